@@ -39,8 +39,11 @@ cdef struct BatchHeader:
 
 # Reads the header of the batch at `data`; needs 61 bytes, checks batch_length >= 49 and nothing else. TRUNCATED when fewer bytes.
 cdef Status parse_batch_header(const uint8_t *data, Py_ssize_t available, BatchHeader *header) noexcept nogil
-# All that can be said of a batch without decompressing: whole within `available`, size <= maximum_size (BATCH_TOO_LARGE), magic 2,
-# known attributes and codec, record_count == last_offset_delta + 1 and >= 1, sequence fields consistent, then the CRC.
+# All that can be said of a batch without decompressing, in this order: the 61 bytes are there (TRUNCATED) and batch_length is possible
+# (CORRUPT_BATCH); size <= maximum_size (BATCH_TOO_LARGE); whole within `available` (TRUNCATED); magic 2 (UNSUPPORTED_MAGIC); the CRC
+# (CORRUPT_BATCH: only behind it can the rest be believed); known codec (UNSUPPORTED_COMPRESSION); known attributes, record_count ==
+# last_offset_delta + 1 >= 1 and room for so many records, producer fields consistent (all INVALID_RECORD, which no client retries);
+# timestamps >= -1 (INVALID_TIMESTAMP). Transaction markers pass: whether a client may send CONTROL_FLAG is for the caller to say.
 cdef Status validate_batch(const uint8_t *data, Py_ssize_t available, int32_t maximum_size, BatchHeader *header) noexcept nogil
 # Writes base offset and leader epoch (both outside the CRC) in place.
 cdef void stamp_batch(uint8_t *data, int64_t base_offset, int32_t leader_epoch) noexcept nogil
