@@ -1,0 +1,41 @@
+"""What every test may rely on: the --full switch, Hypothesis profiles, and nothing else."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("default", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("full", settings.get_profile("default"), max_examples=2000)
+settings.register_profile("sanitize", settings.get_profile("default"), max_examples=25)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--full", action="store_true", help="run the slow tests too (also PYSTREAM_TEST_FULL=1)")
+
+
+def is_full(config: pytest.Config) -> bool:
+    return bool(config.getoption("--full")) or os.environ.get("PYSTREAM_TEST_FULL", "") not in ("", "0")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """A profile named on the command line (--hypothesis-profile) wins over ours."""
+    if not config.getoption("--hypothesis-profile", None):
+        settings.load_profile("full" if is_full(config) else "default")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if is_full(config):
+        return
+    skip = pytest.mark.skip(reason="slow: tools/test --full")
+    for item in items:
+        if "slow" in item.keywords:
+            item.add_marker(skip)
+
+
+@pytest.fixture(scope="session")
+def full(pytestconfig: pytest.Config) -> bool:
+    """True when slow suites run at their whole size; tests take their repeat counts from it."""
+    return is_full(pytestconfig)
