@@ -1,0 +1,1 @@
+"""A day of card payments, with fraud put in: generated, streamed through a topic, counted at the other end."""
