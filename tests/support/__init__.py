@@ -1,0 +1,1 @@
+"""Helpers of the tests: what starts and stops real processes."""
