@@ -1,0 +1,207 @@
+"""Both ends of the stream: a producer that sends payments and a consumer that reads them back and checks them.
+
+    generator -> Producer.send -> topic, one partition per card -> Consumer.receive -> Received.check
+
+The consumer assigns itself every partition at the offset where it ended before the run, so that a topic may hold
+earlier runs and no group is needed. The key is the card: payments of a card stay in order, all together do not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+
+REPORT_EVERY = 512  # events between two reports of progress
+POLL_EVENTS = 2000
+REQUEST_TIMEOUT_SECONDS = 30
+SILENCE_SECONDS = 30  # a consumer that hears nothing for so long gives up
+
+# progress(records, bytes) of what was done since the last report
+Progress = Callable[[int, int], None]
+
+
+class DemoFailed(Exception):
+    """The stream did not come through: what was expected, and what came."""
+
+
+@dataclass(slots=True)
+class Traffic:
+    """How much went one way, and how long it took."""
+
+    records: int = 0
+    size_bytes: int = 0
+    seconds: float = 0.0
+
+    def __str__(self) -> str:
+        seconds = max(self.seconds, 1e-9)
+        return (
+            f"{self.records:,} records in {self.seconds:.2f} s: "
+            f"{self.records / seconds:,.0f} records/s, {self.size_bytes / seconds / 1e6:.1f} MB/s"
+        )
+
+
+def ensure_topic(bootstrap: str, topic: str, *, partitions: int) -> None:
+    """Create the topic unless it is there. Raises DemoFailed when the broker refuses or does not answer."""
+    admin = AdminClient({"bootstrap.servers": bootstrap})
+    created = admin.create_topics(
+        [NewTopic(topic, num_partitions=partitions, replication_factor=1)], request_timeout=REQUEST_TIMEOUT_SECONDS
+    )
+    try:
+        created[topic].result()
+    except KafkaException as error:
+        if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+            raise DemoFailed(f"cannot create topic {topic} at {bootstrap}: {error}") from None
+
+
+class PaymentSource:
+    """Sends lines to a topic, keyed by card; every line is acknowledged by all in-sync replicas, none twice."""
+
+    def __init__(self, bootstrap: str, topic: str) -> None:
+        self._topic = topic
+        self._refused: list[str] = []
+        self._producer = Producer(
+            {
+                "bootstrap.servers": bootstrap,
+                "enable.idempotence": True,
+                "acks": "all",
+                "compression.type": "lz4",
+                "linger.ms": 5,
+            }
+        )
+
+    def send(self, lines: Iterable[bytes], progress: Progress) -> Traffic:
+        """Send all, wait until all are acknowledged. Raises DemoFailed when one was not."""
+        traffic = Traffic()
+        began = time.perf_counter()
+        reported = Traffic()
+        for line in lines:
+            payment = json.loads(line)
+            self._produce(key=payment["card_id"].encode(), value=line, timestamp_ms=payment["ts"])
+            traffic.records += 1
+            traffic.size_bytes += len(line)
+            if traffic.records % REPORT_EVERY == 0:
+                progress(traffic.records - reported.records, traffic.size_bytes - reported.size_bytes)
+                reported = Traffic(traffic.records, traffic.size_bytes)
+        waiting = self._producer.flush(REQUEST_TIMEOUT_SECONDS)
+        progress(traffic.records - reported.records, traffic.size_bytes - reported.size_bytes)
+        traffic.seconds = time.perf_counter() - began
+        if waiting or self._refused:
+            reasons = ", ".join(sorted(set(self._refused))) or "no answer"
+            raise DemoFailed(f"{len(self._refused) + waiting} payments were not acknowledged: {reasons}")
+        return traffic
+
+    def _produce(self, *, key: bytes, value: bytes, timestamp_ms: int) -> None:
+        while True:
+            try:
+                self._producer.produce(
+                    self._topic, value=value, key=key, timestamp=timestamp_ms, on_delivery=self._delivered
+                )
+                self._producer.poll(0)
+                return
+            except BufferError:  # the client's own queue is full: let it drain
+                self._producer.poll(0.1)
+
+    def _delivered(self, error: KafkaError | None, _message: Message) -> None:
+        if error is not None:
+            self._refused.append(error.str())
+
+
+@dataclass(slots=True)
+class Received:
+    """What came back, kept by its number so that the digest can be taken in the order of making."""
+
+    lines: dict[str, bytes] = field(default_factory=dict)
+    duplicates: int = 0
+    out_of_order: int = 0
+    _last_of_card: dict[bytes, str] = field(default_factory=dict)
+
+    def add(self, key: bytes, value: bytes) -> None:
+        transaction = json.loads(value)["txn_id"]
+        if transaction in self.lines:
+            self.duplicates += 1
+        if transaction < self._last_of_card.get(key, ""):
+            self.out_of_order += 1
+        self.lines[transaction] = value
+        self._last_of_card[key] = transaction
+
+    def digest(self) -> str:
+        """SHA-256 of the lines in the order they were made."""
+        digest = hashlib.sha256()
+        for transaction in sorted(self.lines):
+            digest.update(self.lines[transaction] + b"\n")
+        return digest.hexdigest()
+
+    def check(self, *, events: int, digest: str) -> None:
+        """Raises DemoFailed unless exactly these events came, each once, each card's in order."""
+        found = (len(self.lines), self.duplicates, self.out_of_order)
+        if found != (events, 0, 0):
+            raise DemoFailed(
+                f"{len(self.lines):,} of {events:,} payments came back, {self.duplicates:,} of them twice, "
+                f"{self.out_of_order:,} out of order on their card"
+            )
+        if self.digest() != digest:
+            raise DemoFailed(f"what came back has SHA-256 {self.digest()}, what was sent has {digest}")
+
+
+class PaymentSink:
+    """Reads a topic from where it ended when this object was made."""
+
+    def __init__(self, bootstrap: str, topic: str) -> None:
+        self._given_up = threading.Event()
+        self._consumer = Consumer(
+            {
+                "bootstrap.servers": bootstrap,
+                "group.id": "payments-demo",  # the client wants a name; nothing is joined, nothing committed
+                "enable.auto.commit": False,
+                "fetch.wait.max.ms": 100,
+            }
+        )
+        try:
+            partitions = self._consumer.list_topics(topic, timeout=REQUEST_TIMEOUT_SECONDS).topics[topic].partitions
+            self._consumer.assign([self._end_of(TopicPartition(topic, partition)) for partition in partitions])
+        except KafkaException as error:
+            self._consumer.close()
+            raise DemoFailed(f"cannot read topic {topic} at {bootstrap}: {error}") from None
+
+    def _end_of(self, partition: TopicPartition) -> TopicPartition:
+        _, end = self._consumer.get_watermark_offsets(partition, timeout=REQUEST_TIMEOUT_SECONDS)
+        return TopicPartition(partition.topic, partition.partition, end)
+
+    def give_up(self) -> None:
+        """Let receive() end within a second: there is nothing more to come. Safe from another thread."""
+        self._given_up.set()
+
+    def receive(self, events: int, progress: Progress) -> tuple[Received, Traffic]:
+        """Read so many events, then close. Raises DemoFailed after a long silence or on an error of the broker."""
+        received, traffic = Received(), Traffic()
+        began = last = time.perf_counter()
+        try:
+            while traffic.records < events:
+                messages = self._consumer.consume(POLL_EVENTS, timeout=1.0)
+                silence_seconds = time.perf_counter() - last
+                if not messages and (silence_seconds > SILENCE_SECONDS or self._given_up.is_set()):
+                    raise DemoFailed(f"{traffic.records:,} of {events:,} payments came, then silence")
+                size_bytes = 0
+                for message in messages:
+                    if (error := message.error()) is not None:
+                        raise DemoFailed(f"the consumer was told: {error.str()}")
+                    value = message.value() or b""
+                    received.add(message.key() or b"", value)
+                    size_bytes += len(value)
+                if messages:
+                    last = time.perf_counter()
+                    traffic.records += len(messages)
+                    traffic.size_bytes += size_bytes
+                    progress(len(messages), size_bytes)
+        finally:
+            self._consumer.close()
+        traffic.seconds = time.perf_counter() - began
+        return received, traffic
