@@ -1,0 +1,89 @@
+"""The supervisor: every asyncio task belongs to one, and the one broad catch lives here.
+
+    async with Supervisor("broker", clock) as supervisor:
+        supervisor.start("watch metadata", publisher.run())
+        supervisor.every("retention", interval_ms, log_manager.enforce_retention)
+        await supervisor.failed_or(stop_requested)
+
+A task that ends with an exception nobody expected is logged and stops the whole service: half a broker is worse than
+none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from types import TracebackType
+from typing import Any
+
+from pystream.common.clock import SleepingClock
+from pystream.common.logging import get_logger
+
+logger = get_logger(__name__)
+
+
+class Supervisor:
+    """Owns tasks. Not thread-safe: used from the loop it runs in."""
+
+    def __init__(self, name: str, clock: SleepingClock) -> None:
+        self.name = name
+        self._clock = clock
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._failed = asyncio.Event()
+        self.failure: BaseException | None = None
+
+    async def __aenter__(self) -> Supervisor:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    def start(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run `work` until it ends, fails or is stopped."""
+        task = asyncio.get_running_loop().create_task(self._guard(name, work), name=f"{self.name}: {name}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def every(self, name: str, interval_ms: int, work: Callable[[], Awaitable[object] | object]) -> asyncio.Task[None]:
+        """Call `work`, awaiting it where it can be awaited, each `interval_ms` after its last end, the first included."""
+        if interval_ms <= 0:
+            raise ValueError(f"{name}: an interval of {interval_ms} ms")
+        return self.start(name, self._repeat(interval_ms, work))
+
+    async def failed_or(self, event: asyncio.Event) -> None:
+        """Return when `event` is set or a task has failed; `failure` tells which."""
+        waits = [asyncio.ensure_future(event.wait()), asyncio.ensure_future(self._failed.wait())]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+
+    async def stop(self) -> None:
+        """Cancel what still runs, newest first, and wait until all of it has cleaned up."""
+        current = asyncio.current_task()
+        running = [task for task in self._tasks if task is not current]
+        for task in running:
+            task.cancel()
+        if running:
+            await asyncio.wait(running)
+
+    async def _repeat(self, interval_ms: int, work: Callable[[], Awaitable[object] | object]) -> None:
+        while True:
+            await self._clock.sleep_ms(interval_ms)
+            result = work()
+            if isinstance(result, Awaitable):
+                await result
+
+    async def _guard(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:  # noqa: BLE001 - the one broad catch
+            logger.exception("task failed", error, supervisor=self.name, task=name)
+            self.failure = self.failure or error
+            self._failed.set()
