@@ -487,7 +487,7 @@ def _java_double(value: float) -> str:
 
 _ESCAPES: Final = {"t": "\t", "n": "\n", "r": "\r", "f": "\f"}
 _ESCAPE: Final = re.compile(r"\\(u[0-9a-fA-F]{4}|.)", re.DOTALL)
-_KEY_END: Final = re.compile(r"(?:[^\\=:\s]|\\.)*", re.DOTALL)
+_KEY_END: Final = re.compile(r"(?:[^\\=: \t\f]|\\.)*", re.DOTALL)
 
 
 def parse_properties(text: str) -> dict[str, str]:

@@ -48,7 +48,7 @@ class Supervisor:
         return task
 
     def every(self, name: str, interval_ms: int, work: Callable[[], Awaitable[object] | object]) -> asyncio.Task[None]:
-        """Call `work`, awaiting it where it can be awaited, each `interval_ms` after its last end, the first included."""
+        """Call `work`, awaiting it where it can be awaited, `interval_ms` after its last end or the start."""
         if interval_ms <= 0:
             raise ValueError(f"{name}: an interval of {interval_ms} ms")
         return self.start(name, self._repeat(interval_ms, work))
@@ -83,7 +83,7 @@ class Supervisor:
             await work
         except asyncio.CancelledError:
             raise
-        except Exception as error:  # noqa: BLE001 - the one broad catch
+        except Exception as error:  # the one broad catch
             logger.exception("task failed", error, supervisor=self.name, task=name)
             self.failure = self.failure or error
             self._failed.set()
