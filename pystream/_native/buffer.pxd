@@ -51,3 +51,22 @@ cdef void write_string(Output *output, bint flexible, const uint8_t *data, int32
 cdef void write_bytes(Output *output, bint flexible, const uint8_t *data, int32_t size) noexcept nogil    # size -1: null
 cdef void write_array_count(Output *output, bint flexible, int32_t count) noexcept nogil                  # -1: null
 cdef void patch_int32(Output *output, Py_ssize_t position, int32_t value) noexcept nogil
+
+# A Reader holds the memoryview that its cursor looks into, so that the pointer cannot outlive the bytes.
+cdef class Reader:
+    cdef Cursor cursor
+    cdef object memory           # memoryview of bytes (format B, contiguous)
+    cdef int64_t elements_left   # array elements that this input may still announce
+    cdef text(self, bint compact, bint nullable)
+    cdef copied(self, bint compact, bint nullable)
+    cdef viewed(self, bint compact, bint nullable)
+    cdef null_of(self, str what, bint nullable)
+    cdef int32_t count(self, bint compact, bint nullable, Py_ssize_t smallest_element_size) except? -2
+    cdef integers(self, Py_ssize_t size, bint compact, bint nullable)
+
+# A Writer owns its output.
+cdef class Writer:
+    cdef Output output
+    cdef int text(self, str value, bint compact) except -1
+    cdef int buffer(self, value, bint sized, bint compact) except -1
+    cdef bint begin_array(self, values, bint compact) except -1
