@@ -19,7 +19,7 @@ from cpython.list cimport PyList_New, PyList_SET_ITEM
 from cpython.memoryview cimport PyMemoryView_FromObject, PyMemoryView_GET_BUFFER
 from cpython.ref cimport Py_INCREF
 from cpython.unicode cimport PyUnicode_DecodeUTF8
-from libc.stdint cimport INT16_MAX, INT32_MAX, int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport INT16_MAX, INT32_MAX, INT64_MAX, int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy, memmove
 from pystream._native.status cimport LIMIT_EXCEEDED, MALFORMED, OK, OUT_OF_MEMORY, TRUNCATED, Status, raise_for_status
@@ -291,7 +291,7 @@ cdef bint grow(Output *output, Py_ssize_t size) noexcept nogil:
     cdef Py_ssize_t capacity = output.capacity if output.capacity else FIRST_CAPACITY
     cdef uint8_t *data
     while capacity - output.size < size:
-        if capacity > PY_SSIZE_T_MAX // 2:
+        if capacity > INT64_MAX // 2:
             fail_output(output, OUT_OF_MEMORY)
             return False
         capacity *= 2
