@@ -63,9 +63,9 @@ make_venv() {
         libz.so.1=zlib1g libzstd.so.1=libzstd1 liblz4.so.1=liblz4-1 libsnappy.so.1=libsnappy1v5
     stamp="$ROOT/.venv/.made-of.$(IFS=+; echo "$*")"
     hash=$({ "$BASE_PYTHON" --version; cat "$ROOT/pyproject.toml"; } | sha256sum)
-    if [ -x "$PYTHON" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$hash" ]; then
-        return 0
-    fi
+    for group in "$stamp" "$ROOT/.venv/.made-of.dev"; do    # dev holds all that the others do
+        if [ -x "$PYTHON" ] && [ "$(cat "$group" 2>/dev/null)" = "$hash" ]; then return 0; fi
+    done
     say "making .venv with $("$BASE_PYTHON" --version): $*"
     [ -x "$PYTHON" ] && "$PYTHON" -c '' 2>/dev/null || "$BASE_PYTHON" -m venv --clear "$ROOT/.venv"
     for group in "$@"; do groups+=(--group "$group"); done
