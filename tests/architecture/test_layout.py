@@ -15,7 +15,8 @@ TOP_LEVEL = {
     "native", "pystream", "benchmarks", "tests", "tools",
 }  # fmt: skip
 COMMON = {"errors", "error_codes", "model", "config", "clock", "tasks", "metrics", "logging"}
-TESTS = {"unit", "integration", "conformance", "fault", "model", "architecture", "data", "fuzz", "support", "conftest.py"}
+SUITES = {"unit", "integration", "conformance", "fault", "model", "architecture", "fuzz"}
+TESTS = SUITES | {"data", "support", "conftest.py"}
 
 
 def test_the_top_level_is_fixed():

@@ -73,7 +73,7 @@ def tools_run(tmp_path: Path):
     call("--stop")
 
 
-@pytest.mark.skipif(not (ROOT / ".venv/.made-of.dev").exists(), reason="tools/run would install packages; tools/test did")
+@pytest.mark.skipif(not (ROOT / ".venv/.made-of.dev").exists(), reason="without tools/test, it would install packages")
 def test_tools_run_streams_and_leaves_the_platform_running_until_it_is_stopped(tools_run):
     first = tools_run()
     assert first.returncode == 0, first.stdout + first.stderr
