@@ -95,9 +95,14 @@ cdef Status validate_batch(const uint8_t *data, Py_ssize_t available, int32_t ma
         return TRUNCATED
     if header.magic != CURRENT_MAGIC:
         return UNSUPPORTED_MAGIC
+    status = check_batch_crc(data, header)
+    return check_contents(header) if status == OK else status
+
+
+cdef Status check_batch_crc(const uint8_t *data, const BatchHeader *header) noexcept nogil:
     if crc32c_extend(0, data + CHECKED_FROM, header.size - CHECKED_FROM) != header.crc:
         return CORRUPT_BATCH
-    return check_contents(header)
+    return OK
 
 
 cdef void stamp_batch(uint8_t *data, int64_t base_offset, int32_t leader_epoch) noexcept nogil:

@@ -45,6 +45,8 @@ cdef Status parse_batch_header(const uint8_t *data, Py_ssize_t available, BatchH
 # last_offset_delta + 1 >= 1 and room for so many records, producer fields consistent (all INVALID_RECORD, which no client retries);
 # timestamps >= -1 (INVALID_TIMESTAMP). Transaction markers pass: whether a client may send CONTROL_FLAG is for the caller to say.
 cdef Status validate_batch(const uint8_t *data, Py_ssize_t available, int32_t maximum_size, BatchHeader *header) noexcept nogil
+# CORRUPT_BATCH unless the CRC of the whole batch is the header's; for readers of what has been validated once (compaction makes gaps).
+cdef Status check_batch_crc(const uint8_t *data, const BatchHeader *header) noexcept nogil
 # Writes base offset and leader epoch (both outside the CRC) in place.
 cdef void stamp_batch(uint8_t *data, int64_t base_offset, int32_t leader_epoch) noexcept nogil
 # Sets LogAppendTime: attribute bit, max_timestamp, and the CRC anew.

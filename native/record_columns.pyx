@@ -1,0 +1,306 @@
+"""Decodes record batches v2 to columns: one array per field, over one buffer; numpy takes them without a copy.
+
+One Python object per record costs several times the whole decode; who can work on columns should.
+"""
+
+cimport cython
+from cpython.buffer cimport PyBUF_FORMAT, PyBUF_ND, PyBUF_STRIDES, PyBUF_WRITABLE
+from libc.stdint cimport INT32_MAX, int32_t, int64_t, uint8_t
+from libc.stdlib cimport free, realloc
+from libc.string cimport memcpy, memset
+
+from pystream._native.batch cimport (
+    BATCH_HEADER_SIZE, CODEC_MASK, CONTROL_FLAG, BatchHeader, check_batch_crc, parse_batch_header)
+from pystream._native.compression cimport NO_CODEC, codec_buffer, decompression_limit, release_buffer
+from pystream._native.record_reader cimport (
+    RecordCursor, RecordView, bytes_of, check_readable, close_batch, headers_of, init_record_cursor, next_record,
+    open_batch)
+from pystream._native.status cimport LIMIT_EXCEEDED, NOT_FOUND, OK, OUT_OF_MEMORY, Status, raise_for_status
+
+cdef enum:
+    OFFSETS = 0
+    TIMESTAMPS
+    KEY_STARTS
+    KEY_SIZES
+    VALUE_STARTS
+    VALUE_SIZES
+    HEADERS_STARTS
+    HEADERS_SIZES
+    COLUMN_COUNT
+
+cdef struct Columns:                     # one array per column, `count` long; and the bytes that the starts count from
+    int64_t *offsets
+    int64_t *timestamps
+    int32_t *narrow[8]                   # from KEY_STARTS on
+    Py_ssize_t count
+    Py_ssize_t capacity
+    int64_t next_offset                  # behind the last whole batch; -1 when there was none
+    Py_ssize_t consumed                  # bytes of whole batches
+    codec_buffer joined                  # uncompressed records of all batches, when at least one was compressed
+
+
+cdef void free_columns(Columns *columns) noexcept nogil:
+    cdef int column
+    free(columns.offsets)
+    free(columns.timestamps)
+    for column in range(KEY_STARTS, COLUMN_COUNT):
+        free(columns.narrow[column])
+    release_buffer(&columns.joined)
+
+
+cdef Status grow_array(void **array, Py_ssize_t size) noexcept nogil:
+    cdef void *grown = realloc(array[0], size)
+    if grown == NULL:
+        return OUT_OF_MEMORY
+    array[0] = grown
+    return OK
+
+
+cdef Status reserve_rows(Columns *columns, Py_ssize_t more) noexcept nogil:
+    cdef Py_ssize_t capacity = columns.count + more
+    cdef int column
+    if capacity <= columns.capacity:
+        return OK
+    capacity = max(capacity, columns.capacity * 2)
+    if grow_array(<void **>&columns.offsets, capacity * sizeof(int64_t)) != OK:
+        return OUT_OF_MEMORY
+    if grow_array(<void **>&columns.timestamps, capacity * sizeof(int64_t)) != OK:
+        return OUT_OF_MEMORY
+    for column in range(KEY_STARTS, COLUMN_COUNT):
+        if grow_array(<void **>&columns.narrow[column], capacity * sizeof(int32_t)) != OK:
+            return OUT_OF_MEMORY
+    columns.capacity = capacity
+    return OK
+
+
+cdef Status read_rows(RecordCursor *cursor, Columns *columns, int64_t from_offset, const uint8_t *origin) noexcept nogil:
+    """Appends the records of the open batch; starts are counted from `origin`."""
+    cdef RecordView record
+    cdef Py_ssize_t row
+    cdef Status status = reserve_rows(columns, cursor.remaining)
+    while status == OK:
+        status = next_record(cursor, &record)
+        if status != OK or record.offset < from_offset:
+            continue
+        row = columns.count
+        columns.offsets[row] = record.offset
+        columns.timestamps[row] = record.timestamp
+        columns.narrow[KEY_STARTS][row] = <int32_t>(record.key - origin) if record.key != NULL else 0
+        columns.narrow[KEY_SIZES][row] = record.key_size
+        columns.narrow[VALUE_STARTS][row] = <int32_t>(record.value - origin) if record.value != NULL else 0
+        columns.narrow[VALUE_SIZES][row] = record.value_size
+        columns.narrow[HEADERS_STARTS][row] = <int32_t>(record.headers - origin)
+        columns.narrow[HEADERS_SIZES][row] = record.headers_size
+        columns.count += 1
+    return OK if status == NOT_FOUND else status
+
+
+cdef Status join_records(RecordCursor *cursor, codec_buffer *joined) noexcept nogil:
+    """Copies the open batch's records behind those already joined, and lets the cursor read the copy."""
+    cdef size_t size = cursor.records.end
+    cdef size_t capacity
+    if size > INT32_MAX - joined.size:
+        return LIMIT_EXCEEDED
+    if joined.size + size > joined.capacity:
+        capacity = max(joined.size + size, min(joined.capacity * 2, <size_t>INT32_MAX))
+        if grow_array(<void **>&joined.data, capacity) != OK:
+            return OUT_OF_MEMORY
+        joined.capacity = capacity
+    if size > 0:
+        memcpy(joined.data + joined.size, cursor.records.data, size)
+    cursor.records.data = joined.data + joined.size
+    joined.size += size
+    return OK
+
+
+cdef Status decode_batch(
+        RecordCursor *cursor, const uint8_t *data, const uint8_t *batch, const BatchHeader *header, int64_t from_offset,
+        Py_ssize_t limit, bint join, Columns *columns) noexcept nogil:
+    """Appends the rows of one whole batch; `limit` holds for what all batches so far become."""
+    cdef Py_ssize_t left = limit - <Py_ssize_t>columns.joined.size
+    cdef const uint8_t *origin = data
+    cdef Status status
+    if header.last_offset_delta < from_offset - header.base_offset:
+        return OK                                            # it ends before the first record that is asked for
+    if left <= 0:
+        return LIMIT_EXCEEDED
+    status = open_batch(cursor, batch, header.size, decompression_limit(header.size, left))
+    if status == OK and join:
+        status = join_records(cursor, &columns.joined)
+        origin = columns.joined.data
+    if status == OK:
+        status = read_rows(cursor, columns, from_offset, origin)
+    return status
+
+
+cdef Status decode_batches(
+        const uint8_t *data, Py_ssize_t size, int64_t from_offset, Py_ssize_t limit, bint check_crc,
+        bint include_control, Columns *columns) noexcept nogil:
+    """All whole batches of `data`; what follows the last whole one is left alone."""
+    cdef RecordCursor cursor
+    cdef BatchHeader header
+    cdef bint join = any_compressed(data, size)
+    cdef Status status = OK
+    init_record_cursor(&cursor)
+    while status == OK and size - columns.consumed >= BATCH_HEADER_SIZE:
+        status = parse_batch_header(data + columns.consumed, size - columns.consumed, &header)
+        if status != OK or header.size > size - columns.consumed:
+            break
+        status = check_readable(&header, header.size)
+        if status == OK and check_crc:
+            status = check_batch_crc(data + columns.consumed, &header)
+        if status == OK and (include_control or not header.attributes & CONTROL_FLAG):
+            status = decode_batch(
+                &cursor, data, data + columns.consumed, &header, from_offset, limit, join, columns)
+        if status == OK:
+            columns.next_offset = header.base_offset + header.last_offset_delta + 1
+            columns.consumed += header.size
+    close_batch(&cursor)
+    return status
+
+
+cdef bint any_compressed(const uint8_t *data, Py_ssize_t size) noexcept nogil:
+    cdef BatchHeader header
+    cdef Py_ssize_t position = 0
+    while parse_batch_header(data + position, size - position, &header) == OK and header.size <= size - position:
+        if header.attributes & CODEC_MASK != NO_CODEC:
+            return True
+        position += header.size
+    return False
+
+
+cdef const uint8_t *first_byte(const uint8_t[::1] data) noexcept:
+    return &data[0] if data.shape[0] > 0 else NULL
+
+
+@cython.final
+cdef class Column:
+    """An array of int32 or int64 that shows itself by the buffer protocol; numpy.asarray() takes it without a copy."""
+
+    cdef void *items
+    cdef Py_ssize_t count
+    cdef Py_ssize_t item_size
+
+    def __dealloc__(self):
+        free(self.items)
+
+    def __len__(self):
+        return self.count
+
+    def __getbuffer__(self, Py_buffer *buffer, int flags):
+        if flags & PyBUF_WRITABLE:
+            raise BufferError("columns are read-only")
+        buffer.buf = self.items
+        buffer.obj = self
+        buffer.len = self.count * self.item_size
+        buffer.readonly = 1
+        buffer.itemsize = self.item_size
+        buffer.format = NULL
+        if flags & PyBUF_FORMAT:
+            buffer.format = b"q" if self.item_size == 8 else b"i"
+        buffer.ndim = 1
+        buffer.shape = &self.count if flags & PyBUF_ND else NULL
+        buffer.strides = &self.item_size if flags & PyBUF_STRIDES == PyBUF_STRIDES else NULL
+        buffer.suboffsets = NULL
+        buffer.internal = NULL
+
+
+cdef Column column_of(void **items, Py_ssize_t count, Py_ssize_t item_size):
+    """Takes the array over."""
+    cdef Column column = Column.__new__(Column)
+    column.items = items[0]
+    column.count = count
+    column.item_size = item_size
+    items[0] = NULL
+    return column
+
+
+@cython.final
+cdef class RecordColumns:
+    """Records as columns over one buffer: row i has its value at data[value_starts[i]:][:value_sizes[i]]; size -1 is null.
+
+    The columns show themselves by the buffer protocol: numpy.asarray(columns.offsets) copies nothing.  `data` is what was
+    decoded, or the uncompressed records where a batch was compressed.
+    """
+
+    cdef readonly object data
+    cdef readonly Column offsets
+    cdef readonly Column timestamps
+    cdef readonly Column key_starts
+    cdef readonly Column key_sizes
+    cdef readonly Column value_starts
+    cdef readonly Column value_sizes
+    cdef readonly Column headers_starts
+    cdef readonly Column headers_sizes
+    cdef readonly int64_t next_offset
+    cdef readonly Py_ssize_t consumed
+    cdef const uint8_t[::1] view
+
+    def __len__(self):
+        return self.offsets.count
+
+    cdef list slices(self, Column starts, Column sizes):
+        cdef const int32_t *start = <const int32_t *>starts.items
+        cdef const int32_t *size = <const int32_t *>sizes.items
+        cdef const uint8_t *data = first_byte(self.view)
+        return [bytes_of(data + start[row], size[row]) for row in range(starts.count)]
+
+    def keys(self):
+        """The keys, each a bytes object or None."""
+        return self.slices(self.key_starts, self.key_sizes)
+
+    def values(self):
+        """The values, each a bytes object or None."""
+        return self.slices(self.value_starts, self.value_sizes)
+
+    def headers(self, Py_ssize_t row):
+        """(key, value) of each header of one row."""
+        cdef const int32_t *starts = <const int32_t *>self.headers_starts.items
+        cdef const int32_t *sizes = <const int32_t *>self.headers_sizes.items
+        if not 0 <= row < self.offsets.count:
+            raise IndexError(f"row {row} of {self.offsets.count}")
+        return headers_of(first_byte(self.view) + starts[row], sizes[row])
+
+
+cdef RecordColumns columns_of(Columns *columns, object data):
+    """Takes the arrays over; those that were never made become columns of no rows."""
+    cdef RecordColumns result = RecordColumns.__new__(RecordColumns)
+    cdef Py_ssize_t count = columns.count
+    result.data = <bytes>columns.joined.data[:columns.joined.size] if columns.joined.data != NULL else data
+    result.view = result.data
+    result.offsets = column_of(<void **>&columns.offsets, count, sizeof(int64_t))
+    result.timestamps = column_of(<void **>&columns.timestamps, count, sizeof(int64_t))
+    result.key_starts = column_of(<void **>&columns.narrow[KEY_STARTS], count, sizeof(int32_t))
+    result.key_sizes = column_of(<void **>&columns.narrow[KEY_SIZES], count, sizeof(int32_t))
+    result.value_starts = column_of(<void **>&columns.narrow[VALUE_STARTS], count, sizeof(int32_t))
+    result.value_sizes = column_of(<void **>&columns.narrow[VALUE_SIZES], count, sizeof(int32_t))
+    result.headers_starts = column_of(<void **>&columns.narrow[HEADERS_STARTS], count, sizeof(int32_t))
+    result.headers_sizes = column_of(<void **>&columns.narrow[HEADERS_SIZES], count, sizeof(int32_t))
+    result.next_offset = columns.next_offset
+    result.consumed = columns.consumed
+    return result
+
+
+def decode_columns(
+        const uint8_t[::1] data not None, *, int64_t from_offset=0, Py_ssize_t limit=256 << 20, bint check_crc=True,
+        bint include_control=False):
+    """The records of all whole batches in `data` from `from_offset` on, as columns.
+
+    `limit` bounds what all compressed batches together may become.  `next_offset` is the offset behind the last whole batch
+    (-1 without one), `consumed` its end in `data`.  Raises what RecordReader raises; more than 2 GiB of data is a ValueError.
+    """
+    cdef Columns columns
+    cdef Status status
+    cdef Py_ssize_t size = data.shape[0]
+    cdef const uint8_t *first = first_byte(data)
+    if size > INT32_MAX:
+        raise ValueError(f"columns hold at most {INT32_MAX} bytes, there are {size}")
+    memset(&columns, 0, sizeof(Columns))
+    columns.next_offset = -1
+    with nogil:
+        status = decode_batches(first, size, from_offset, limit, check_crc, include_control, &columns)
+    try:
+        raise_for_status(status, columns.consumed, "record batch")
+        return columns_of(&columns, data.base)
+    finally:
+        free_columns(&columns)

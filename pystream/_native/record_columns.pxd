@@ -1,0 +1,1 @@
+# Record batches as columns: a face for Python only, nothing to cimport.
