@@ -6,7 +6,7 @@
         await supervisor.failed_or(stop_requested)
 
 A task that ends with an exception nobody expected is logged and stops the whole service: half a broker is worse than
-none.
+none. `contained` keeps the fault of one request's handler to that request.
 """
 
 from __future__ import annotations
@@ -14,12 +14,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 from pystream.common.clock import SleepingClock
 from pystream.common.logging import get_logger
 
 logger = get_logger(__name__)
+
+R = TypeVar("R")
 
 
 class Supervisor:
@@ -87,3 +89,24 @@ class Supervisor:
             logger.exception("task failed", error, supervisor=self.name, task=name)
             self.failure = self.failure or error
             self._failed.set()
+
+
+async def contained(event: str, work: Awaitable[R], otherwise: Callable[[Exception], R], **fields: object) -> R:
+    """What `work` gives; when it fails with something nobody expected, log `event` and give `otherwise(error)`.
+
+    For one request among many: a fault in its handler must not stop the service.
+    """
+    try:
+        return await work
+    except Exception as error:
+        logger.exception(event, error, **fields)
+        return otherwise(error)
+
+
+def contained_now(event: str, work: Callable[[], R], otherwise: Callable[[Exception], R], **fields: object) -> R:
+    """`contained` for a plain function."""
+    try:
+        return work()
+    except Exception as error:
+        logger.exception(event, error, **fields)
+        return otherwise(error)

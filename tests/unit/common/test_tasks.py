@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from pystream.common.clock import ManualClock, SystemClock
-from pystream.common.tasks import Supervisor
+from pystream.common.tasks import Supervisor, contained, contained_now
 
 
 async def settle() -> None:
@@ -105,3 +105,22 @@ def test_wall_time_may_jump_without_the_monotonic_clock() -> None:
     clock.set_now_ms(5)
 
     assert (clock.now_ms(), clock.monotonic_ms()) == (5, 0)
+
+
+async def fails() -> str:
+    raise ZeroDivisionError("a fault nobody expected")
+
+
+def test_a_contained_fault_gives_the_other_value_and_a_line_in_the_log(caplog: pytest.LogCaptureFixture):
+    result = contained_now("request failed", lambda: str(1 // 0), lambda error: type(error).__name__)
+
+    assert result == "ZeroDivisionError"
+    assert [record.message for record in caplog.records] == ["request failed"]
+
+
+def test_a_contained_fault_of_awaited_work_gives_the_other_value():
+    assert asyncio.run(contained("request failed", fails(), lambda error: str(error))) == "a fault nobody expected"
+
+
+def test_contained_work_that_succeeds_gives_its_own_value():
+    assert contained_now("request failed", lambda: 7, lambda error: 0) == 7
