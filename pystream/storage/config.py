@@ -1,0 +1,322 @@
+"""Settings of a log: every topic key of Kafka 4.2 with its broker-wide synonyms, and `flush.policy`, our own.
+
+A topic's own settings use the short names; a broker gives the default of all its topics under the synonyms:
+
+    topic     retention.ms=60000
+    broker    log.retention.ms > log.retention.minutes > log.retention.hours=168
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from pystream.common.clock import DAY_MS, HOUR_MS, MINUTE_MS
+from pystream.common.config import INT_MAX, LONG_MAX, ConfigType, Synonym, key
+
+MIB = 1 << 20
+UNLIMITED = -1
+FOLLOWS_RETENTION = -2  # local.retention.*: as retention.*
+GROUP, OS, INTERVAL, WRITE = "group", "os", "interval", "write"
+_THROTTLED = re.compile(r"[0-9]+:[0-9]+")
+
+
+def _throttled_replicas(value: tuple[str, ...]) -> str | None:
+    """The complaint about a list of PARTITION:BROKER pairs, or `*` alone; None when there is none."""
+    if value in ((), ("*",)) or all(_THROTTLED.fullmatch(item.strip()) for item in value):
+        return None
+    return "Must be the literal '*' or a list of replicas in the following format: [partitionId]:[brokerId],..."
+
+
+def _gzip_level(value: int) -> str | None:
+    return None if value == -1 or 1 <= value <= 9 else "Value must be between 1 and 9 or equal to -1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogConfig:
+    """What one partition's log goes by. Fields in the order of their keys' names."""
+
+    cleanup_policy: tuple[str, ...] = key(
+        "cleanup.policy",
+        default=("delete",),
+        valid=("compact", "delete"),
+        dynamic=True,
+        synonyms=("log.cleanup.policy",),
+        doc="Old segments are deleted (delete), or rid of records with a newer value of their key (compact), or both.",
+    )
+    compression_gzip_level: int = key(
+        "compression.gzip.level",
+        default=-1,
+        check=_gzip_level,
+        dynamic=True,
+        synonyms=("compression.gzip.level",),
+        doc="Level when compression.type is gzip; -1 is gzip's own default.",
+    )
+    compression_lz4_level: int = key(
+        "compression.lz4.level",
+        default=9,
+        minimum=1,
+        maximum=17,
+        dynamic=True,
+        synonyms=("compression.lz4.level",),
+        doc="Level when compression.type is lz4.",
+    )
+    compression_type: str = key(
+        "compression.type",
+        default="producer",
+        valid=("uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"),
+        dynamic=True,
+        synonyms=("compression.type",),
+        doc="Codec of the records in the log; producer keeps whatever a producer has chosen.",
+    )
+    compression_zstd_level: int = key(
+        "compression.zstd.level",
+        default=3,
+        minimum=-131_072,
+        maximum=22,
+        dynamic=True,
+        synonyms=("compression.zstd.level",),
+        doc="Level when compression.type is zstd.",
+    )
+    delete_retention_ms: int = key(
+        "delete.retention.ms",
+        default=DAY_MS,
+        type=ConfigType.LONG,
+        minimum=0,
+        dynamic=True,
+        synonyms=("log.cleaner.delete.retention.ms",),
+        doc="How long compaction keeps the mark that a key was deleted.",
+    )
+    file_delete_delay_ms: int = key(
+        "file.delete.delay.ms",
+        default=MINUTE_MS,
+        type=ConfigType.LONG,
+        minimum=0,
+        dynamic=True,
+        synonyms=("log.segment.delete.delay.ms",),
+        doc="Wait between leaving a file out of the log and removing it from the disk.",
+    )
+    flush_messages: int = key(
+        "flush.messages",
+        default=LONG_MAX,
+        type=ConfigType.LONG,
+        minimum=1,
+        dynamic=True,
+        synonyms=("log.flush.interval.messages",),
+        doc="Under flush.policy=interval: fsync once so many records wait for it.",
+    )
+    flush_ms: int = key(
+        "flush.ms",
+        default=LONG_MAX,
+        type=ConfigType.LONG,
+        minimum=0,
+        dynamic=True,
+        synonyms=("log.flush.interval.ms",),
+        doc="Under flush.policy=interval: fsync once a record has waited so long for it.",
+    )
+    flush_policy: str = key(
+        "flush.policy",
+        default=GROUP,
+        valid=(GROUP, OS, INTERVAL, WRITE),
+        dynamic=True,
+        synonyms=("log.flush.policy",),
+        doc="When a record counts as safe: after a shared fsync (group), in the page cache (os), as os with an fsync "
+        "every flush.ms or flush.messages (interval), after an fsync of its own (write).",
+    )
+    follower_replication_throttled_replicas: tuple[str, ...] = key(
+        "follower.replication.throttled.replicas",
+        default=(),
+        check=_throttled_replicas,
+        dynamic=True,
+        doc="Replicas, PARTITION:BROKER, whose copying is throttled on the follower's side; * for all.",
+    )
+    index_interval_bytes: int = key(
+        "index.interval.bytes",
+        default=4096,
+        minimum=0,
+        dynamic=True,
+        synonyms=("log.index.interval.bytes",),
+        doc="Bytes of log between two entries of the offset index.",
+    )
+    leader_replication_throttled_replicas: tuple[str, ...] = key(
+        "leader.replication.throttled.replicas",
+        default=(),
+        check=_throttled_replicas,
+        dynamic=True,
+        doc="Replicas, PARTITION:BROKER, whose copying is throttled on the leader's side; * for all.",
+    )
+    local_retention_bytes: int = key(
+        "local.retention.bytes",
+        default=FOLLOWS_RETENTION,
+        type=ConfigType.LONG,
+        minimum=FOLLOWS_RETENTION,
+        dynamic=True,
+        synonyms=("log.local.retention.bytes",),
+        doc="Bytes kept on the local disk when older segments lie in remote storage; -2 follows retention.bytes.",
+    )
+    local_retention_ms: int = key(
+        "local.retention.ms",
+        default=FOLLOWS_RETENTION,
+        type=ConfigType.LONG,
+        minimum=FOLLOWS_RETENTION,
+        dynamic=True,
+        synonyms=("log.local.retention.ms",),
+        doc="Time kept on the local disk when older segments lie in remote storage; -2 follows retention.ms.",
+    )
+    max_compaction_lag_ms: int = key(
+        "max.compaction.lag.ms",
+        default=LONG_MAX,
+        type=ConfigType.LONG,
+        minimum=1,
+        dynamic=True,
+        synonyms=("log.cleaner.max.compaction.lag.ms",),
+        doc="The longest that a record may wait for compaction.",
+    )
+    max_message_bytes: int = key(
+        "max.message.bytes",
+        default=MIB + 12,
+        minimum=0,
+        dynamic=True,
+        synonyms=("message.max.bytes",),
+        doc="The largest record batch taken, after compression.",
+    )
+    message_timestamp_after_max_ms: int = key(
+        "message.timestamp.after.max.ms",
+        default=HOUR_MS,
+        type=ConfigType.LONG,
+        minimum=0,
+        dynamic=True,
+        synonyms=("log.message.timestamp.after.max.ms",),
+        doc="How far a record's time may lie after the broker's; with LogAppendTime ignored.",
+    )
+    message_timestamp_before_max_ms: int = key(
+        "message.timestamp.before.max.ms",
+        default=LONG_MAX,
+        type=ConfigType.LONG,
+        minimum=0,
+        dynamic=True,
+        synonyms=("log.message.timestamp.before.max.ms",),
+        doc="How far a record's time may lie before the broker's; with LogAppendTime ignored.",
+    )
+    message_timestamp_type: str = key(
+        "message.timestamp.type",
+        default="CreateTime",
+        valid=("CreateTime", "LogAppendTime"),
+        dynamic=True,
+        synonyms=("log.message.timestamp.type",),
+        doc="Whether records keep the producer's time or get the broker's.",
+    )
+    min_cleanable_dirty_ratio: float = key(
+        "min.cleanable.dirty.ratio",
+        default=0.5,
+        minimum=0,
+        maximum=1,
+        dynamic=True,
+        synonyms=("log.cleaner.min.cleanable.ratio",),
+        doc="The part of a log that must be uncompacted before compaction is worth it.",
+    )
+    min_compaction_lag_ms: int = key(
+        "min.compaction.lag.ms",
+        default=0,
+        type=ConfigType.LONG,
+        minimum=0,
+        dynamic=True,
+        synonyms=("log.cleaner.min.compaction.lag.ms",),
+        doc="The shortest that a record stays uncompacted.",
+    )
+    min_insync_replicas: int = key(
+        "min.insync.replicas",
+        default=1,
+        minimum=1,
+        dynamic=True,
+        synonyms=("min.insync.replicas",),
+        doc="Replicas in sync without which acks=all is refused.",
+    )
+    preallocate: bool = key(
+        "preallocate",
+        default=False,
+        dynamic=True,
+        synonyms=("log.preallocate",),
+        doc="Whether a new segment's space is reserved on the disk at once.",
+    )
+    remote_log_copy_disable: bool = key(
+        "remote.log.copy.disable",
+        default=False,
+        dynamic=True,
+        doc="Whether nothing more is copied to remote storage, what is there staying readable.",
+    )
+    remote_log_delete_on_disable: bool = key(
+        "remote.log.delete.on.disable",
+        default=False,
+        dynamic=True,
+        doc="Whether what lies in remote storage is deleted when remote storage is switched off.",
+    )
+    remote_storage_enable: bool = key(
+        "remote.storage.enable",
+        default=False,
+        dynamic=True,
+        doc="Whether older segments are copied to remote storage.",
+    )
+    retention_bytes: int = key(
+        "retention.bytes",
+        default=UNLIMITED,
+        type=ConfigType.LONG,
+        dynamic=True,
+        synonyms=("log.retention.bytes",),
+        doc="Above this size a partition loses its oldest segments; -1: no bound.",
+    )
+    retention_ms: int = key(
+        "retention.ms",
+        default=7 * DAY_MS,
+        type=ConfigType.LONG,
+        minimum=UNLIMITED,
+        dynamic=True,
+        synonyms=(
+            Synonym("log.retention.ms"),
+            Synonym("log.retention.minutes", scale=MINUTE_MS),
+            Synonym("log.retention.hours", scale=HOUR_MS, default=168),
+        ),
+        doc="Segments whose newest record is older than this are deleted; -1: never.",
+    )
+    segment_bytes: int = key(
+        "segment.bytes",
+        default=1024 * MIB,
+        minimum=MIB,
+        maximum=INT_MAX,
+        dynamic=True,
+        synonyms=("log.segment.bytes",),
+        doc="A segment rolls at this size.",
+    )
+    segment_index_bytes: int = key(
+        "segment.index.bytes",
+        default=10 * MIB,
+        minimum=4,
+        dynamic=True,
+        synonyms=("log.index.size.max.bytes",),
+        doc="Upper bound of an index file; a segment rolls when its index is full.",
+    )
+    segment_jitter_ms: int = key(
+        "segment.jitter.ms",
+        default=0,
+        type=ConfigType.LONG,
+        minimum=0,
+        dynamic=True,
+        synonyms=(Synonym("log.roll.jitter.ms"), Synonym("log.roll.jitter.hours", scale=HOUR_MS, default=0)),
+        doc="The most by which segment.ms is shortened at random, so that not all segments roll at once.",
+    )
+    segment_ms: int = key(
+        "segment.ms",
+        default=7 * DAY_MS,
+        type=ConfigType.LONG,
+        minimum=1,
+        dynamic=True,
+        synonyms=(Synonym("log.roll.ms"), Synonym("log.roll.hours", scale=HOUR_MS, default=168)),
+        doc="A segment rolls at this age, full or not.",
+    )
+    unclean_leader_election_enable: bool = key(
+        "unclean.leader.election.enable",
+        default=False,
+        dynamic=True,
+        synonyms=("unclean.leader.election.enable",),
+        doc="Whether a replica that is behind may lead when no other is left, losing records.",
+    )
