@@ -1,7 +1,7 @@
 # Bounds-checked reading and growing output: every byte from the network or the disk is read through Cursor.
 #
 # Owner of memory: a Cursor owns nothing and never outlives the bytes it looks at. An Output owns `data` (malloc);
-# output_free() gives it back. `Reader` and `Writer` are their Python faces, used by the generated codecs.
+# output_free() gives it back. Their Python faces are Reader and Writer of wire.pxd.
 
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from pystream._native.status cimport Status
@@ -51,22 +51,9 @@ cdef void write_string(Output *output, bint flexible, const uint8_t *data, int32
 cdef void write_bytes(Output *output, bint flexible, const uint8_t *data, int32_t size) noexcept nogil    # size -1: null
 cdef void write_array_count(Output *output, bint flexible, int32_t count) noexcept nogil                  # -1: null
 cdef void patch_int32(Output *output, Py_ssize_t position, int32_t value) noexcept nogil
-
-# A Reader holds the memoryview that its cursor looks into, so that the pointer cannot outlive the bytes.
-cdef class Reader:
-    cdef Cursor cursor
-    cdef object memory           # memoryview of bytes (format B, contiguous)
-    cdef int64_t elements_left   # array elements that this input may still announce
-    cdef text(self, bint compact, bint nullable)
-    cdef copied(self, bint compact, bint nullable)
-    cdef viewed(self, bint compact, bint nullable)
-    cdef null_of(self, str what, bint nullable)
-    cdef int32_t count(self, bint compact, bint nullable, Py_ssize_t smallest_element_size) except? -2
-    cdef integers(self, Py_ssize_t size, bint compact, bint nullable)
-
-# A Writer owns its output.
-cdef class Writer:
-    cdef Output output
-    cdef int text(self, str value, bint compact) except -1
-    cdef int buffer(self, value, bint sized, bint compact) except -1
-    cdef bint begin_array(self, values, bint compact) except -1
+# For the tagged fields that a codec knows: their number (each takes two bytes or more), then one after the other, in ascending order;
+# `previous_tag` is -1 before the first.
+cdef Status read_tag_count(Cursor *cursor, uint32_t *count) noexcept nogil
+cdef Status read_tag(Cursor *cursor, int64_t previous_tag, int64_t *tag, const uint8_t **field, uint32_t *size) noexcept nogil
+# Puts a varint into `field`, which has room for 10 bytes; the number of bytes used.
+cdef Py_ssize_t encode_varlong(uint8_t *field, uint64_t value) noexcept nogil

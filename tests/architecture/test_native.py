@@ -14,7 +14,7 @@ import pytest
 from tests.architecture.house import ROOT, files, text
 
 # architecture, section 3. A new module is entered here, on purpose.
-GROUND = {"status", "buffer", "crc32c", "hash"}
+GROUND = {"status", "buffer", "wire", "crc32c", "hash"}
 RECORDS = {"batch", "record_reader", "record_columns", "record_builder", "compression"}
 LOG = {"io_table", "offset_index", "segment", "local_log", "producer_state", "txn_index", "leader_epochs", "flusher"}
 PLANE = {
