@@ -1,0 +1,43 @@
+"""The metadata store: one interface, and the embedded and simulated implementations of it."""
+
+from pystream.metadata.store.interface import (
+    Absent,
+    Batch,
+    Compare,
+    CreateRevision,
+    Delete,
+    Event,
+    Exists,
+    Get,
+    KeyValue,
+    Lease,
+    MetadataStore,
+    ModRevision,
+    Operation,
+    Page,
+    Put,
+    TransactionResult,
+    Value,
+    read_all,
+)
+
+__all__ = [
+    "Absent",
+    "Batch",
+    "Compare",
+    "CreateRevision",
+    "Delete",
+    "Event",
+    "Exists",
+    "Get",
+    "KeyValue",
+    "Lease",
+    "MetadataStore",
+    "ModRevision",
+    "Operation",
+    "Page",
+    "Put",
+    "TransactionResult",
+    "Value",
+    "read_all",
+]
