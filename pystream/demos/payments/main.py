@@ -70,7 +70,7 @@ def plain_progress(console: Console, name: str, events: int) -> payments.Progres
     return advance
 
 
-def stream_both_ways(bootstrap: str, topic: str, lines: list[bytes], console: Console) -> Outcome:
+def stream_both_ways(bootstrap: str, topic: str, events: list[generator.Payment], console: Console) -> Outcome:
     """Consumer first, so that nothing is missed; then both at once. Raises DemoFailed of either end."""
     outcome = Outcome()
     payments.ensure_topic(bootstrap, topic, partitions=PARTITIONS)
@@ -79,15 +79,15 @@ def stream_both_ways(bootstrap: str, topic: str, lines: list[bytes], console: Co
 
     def consume(progress: payments.Progress) -> None:
         try:
-            outcome.received, outcome.traffic = sink.receive(len(lines), progress)
+            outcome.received, outcome.traffic = sink.receive(len(events), progress)
         except payments.DemoFailed as error:
             outcome.errors.append(error)
 
-    with shown_progress(console, len(lines)) as (produced, consumed):
+    with shown_progress(console, len(events)) as (produced, consumed):
         consumer = threading.Thread(target=consume, args=(consumed,), name="payments consumer")
         consumer.start()
         try:
-            sent = source.send(lines, produced)
+            sent = source.send(events, produced)
         except payments.DemoFailed:
             sink.give_up()
             raise
@@ -106,10 +106,10 @@ def stream_both_ways(bootstrap: str, topic: str, lines: list[bytes], console: Co
 def main(bootstrap: str, topic: str) -> None:
     """Make the payments, stream them, and hold what came back to their known count and digest."""
     console = Console()
-    lines = [generator.line(payment) for payment in generator.generate()]
-    console.print(f"streaming {len(lines):,} payments through topic {topic} at {bootstrap}", highlight=False)
+    events = list(generator.generate())
+    console.print(f"streaming {len(events):,} payments through topic {topic} at {bootstrap}", highlight=False)
     try:
-        outcome = stream_both_ways(bootstrap, topic, lines, console)
+        outcome = stream_both_ways(bootstrap, topic, events, console)
         assert outcome.received is not None, "no error, so the consumer finished"
         outcome.received.check(events=generator.EVENTS, digest=generator.DIGEST)
     except payments.DemoFailed as error:
@@ -117,4 +117,5 @@ def main(bootstrap: str, topic: str) -> None:
     console.print(
         f"verified  {generator.EVENTS:,} payments, each once, in order on every card, sha256 {generator.DIGEST[:16]}…",
         highlight=False,
+        soft_wrap=True,
     )

@@ -19,6 +19,9 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Produ
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
+from pystream.demos.payments import generator
+from pystream.demos.payments.generator import Payment
+
 REPORT_EVERY = 512  # events between two reports of progress
 POLL_EVENTS = 2000
 REQUEST_TIMEOUT_SECONDS = 30
@@ -62,7 +65,7 @@ def ensure_topic(bootstrap: str, topic: str, *, partitions: int) -> None:
 
 
 class PaymentSource:
-    """Sends lines to a topic, keyed by card; every line is acknowledged by all in-sync replicas, none twice."""
+    """Sends payments to a topic, keyed by card; each is acknowledged by all in-sync replicas, none twice."""
 
     def __init__(self, bootstrap: str, topic: str) -> None:
         self._topic = topic
@@ -77,13 +80,13 @@ class PaymentSource:
             }
         )
 
-    def send(self, lines: Iterable[bytes], progress: Progress) -> Traffic:
+    def send(self, payments: Iterable[Payment], progress: Progress) -> Traffic:
         """Send all, wait until all are acknowledged. Raises DemoFailed when one was not."""
         traffic = Traffic()
         began = time.perf_counter()
         reported = Traffic()
-        for line in lines:
-            payment = json.loads(line)
+        for payment in payments:
+            line = generator.line(payment)
             self._produce(key=payment["card_id"].encode(), value=line, timestamp_ms=payment["ts"])
             traffic.records += 1
             traffic.size_bytes += len(line)
@@ -116,39 +119,44 @@ class PaymentSource:
 
 @dataclass(slots=True)
 class Received:
-    """What came back, kept by its number so that the digest can be taken in the order of making."""
+    """What came back, in the order it came; looked into only when the stream is over."""
 
-    lines: dict[str, bytes] = field(default_factory=dict)
-    duplicates: int = 0
-    out_of_order: int = 0
-    _last_of_card: dict[bytes, str] = field(default_factory=dict)
+    messages: list[tuple[bytes, bytes]] = field(default_factory=list)
 
     def add(self, key: bytes, value: bytes) -> None:
-        transaction = json.loads(value)["txn_id"]
-        if transaction in self.lines:
-            self.duplicates += 1
-        if transaction < self._last_of_card.get(key, ""):
-            self.out_of_order += 1
-        self.lines[transaction] = value
-        self._last_of_card[key] = transaction
+        self.messages.append((key, value))
 
     def digest(self) -> str:
         """SHA-256 of the lines in the order they were made."""
         digest = hashlib.sha256()
-        for transaction in sorted(self.lines):
-            digest.update(self.lines[transaction] + b"\n")
+        for _, value in sorted((number_of(value), value) for _, value in self.messages):
+            digest.update(value + b"\n")
         return digest.hexdigest()
 
     def check(self, *, events: int, digest: str) -> None:
         """Raises DemoFailed unless exactly these events came, each once, each card's in order."""
-        found = (len(self.lines), self.duplicates, self.out_of_order)
-        if found != (events, 0, 0):
+        seen: set[str] = set()
+        last_of_card: dict[bytes, str] = {}
+        twice = out_of_order = 0
+        for key, value in self.messages:
+            number = number_of(value)
+            twice += number in seen
+            out_of_order += number < last_of_card.get(key, "")
+            seen.add(number)
+            last_of_card[key] = number
+        if (len(seen), twice, out_of_order) != (events, 0, 0):
             raise DemoFailed(
-                f"{len(self.lines):,} of {events:,} payments came back, {self.duplicates:,} of them twice, "
-                f"{self.out_of_order:,} out of order on their card"
+                f"{len(seen):,} of {events:,} payments came back, {twice:,} of them twice, "
+                f"{out_of_order:,} out of order on their card"
             )
-        if self.digest() != digest:
-            raise DemoFailed(f"what came back has SHA-256 {self.digest()}, what was sent has {digest}")
+        if (found := self.digest()) != digest:
+            raise DemoFailed(f"what came back has SHA-256 {found}, what was sent has {digest}")
+
+
+def number_of(line: bytes) -> str:
+    """The txn_id of a payment: t0000000 and up, so that text order is the order of making."""
+    number: str = json.loads(line)["txn_id"]
+    return number
 
 
 class PaymentSink:
@@ -185,7 +193,7 @@ class PaymentSink:
         began = last = time.perf_counter()
         try:
             while traffic.records < events:
-                messages = self._consumer.consume(POLL_EVENTS, timeout=1.0)
+                messages = self._consumer.consume(min(POLL_EVENTS, events - traffic.records), timeout=1.0)
                 silence_seconds = time.perf_counter() - last
                 if not messages and (silence_seconds > SILENCE_SECONDS or self._given_up.is_set()):
                     raise DemoFailed(f"{traffic.records:,} of {events:,} payments came, then silence")
