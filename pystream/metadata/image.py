@@ -44,7 +44,7 @@ class TopicImage:
     name: str
     topic_id: bytes
     partitions: tuple[PartitionImage, ...]
-    configs: Mapping[str, str] = NOTHING
+    configs: Mapping[str, str] = field(default_factory=lambda: NOTHING)
 
     def partition(self, index: int) -> PartitionImage | None:
         return self.partitions[index] if 0 <= index < len(self.partitions) else None
