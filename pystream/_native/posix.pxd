@@ -90,7 +90,8 @@ cdef extern from "<netdb.h>" nogil:
     int AI_PASSIVE, AI_NUMERICSERV, NI_NUMERICHOST, NI_NUMERICSERV
     int getaddrinfo(const char *node, const char *service, const addrinfo *hints, addrinfo **result)
     void freeaddrinfo(addrinfo *result)
-    int getnameinfo(const sockaddr *address, socklen_t size, char *host, socklen_t host_size, char *service, socklen_t service_size, int flags)
+    int getnameinfo(const sockaddr *address, socklen_t size, char *host, socklen_t host_size,
+                    char *service, socklen_t service_size, int flags)
     const char *gai_strerror(int code)
 
 cdef extern from "<unistd.h>" nogil:

@@ -1,11 +1,8 @@
 import builtins
 from collections.abc import Sequence
-from typing import Final, Protocol
+from typing import Final
 
-class Buffer(Protocol):
-    """Anything with the buffer protocol (bytes, bytearray, memoryview, mmap)."""
-
-    def __buffer__(self, flags: int, /) -> memoryview: ...
+from typing_extensions import Buffer
 
 ELEMENT_LIMIT: Final[int]
 

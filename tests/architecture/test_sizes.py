@@ -16,6 +16,7 @@ FUNCTION_LINES = 60
 FOLDER_MODULES = 15
 README_LINES = 40
 SETUP_LINES = 100
+STUB_COLUMNS = 140
 
 CYTHON_FUNCTION = re.compile(
     r"(?P<indent>[ \t]*)(?:async\s+def|def|cpdef|cdef)\b(?!\s+(?:class|struct|enum|union|extern|packed)\b)"
@@ -88,6 +89,16 @@ def test_every_package_has_a_short_readme():
     }
     assert sorted(str(package) for package in packages if str(package) not in lines) == []
     assert {package: count for package, count in lines.items() if count > README_LINES} == {}
+
+
+def test_no_line_of_a_stub_is_wider_than_the_body_it_stands_for():
+    wide = [
+        f"{path}:{number}"
+        for path in files("pystream/_native/*.pyi")
+        for number, line in enumerate(text(path).splitlines(), 1)
+        if len(line) > STUB_COLUMNS
+    ]
+    assert wide == []
 
 
 def test_setup_py_stays_small():

@@ -3,8 +3,8 @@
     with BrokerProcess(tmp_path / "data", {"num.partitions": "3"}) as broker:
         Producer({"bootstrap.servers": broker.bootstrap})
 
-Readiness is an event, not a nap: the broker writes one line of JSON to the file descriptor given by `--ready-fd` once its
-listeners accept connections; a broker that dies first closes it, and start() then raises BrokerFailed with its log.
+Readiness is an event, not a nap: the broker writes one line of JSON to the file descriptor given by `--ready-fd` once
+its listeners accept connections; a broker that dies first closes it, and start() then raises BrokerFailed with its log.
 The first start takes a free port; later starts of the same object keep it, so that clients find the broker again.
 """
 
