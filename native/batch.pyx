@@ -1,6 +1,7 @@
 """Record batch v2: parse, validate and stamp the 61-byte header; the layout is drawn in pystream/_native/batch.pxd.
 
-Source: KIP-98 (format), KIP-101 (leader epoch), KIP-32 (log append time); rules of validation as Kafka's LogValidator has them.
+Source: KIP-98 (format), KIP-101 (leader epoch), KIP-32 (log append time); rules of validation as Kafka's LogValidator
+has them.
 """
 
 from typing import NamedTuple
@@ -8,8 +9,8 @@ from typing import NamedTuple
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t, INT32_MAX
 from pystream._native.crc32c cimport crc32c_extend
 from pystream._native.status cimport (
-    CORRUPT_BATCH, BATCH_TOO_LARGE, INVALID_RECORD, INVALID_TIMESTAMP, OK, TRUNCATED, UNSUPPORTED_COMPRESSION, UNSUPPORTED_MAGIC,
-    Status, raise_for_status)
+    BATCH_TOO_LARGE, CORRUPT_BATCH, INVALID_RECORD, INVALID_TIMESTAMP, OK, TRUNCATED, UNSUPPORTED_COMPRESSION,
+    UNSUPPORTED_MAGIC, Status, raise_for_status)
 
 cdef extern from "bytes.h" nogil:
     uint16_t load_be16(const uint8_t *data)
@@ -27,7 +28,7 @@ cdef enum:
     CURRENT_MAGIC = 2
     HIGHEST_CODEC = 4
     KNOWN_ATTRIBUTES = 0x7F
-    SMALLEST_RECORD = 7                  # length, attributes, two deltas, key length, value length, header count: a byte each
+    SMALLEST_RECORD = 7                  # length, attributes, two deltas, two lengths, header count: a byte each
 
 
 cdef Status parse_batch_header(const uint8_t *data, Py_ssize_t available, BatchHeader *header) noexcept nogil:
@@ -54,7 +55,7 @@ cdef Status parse_batch_header(const uint8_t *data, Py_ssize_t available, BatchH
 
 
 cdef Status check_producer_fields(const BatchHeader *header) noexcept nogil:
-    """A producer id comes with an epoch and, but for transaction markers, with a sequence; a transaction comes with a producer id.
+    """A producer id has an epoch and, but in transaction markers, a sequence; a transaction has a producer id.
 
     Without a producer id the epoch and the sequence are not looked at: some clients leave zeros there.
     """
@@ -85,7 +86,8 @@ cdef Status check_contents(const BatchHeader *header) noexcept nogil:
     return check_producer_fields(header)
 
 
-cdef Status validate_batch(const uint8_t *data, Py_ssize_t available, int32_t maximum_size, BatchHeader *header) noexcept nogil:
+cdef Status validate_batch(
+        const uint8_t *data, Py_ssize_t available, int32_t maximum_size, BatchHeader *header) noexcept nogil:
     cdef Status status = parse_batch_header(data, available, header)
     if status != OK:
         return status
@@ -159,8 +161,8 @@ class Header(NamedTuple):
 cdef object header_tuple(const BatchHeader *header):
     return Header(
         header.base_offset, header.size, header.partition_leader_epoch, header.magic, header.crc, header.attributes,
-        header.last_offset_delta, header.base_timestamp, header.max_timestamp, header.producer_id, header.producer_epoch,
-        header.base_sequence, header.record_count)
+        header.last_offset_delta, header.base_timestamp, header.max_timestamp, header.producer_id,
+        header.producer_epoch, header.base_sequence, header.record_count)
 
 
 cdef const uint8_t *first_byte(const uint8_t[::1] data) noexcept:
@@ -168,7 +170,7 @@ cdef const uint8_t *first_byte(const uint8_t[::1] data) noexcept:
 
 
 def parse_header(const uint8_t[::1] data not None):
-    """The header of the batch at the start of `data`; nothing is checked but that 61 bytes are there and the length is possible."""
+    """The header of the batch `data` starts with; checked is only that 61 bytes are there and the length is possible."""
     cdef BatchHeader header
     raise_for_status(parse_batch_header(first_byte(data), data.shape[0], &header), 0, "record batch header")
     return header_tuple(&header)
@@ -190,7 +192,10 @@ def parse_headers(const uint8_t[::1] data not None):
 
 
 def validate(const uint8_t[::1] data not None, int32_t maximum_size=INT32_MAX):
-    """The header of the batch at the start of `data`, after all checks that need no decompression; more bytes may follow the batch."""
+    """The header of the batch at the start of `data`, after all checks that need no decompression.
+
+    More bytes may follow the batch.
+    """
     cdef BatchHeader header
     cdef Status status
     cdef const uint8_t *first = first_byte(data)
@@ -208,7 +213,7 @@ def stamp(uint8_t[::1] data not None, int64_t base_offset, int32_t leader_epoch)
 
 
 def stamp_append_time(uint8_t[::1] data not None, int64_t timestamp_ms):
-    """Turn the batch to LogAppendTime in place: attribute bit, max timestamp, and the CRC anew.  The whole batch must be there."""
+    """Turn the whole batch at the start of `data` to LogAppendTime: attribute bit, max timestamp, and the CRC anew."""
     cdef BatchHeader header
     raise_for_status(parse_batch_header(first_byte(data), data.shape[0], &header), 0, "record batch header")
     if header.size > data.shape[0]:

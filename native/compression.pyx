@@ -56,13 +56,15 @@ cdef Status status_of(codec_result result) noexcept nogil:
     return UNSUPPORTED_COMPRESSION
 
 
-cdef Status decompress_into(int codec, const uint8_t *data, Py_ssize_t size, Py_ssize_t limit, codec_buffer *output) noexcept nogil:
+cdef Status decompress_into(
+        int codec, const uint8_t *data, Py_ssize_t size, Py_ssize_t limit, codec_buffer *output) noexcept nogil:
     if size < 0 or limit < 0:
         return MALFORMED
     return status_of(codec_decompress(codec, data, size, limit, output))
 
 
-cdef Status compress_into(int codec, int32_t level, const uint8_t *data, Py_ssize_t size, codec_buffer *output) noexcept nogil:
+cdef Status compress_into(
+        int codec, int32_t level, const uint8_t *data, Py_ssize_t size, codec_buffer *output) noexcept nogil:
     if size < 0:
         return MALFORMED
     return status_of(codec_compress(codec, level, data, size, output))
@@ -88,7 +90,7 @@ cdef object refuse(int codec):
     library = codec_library_name(codec).decode()
     package = codec_package_name(codec).decode()
     name = Codec(codec).name.lower()
-    raise UnsupportedCompressionType(f"{name} needs {library}, which cannot be opened; on Debian: apt-get install {package}")
+    raise UnsupportedCompressionType(f"{name} needs {library}; on Debian: apt-get install {package}")
 
 
 cdef object result_of(Status status, int codec, codec_buffer *output, str what):
@@ -133,7 +135,8 @@ def decompress(const uint8_t[::1] data not None, int codec, *, Py_ssize_t limit=
 def compress(const uint8_t[::1] data not None, int codec, *, level=None):
     """`data` in the framing that Kafka's clients read; `level` None means the codec's own default.
 
-    Levels: gzip 1 to 9, lz4 1 to 17 (above 2 the slow compressor; 12 is the highest that differs), zstd -131072 to 22; the others have none.
+    Levels: gzip 1 to 9, lz4 1 to 17 (above 2 the slow compressor; 12 is the highest that differs), zstd -131072 to 22;
+    the others have none.
     Raises ValueError for a level the codec does not have, and UnsupportedCompressionType as decompress() does.
     """
     cdef codec_buffer output

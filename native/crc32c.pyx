@@ -14,7 +14,7 @@ cdef extern from "crc32c.h" nogil:
     crc32c_function crc32c_implementation(int index)
 
 cdef enum:
-    SMALLEST_RELEASE = 16384          # bytes; a shorter run costs less than giving the interpreter lock away and taking it back
+    SMALLEST_RELEASE = 16384             # bytes; below, giving the interpreter lock away costs more than the run
 
 crc32c_prepare()
 
@@ -47,8 +47,11 @@ def implementations():
 
 
 def crc32c_with(str implementation not None, const uint8_t[::1] data not None, uint32_t value=0):
-    """As crc32c(), by the named implementation: for tests and benchmarks.  Raises LookupError for a name not in implementations()."""
+    """As crc32c(), by the named implementation: for tests and benchmarks.
+
+    Raises LookupError for a name that is not in implementations().
+    """
     names = implementations()
     if implementation not in names:
-        raise LookupError(f"no CRC-32C implementation {implementation!r} on this processor; there are {', '.join(names)}")
+        raise LookupError(f"no CRC-32C implementation {implementation!r} here; there are {', '.join(names)}")
     return checksum(crc32c_implementation(names.index(implementation)), data, value)

@@ -1,6 +1,7 @@
 """murmur2 as Kafka's partitioner computes it, and xxHash64.
 
-Source: MurmurHash2, 32 bit, with Kafka's seed 0x9747b28c (org.apache.kafka.common.utils.Utils); the xxHash specification, XXH64.
+Source: MurmurHash2, 32 bit, with Kafka's seed 0x9747b28c (org.apache.kafka.common.utils.Utils); the xxHash
+specification, XXH64.
 """
 
 from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
@@ -97,7 +98,10 @@ def murmur2(const uint8_t[::1] data not None):
 
 
 def partition_for_key(const uint8_t[::1] key not None, int32_t partitions):
-    """The partition that Kafka's default partitioner gives a record with this key: (murmur2(key) & 0x7FFFFFFF) % partitions."""
+    """The partition that Kafka's default partitioner gives a record with this key.
+
+    That is (murmur2(key) & 0x7FFFFFFF) % partitions.
+    """
     if partitions <= 0:
         raise ValueError(f"a topic has at least one partition, not {partitions}")
     return partition_of(first_byte(key), key.shape[0], partitions)

@@ -26,7 +26,7 @@ cdef extern from "bytes.h" nogil:
 cdef enum:
     NO_PRODUCER_EPOCH = -1
     NO_LEADER_EPOCH = -1
-    LARGEST_VARINTS = 48                 # of one record: length, two deltas, key size, value size, header count; rounded up
+    LARGEST_VARINTS = 48                 # of one record: length, two deltas, two sizes, header count; rounded up
     CRC_POSITION = 17
     CHECKED_FROM = 21
     CURRENT_MAGIC = 2
@@ -212,8 +212,8 @@ cdef void write_header(
 cdef class RecordBatchBuilder:
     """Collects records and gives one finished batch; then it is empty and can be used again, with the same fields.
 
-    `limit` bounds the uncompressed batch in bytes.  With `append_time_ms` the batch is of LogAppendTime.  The leader epoch and
-    the base offset are outside the CRC: the broker stamps them.
+    `limit` bounds the uncompressed batch in bytes.  With `append_time_ms` the batch is of LogAppendTime.  The leader
+    epoch and the base offset are outside the CRC: the broker stamps them.
     """
 
     cdef BatchBuilder builder
@@ -273,7 +273,8 @@ cdef class RecordBatchBuilder:
             raise_for_status(
                 reserve(&self.headers, self.headers.size + key_size + len(value_bytes) + LARGEST_VARINTS), count,
                 "record header")
-            to = put_field(self.headers.data + self.headers.size, <const uint8_t *>PyBytes_AS_STRING(key_bytes), key_size)
+            to = self.headers.data + self.headers.size
+            to = put_field(to, <const uint8_t *>PyBytes_AS_STRING(key_bytes), key_size)
             to = put_field(to, <const uint8_t *>PyBytes_AS_STRING(value_bytes), value_size)
             self.headers.size = to - self.headers.data
             count += 1
@@ -283,10 +284,10 @@ cdef class RecordBatchBuilder:
         return self.builder.last_offset_delta + 1 if offset is None else offset - self.fields.base_offset
 
     def append(self, value, *, int64_t timestamp, key=None, headers=(), offset=None):
-        """Add one record; key and value are bytes-like or None.  Returns its offset, the next one unless `offset` says which.
+        """Add one record; key and value are bytes-like or None.  Returns its offset: `offset`, or the next one.
 
-        Raises MessageTooLarge when the batch would pass the limit (nothing is added then), InvalidTimestamp below -1, and
-        MalformedInput when `offset` is not above the last one.
+        Raises MessageTooLarge when the batch would pass the limit (nothing is added then), InvalidTimestamp below -1,
+        and MalformedInput when `offset` is not above the last one.
         """
         cdef const uint8_t[::1] key_view, value_view
         cdef const uint8_t *key_data = NULL
@@ -313,9 +314,9 @@ cdef class RecordBatchBuilder:
         return self.fields.base_offset + delta
 
     def extend(self, list values not None, *, timestamps, list keys=None):
-        """Add one record for each of `values` (bytes or None); `timestamps` is one for all, or int64s by the buffer protocol.
+        """Add one record for each of `values` (bytes or None).
 
-        Returns how many were added: those that fit under the limit.
+        `timestamps` is one for all, or int64s by the buffer protocol.  Returns how many fitted the limit.
         """
         cdef const int64_t[::1] times = None if isinstance(timestamps, int) else timestamps
         cdef int64_t timestamp = timestamps if isinstance(timestamps, int) else 0
@@ -348,9 +349,10 @@ cdef class RecordBatchBuilder:
             self, const uint8_t[::1] data not None, const int32_t[::1] value_starts not None,
             const int32_t[::1] value_sizes not None, const int64_t[::1] timestamps not None, *,
             const int32_t[::1] key_starts=None, const int32_t[::1] key_sizes=None):
-        """Add one record per row of columns as RecordColumns has them; size -1 is null.  Returns how many fitted the limit.
+        """Add one record per row of columns as RecordColumns has them; size -1 is null.
 
-        Raises ValueError when columns differ in length or a row lies outside `data`.
+        Returns how many fitted the limit.  Raises ValueError when columns differ in length or a row lies outside
+        `data`.
         """
         cdef Slices keys, values
         cdef Py_ssize_t count = timestamps.shape[0], added = 0
@@ -442,7 +444,8 @@ cdef Status add_rows(
         if not slice_at(keys, row, &key, &key_size) or not slice_at(values, row, &value, &value_size):
             return MALFORMED
         status = add_record(
-            builder, <int64_t>builder.last_offset_delta + 1, timestamps[row], key, key_size, value, value_size, NULL, 0, 0)
+            builder, <int64_t>builder.last_offset_delta + 1, timestamps[row], key, key_size, value, value_size,
+            NULL, 0, 0)
         if status != OK:
             return status
     added[0] = count

@@ -73,7 +73,8 @@ cdef Status reserve_rows(Columns *columns, Py_ssize_t more) noexcept nogil:
     return OK
 
 
-cdef Status read_rows(RecordCursor *cursor, Columns *columns, int64_t from_offset, const uint8_t *origin) noexcept nogil:
+cdef Status read_rows(
+        RecordCursor *cursor, Columns *columns, int64_t from_offset, const uint8_t *origin) noexcept nogil:
     """Appends the records of the open batch; starts are counted from `origin`."""
     cdef RecordView record
     cdef Py_ssize_t row
@@ -217,10 +218,10 @@ cdef Column column_of(void **items, Py_ssize_t count, Py_ssize_t item_size):
 
 @cython.final
 cdef class RecordColumns:
-    """Records as columns over one buffer: row i has its value at data[value_starts[i]:][:value_sizes[i]]; size -1 is null.
+    """Records as columns over one buffer: value i is data[value_starts[i]:][:value_sizes[i]]; size -1 is null.
 
-    The columns show themselves by the buffer protocol: numpy.asarray(columns.offsets) copies nothing.  `data` is what was
-    decoded, or the uncompressed records where a batch was compressed.
+    The columns show themselves by the buffer protocol: numpy.asarray(columns.offsets) copies nothing.  `data` is what
+    was decoded, or the uncompressed records where a batch was compressed.
     """
 
     cdef readonly object data
@@ -286,8 +287,9 @@ def decode_columns(
         bint include_control=False):
     """The records of all whole batches in `data` from `from_offset` on, as columns.
 
-    `limit` bounds what all compressed batches together may become.  `next_offset` is the offset behind the last whole batch
-    (-1 without one), `consumed` its end in `data`.  Raises what RecordReader raises; more than 2 GiB of data is a ValueError.
+    `limit` bounds what all compressed batches together may become.  `next_offset` is the offset behind the last whole
+    batch (-1 without one), `consumed` its end in `data`.  Raises what RecordReader raises; more than 2 GiB of data is a
+    ValueError.
     """
     cdef Columns columns
     cdef Status status

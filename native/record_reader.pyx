@@ -105,7 +105,8 @@ cdef Status check_readable(const BatchHeader *header, Py_ssize_t available) noex
     return OK
 
 
-cdef Status open_batch(RecordCursor *cursor, const uint8_t *data, Py_ssize_t available, Py_ssize_t limit) noexcept nogil:
+cdef Status open_batch(
+        RecordCursor *cursor, const uint8_t *data, Py_ssize_t available, Py_ssize_t limit) noexcept nogil:
     cdef Py_ssize_t size
     cdef Status status = parse_batch_header(data, available, &cursor.header)
     cursor.remaining = 0
@@ -145,13 +146,13 @@ cdef Status check_headers(const RecordView *record) noexcept nogil:
     cdef Cursor headers
     cdef RecordHeaderView header
     cdef Status status
-    cdef int32_t index
+    cdef int32_t _index
     if record.header_count < 0 or record.header_count > record.headers_size // SMALLEST_HEADER:
         return MALFORMED if record.header_count < 0 else TRUNCATED
     headers.data = record.headers
     headers.position = 0
     headers.end = record.headers_size
-    for index in range(record.header_count):
+    for _index in range(record.header_count):
         status = read_record_header(&headers, &header)
         if status != OK:
             return status
@@ -360,9 +361,9 @@ cdef Record record_of(const RecordView *view):
 cdef class RecordReader:
     """Iterates over the records of all whole batches in `data`, control batches left out unless asked for.
 
-    The CRC of each batch is checked first.  `limit` bounds what one batch may become (0: min(100 MiB, 1,000 x its size)).
-    Raises CorruptRecordBatch, MalformedInput, LimitExceeded or UnsupportedCompressionType where a batch is at fault; what
-    follows the last whole batch is left alone, as a fetch answer may end in the middle of one.
+    The CRC of each batch is checked first.  `limit` bounds what one batch may become (0: min(100 MiB, 1,000 x its
+    size)).  Raises CorruptRecordBatch, MalformedInput, LimitExceeded or UnsupportedCompressionType where a batch is at
+    fault; what follows the last whole batch is left alone, as a fetch answer may end in the middle of one.
     """
 
     cdef const uint8_t[::1] data             # holds the buffer that the cursor points into
@@ -423,7 +424,7 @@ cdef class RecordReader:
 def find_timestamp(
         const uint8_t[::1] batch not None, int64_t timestamp_ms, *, int64_t from_offset=0,
         int64_t limit_offset=INT64_MAX):
-    """(timestamp, offset) of the batch's first record at or after `timestamp_ms` within the offsets; None without one."""
+    """(timestamp, offset) of the first record at or after `timestamp_ms` within the offsets; None without one."""
     cdef int64_t timestamp = 0, offset = 0
     cdef Status status
     cdef const uint8_t *first = first_byte(batch)
@@ -437,7 +438,7 @@ def find_timestamp(
 
 
 def find_max_timestamp(const uint8_t[::1] batch not None, *, int64_t from_offset=0, int64_t limit_offset=INT64_MAX):
-    """(timestamp, offset) of the first record with the batch's highest timestamp within the offsets; None without one."""
+    """(timestamp, offset) of the first record with the highest timestamp within the offsets; None without one."""
     cdef int64_t timestamp = 0, offset = 0
     cdef Status status
     cdef const uint8_t *first = first_byte(batch)
@@ -451,7 +452,7 @@ def find_max_timestamp(const uint8_t[::1] batch not None, *, int64_t from_offset
 
 
 def check(const uint8_t[::1] batch not None, *, Py_ssize_t limit=0, bint require_keys=False):
-    """Read every record of a producer's batch; raises unless all are well formed, densely numbered and, if asked, keyed."""
+    """Read every record of a producer's batch; raise unless all are well formed, numbered 0, 1, 2 … and, if asked, keyed."""
     cdef Status status
     cdef const uint8_t *first = first_byte(batch)
     with nogil:

@@ -1,16 +1,18 @@
 /*
- * The four codecs of record batches. The libraries are opened with dlopen() on first use of their codec, so that building pystream
- * needs a C compiler and nothing else; the prototypes below are the part of their stable ABI that is used here.
+ * The four codecs of record batches. The libraries are opened with dlopen() on first use of their codec, so that
+ * building pystream needs a C compiler and nothing else; the prototypes below are the part of their stable ABI that is
+ * used here.
  *
  * What is written:  gzip    one member
- *                   snappy  the framing of the Java client (xerial): "\x82SNAPPY\0", int32 version 1, int32 compatible version 1,
- *                           then blocks of at most 32 KiB, each an int32 length and a raw snappy stream
- *                   lz4     one frame of independent 64 KiB blocks without checksums: the Java client reads nothing else
+ *                   snappy  the framing of the Java client (xerial): "\x82SNAPPY\0", int32 version 1, int32 oldest
+ *                           compatible version 1, then blocks: an int32 length and a raw snappy stream of <= 32 KiB
+ *                   lz4     one frame of independent 64 KiB blocks without checksums: Java reads nothing else
  *                   zstd    one frame with its content size
- * What is read:     besides that, concatenated gzip members, lz4 and zstd frames, xerial streams, and a raw snappy stream.
+ * What is read:     besides that, concatenated gzip members, lz4 and zstd frames, xerial streams, and a raw snappy
+ * stream.
  *
- * Output limit: sizes that the input claims are hints at most. A buffer starts at a size that the input can account for and doubles
- * as bytes really arrive, up to limit + 1; the byte above the limit tells "just full" from "too much".
+ * Output limit: sizes that the input claims are hints at most. A buffer starts at a size that the input can account for
+ * and doubles as bytes really arrive, up to limit + 1; the byte above the limit tells "just full" from "too much".
  */
 #include "codecs.h"
 #include "bytes.h"
@@ -53,7 +55,8 @@ static enum codec_result buffer_reserve(struct codec_buffer *buffer, size_t capa
     return CODEC_OK;
 }
 
-/* Empties the buffer and gives it room for what `input_size` bytes can be expected to become; `claimed` is 0 where nothing is known. */
+/* Empties the buffer and gives it room for what `input_size` bytes can be expected to become; `claimed` is 0 where
+ * nothing is known. */
 static enum codec_result output_begin(struct codec_buffer *output, size_t input_size, size_t claimed, size_t limit)
 {
     size_t believable = input_size * 64 + SMALLEST_CAPACITY;
@@ -143,7 +146,8 @@ static struct {
     size_t (*create_decompression)(void **context, unsigned int version);
     size_t (*free_decompression)(void *context);
     void (*reset_decompression)(void *context);
-    size_t (*decompress)(void *context, void *output, size_t *output_size, const void *input, size_t *input_size, const void *options);
+    size_t (*decompress)(void *context, void *output, size_t *output_size, const void *input, size_t *input_size,
+                         const void *options);
     size_t (*compress_bound)(size_t size, const struct lz4_preferences *);
     size_t (*compress)(void *output, size_t capacity, const void *input, size_t size, const struct lz4_preferences *);
 } lz4;
@@ -191,11 +195,13 @@ static const struct symbol snappy_symbols[] = {
     {&snappy.uncompressed_length, "snappy_uncompressed_length"}, {NULL, NULL}};
 static const struct symbol lz4_symbols[] = {
     {&lz4.is_error, "LZ4F_isError"}, {&lz4.create_decompression, "LZ4F_createDecompressionContext"},
-    {&lz4.free_decompression, "LZ4F_freeDecompressionContext"}, {&lz4.reset_decompression, "LZ4F_resetDecompressionContext"},
+    {&lz4.free_decompression, "LZ4F_freeDecompressionContext"},
+    {&lz4.reset_decompression, "LZ4F_resetDecompressionContext"},
     {&lz4.decompress, "LZ4F_decompress"}, {&lz4.compress_bound, "LZ4F_compressFrameBound"},
     {&lz4.compress, "LZ4F_compressFrame"}, {NULL, NULL}};
 static const struct symbol zstd_symbols[] = {
-    {&zstd.is_error, "ZSTD_isError"}, {&zstd.error_code, "ZSTD_getErrorCode"}, {&zstd.content_size, "ZSTD_getFrameContentSize"},
+    {&zstd.is_error, "ZSTD_isError"}, {&zstd.error_code, "ZSTD_getErrorCode"},
+    {&zstd.content_size, "ZSTD_getFrameContentSize"},
     {&zstd.create_decompression, "ZSTD_createDCtx"}, {&zstd.free_decompression, "ZSTD_freeDCtx"},
     {&zstd.reset_decompression, "ZSTD_DCtx_reset"}, {&zstd.set_decompression, "ZSTD_DCtx_setParameter"},
     {&zstd.decompress, "ZSTD_decompressStream"}, {&zstd.create_compression, "ZSTD_createCCtx"},
@@ -215,7 +221,8 @@ static struct library {
     [CODEC_ZSTD] = {{"libzstd.so.1", "libzstd.1.dylib"}, "libzstd1", zstd_symbols, PTHREAD_ONCE_INIT, 0},
 };
 
-/* Opens the library for the rest of the process's life and fills its functions in; a library that lacks one of them counts as missing. */
+/* Opens the library for the rest of the process's life and fills its functions in; one that lacks any counts as
+ * missing. */
 static void load(struct library *library)
 {
     void *handle = dlopen(library->names[0], RTLD_NOW | RTLD_LOCAL);
@@ -348,7 +355,8 @@ static enum codec_result gzip_compress(int32_t level, const uint8_t *data, size_
 {
     struct zlib_stream stream = {.next_in = data, .avail_in = (unsigned int)size};
     int wanted = level == CODEC_DEFAULT_LEVEL ? -1 : level;
-    if (zlib.deflate_init(&stream, wanted, ZLIB_DEFLATED, ZLIB_GZIP_WINDOW_BITS, 8, 0, zlib.version(), (int)sizeof stream) != ZLIB_OK)
+    if (zlib.deflate_init(&stream, wanted, ZLIB_DEFLATED, ZLIB_GZIP_WINDOW_BITS, 8, 0, zlib.version(),
+                          (int)sizeof stream) != ZLIB_OK)
         return CODEC_FAILED;
     size_t bound = zlib.deflate_bound(&stream, size);
     output->size = 0;
@@ -380,7 +388,9 @@ static int has_xerial_header(const uint8_t *data, size_t size)
 static enum codec_result snappy_append(const uint8_t *data, size_t size, size_t limit, struct codec_buffer *output)
 {
     size_t length;
-    if (size == 0 || snappy.uncompressed_length((const char *)data, size, &length) != 0 || length / SNAPPY_HIGHEST_RATIO > size)
+    if (size == 0 || snappy.uncompressed_length((const char *)data, size, &length) != 0)
+        return CODEC_MALFORMED;
+    if (length / SNAPPY_HIGHEST_RATIO > size)
         return CODEC_MALFORMED;
     if (length > limit - output->size)
         return CODEC_LIMIT_EXCEEDED;
@@ -428,7 +438,8 @@ static enum codec_result snappy_compress(const uint8_t *data, size_t size, struc
 {
     size_t block_bound = 4 + snappy.max_compressed_length(XERIAL_BLOCK_SIZE);
     output->size = 0;
-    enum codec_result result = buffer_reserve(output, XERIAL_HEADER_SIZE + (size / XERIAL_BLOCK_SIZE + 1) * block_bound);
+    size_t bound = XERIAL_HEADER_SIZE + (size / XERIAL_BLOCK_SIZE + 1) * block_bound;
+    enum codec_result result = buffer_reserve(output, bound);
     if (result != CODEC_OK)
         return result;
     memcpy(output->data, xerial_magic, sizeof xerial_magic);
@@ -451,7 +462,8 @@ static enum codec_result snappy_compress(const uint8_t *data, size_t size, struc
 
 /* ---------------------------------------------------------------- lz4 */
 
-static enum codec_result lz4_decompress_frames(void *context, const uint8_t *data, size_t size, size_t limit, struct codec_buffer *output)
+static enum codec_result lz4_decompress_frames(void *context, const uint8_t *data, size_t size, size_t limit,
+                                               struct codec_buffer *output)
 {
     for (;;) {
         enum codec_result result = output_grow(output, limit);
@@ -481,9 +493,11 @@ static enum codec_result lz4_decompress(const uint8_t *data, size_t size, size_t
     enum codec_result result = output_begin(output, size, 0, limit);
     if (result != CODEC_OK)
         return result;
-    if (contexts->lz4_decompression == NULL && lz4.is_error(lz4.create_decompression(&contexts->lz4_decompression, LZ4F_VERSION))) {
-        contexts->lz4_decompression = NULL;
-        return CODEC_OUT_OF_MEMORY;
+    if (contexts->lz4_decompression == NULL) {
+        void *context = NULL;
+        if (lz4.is_error(lz4.create_decompression(&context, LZ4F_VERSION)))
+            return CODEC_OUT_OF_MEMORY;
+        contexts->lz4_decompression = context;
     }
     lz4.reset_decompression(contexts->lz4_decompression);
     return lz4_decompress_frames(contexts->lz4_decompression, data, size, limit, output);
@@ -517,7 +531,8 @@ static enum codec_result zstd_failure(size_t code)
     return error == ZSTD_NO_MEMORY ? CODEC_OUT_OF_MEMORY : CODEC_MALFORMED;
 }
 
-static enum codec_result zstd_decompress_frames(void *context, const uint8_t *data, size_t size, size_t limit, struct codec_buffer *output)
+static enum codec_result zstd_decompress_frames(void *context, const uint8_t *data, size_t size, size_t limit,
+                                                struct codec_buffer *output)
 {
     struct zstd_input input = {data, size, 0};
     for (;;) {
@@ -599,7 +614,8 @@ static enum codec_result copy(const uint8_t *data, size_t size, struct codec_buf
     return result;
 }
 
-enum codec_result codec_decompress(int codec, const uint8_t *data, size_t size, size_t limit, struct codec_buffer *output)
+enum codec_result codec_decompress(int codec, const uint8_t *data, size_t size, size_t limit,
+                                   struct codec_buffer *output)
 {
     if (!codec_is_available(codec))
         return CODEC_MISSING;
@@ -621,7 +637,8 @@ enum codec_result codec_decompress(int codec, const uint8_t *data, size_t size, 
     }
 }
 
-enum codec_result codec_compress(int codec, int32_t level, const uint8_t *data, size_t size, struct codec_buffer *output)
+enum codec_result codec_compress(int codec, int32_t level, const uint8_t *data, size_t size,
+                                 struct codec_buffer *output)
 {
     if (!codec_is_available(codec))
         return CODEC_MISSING;

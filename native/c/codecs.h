@@ -1,4 +1,4 @@
-/* gzip, snappy, lz4 and zstd as record batches use them, over the system's C libraries, which are opened at run time. */
+/* gzip, snappy, lz4 and zstd as record batches use them, over the system's libraries, opened at run time. */
 #ifndef PYSTREAM_CODECS_H
 #define PYSTREAM_CODECS_H
 
@@ -36,8 +36,10 @@ void codec_buffer_free(struct codec_buffer *buffer);
 
 /* Replace the contents of `output`. All of them are thread-safe as long as two threads do not share one buffer.
  * Decompression never takes more than limit + 1 bytes of output memory, whatever the input claims. */
-enum codec_result codec_decompress(int codec, const uint8_t *data, size_t size, size_t limit, struct codec_buffer *output);
-enum codec_result codec_compress(int codec, int32_t level, const uint8_t *data, size_t size, struct codec_buffer *output);
+enum codec_result codec_decompress(int codec, const uint8_t *data, size_t size, size_t limit,
+                                   struct codec_buffer *output);
+enum codec_result codec_compress(int codec, int32_t level, const uint8_t *data, size_t size,
+                                 struct codec_buffer *output);
 
 /* Whether the codec's library can be opened (always true for CODEC_NONE), and what to install where it cannot. */
 int codec_is_available(int codec);

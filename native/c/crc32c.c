@@ -1,19 +1,22 @@
 /*
  * CRC-32C in up to four ways; crc32c_prepare() lists those that the processor can run, fastest first.
  *
- *   sse42-clmul   three crc32 instructions in flight (each takes three cycles, one starts per cycle), parts joined with PCLMULQDQ
+ *   sse42-clmul   three crc32 instructions in flight (each takes three cycles, one starts per cycle), joined by a
+ *                 carry-less product
  *   sse42         one crc32 instruction after the other
  *   arm-crc       the AArch64 CRC extension
  *   table         slicing by eight; also the reference that the others are built on and tested against
  *
- * Joining. Let G be the polynomial and let words be bit-reflected (bit i stands for x^(31-i)). Running a CRC state over n zero bytes
- * multiplies it by x^(8n) mod G. So for three neighbouring parts of L bytes, with states a (from the old crc), b and c (from 0):
+ * Joining. Let G be the polynomial and let words be bit-reflected (bit i stands for x^(31-i)). Running a CRC state over
+ * n zero bytes multiplies it by x^(8n) mod G. So for three neighbouring parts of L bytes, with states a (from the old
+ * crc), b and c (from 0):
  *
  *     state after all three  =  a * x^(16L)  +  b * x^(8L)  +  c
  *
- * The carry-less product of two reflected words, read as a reflected 64-bit word, is their product times x; the crc32 instruction over
- * those 64 bits multiplies by x^32 and reduces. Together: crc32(0, clmul(a, K)) = a * K * x^33, and K = x^(8L - 33) gives the shift by L.
- * shift_factor[n] holds K for L = 8n.  shift_factor[1] = x^31, which is the word 1, and each next one is eight zero bytes further.
+ * The carry-less product of two reflected words, read as a reflected 64-bit word, is their product times x; the crc32
+ * instruction over those 64 bits multiplies by x^32 and reduces. Together: crc32(0, clmul(a, K)) = a * K * x^33, and K
+ * = x^(8L - 33) gives the shift by L. shift_factor[n] holds K for L = 8n.  shift_factor[1] = x^31, which is the word 1,
+ * and each next one is eight zero bytes further.
  */
 #include "crc32c.h"
 #include "bytes.h"
@@ -119,8 +122,9 @@ static uint64_t run_interleaved(uint64_t state, const uint8_t *next, size_t word
         second_state = _mm_crc32_u64(second_state, load_le64(second));
         third_state = _mm_crc32_u64(third_state, load_le64(third));
     }
-    uint64_t product = unreduced_shift(state, shift_factor[2 * words]) ^ unreduced_shift(second_state, shift_factor[words]);
-    return _mm_crc32_u64(0, product) ^ third_state;
+    uint64_t shifted = unreduced_shift(state, shift_factor[2 * words]);
+    uint64_t second_shifted = unreduced_shift(second_state, shift_factor[words]);
+    return _mm_crc32_u64(0, shifted ^ second_shifted) ^ third_state;
 }
 
 __attribute__((target("sse4.2,pclmul")))

@@ -13,7 +13,7 @@ extern crc32c_function pystream_crc32c;
 /* Builds the tables and chooses the implementation. Runs once, before any thread calls pystream_crc32c. */
 void crc32c_prepare(void);
 
-/* Number of implementations usable on this processor, the chosen one first, and each by index: for tests and benchmarks. */
+/* The implementations usable on this processor, the chosen one first: for tests and benchmarks. */
 int crc32c_implementation_count(void);
 const char *crc32c_implementation_name(int index);
 crc32c_function crc32c_implementation(int index);

@@ -5,7 +5,8 @@
 # 23 last_offset_delta int32      | 27 base_timestamp int64                         | 35 max_timestamp int64
 # 43 producer_id int64            | 51 producer_epoch int16                         | 53 base_sequence int32
 # 57 record_count int32           | 61 records
-# attributes: bits 0-2 codec (0 none 1 gzip 2 snappy 3 lz4 4 zstd), 3 log append time, 4 transactional, 5 control, 6 delete horizon
+# attributes: bits 0-2 codec (0 none 1 gzip 2 snappy 3 lz4 4 zstd), 3 log append time, 4 transactional, 5 control,
+#             6 delete horizon
 
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint32_t
 from pystream._native.status cimport Status
@@ -37,15 +38,19 @@ cdef struct BatchHeader:
     int32_t base_sequence
     int32_t record_count
 
-# Reads the header of the batch at `data`; needs 61 bytes, checks batch_length >= 49 and nothing else. TRUNCATED when fewer bytes.
+# Reads the header of the batch at `data`; needs 61 bytes, checks batch_length >= 49 and nothing else. TRUNCATED when
+# fewer bytes.
 cdef Status parse_batch_header(const uint8_t *data, Py_ssize_t available, BatchHeader *header) noexcept nogil
-# All that can be said of a batch without decompressing, in this order: the 61 bytes are there (TRUNCATED) and batch_length is possible
-# (CORRUPT_BATCH); size <= maximum_size (BATCH_TOO_LARGE); whole within `available` (TRUNCATED); magic 2 (UNSUPPORTED_MAGIC); the CRC
-# (CORRUPT_BATCH: only behind it can the rest be believed); known codec (UNSUPPORTED_COMPRESSION); known attributes, record_count ==
-# last_offset_delta + 1 >= 1 and room for so many records, producer fields consistent (all INVALID_RECORD, which no client retries);
-# timestamps >= -1 (INVALID_TIMESTAMP). Transaction markers pass: whether a client may send CONTROL_FLAG is for the caller to say.
-cdef Status validate_batch(const uint8_t *data, Py_ssize_t available, int32_t maximum_size, BatchHeader *header) noexcept nogil
-# CORRUPT_BATCH unless the CRC of the whole batch is the header's; for readers of what has been validated once (compaction makes gaps).
+# All that can be said of a batch without decompressing, in this order: the 61 bytes are there (TRUNCATED) and
+# batch_length is possible (CORRUPT_BATCH); size <= maximum_size (BATCH_TOO_LARGE); whole within `available`
+# (TRUNCATED); magic 2 (UNSUPPORTED_MAGIC); the CRC (CORRUPT_BATCH: only behind it can the rest be believed); known
+# codec (UNSUPPORTED_COMPRESSION); known attributes, record_count == last_offset_delta + 1 >= 1 and room for so many
+# records, producer fields consistent (all INVALID_RECORD, which no client retries); timestamps >= -1
+# (INVALID_TIMESTAMP). Transaction markers pass: whether a client may send CONTROL_FLAG is for the caller to say.
+cdef Status validate_batch(
+    const uint8_t *data, Py_ssize_t available, int32_t maximum_size, BatchHeader *header) noexcept nogil
+# CORRUPT_BATCH unless the CRC of the whole batch is the header's; for readers of what has been validated once
+# (compaction makes gaps).
 cdef Status check_batch_crc(const uint8_t *data, const BatchHeader *header) noexcept nogil
 # Writes base offset and leader epoch (both outside the CRC) in place.
 cdef void stamp_batch(uint8_t *data, int64_t base_offset, int32_t leader_epoch) noexcept nogil

@@ -1,6 +1,7 @@
 """Record batch v2: parse, validate and stamp the 61-byte header.  The layout is drawn in batch.pxd.
 
-Errors are those of `pystream._native.status`: a batch that is cut short, corrupt, of another magic, too large, or that contradicts itself.
+Errors are those of `pystream._native.status`: a batch that is cut short, corrupt, of another magic, too large, or that
+contradicts itself.
 """
 
 from typing import NamedTuple
@@ -38,16 +39,19 @@ class Header(NamedTuple):
         """The offset after the last record of the batch."""
 
 def parse_header(data: Buffer) -> Header:
-    """The header of the batch at the start of `data`; nothing is checked but that 61 bytes are there and the length is possible."""
+    """The header of the batch `data` starts with; checked is only that 61 bytes are there and the length is possible."""
 
 def parse_headers(data: Buffer) -> list[Header]:
     """Headers of the batches that lie one after the other in `data`; the last one must be whole."""
 
 def validate(data: Buffer, maximum_size: int = 0x7FFFFFFF) -> Header:
-    """The header of the batch at the start of `data`, after all checks that need no decompression; more bytes may follow the batch."""
+    """The header of the batch at the start of `data`, after all checks that need no decompression.
+
+    More bytes may follow the batch.
+    """
 
 def stamp(data: Buffer, base_offset: int, leader_epoch: int) -> None:
     """Write base offset and partition leader epoch, which the CRC does not cover, into the batch in place."""
 
 def stamp_append_time(data: Buffer, timestamp_ms: int) -> None:
-    """Turn the batch to LogAppendTime in place: attribute bit, max timestamp, and the CRC anew.  The whole batch must be there."""
+    """Turn the whole batch at the start of `data` to LogAppendTime: attribute bit, max timestamp, and the CRC anew."""

@@ -1,7 +1,7 @@
 # gzip, snappy, lz4 and zstd of record batches, with an output limit; the codecs are in native/c/codecs.c.
 #
-# Thread-safe: contexts belong to threads. Memory: a codec_buffer is the caller's; zero it, use it for any number of calls (each replaces
-# its contents, data[0:size]), give its memory back with codec_buffer_free().
+# Thread-safe: contexts belong to threads. Memory: a codec_buffer is the caller's; zero it, use it for any number of
+# calls (each replaces its contents, data[0:size]), give its memory back with codec_buffer_free().
 
 from libc.stdint cimport int32_t, uint8_t
 from pystream._native.status cimport Status
@@ -20,10 +20,13 @@ cdef extern from "codecs.h" nogil:
         size_t size
         size_t capacity
 
-# OK; MALFORMED; LIMIT_EXCEEDED when there are more than `limit` bytes or a window above 8 MiB; UNSUPPORTED_COMPRESSION for an unknown codec
-# and for one whose library is not installed; OUT_OF_MEMORY. Never takes more than limit + 1 bytes for the output.
-cdef Status decompress_into(int codec, const uint8_t *data, Py_ssize_t size, Py_ssize_t limit, codec_buffer *output) noexcept nogil
-cdef Status compress_into(int codec, int32_t level, const uint8_t *data, Py_ssize_t size, codec_buffer *output) noexcept nogil
+# OK; MALFORMED; LIMIT_EXCEEDED when there are more than `limit` bytes or a window above 8 MiB; UNSUPPORTED_COMPRESSION
+# for an unknown codec and for one whose library is not installed; OUT_OF_MEMORY. Never takes more than limit + 1 bytes
+# for the output.
+cdef Status decompress_into(
+    int codec, const uint8_t *data, Py_ssize_t size, Py_ssize_t limit, codec_buffer *output) noexcept nogil
+cdef Status compress_into(
+    int codec, int32_t level, const uint8_t *data, Py_ssize_t size, codec_buffer *output) noexcept nogil
 cdef void release_buffer(codec_buffer *buffer) noexcept nogil
 # What `size` compressed bytes may become: min(100 MiB, 1,000 x size but at least 1 MiB, topic_limit where > 0).
 cdef Py_ssize_t decompression_limit(Py_ssize_t size, Py_ssize_t topic_limit) noexcept nogil

@@ -1,7 +1,7 @@
 """gzip, snappy, lz4 and zstd of record batches, with an output limit.
 
-The system's libraries are opened on first use (zlib1g, libsnappy1v5, liblz4-1, libzstd1 on Debian); only the codec whose
-library is missing fails.  Source: KIP-110 (zstd), KIP-390 (levels), KIP-57 (lz4 frames).
+The system's libraries are opened on first use (zlib1g, libsnappy1v5, liblz4-1, libzstd1 on Debian); only the codec
+whose library is missing fails.  Source: KIP-110 (zstd), KIP-390 (levels), KIP-57 (lz4 frames).
 """
 
 from enum import IntEnum

@@ -9,4 +9,7 @@ def implementations() -> tuple[str, ...]:
     """Names of the implementations that this processor can run; the first is the one in use."""
 
 def crc32c_with(implementation: str, data: Buffer, value: int = 0) -> int:
-    """As crc32c(), by the named implementation: for tests and benchmarks.  Raises LookupError for a name not in implementations()."""
+    """As crc32c(), by the named implementation: for tests and benchmarks.
+
+    Raises LookupError for a name that is not in implementations().
+    """

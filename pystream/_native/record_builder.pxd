@@ -1,7 +1,8 @@
-# Builds record batches v2 from records, with codec, producer fields and CRC.  Source: KIP-98; the layouts are in batch.pxd and record_reader.pxd.
+# Builds record batches v2 from records, with codec, producer fields and CRC.  Source: KIP-98; the layouts are in
+# batch.pxd and record_reader.pxd.
 #
-# Memory: a BatchBuilder owns its buffers from init_builder() to free_builder(). What finish_batch() gives lies in them: it is valid
-# until the next call on the builder. Not thread-safe.
+# Memory: a BatchBuilder owns its buffers from init_builder() to free_builder(). What finish_batch() gives lies in them:
+# it is valid until the next call on the builder. Not thread-safe.
 
 from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t
 from pystream._native.compression cimport codec_buffer
@@ -32,8 +33,8 @@ cdef void free_builder(BatchBuilder *builder) noexcept nogil
 # Forgets the records, keeps the memory.
 cdef void clear_builder(BatchBuilder *builder) noexcept nogil
 # Adds a record; size -1 is null. `headers` are header_count headers as a record holds them, without their count.
-# BATCH_TOO_LARGE when the batch would pass the limit: nothing was added then. INVALID_TIMESTAMP below -1, MALFORMED unless offset_delta
-# is above the last one and no more than INT32_MAX.
+# BATCH_TOO_LARGE when the batch would pass the limit: nothing was added then. INVALID_TIMESTAMP below -1, MALFORMED
+# unless offset_delta is above the last one and no more than INT32_MAX.
 cdef Status add_record(
     BatchBuilder *builder, int64_t offset_delta, int64_t timestamp, const uint8_t *key, Py_ssize_t key_size,
     const uint8_t *value, Py_ssize_t value_size, const uint8_t *headers, Py_ssize_t headers_size,

@@ -9,8 +9,8 @@ from typing_extensions import Buffer
 class RecordBatchBuilder:
     """Collects records and gives one finished batch; then it is empty and can be used again, with the same fields.
 
-    `limit` bounds the uncompressed batch in bytes.  With `append_time_ms` the batch is of LogAppendTime.  The leader epoch and
-    the base offset are outside the CRC: the broker stamps them.
+    `limit` bounds the uncompressed batch in bytes.  With `append_time_ms` the batch is of LogAppendTime.  The leader
+    epoch and the base offset are outside the CRC: the broker stamps them.
     """
 
     def __init__(
@@ -41,17 +41,17 @@ class RecordBatchBuilder:
         headers: Iterable[tuple[str | bytes, Buffer | None]] = (),
         offset: int | None = None,
     ) -> int:
-        """Add one record; key and value are bytes-like or None.  Returns its offset, the next one unless `offset` says which.
+        """Add one record; key and value are bytes-like or None.  Returns its offset: `offset`, or the next one.
 
-        Raises MessageTooLarge when the batch would pass the limit (nothing is added then), InvalidTimestamp below -1, and
-        MalformedInput when `offset` is not above the last one.
+        Raises MessageTooLarge when the batch would pass the limit (nothing is added then), InvalidTimestamp below -1,
+        and MalformedInput when `offset` is not above the last one.
         """
     def extend(
         self, values: list[bytes | None], *, timestamps: int | Buffer, keys: list[bytes | None] | None = None
     ) -> int:
-        """Add one record for each of `values` (bytes or None); `timestamps` is one for all, or int64s by the buffer protocol.
+        """Add one record for each of `values` (bytes or None).
 
-        Returns how many were added: those that fit under the limit.
+        `timestamps` is one for all, or int64s by the buffer protocol.  Returns how many fitted the limit.
         """
     def extend_columns(
         self,
@@ -63,9 +63,10 @@ class RecordBatchBuilder:
         key_starts: Buffer | None = None,
         key_sizes: Buffer | None = None,
     ) -> int:
-        """Add one record per row of columns as RecordColumns has them; size -1 is null.  Returns how many fitted the limit.
+        """Add one record per row of columns as RecordColumns has them; size -1 is null.
 
-        Raises ValueError when columns differ in length or a row lies outside `data`.
+        Returns how many fitted the limit.  Raises ValueError when columns differ in length or a row lies outside
+        `data`.
         """
     def build(self) -> bytes:
         """The finished batch; the builder is empty then.  Raises ValueError without records."""

@@ -13,10 +13,10 @@ class Column:
 
 @final
 class RecordColumns:
-    """Records as columns over one buffer: row i has its value at data[value_starts[i]:][:value_sizes[i]]; size -1 is null.
+    """Records as columns over one buffer: value i is data[value_starts[i]:][:value_sizes[i]]; size -1 is null.
 
-    The columns show themselves by the buffer protocol: numpy.asarray(columns.offsets) copies nothing.  `data` is what was
-    decoded, or the uncompressed records where a batch was compressed.
+    The columns show themselves by the buffer protocol: numpy.asarray(columns.offsets) copies nothing.  `data` is what
+    was decoded, or the uncompressed records where a batch was compressed.
     """
 
     data: Buffer
@@ -43,6 +43,7 @@ def decode_columns(
 ) -> RecordColumns:
     """The records of all whole batches in `data` from `from_offset` on, as columns.
 
-    `limit` bounds what all compressed batches together may become.  `next_offset` is the offset behind the last whole batch
-    (-1 without one), `consumed` its end in `data`.  Raises what RecordReader raises; more than 2 GiB of data is a ValueError.
+    `limit` bounds what all compressed batches together may become.  `next_offset` is the offset behind the last whole
+    batch (-1 without one), `consumed` its end in `data`.  Raises what RecordReader raises; more than 2 GiB of data is a
+    ValueError.
     """

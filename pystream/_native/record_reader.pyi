@@ -30,9 +30,9 @@ class Record:
 class RecordReader:
     """Iterates over the records of all whole batches in `data`, control batches left out unless asked for.
 
-    The CRC of each batch is checked first.  `limit` bounds what one batch may become (0: min(100 MiB, 1,000 x its size)).
-    Raises CorruptRecordBatch, MalformedInput, LimitExceeded or UnsupportedCompressionType where a batch is at fault; what
-    follows the last whole batch is left alone, as a fetch answer may end in the middle of one.
+    The CRC of each batch is checked first.  `limit` bounds what one batch may become (0: min(100 MiB, 1,000 x its
+    size)).  Raises CorruptRecordBatch, MalformedInput, LimitExceeded or UnsupportedCompressionType where a batch is at
+    fault; what follows the last whole batch is left alone, as a fetch answer may end in the middle of one.
     """
 
     def __new__(cls, data: Buffer, *, limit: int = 0, include_control: bool = False) -> Self: ...
@@ -42,10 +42,10 @@ class RecordReader:
 def find_timestamp(
     batch: Buffer, timestamp_ms: int, *, from_offset: int = 0, limit_offset: int = ...
 ) -> tuple[int, int] | None:
-    """(timestamp, offset) of the batch's first record at or after `timestamp_ms` within the offsets; None without one."""
+    """(timestamp, offset) of the first record at or after `timestamp_ms` within the offsets; None without one."""
 
 def find_max_timestamp(batch: Buffer, *, from_offset: int = 0, limit_offset: int = ...) -> tuple[int, int] | None:
-    """(timestamp, offset) of the first record with the batch's highest timestamp within the offsets; None without one."""
+    """(timestamp, offset) of the first record with the highest timestamp within the offsets; None without one."""
 
 def check(batch: Buffer, *, limit: int = 0, require_keys: bool = False) -> None:
-    """Read every record of a producer's batch; raises unless all are well formed, densely numbered and, if asked, keyed."""
+    """Read every record of a producer's batch; raise unless all are well formed, numbered 0, 1, 2 … and, if asked, keyed."""
