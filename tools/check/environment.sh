@@ -15,7 +15,7 @@ fail() { printf '!! %s\n' "$*" >&2; exit 1; }
 
 is_installed() { # is_installed NAME: a command, or lib*.so.N as the loader knows it, or Python.h, or python-venv
     case "$1" in
-        lib*.so*) { ldconfig -p 2>/dev/null || /sbin/ldconfig -p; } | grep -q "^[[:space:]]*$1 " ;;
+        lib*.so*) case "$(PATH=$PATH:/sbin:/usr/sbin ldconfig -p)" in *"	$1 "*) true ;; *) false ;; esac ;;
         Python.h) [ -z "${BASE_PYTHON:-}" ] || [ -f "$("$BASE_PYTHON" -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h" ] ;;
         python-venv) [ -z "${BASE_PYTHON:-}" ] || "$BASE_PYTHON" -c 'import ensurepip, venv' 2>/dev/null ;;
         python3.11+) [ -n "$(find_python)" ] ;;
