@@ -1,0 +1,10 @@
+"""Every generator of the house: `python -m tools.codegen` writes, `python -m tools.codegen --check` compares."""
+
+from __future__ import annotations
+
+import sys
+
+from tools.codegen import error_codes, messages
+
+if __name__ == "__main__":
+    sys.exit(max(error_codes.main(), messages.main()))
