@@ -17,7 +17,7 @@ from pystream.protocol.api_keys import request_header_version, response_header_v
 from pystream.protocol.message import Message
 
 if TYPE_CHECKING:
-    from pystream._native.wire import Buffer
+    from typing_extensions import Buffer
 
 
 @dataclass(slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from pystream._native.wire import Reader, Writer
 from pystream.common.errors import UnsupportedVersion
 
 if TYPE_CHECKING:
-    from pystream._native.wire import Buffer
+    from typing_extensions import Buffer
 
 T = TypeVar("T")
 
