@@ -1,0 +1,1 @@
+"""Benchmarks: `micro` for asv, `harness` for whole brokers side by side."""

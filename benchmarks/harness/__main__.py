@@ -1,0 +1,6 @@
+"""`python -m benchmarks.harness`."""
+
+from benchmarks.harness.cli import main
+
+if __name__ == "__main__":
+    main()
