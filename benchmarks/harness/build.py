@@ -31,7 +31,10 @@ def program(name: str) -> Path:
         raise HarnessError("no C compiler: set CC or install gcc")
     unfinished = target.with_suffix(f".{os.getpid()}")
     done = subprocess.run(
-        [compiler, *FLAGS, "-o", str(unfinished), str(SOURCES / f"{name}.c")], capture_output=True, text=True, timeout=120
+        [compiler, *FLAGS, "-o", str(unfinished), str(SOURCES / f"{name}.c")],
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
     if done.returncode != 0:
         raise HarnessError(f"{name}.c does not compile:\n{done.stderr}")

@@ -39,7 +39,9 @@ def split(_context: click.Context, _parameter: click.Parameter, value: str) -> l
 def machine() -> dict[str, Any]:
     """What the figures were taken on."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
-    model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+    model = next(
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine()
+    )
     memory_kib = int(Path("/proc/meminfo").read_text().split()[1])
     return {
         "cpu": model,
@@ -61,7 +63,13 @@ def data_folder(parent: str) -> Iterator[Path]:
 
 
 def progress_bar() -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
     return Progress(*columns, console=console)
 
 
@@ -125,9 +133,13 @@ def list_command() -> None:
 @click.option("--repeats", default=3, show_default=True)
 @click.option("--window-ms", default=2500, show_default=True, help="Length of a measurement.")
 @click.option("--warmup-ms", default=500, show_default=True)
-@click.option("--first-warmup-ms", default=4000, show_default=True, help="First warm-up of a target that compiles itself.")
+@click.option(
+    "--first-warmup-ms", default=4000, show_default=True, help="First warm-up of a target that compiles itself."
+)
 @click.option("--time-limit", default=60.0, show_default=True, help="Minutes; nothing new is begun after it.")
-@click.option("--touch-gib", default=5, show_default=True, help="Memory touched before writing workloads; see native/touch.c.")
+@click.option(
+    "--touch-gib", default=5, show_default=True, help="Memory touched before writing workloads; see native/touch.c."
+)
 @click.option("--json", "json_path", default="", help="Result file; default latest.json in the cache folder.")
 @click.option("--append", is_flag=True, help="Add to the result file.")
 @click.option("--data-root", default="", help="Folder for the brokers' data; default in the cache folder.")
@@ -155,7 +167,7 @@ def run(
 
         def took(row: Row) -> None:
             results.add("runs", row)
-            progress.console.print(summary_line(row), highlight=False, markup=False)
+            progress.console.print(summary_line(row), highlight=False, markup=False, soft_wrap=True)
             progress.advance(task)
 
         with Runner(ready, timing) as runner:
@@ -183,7 +195,7 @@ def measure_command(targets: list[str], what: list[str], repeats: int, json_path
                 for target in ready:
                     row = measure(name, target, repeat)
                     results.add("measures", row)
-                    progress.console.print(summary_line(row), highlight=False, markup=False)
+                    progress.console.print(summary_line(row), highlight=False, markup=False, soft_wrap=True)
                     progress.advance(task)
     console.print(f"done: {path}")
 

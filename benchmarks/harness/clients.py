@@ -1,4 +1,4 @@
-"""Other people's clients as load: confluent-kafka and librdkafka's own `rdkafka_performance`. One JSON object on stdout.
+"""Other people's clients as load: confluent-kafka and librdkafka's own `rdkafka_performance`. Prints one JSON object.
 
     python -m benchmarks.harness.clients mode=client-produce port=P topic=T record_bytes=100 acks=1 pids=1,2 ...
 
@@ -48,7 +48,10 @@ class Plan:
 
 def read_plan(arguments: Mapping[str, str]) -> Plan:
     pids = tuple(int(pid) for pid in arguments["pids"].split(",") if pid)
-    numbers = {name: int(arguments[name]) for name in ("port", "partitions", "acks", "record_bytes", "warmup_ms", "window_ms", "end")}
+    numbers = {
+        name: int(arguments[name])
+        for name in ("port", "partitions", "acks", "record_bytes", "warmup_ms", "window_ms", "end")
+    }
     return Plan(mode=arguments["mode"], topic=arguments["topic"], pids=pids, **numbers)
 
 
@@ -201,9 +204,8 @@ def rdkafka_performance(plan: Plan) -> dict[str, Any]:
     spent_s, cpu = time.monotonic() - began, cpu_seconds(plan.pids) - cpu
     if done.returncode != 0:
         raise HarnessError(f"rdkafka_performance ended with {done.returncode}: {(done.stderr + done.stdout)[-400:]}")
-    if failed := re.search(r"(\d+) (?:messages )?failed", done.stdout):
-        if int(failed[1]):
-            raise HarnessError(f"{failed[1]} messages failed")
+    if (failed := re.search(r"(\d+) (?:messages )?failed", done.stdout)) and int(failed[1]):
+        raise HarnessError(f"{failed[1]} messages failed")
     return {
         "seconds": spent_s,
         "requests": messages,

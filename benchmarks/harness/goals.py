@@ -67,10 +67,38 @@ def measured(field: str, scale: float = 1) -> Callable[[Table], float | None]:
 
 
 GOALS: Sequence[Goal] = (
-    Goal("CPU per GB produced, 1 MB batches: pystream / floor", 1.8, 1.3, "", True, over_floor("produce-1mb", "floor_produce")),
-    Goal("CPU per GB produced, 16 KB batches: pystream / floor", 1.8, 1.3, "", True, over_floor("produce-16kb", "floor_produce")),
-    Goal("CPU per GB fetched, 1 MB batches: pystream / bare sendfile", 1.6, 1.2, "", True, over_floor("fetch-1mb", "floor_fetch")),
-    Goal("CPU per GB fetched, 16 KB batches: pystream / bare sendfile", 1.6, 1.2, "", True, over_floor("fetch-16kb", "floor_fetch")),
+    Goal(
+        "CPU per GB produced, 1 MB batches: pystream / floor",
+        1.8,
+        1.3,
+        "",
+        True,
+        over_floor("produce-1mb", "floor_produce"),
+    ),
+    Goal(
+        "CPU per GB produced, 16 KB batches: pystream / floor",
+        1.8,
+        1.3,
+        "",
+        True,
+        over_floor("produce-16kb", "floor_produce"),
+    ),
+    Goal(
+        "CPU per GB fetched, 1 MB batches: pystream / bare sendfile",
+        1.6,
+        1.2,
+        "",
+        True,
+        over_floor("fetch-1mb", "floor_fetch"),
+    ),
+    Goal(
+        "CPU per GB fetched, 16 KB batches: pystream / bare sendfile",
+        1.6,
+        1.2,
+        "",
+        True,
+        over_floor("fetch-16kb", "floor_fetch"),
+    ),
     Goal("CPU per 100 B produce, 1 x 1: pystream / C echo", 2.5, 1.5, "", True, over_floor("tiny-1x1", "echo")),
     Goal("CPU per 100 B produce, 64 x 1: pystream / C echo", 2.5, 1.5, "", True, over_floor("tiny-64x1", "echo")),
     Goal("CPU per pipelined 100 B produce, 1 x 64", 1.0, 0.5, " µs", True, own("tiny-1x64", "cpu")),
@@ -78,13 +106,31 @@ GOALS: Sequence[Goal] = (
     Goal("CPU per GB produced, 16 KB batches: Kafka / pystream", 3, 6, "", False, against("kafka", "produce-16kb")),
     Goal("CPU per GB fetched, 1 MB batches: Kafka / pystream", 3, 6, "", False, against("kafka", "fetch-1mb")),
     Goal("CPU per GB fetched, 16 KB batches: Kafka / pystream", 3, 6, "", False, against("kafka", "fetch-16kb")),
-    Goal("CPU per GB, confluent-kafka produces 1 KB: Kafka / pystream", 3, 6, "", False, against("kafka", "client-produce-1kb")),
-    Goal("CPU per GB, confluent-kafka consumes 1 KB: Kafka / pystream", 3, 6, "", False, against("kafka", "client-consume-1kb")),
+    Goal(
+        "CPU per GB, confluent-kafka produces 1 KB: Kafka / pystream",
+        3,
+        6,
+        "",
+        False,
+        against("kafka", "client-produce-1kb"),
+    ),
+    Goal(
+        "CPU per GB, confluent-kafka consumes 1 KB: Kafka / pystream",
+        3,
+        6,
+        "",
+        False,
+        against("kafka", "client-consume-1kb"),
+    ),
     Goal("CPU per small request, 1 x 1: Kafka / pystream", 5, 10, "", False, against("kafka", "tiny-1x1")),
     Goal("CPU per small request, 64 x 1: Kafka / pystream", 5, 10, "", False, against("kafka", "tiny-64x1")),
     Goal("CPU per small request, 1 x 64: Kafka / pystream", 5, 10, "", False, against("kafka", "tiny-1x64")),
-    Goal("end-to-end p50 at 1,000 msg/s: Kafka / pystream", 1.5, 3, "", False, against("kafka", "latency-1000", "p50_us")),
-    Goal("end-to-end p99 at 1,000 msg/s: Kafka / pystream", 1.5, 3, "", False, against("kafka", "latency-1000", "p99_us")),
+    Goal(
+        "end-to-end p50 at 1,000 msg/s: Kafka / pystream", 1.5, 3, "", False, against("kafka", "latency-1000", "p50_us")
+    ),
+    Goal(
+        "end-to-end p99 at 1,000 msg/s: Kafka / pystream", 1.5, 3, "", False, against("kafka", "latency-1000", "p99_us")
+    ),
     Goal("start to first accepted produce", 1, 0.5, " s", True, measured("start_s")),
     Goal("idle RSS", 80, 50, " MiB", True, measured("idle_bytes", MIB)),
     Goal("memory of 10,000 idle connections", 200, 100, " MiB", True, measured("connections_bytes", MIB)),
@@ -114,5 +160,13 @@ def goal_rows(table: Table) -> list[list[str]]:
         value = goal.figure(table)
         sign = "≤" if goal.smaller else "≥"
         shown = "—" if value is None or math.isnan(value) else f"{value:.3g}{goal.unit}"
-        rows.append([goal.title, f"{sign} {goal.least:g}{goal.unit}", f"{sign} {goal.aim:g}{goal.unit}", shown, goal.verdict(value)])
+        rows.append(
+            [
+                goal.title,
+                f"{sign} {goal.least:g}{goal.unit}",
+                f"{sign} {goal.aim:g}{goal.unit}",
+                shown,
+                goal.verdict(value),
+            ]
+        )
     return rows

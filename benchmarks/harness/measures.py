@@ -23,7 +23,7 @@ SETTLE_S = 3.0
 
 
 def start_up(target: Target) -> Row:
-    """Seconds from the start of the process, on an empty data folder, to the first accepted produce; then memory at rest.
+    """Seconds from the start of the process, on an empty data folder, to the first accepted produce; then the memory.
 
     The topic is made as soon as the broker answers; that is part of the time.
     """
@@ -56,7 +56,9 @@ def connections(target: Target) -> Row:
     target.start()
     before = settled_memory(target)
     with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.create_connection(("127.0.0.1", target.port), timeout=30)) for _ in range(wanted)]
+        sockets = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", target.port), timeout=30)) for _ in range(wanted)
+        ]
         frame = struct.pack(">hhih", API_VERSIONS, 0, 1, len(CLIENT_ID)) + CLIENT_ID
         for connection in sockets:
             connection.sendall(struct.pack(">i", len(frame)) + frame)

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.harness.errors import HarnessError
-from benchmarks.harness.statistics import tabulate
+from benchmarks.harness.statistics import FLOOR, tabulate
 
-COLOURS = {"kafka": "#444444", "tansu": "#b5651d", "echo": "#7fb069", "floor_produce": "#7fb069", "floor_fetch": "#7fb069"}
+COLOURS = {"kafka": "#444444", "tansu": "#b5651d", FLOOR: "#7fb069"}
 OTHER_COLOUR = "#3b6ea5"
 ROW_INCHES = 0.45
 
@@ -23,7 +23,7 @@ def draw(content: dict[str, Any], *, base: str, path: Path) -> None:
     except ImportError:
         raise HarnessError("the plot needs matplotlib: pip install matplotlib") from None
     table = tabulate(content)
-    others = [target for target in table.targets if target != base]
+    others = table.columns(base)
     shown = [item for item in table.workloads if any(table.ratio(item.name, target, base, "cpu") for target in others)]
     figure, axes = pyplot.subplots(figsize=(10, 1.6 + ROW_INCHES * len(shown)))
     labelled: set[str] = set()
@@ -32,12 +32,11 @@ def draw(content: dict[str, Any], *, base: str, path: Path) -> None:
         known = [(target, ratio) for target, ratio in ratios if ratio]
         height = 0.8 / len(known)
         for index, (target, ratio) in enumerate(known):
-            label = "floor" if target in ("echo", "floor_produce", "floor_fetch") else target
             where = row - 0.4 + height * (index + 0.5)
-            bar_label = label if label not in labelled else None
+            bar_label = target if target not in labelled else None
             axes.barh(where, ratio - 1, height, left=1, color=COLOURS.get(target, OTHER_COLOUR), label=bar_label)
             axes.annotate(f"{ratio:.2g}", (ratio, where), va="center", ha="left" if ratio >= 1 else "right", fontsize=7)
-            labelled.add(label)
+            labelled.add(target)
     axes.axvline(1, color=OTHER_COLOUR, linewidth=1.5)
     axes.set_xscale("log")
     axes.set_yticks(range(len(shown)), [item.title for item in shown], fontsize=8)

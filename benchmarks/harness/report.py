@@ -35,7 +35,7 @@ def unit(workload: Workload) -> str:
 
 
 def ratio_table(table: Table, base: str, field: str) -> str:
-    others = [target for target in table.targets if target != base]
+    others = table.columns(base)
     rows = []
     for workload in table.workloads:
         ratios = [table.ratio(workload.name, target, base, field) for target in others]
@@ -46,7 +46,7 @@ def ratio_table(table: Table, base: str, field: str) -> str:
 
 def inverse_ratio_table(table: Table, base: str) -> str:
     """Rates, base over the others, so that everywhere more is better for the base."""
-    others = [target for target in table.targets if target != base]
+    others = table.columns(base)
     rows = []
     for workload in table.workloads:
         field = "megabytes_per_s" if workload.per == "gb" else "requests_per_s"
@@ -95,7 +95,10 @@ def measure_table(table: Table) -> str:
     for target in table.targets:
         values = [table.measures.get((target, field)) for field in MEASURE_COLUMNS]
         if any(value is not None for value in values):
-            scaled = [value / scale if value is not None else None for value, (_, scale) in zip(values, MEASURE_COLUMNS.values())]
+            scaled = [
+                value / scale if value is not None else None
+                for value, (_, scale) in zip(values, MEASURE_COLUMNS.values(), strict=True)
+            ]
             rows.append([target, *map(number, scaled)])
     return markdown_table(["", *(title for title, _ in MEASURE_COLUMNS.values())], rows) if rows else ""
 
@@ -113,8 +116,9 @@ def describe_machine(content: dict[str, Any]) -> str:
     machine = content["machine"]
     loads = [row["load"] for row in content["runs"]] or [0.0]
     lines = [
-        f"Machine: {machine['cpus']} x {machine['cpu']}, {machine['memory_gib']} GiB, {machine['system']}, Python {machine['python']}; "
-        f"load average during the run {min(loads):.1f}-{max(loads):.1f}; {content['finished']}.",
+        f"Machine: {machine['cpus']} x {machine['cpu']}, {machine['memory_gib']} GiB, {machine['system']}, "
+        f"Python {machine['python']}; load average during the run {min(loads):.1f}-{max(loads):.1f}; "
+        f"{content['finished']}.",
         *(f"`{name}`: {version}." for name, version in content["versions"].items()),
     ]
     return "  \n".join(lines)
@@ -125,7 +129,12 @@ def render(content: dict[str, Any], *, base: str) -> str:
     if base not in table.targets:
         raise HarnessError(f"{base} is not among the targets {table.targets}")
     parts: list[tuple[str, str]] = [
-        ("Goals", markdown_table(["what", "at least", "aim", "figure", "verdict"], goal_rows(table)) if base == "pystream" else ""),
+        (
+            "Goals",
+            markdown_table(["what", "at least", "aim", "figure", "verdict"], goal_rows(table))
+            if base == "pystream"
+            else "",
+        ),
         (f"CPU cost, others / {base} (more is better for {base}; a floor is below 1)", ratio_table(table, base, "cpu")),
         (f"Rate, {base} / others", inverse_ratio_table(table, base)),
         (f"Latency p50, others / {base}", ratio_table(table, base, "p50_us")),
@@ -158,13 +167,17 @@ def summary_line(row: Row) -> str:
         return f"{head}FAILED {row['error']}"
     if "measure" in row:
         shown = {key: value for key, value in row.items() if key not in ("target", "measure", "repeat", "load")}
-        return head + "  ".join(f"{key} {number(value / MIB) + ' MiB' if key.endswith('bytes') else number(value)}" for key, value in shown.items())
+        return head + "  ".join(
+            f"{key} {number(value / MIB) + ' MiB' if key.endswith('bytes') else number(value)}"
+            for key, value in shown.items()
+        )
     workload = next(item for item in all_workloads() if item.name == row["workload"])
     latency = row.get("latency_us", {})
+    megabytes_per_s = row["bytes"] / row["seconds"] / 1e6
     return (
-        f"{head}{number(cpu_cost(row, workload)):>8} {unit(workload):11}{number(row['bytes'] / row['seconds'] / 1e6):>7} MB/s"
-        f"{number(row['requests'] / row['seconds']):>11}/s   p50 {number(latency.get('p50'))} p99 {number(latency.get('p99'))} µs"
-        f"   load {row['load']:.1f}"
+        f"{head}{number(cpu_cost(row, workload)):>8} {unit(workload):11}{number(megabytes_per_s):>7} MB/s"
+        f"{number(row['requests'] / row['seconds']):>11}/s"
+        f"   p50 {number(latency.get('p50'))} p99 {number(latency.get('p99'))} µs   load {row['load']:.1f}"
     )
 
 

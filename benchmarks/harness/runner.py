@@ -159,7 +159,7 @@ def client_process(target: Target, arguments: Mapping[str, object], *, timeout_s
 
 
 def run_json(command: Sequence[str], *, timeout_s: float) -> Row:
-    """Runs a program that prints one JSON object; raises HarnessError with its words when it fails or takes too long."""
+    """Runs a program that prints one JSON object; raises HarnessError when it fails or takes too long."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, cwd=ROOT)
     except subprocess.TimeoutExpired:

@@ -64,6 +64,10 @@ def figures_of(rows: list[Row], workload: Workload) -> Figures | None:
     )
 
 
+FLOORS = ("echo", "floor_produce", "floor_fetch")
+FLOOR = "floor"
+
+
 @dataclass(frozen=True, slots=True)
 class Table:
     """All figures of a result file, by workload name and target name."""
@@ -74,9 +78,19 @@ class Table:
     measures: dict[tuple[str, str], float]
     """Median by (target, field of a measure)."""
 
+    def find(self, workload: str, target: str) -> Figures | None:
+        names = FLOORS if target == FLOOR else (target,)
+        return next((self.figures[workload, name] for name in names if (workload, name) in self.figures), None)
+
+    def columns(self, base: str) -> list[str]:
+        """What is compared with `base`: the other brokers, and FLOOR for whatever does the bare work of a workload."""
+        others = [target for target in self.targets if target != base]
+        brokers = [target for target in others if target not in FLOORS]
+        return brokers + [FLOOR] * (len(others) > len(brokers))
+
     def ratio(self, workload: str, target: str, base: str, field: str) -> float | None:
         """`field` of the target over that of the base; None where one is missing."""
-        first, second = self.figures.get((workload, target)), self.figures.get((workload, base))
+        first, second = self.find(workload, target), self.find(workload, base)
         if first is None or second is None:
             return None
         below = float(getattr(second, field))
@@ -86,7 +100,7 @@ class Table:
 def tabulate(content: dict[str, Any]) -> Table:
     runs: list[Row] = content["runs"]
     targets = list(dict.fromkeys(row["target"] for row in runs + content["measures"]))
-    figures = {}
+    figures: dict[tuple[str, str], Figures] = {}
     for workload in all_workloads():
         for target in targets:
             rows = [row for row in runs if (row["workload"], row["target"]) == (workload.name, target)]

@@ -1,6 +1,7 @@
-"""A tiny blocking Kafka client for set-up: topics made and deleted, one record produced. No dependency, old versions only.
+"""A tiny blocking Kafka client for set-up: topics made and deleted, one record produced.
 
-ApiVersions 0, ListOffsets 1, Metadata 7, CreateTopics 4, DeleteTopics 3, Produce 7: all before the flexible encoding, all spoken by every target.
+ApiVersions 0, ListOffsets 1, Metadata 7, CreateTopics 4, DeleteTopics 3, Produce 7: before the flexible
+encoding, and spoken by every target.
 """
 
 from __future__ import annotations
@@ -91,7 +92,9 @@ class Client:
     def __enter__(self) -> Client:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.socket.close()
 
     def _receive(self, size: int) -> bytes:

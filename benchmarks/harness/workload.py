@@ -11,7 +11,16 @@ from typing import Any
 from benchmarks.harness.errors import HarnessError
 
 FOLDER = Path(__file__).parent / "workloads"
-MODES = ("produce", "fetch", "latency", "client-produce", "client-consume", "client-latency", "rdkafka-produce", "rdkafka-consume")
+MODES = (
+    "produce",
+    "fetch",
+    "latency",
+    "client-produce",
+    "client-consume",
+    "client-latency",
+    "rdkafka-produce",
+    "rdkafka-consume",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,17 +78,21 @@ def read_workload(path: Path) -> Workload:
 
 
 def all_workloads() -> list[Workload]:
-    return sorted((read_workload(path) for path in FOLDER.glob("*.toml")), key=lambda workload: (workload.order, workload.name))
+    return sorted(
+        (read_workload(path) for path in FOLDER.glob("*.toml")), key=lambda workload: (workload.order, workload.name)
+    )
 
 
 def choose(names: Sequence[str]) -> list[Workload]:
-    """Those named, or starting with a name that ends in `*`; all without names. Raises HarnessError for an unknown one."""
+    """Those named; `tiny-*` means all of that beginning, no names mean all. Raises HarnessError for an unknown one."""
     known = all_workloads()
     if not names:
         return known
     chosen = []
     for name in names:
-        found = [item for item in known if item.name == name or (name.endswith("*") and item.name.startswith(name[:-1]))]
+        found = [
+            item for item in known if item.name == name or (name.endswith("*") and item.name.startswith(name[:-1]))
+        ]
         if not found:
             raise HarnessError(f"no workload {name!r}; there are {', '.join(item.name for item in known)}")
         chosen += found

@@ -60,6 +60,7 @@ class Target(abc.ABC):
 
     def prepare(self) -> None:
         """What has to be there before the start, and is no part of it (downloads, formatting)."""
+        self.folder.mkdir(exist_ok=True)
 
     def start(self, *, wait: bool = True) -> float:
         """Gives the moment (time.monotonic) at which the process was begun; by default waits until it answers."""

@@ -12,7 +12,7 @@ from benchmarks.harness.workload import Workload
 
 
 class Floor(Target):
-    """`mode` of native/floor.c. It has no topics and checks nothing. Started for each workload: it knows one answer size."""
+    """`mode` of native/floor.c. Has no topics, checks nothing. Started for each workload: it knows one answer size."""
 
     mode: str
     fresh = True

