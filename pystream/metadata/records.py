@@ -14,7 +14,7 @@
                                  sync, epochs are 0
     configs/topics/<topic id>    {"v":1,"values":{"retention.ms":"1000"}}                 absent: nothing set
     configs/brokers/<id>         the same, for one broker; `default` for all of them
-    pid-block                    the next producer id that belongs to nobody, decimal
+    pid-block                    "<next producer id that belongs to nobody> <random claim>"
 
 A key whose topic no longer exists is garbage that readers pass over: a topic is gone with `topics/<id>`.
 """

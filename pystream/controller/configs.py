@@ -1,0 +1,229 @@
+"""Dynamic settings of topics and brokers: changed key by key, or replaced whole. Each resource succeeds by itself.
+
+A resource's settings are one key of the store, changed by compare-and-swap on its revision, so two changes at once
+never lose one another. What the settings mean together is checked before anything is written.
+
+Source: KIP-133, KIP-226, KIP-339. A broker's settings that fail validation answer INVALID_REQUEST, a topic's
+INVALID_CONFIG: KAFKA-13609.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+from pystream.common.config import ConfigDefinition, ConfigKey, ConfigType
+from pystream.common.errors import (
+    ConcurrentTransactions,
+    InvalidConfig,
+    InvalidRequest,
+    KafkaError,
+    UnknownTopicOrPartition,
+)
+from pystream.common.logging import get_logger
+from pystream.controller.commit import Committer
+from pystream.controller.requests import (
+    Alteration,
+    AlterOperation,
+    ConfigAlteration,
+    ConfigOutcome,
+    ConfigReplacement,
+    ResourceType,
+)
+from pystream.metadata import records
+from pystream.metadata.publisher import ImagePublisher
+from pystream.metadata.store import Absent, Compare, Delete, Exists, ModRevision, Put, Value
+
+logger = get_logger(__name__)
+
+ATTEMPTS: Final = 10  # at one resource, while others change it at the same time
+Change = Callable[[Mapping[str, str]], dict[str, str]]
+
+
+class _Resource(NamedTuple):
+    """Where a resource's settings are kept, what must exist for it, and which keys it may have."""
+
+    key: str
+    conditions: tuple[Compare, ...]
+    keys: Mapping[str, ConfigKey]
+    is_topic: bool
+
+
+class ConfigController:
+    """Alters the dynamic settings of topics and brokers. `broker_keys` are all keys that a broker knows, by name."""
+
+    def __init__(
+        self,
+        publisher: ImagePublisher,
+        committer: Committer,
+        topic_definition: ConfigDefinition[Any],
+        broker_keys: Mapping[str, ConfigKey],
+    ) -> None:
+        self._publisher = publisher
+        self._committer = committer
+        self._topic_definition = topic_definition
+        self._broker_keys = broker_keys
+
+    async def incremental_alter_configs(
+        self, resources: Sequence[ConfigAlteration], *, validate_only: bool = False
+    ) -> list[ConfigOutcome]:
+        """Change single keys. One outcome for each distinct resource, in the order of first mention."""
+
+        def change_of(resource: ConfigAlteration) -> Callable[[_Resource], Change]:
+            _check_alterations(resource.alterations)
+            return lambda found: lambda before: _altered(before, resource.alterations, found.keys)
+
+        distinct = {(resource.resource_type, resource.resource_name): resource for resource in reversed(resources)}
+        mentions = Counter((resource.resource_type, resource.resource_name) for resource in resources)
+        return await self._all(mentions, lambda which: change_of(distinct[which]), validate_only)
+
+    async def alter_configs(
+        self, resources: Sequence[ConfigReplacement], *, validate_only: bool = False
+    ) -> list[ConfigOutcome]:
+        """Replace all settings. One outcome for each distinct resource, in the order of first mention."""
+
+        def change_of(resource: ConfigReplacement) -> Callable[[_Resource], Change]:
+            values = _checked_values(resource.configs)
+            return lambda _: lambda _: values
+
+        distinct = {(resource.resource_type, resource.resource_name): resource for resource in reversed(resources)}
+        mentions = Counter((resource.resource_type, resource.resource_name) for resource in resources)
+        return await self._all(mentions, lambda which: change_of(distinct[which]), validate_only)
+
+    async def _all(
+        self,
+        mentions: Mapping[tuple[int, str], int],
+        change_of: Callable[[tuple[int, str]], Callable[[_Resource], Change]],
+        validate_only: bool,
+    ) -> list[ConfigOutcome]:
+        async def one(which: tuple[int, str]) -> tuple[ConfigOutcome, int]:
+            try:
+                if mentions[which] > 1:
+                    raise InvalidRequest("Each resource must appear at most once.")
+                found = self._resource(*which)
+                revision = await self._change(which, found, change_of(which)(found), validate_only)
+            except KafkaError as error:
+                return ConfigOutcome(*which, error), 0
+            return ConfigOutcome(*which), revision
+
+        work: list[Awaitable[tuple[ConfigOutcome, int]]] = [one(which) for which in mentions]
+        done = await asyncio.gather(*work)
+        await self._publisher.wait_for(max((revision for _, revision in done), default=0))
+        return [outcome for outcome, _ in done]
+
+    def _resource(self, resource_type: int, name: str) -> _Resource:
+        if resource_type == ResourceType.TOPIC:
+            topic = self._publisher.image.topics.get(name)
+            if topic is None:
+                raise UnknownTopicOrPartition(f"The topic '{name}' does not exist.")
+            exists = Exists(records.topic_key(topic.topic_id))
+            return _Resource(records.topic_config_key(topic.topic_id), (exists,), self._topic_definition.keys, True)
+        if resource_type == ResourceType.BROKER:
+            if name and not (name.isascii() and name.isdigit()):
+                raise InvalidRequest(f"Node id must be an integer, but it is: {name}")
+            return _Resource(records.broker_config_key(name), (), self._broker_keys, False)
+        raise InvalidRequest(f"Unsupported resource type {resource_type} for configs")
+
+    async def _change(self, which: tuple[int, str], resource: _Resource, change: Change, validate_only: bool) -> int:
+        for _ in range(ATTEMPTS):
+            item = await self._committer.get(resource.key)
+            before = records.decode_mapping(resource.key, item.value, "values") if item is not None else {}
+            after = change(before)
+            self._validate(resource, before, after)
+            if validate_only or after == before:
+                return 0
+            value = records.encode_mapping("values", after)
+            revision = await self._committer.commit(
+                [*resource.conditions, ModRevision(resource.key, item.mod_revision if item is not None else 0)],
+                [Put(resource.key, value) if after else Delete(resource.key)],
+                proof=_written(resource.key, value if after else None),
+            )
+            if revision is not None:
+                changed = sorted(name for name in {*before, *after} if before.get(name) != after.get(name))
+                logger.info("settings changed", type=which[0], name=which[1], keys=",".join(changed))
+                return revision
+            for condition in resource.conditions:
+                if await self._committer.get(condition.key) is None:
+                    raise UnknownTopicOrPartition()
+        raise ConcurrentTransactions(f"{resource.key} was changed by others {ATTEMPTS} times meanwhile")
+
+    def _validate(self, resource: _Resource, before: Mapping[str, str], after: Mapping[str, str]) -> None:
+        if resource.is_topic:
+            self._topic_definition.validate(after)
+            return
+        changed = [name for name in {*before, *after} if before.get(name) != after.get(name)]
+        fixed = sorted(name for name in changed if name in resource.keys and not resource.keys[name].dynamic)
+        if fixed:
+            raise InvalidRequest(f"Cannot update these configs dynamically: {', '.join(fixed)}")
+        for name, value in after.items():
+            try:
+                if name not in resource.keys:
+                    raise InvalidConfig(f"Unknown broker config name: {name}")
+                resource.keys[name].parse(value)
+            except InvalidConfig as error:
+                raise InvalidRequest(str(error)) from error
+
+
+def _written(key: str, value: bytes | None) -> Compare:
+    return Absent(key) if value is None else Value(key, value)
+
+
+def _checked_values(configs: Sequence[tuple[str, str | None]]) -> dict[str, str]:
+    _check_names([name for name, _ in configs])
+    _check_nulls([name for name, value in configs if value is None])
+    return {name: value for name, value in configs if value is not None}
+
+
+def _check_alterations(alterations: Sequence[Alteration]) -> None:
+    _check_names([alteration.name for alteration in alterations])
+    _check_nulls([a.name for a in alterations if a.value is None and a.operation != AlterOperation.DELETE])
+    for alteration in alterations:
+        if alteration.operation not in {operation.value for operation in AlterOperation}:
+            raise InvalidRequest(f"Unknown alter config operation {alteration.operation}")
+
+
+def _check_names(names: Sequence[str]) -> None:
+    if len(set(names)) != len(names):
+        raise InvalidRequest("Error due to duplicate config keys")
+
+
+def _check_nulls(names: Sequence[str]) -> None:
+    if names:
+        raise InvalidRequest(f"Null value not supported for : {', '.join(names)}")
+
+
+def _altered(
+    before: Mapping[str, str], alterations: Sequence[Alteration], keys: Mapping[str, ConfigKey]
+) -> dict[str, str]:
+    """The settings after single keys were set, deleted, or had items appended and subtracted."""
+    after = dict(before)
+    for alteration in alterations:
+        name, value = alteration.name, alteration.value
+        operation = AlterOperation(alteration.operation)
+        if operation is AlterOperation.DELETE:
+            after.pop(name, None)
+        elif operation is AlterOperation.SET:
+            after[name] = value or ""
+        else:
+            after[name] = _with_items(operation, name, value or "", after, keys)
+    return after
+
+
+def _with_items(
+    operation: AlterOperation, name: str, value: str, settings: Mapping[str, str], keys: Mapping[str, ConfigKey]
+) -> str:
+    """A list with items appended (where they are not in it yet) or subtracted. Unset, it starts from its default."""
+    config_key = keys.get(name)
+    if config_key is None or config_key.type is not ConfigType.LIST:
+        raise InvalidConfig(f"Can't {operation.name} to key {name} because its type is not LIST.")
+    items = _items(settings[name] if name in settings else config_key.text_of(config_key.default) or "")
+    given = _items(value)
+    if operation is AlterOperation.APPEND:
+        return ",".join([*items, *(item for item in given if item not in items)])
+    return ",".join(item for item in items if item not in given)
+
+
+def _items(text: str) -> list[str]:
+    return [item.strip() for item in text.split(",") if item.strip()]
