@@ -1,7 +1,7 @@
 """Builds record batches v2 from single records or from columns, with codec, producer fields and CRC."""
 
 from collections.abc import Iterable
-from typing import final
+from typing import Self, final
 
 from typing_extensions import Buffer
 
@@ -13,8 +13,8 @@ class RecordBatchBuilder:
     epoch and the base offset are outside the CRC: the broker stamps them.
     """
 
-    def __init__(
-        self,
+    def __new__(
+        cls,
         *,
         codec: int = 0,
         level: int | None = None,
@@ -27,7 +27,7 @@ class RecordBatchBuilder:
         transactional: bool = False,
         control: bool = False,
         append_time_ms: int | None = None,
-    ) -> None: ...
+    ) -> Self: ...
     def __len__(self) -> int: ...
     @property
     def size_bytes(self) -> int:
