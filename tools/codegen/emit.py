@@ -272,9 +272,9 @@ class Codec:
 def differs_from_default(field: Field) -> str:
     """The condition on which a tagged field is written."""
     value = f"m.{field.name}"
-    if field.is_array or field.default == "False":
+    if (field.is_array and field.default == "()") or field.default == "False":
         return value
-    if field.struct is not None:
+    if field.struct is not None and not field.is_array:
         return f"{value} is not None and {value} != {field.struct.name}()"
     return f"{value} is not None" if field.default == "None" else f"{value} != {field.default}"
 

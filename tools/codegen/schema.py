@@ -7,6 +7,7 @@ and version. Two versions of a struct are equal here when their bytes are: then 
 from __future__ import annotations
 
 import dataclasses
+import typing
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -184,12 +185,18 @@ def field_of(field: Any, entity: Any, renamed: dict[str, str]) -> Field:
         kind=kind,
         compact=bool(entity.__flexible__) and not is_client_id,
         is_array=shape.is_array,
-        # kio has None for a zero identifier and for a time of -1; both are plain values on the wire.
-        nullable=is_optional(field) and kind != "uuid" and type_name != "datetime_i64",
+        nullable=is_nullable(field, type_name, shape.is_array),
         tag=get_field_tag(field),
         default=default_of(field, kind, shape.is_array),
         struct=struct,
     )
+
+
+def is_nullable(field: Any, type_name: str, is_array: bool) -> bool:
+    """Whether the wire has a null here. kio also has None for a zero identifier and for a time of -1: plain values."""
+    if is_array:
+        return bool(is_optional(field)) and typing.get_origin(field.type) is not tuple
+    return bool(is_optional(field)) and type_name not in ("uuid", "datetime_i64")
 
 
 def default_of(field: Any, kind: str, is_array: bool) -> str:

@@ -111,7 +111,7 @@ def _read_broker_heartbeat_request_v2(r: Reader) -> BrokerHeartbeatRequest:
             m.offline_log_dirs = f.uuid_array(True)
             f.finish()
         if (f := tags.get(1)) is not None:
-            m.cordoned_log_dirs = f.uuid_array(True)
+            m.cordoned_log_dirs = f.nullable_uuid_array(True)
             f.finish()
     return m
 
@@ -127,7 +127,7 @@ def _write_broker_heartbeat_request_v2(w: Writer, m: BrokerHeartbeatRequest) -> 
         start = w.begin_tag(section, 0)
         w.uuid_array(m.offline_log_dirs, True)
         w.end_tag(start)
-    if m.cordoned_log_dirs:
+    if m.cordoned_log_dirs is not None:
         start = w.begin_tag(section, 1)
         w.uuid_array(m.cordoned_log_dirs, True)
         w.end_tag(start)
