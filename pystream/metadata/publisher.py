@@ -59,13 +59,17 @@ class ImagePublisher:
 
     async def run(self) -> None:
         """Follow the store until cancelled. An unreachable store is asked again; the last image stays in force."""
+        behind = False
         while True:
             try:
+                if behind:
+                    await self.load()
+                    behind = False
                 async for batch in self._store.watch("", self.image.revision + 1):
                     self._take(batch)
             except StoreCompacted as error:
                 logger.warning("metadata watch fell behind", minimum_revision=error.minimum_revision)
-                await self.load()
+                behind = True
             except (StoreUnavailable, StoreOutcomeUnknown) as error:
                 logger.limited("metadata store unreachable", error=error, revision=self.image.revision)
                 await self._clock.sleep_ms(RETRY_MS)

@@ -221,6 +221,8 @@ class SimulatedStore:
         return Page(tuple(items[key] for key in found[:limit]), revision, following)
 
     def _history(self, prefix: str, from_revision: int) -> Batch:
+        if self.faults.unavailable:
+            raise StoreUnavailable("the simulated store is not to be reached")
         if from_revision < self._table.compacted_below:
             raise StoreCompacted(self._table.compacted_below)
         first = bisect.bisect_left(self._table.history, from_revision, key=lambda event: event.revision)
