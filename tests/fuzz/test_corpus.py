@@ -1,0 +1,36 @@
+"""Every input that fuzzing found worth keeping is tried on every run, whole, cut short and with a bit flipped."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.fuzz import corpus
+
+FLIPS = 16
+
+
+@pytest.mark.parametrize("name", corpus.names())
+def test_no_kept_input_breaks_a_target(name: str):
+    target = corpus.load(name)
+    inputs = [*target.seeds(), *corpus.read(name)]
+    assert inputs
+    for data in inputs:
+        target.check(data)
+
+
+@pytest.mark.parametrize("name", corpus.names())
+def test_no_damaged_seed_breaks_a_target(name: str):
+    target = corpus.load(name)
+    for data in target.seeds():
+        for cut in range(0, len(data), max(1, len(data) // FLIPS)):
+            target.check(data[:cut])
+            damaged = bytearray(data)
+            damaged[cut] ^= 1 << (cut % 8)
+            target.check(bytes(damaged))
+
+
+def test_no_kept_corpus_grows_without_limit():
+    for name in corpus.names():
+        inputs = corpus.read(name)
+        assert len(inputs) <= corpus.LARGEST
+        assert max(map(len, inputs), default=0) <= corpus.LARGEST_INPUT_BYTES
