@@ -170,7 +170,7 @@ cdef const uint8_t *first_byte(const uint8_t[::1] data) noexcept:
 
 
 def parse_header(const uint8_t[::1] data not None):
-    """The header of the batch `data` starts with; checked is only that 61 bytes are there and the length is possible."""
+    """The header of the batch `data` starts with; checked is only that it is there and its length possible."""
     cdef BatchHeader header
     raise_for_status(parse_batch_header(first_byte(data), data.shape[0], &header), 0, "record batch header")
     return header_tuple(&header)

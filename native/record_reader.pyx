@@ -452,7 +452,7 @@ def find_max_timestamp(const uint8_t[::1] batch not None, *, int64_t from_offset
 
 
 def check(const uint8_t[::1] batch not None, *, Py_ssize_t limit=0, bint require_keys=False):
-    """Read every record of a producer's batch; raise unless all are well formed, numbered 0, 1, 2 … and, if asked, keyed."""
+    """Read every record of a batch; raise unless all are well formed, numbered without gaps and, if asked, keyed."""
     cdef Status status
     cdef const uint8_t *first = first_byte(batch)
     with nogil:

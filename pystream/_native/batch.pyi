@@ -39,7 +39,7 @@ class Header(NamedTuple):
         """The offset after the last record of the batch."""
 
 def parse_header(data: Buffer) -> Header:
-    """The header of the batch `data` starts with; checked is only that 61 bytes are there and the length is possible."""
+    """The header of the batch `data` starts with; checked is only that it is there and its length possible."""
 
 def parse_headers(data: Buffer) -> list[Header]:
     """Headers of the batches that lie one after the other in `data`; the last one must be whole."""

@@ -48,4 +48,4 @@ def find_max_timestamp(batch: Buffer, *, from_offset: int = 0, limit_offset: int
     """(timestamp, offset) of the first record with the highest timestamp within the offsets; None without one."""
 
 def check(batch: Buffer, *, limit: int = 0, require_keys: bool = False) -> None:
-    """Read every record of a producer's batch; raise unless all are well formed, numbered 0, 1, 2 … and, if asked, keyed."""
+    """Read every record of a batch; raise unless all are well formed, numbered without gaps and, if asked, keyed."""
