@@ -27,7 +27,7 @@ cdef extern from "codecs.h" nogil:
 cdef enum:
     HIGHEST_OUTPUT = 100 << 20
     HIGHEST_RATIO = 1000
-    ALWAYS_ALLOWED = 1 << 20             # a few bytes of zstd can honestly stand for a whole batch of zeros
+    ALWAYS_ALLOWED = 16 << 20            # a few bytes of zstd can honestly stand for a whole batch of zeros
 
 
 class Codec(IntEnum):
@@ -109,7 +109,7 @@ def is_available(int codec):
 
 
 def limit_for(Py_ssize_t size, Py_ssize_t topic_limit=0):
-    """What `size` compressed bytes may become: min(100 MiB, 1,000 x size but at least 1 MiB, topic_limit where > 0)."""
+    """What `size` compressed bytes may become: min(100 MiB, 1,000 x size but at least 16 MiB, topic_limit where > 0)."""
     return decompression_limit(size, topic_limit)
 
 

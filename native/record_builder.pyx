@@ -280,7 +280,7 @@ cdef class RecordBatchBuilder:
             count += 1
         return count
 
-    cdef int64_t next_delta(self, offset) except -1:
+    cdef int64_t next_delta(self, offset) except? -1:
         return self.builder.last_offset_delta + 1 if offset is None else offset - self.fields.base_offset
 
     def append(self, value, *, int64_t timestamp, key=None, headers=(), offset=None):

@@ -28,7 +28,7 @@ cdef Status decompress_into(
 cdef Status compress_into(
     int codec, int32_t level, const uint8_t *data, Py_ssize_t size, codec_buffer *output) noexcept nogil
 cdef void release_buffer(codec_buffer *buffer) noexcept nogil
-# What `size` compressed bytes may become: min(100 MiB, 1,000 x size but at least 1 MiB, topic_limit where > 0).
+# What `size` compressed bytes may become: min(100 MiB, 1,000 x size but at least 16 MiB, topic_limit where > 0).
 cdef Py_ssize_t decompression_limit(Py_ssize_t size, Py_ssize_t topic_limit) noexcept nogil
 # The level as compress_into() takes it; raises ValueError outside the codec's bounds. None gives DEFAULT_LEVEL.
 cpdef int level_of(int codec, object level) except? -1

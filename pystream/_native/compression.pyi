@@ -24,7 +24,7 @@ def is_available(codec: int) -> bool:
     """Whether `codec` is known and its library can be opened."""
 
 def limit_for(size: int, topic_limit: int = 0) -> int:
-    """What `size` compressed bytes may become: min(100 MiB, 1,000 x size but at least 1 MiB, topic_limit where > 0)."""
+    """What `size` compressed bytes may become: min(100 MiB, 1,000 x size but at least 16 MiB, topic_limit where > 0)."""
 
 def decompress(data: Buffer, codec: int, *, limit: int = ...) -> bytes:
     """The bytes that `data` stands for, at most `limit` of them.  Never takes more than that much memory for them.

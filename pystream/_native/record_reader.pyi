@@ -30,8 +30,8 @@ class Record:
 class RecordReader:
     """Iterates over the records of all whole batches in `data`, control batches left out unless asked for.
 
-    The CRC of each batch is checked first.  `limit` bounds what one batch may become (0: min(100 MiB, 1,000 x its
-    size)).  Raises CorruptRecordBatch, MalformedInput, LimitExceeded or UnsupportedCompressionType where a batch is at
+    The CRC of each batch is checked first.  `limit` bounds what one batch may become (0: compression.limit_for() its
+    size).  Raises CorruptRecordBatch, MalformedInput, LimitExceeded or UnsupportedCompressionType where a batch is at
     fault; what follows the last whole batch is left alone, as a fetch answer may end in the middle of one.
     """
 

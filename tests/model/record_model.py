@@ -1,4 +1,4 @@
-"""Record batches, checksums and hashes in plain Python: what native/ is held to.  Slow, short, and without a shared line of code."""
+"""Record batches, checksums and hashes in plain Python: what native/ is held to.  Slow, short, sharing no code with it."""
 
 from __future__ import annotations
 
