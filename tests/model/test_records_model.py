@@ -49,7 +49,9 @@ def read_natively(data: bytes) -> list[model.ModelRecord]:
     whole = data[: head.size]
     by_reader = [as_model(record) for record in record_reader.RecordReader(whole, include_control=True)]
     columns = record_columns.decode_columns(whole, from_offset=-1, include_control=True)
-    rows = zip(memoryview(columns.offsets), memoryview(columns.timestamps), columns.keys(), columns.values(), strict=True)
+    rows = zip(
+        memoryview(columns.offsets), memoryview(columns.timestamps), columns.keys(), columns.values(), strict=True
+    )
     by_column = [model.ModelRecord(*row, columns.headers(index)) for index, row in enumerate(rows)]
     assert by_reader == by_column
     assert columns.consumed == head.size

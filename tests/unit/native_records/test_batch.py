@@ -58,7 +58,7 @@ def test_every_truncation_is_refused():
 
 def test_every_flipped_bit_is_refused_but_in_what_the_broker_stamps():
     data = SMALL.encode()
-    stamped = set(range(0, 8)) | set(range(12, 16))
+    stamped = set(range(8)) | set(range(12, 16))
     for position in range(len(data)):
         for bit in range(8):
             flipped = changed(data, position, "B", data[position] ^ 1 << bit)

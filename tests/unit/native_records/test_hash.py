@@ -5,7 +5,6 @@ import random
 import pytest
 import xxhash
 
-
 from pystream._native.hash import murmur2, partition_for_key, xxhash64
 from tests.support.record_oracles import kafka_python_murmur2
 

@@ -13,7 +13,11 @@ from tests.support.record_oracles import aiokafka_build, kafka_python_build
 from tests.support.record_strategies import CODECS, GOLDEN_CLIENTS, golden, golden_records
 
 INT64_MAX = (1 << 63) - 1
-THREE = [ModelRecord(5, 100, b"k", b"v0"), ModelRecord(6, 300, None, b"v1", (("h", None),)), ModelRecord(7, 200, b"k", None)]
+THREE = [
+    ModelRecord(5, 100, b"k", b"v0"),
+    ModelRecord(6, 300, None, b"v1", (("h", None),)),
+    ModelRecord(7, 200, b"k", None),
+]
 
 
 def read(data: bytes, **keywords) -> list[ModelRecord]:
