@@ -1,0 +1,449 @@
+"""Produce 3-13: parse, validate and stage during a turn; one append per dirty partition at its end."""
+
+from libc.stdint cimport uint8_t, uint64_t
+from libc.stdlib cimport calloc, free, realloc
+from libc.string cimport memset
+
+from pystream._native.access cimport MAY_WRITE, is_allowed
+from pystream._native.atomics cimport atomic_count64, atomic_load64
+from pystream._native.batch cimport CODEC_MASK, CONTROL_FLAG, NO_TIMESTAMP, TRANSACTIONAL_FLAG, validate_batch
+from pystream._native.buffer cimport (
+    patch_int32, read_array_count, read_bytes, read_int16, read_int32, read_string, skip_tagged_fields, take, write_array_count,
+    write_int16, write_int32, write_int64, write_raw, write_string, write_unsigned_varint,
+)
+from pystream._native.connection cimport CALL_PARKED, CALL_READY, CALL_SILENT, CallPart, CallTopic, Watch, call_add_part, call_add_topic
+from pystream._native.local_log cimport FLUSH_GROUP, log_append, log_flush_policy, log_is_offline, log_max_message_bytes, log_start_offset
+from pystream._native.partition cimport Topic, partition_check_leader, partition_publish, partition_request_flush
+from pystream._native.partition_table cimport find_partition, find_topic, find_topic_by_id
+from pystream._native.purgatory cimport purgatory_forget, purgatory_set_timer, purgatory_wake, purgatory_watch
+from pystream._native.status cimport (
+    DUPLICATE_SEQUENCE, INVALID_RECORD, INVALID_REQUIRED_ACKS, INVALID_TXN_STATE, LOG_OFFLINE, NOT_ENOUGH_REPLICAS, NOT_LEADER, OK,
+    OUT_OF_MEMORY, REQUEST_TIMED_OUT, TOPIC_AUTHORIZATION_FAILED, UNKNOWN_TOPIC_ID, UNKNOWN_TOPIC_OR_PARTITION,
+    UNSUPPORTED_COMPRESSION, UNSUPPORTED_MAGIC, kafka_error_code,
+)
+
+cdef enum:
+    FIRST_TOPIC_ID_VERSION = 13
+    FIRST_LEADER_HINT_VERSION = 10
+    FIRST_RECORD_ERRORS_VERSION = 8
+    FIRST_ZSTD_VERSION = 7
+    FIRST_LOG_START_VERSION = 5
+    ZSTD_CODEC = 4
+    LARGEST_KEPT_STAGE = 1024
+
+
+cdef bint produce_stage_init(ProduceStage *stage) noexcept nogil:
+    memset(stage, 0, sizeof(ProduceStage))
+    stage.slot_count = 64
+    stage.slots = <int32_t *>calloc(stage.slot_count, sizeof(int32_t))
+    return stage.slots != NULL
+
+
+cdef void produce_stage_free(ProduceStage *stage) noexcept nogil:
+    cdef int32_t i
+    for i in range(stage.capacity):
+        free(stage.dirty[i].batches)
+        free(stage.dirty[i].origins)
+    free(stage.dirty)
+    free(stage.slots)
+
+
+# ---- staging
+
+cdef inline uint32_t slot_of(const ProduceStage *stage, const Partition *partition) noexcept nogil:
+    return <uint32_t>((<uint64_t>partition >> 6) * 0x9E3779B97F4A7C15ULL >> 40) & <uint32_t>(stage.slot_count - 1)
+
+
+cdef void place(ProduceStage *stage, const Partition *partition, int32_t index) noexcept nogil:
+    cdef uint32_t slot = slot_of(stage, partition)
+    while stage.slots[slot] != 0:
+        slot = (slot + 1) & <uint32_t>(stage.slot_count - 1)
+    stage.slots[slot] = index + 1
+
+
+cdef bint make_room(ProduceStage *stage) noexcept nogil:
+    cdef DirtyPartition *dirty
+    cdef int32_t *slots
+    cdef int32_t capacity
+    cdef int32_t i
+    if stage.count == stage.capacity:
+        capacity = stage.capacity * 2 if stage.capacity > 0 else 16
+        dirty = <DirtyPartition *>realloc(stage.dirty, capacity * sizeof(DirtyPartition))
+        if dirty == NULL:
+            return False
+        memset(dirty + stage.capacity, 0, (capacity - stage.capacity) * sizeof(DirtyPartition))
+        stage.dirty = dirty
+        stage.capacity = capacity
+    if stage.count * 2 >= stage.slot_count:
+        slots = <int32_t *>calloc(stage.slot_count * 2, sizeof(int32_t))
+        if slots == NULL:
+            return False
+        free(stage.slots)
+        stage.slots = slots
+        stage.slot_count *= 2
+        for i in range(stage.count):
+            place(stage, stage.dirty[i].partition, i)
+    return True
+
+
+cdef DirtyPartition *dirty_for(ProduceStage *stage, Partition *partition) noexcept nogil:
+    cdef DirtyPartition *dirty
+    cdef uint32_t slot = slot_of(stage, partition)
+    while stage.slots[slot] != 0:
+        dirty = &stage.dirty[stage.slots[slot] - 1]
+        if dirty.partition == partition:
+            return dirty
+        slot = (slot + 1) & <uint32_t>(stage.slot_count - 1)
+    if not make_room(stage):
+        return NULL
+    dirty = &stage.dirty[stage.count]
+    dirty.partition = partition
+    dirty.count = 0
+    dirty.bytes = 0
+    dirty.messages = 0
+    place(stage, partition, stage.count)
+    stage.count += 1
+    return dirty
+
+
+cdef StagedBatch *stage_batch(ProduceStage *stage, Partition *partition, Call *call, int32_t part) noexcept nogil:
+    cdef DirtyPartition *dirty = dirty_for(stage, partition)
+    cdef StagedBatch *batches
+    cdef StagedOrigin *origins
+    cdef int32_t capacity
+    if dirty == NULL:
+        return NULL
+    if dirty.count == dirty.capacity:
+        capacity = dirty.capacity * 2 if dirty.capacity > 0 else 4
+        batches = <StagedBatch *>realloc(dirty.batches, capacity * sizeof(StagedBatch))
+        if batches == NULL:
+            return NULL
+        dirty.batches = batches
+        origins = <StagedOrigin *>realloc(dirty.origins, capacity * sizeof(StagedOrigin))
+        if origins == NULL:
+            return NULL
+        dirty.origins = origins
+        dirty.capacity = capacity
+    dirty.origins[dirty.count].call = call
+    dirty.origins[dirty.count].part = part
+    dirty.count += 1
+    return &dirty.batches[dirty.count - 1]
+
+
+# ---- request
+
+cdef Status check_records(Partition *partition, const Call *call, const uint8_t *records, int32_t size, StagedBatch *staged) noexcept nogil:
+    """Exactly one v2 batch, sound as far as can be told without decompressing.  Source: ProduceRequest.validateRecords."""
+    cdef Status status
+    if records == NULL or size <= 0:
+        return INVALID_RECORD
+    status = validate_batch(records, size, log_max_message_bytes(partition.log), &staged.header)
+    if status == UNSUPPORTED_MAGIC:
+        return INVALID_RECORD
+    if status != OK:
+        return status
+    if staged.header.size != size or staged.header.attributes & CONTROL_FLAG:
+        return INVALID_RECORD
+    if staged.header.attributes & CODEC_MASK == ZSTD_CODEC and call.version < FIRST_ZSTD_VERSION:
+        return UNSUPPORTED_COMPRESSION
+    if staged.header.attributes & TRANSACTIONAL_FLAG:
+        # No transaction can be open: InitProducerId hands out no transactional producer ids in this version.
+        return INVALID_TXN_STATE
+    return OK
+
+
+cdef Status stage_part(ProduceStage *stage, Topic *topic, Call *call, CallPart *part, const uint8_t *records, int32_t size) noexcept nogil:
+    """Stages one partition's batch. The status is the part's: its neighbours go on."""
+    cdef Partition *partition = find_partition(topic, part.index)
+    cdef StagedBatch batch
+    cdef StagedBatch *staged
+    cdef Status status
+    if call.acks < -1 or call.acks > 1:
+        return INVALID_REQUIRED_ACKS
+    if partition == NULL:
+        return UNKNOWN_TOPIC_ID if call.version >= FIRST_TOPIC_ID_VERSION and topic == NULL else UNKNOWN_TOPIC_OR_PARTITION
+    if not is_allowed(&topic.access, call.connection.access_id, MAY_WRITE):
+        return TOPIC_AUTHORIZATION_FAILED
+    status = partition_check_leader(partition, -1)
+    if status != OK:
+        part.leader_id = partition.leader_id
+        part.leader_epoch = partition.leader_epoch
+        return status
+    if call.acks == -1 and not partition.enough_replicas:
+        return NOT_ENOUGH_REPLICAS
+    status = check_records(partition, call, records, size, &batch)
+    if status != OK:
+        return status
+    staged = stage_batch(stage, partition, call, call.part_count - 1)
+    if staged == NULL:
+        return OUT_OF_MEMORY
+    staged.header = batch.header
+    staged.data = <uint8_t *>records
+    staged.status = OK
+    staged.base_offset = -1
+    staged.append_time_ms = NO_TIMESTAMP
+    call.waiting += 1
+    return OK
+
+
+cdef Status read_partitions(ProduceStage *stage, Topic *topic, Call *call, Cursor *body) noexcept nogil:
+    cdef const uint8_t *records
+    cdef int32_t count
+    cdef int32_t index
+    cdef int32_t size
+    cdef int32_t i
+    cdef CallPart *part
+    cdef Status status = read_array_count(body, call.flexible, 6 if call.flexible else 8, &count)
+    if status != OK:
+        return status
+    for i in range(count):
+        status = read_int32(body, &index)
+        if status == OK:
+            status = read_bytes(body, call.flexible, &records, &size)
+        if status == OK and call.flexible:
+            status = skip_tagged_fields(body)
+        if status != OK:
+            return status
+        part = call_add_part(call, index)
+        if part == NULL:
+            return OUT_OF_MEMORY
+        part.status = stage_part(stage, topic, call, part, records, size)
+    return OK
+
+
+cdef Status read_topic(ProduceStage *stage, const PartitionTable *table, Call *call, Cursor *body) noexcept nogil:
+    cdef const uint8_t *name = NULL
+    cdef const uint8_t *topic_id = NULL
+    cdef int32_t name_size = 0
+    cdef Topic *topic
+    cdef Status status
+    if call.version >= FIRST_TOPIC_ID_VERSION:
+        status = take(body, 16, &topic_id)
+        if status != OK:
+            return status
+        topic = find_topic_by_id(table, topic_id)
+    else:
+        status = read_string(body, call.flexible, &name, &name_size)
+        if status != OK:
+            return status
+        if name_size < 0:
+            return INVALID_RECORD
+        topic = find_topic(table, name, name_size)
+    if call_add_topic(call, name, name_size, topic_id) == NULL:
+        return OUT_OF_MEMORY
+    status = read_partitions(stage, topic, call, body)
+    if status == OK and call.flexible:
+        status = skip_tagged_fields(body)
+    return status
+
+
+cdef Status produce_begin(ProduceStage *stage, const PartitionTable *table, Call *call, Cursor *body) noexcept nogil:
+    cdef const uint8_t *transactional_id
+    cdef int32_t size
+    cdef int32_t count
+    cdef int32_t i
+    cdef int32_t smallest
+    cdef Status status
+    call.flexible = call.version >= PRODUCE_FIRST_FLEXIBLE
+    status = read_string(body, call.flexible, &transactional_id, &size)
+    if status == OK:
+        status = read_int16(body, &call.acks)
+    if status == OK:
+        status = read_int32(body, &call.timeout_ms)
+    if status != OK:
+        return status
+    smallest = 18 if call.version >= FIRST_TOPIC_ID_VERSION else (3 if call.flexible else 6)
+    status = read_array_count(body, call.flexible, smallest, &count)
+    if status != OK:
+        return status
+    for i in range(count):
+        status = read_topic(stage, table, call, body)
+        if status != OK:
+            return status
+    if call.flexible:
+        return skip_tagged_fields(body)
+    return OK
+
+
+# ---- append and settle
+
+cdef void finish(Call *call) noexcept nogil:
+    call.state = CALL_SILENT if call.acks == 0 else CALL_READY
+
+
+cdef void settle_part(Purgatory *purgatory, LoopCounters *counters, Partition *partition, const StagedBatch *staged, Call *call, int32_t index, int64_t now_ms) noexcept nogil:
+    """Turns the result of an append into the part's answer, or parks it until its offset may be acknowledged."""
+    cdef CallPart *part = &call.parts[index]
+    cdef int64_t required_offset
+    part.status = staged.status
+    part.log_start_offset = log_start_offset(partition.log)
+    if staged.status == OK or staged.status == DUPLICATE_SEQUENCE:
+        part.status = OK
+        part.offset = staged.base_offset
+        part.timestamp_ms = staged.append_time_ms
+        required_offset = staged.base_offset + staged.header.last_offset_delta + 1
+        if call.acks == -1 and atomic_load64(&partition.high_watermark) < required_offset:
+            if purgatory_watch(purgatory, call, index, partition, required_offset) == OK:
+                if call.deadline_ms == 0:
+                    counters.produce_parked += 1
+                    purgatory_set_timer(purgatory, call, now_ms + max(call.timeout_ms, 1))
+                call.state = CALL_PARKED
+                return
+            part.status = OUT_OF_MEMORY
+    call.waiting -= 1
+
+
+cdef void append_dirty(DirtyPartition *dirty, Purgatory *purgatory, LoopCounters *counters, int64_t now_ms, int64_t wall_clock_ms) noexcept nogil:
+    cdef Partition *partition = dirty.partition
+    cdef Call *call
+    cdef int32_t i
+    cdef Status status = log_append(partition.log, dirty.batches, dirty.count, partition.leader_epoch, wall_clock_ms)
+    cdef int32_t failed = 0
+    counters.appends += 1
+    dirty.bytes = 0
+    dirty.messages = 0
+    for i in range(dirty.count):
+        if status != OK:
+            dirty.batches[i].status = status
+        if dirty.batches[i].status == OK:
+            dirty.bytes += dirty.batches[i].header.size
+            dirty.messages += dirty.batches[i].header.record_count
+        elif dirty.batches[i].status != DUPLICATE_SEQUENCE:
+            failed += 1
+    if status == OK:
+        if log_flush_policy(partition.log) == FLUSH_GROUP:
+            partition_request_flush(partition)
+        if partition_publish(partition, purgatory.loop):
+            purgatory_wake(purgatory, partition)
+    for i in range(dirty.count):
+        call = dirty.origins[i].call
+        settle_part(purgatory, counters, partition, &dirty.batches[i], call, dirty.origins[i].part, now_ms)
+    counters.batches_appended += dirty.count - failed
+    atomic_count64(&partition.topic.counters.bytes_in, dirty.bytes)
+    atomic_count64(&partition.topic.counters.messages_in, dirty.messages)
+    atomic_count64(&partition.topic.counters.produce_requests, dirty.count)
+    if failed > 0:
+        atomic_count64(&partition.topic.counters.failed_produce_requests, failed)
+
+
+cdef void trim_stage(ProduceStage *stage) noexcept nogil:
+    """Large turns must not keep their memory for ever."""
+    cdef int32_t i
+    for i in range(stage.count):
+        if stage.dirty[i].capacity > LARGEST_KEPT_STAGE:
+            free(stage.dirty[i].batches)
+            free(stage.dirty[i].origins)
+            stage.dirty[i].batches = NULL
+            stage.dirty[i].origins = NULL
+            stage.dirty[i].capacity = 0
+        stage.dirty[i].count = 0
+    memset(stage.slots, 0, stage.slot_count * sizeof(int32_t))
+    stage.count = 0
+
+
+cdef void produce_flush(ProduceStage *stage, Purgatory *purgatory, LoopCounters *counters, int64_t now_ms, int64_t wall_clock_ms) noexcept nogil:
+    cdef int32_t i
+    cdef int32_t k
+    cdef Call *call
+    if stage.count == 0:
+        return
+    for i in range(stage.count):
+        append_dirty(&stage.dirty[i], purgatory, counters, now_ms, wall_clock_ms)
+    for i in range(stage.count):
+        for k in range(stage.dirty[i].count):
+            call = stage.dirty[i].origins[k].call
+            if call.waiting == 0:
+                finish(call)
+    trim_stage(stage)
+
+
+cdef bint produce_settle(Purgatory *purgatory, LoopCounters *counters, Call *call) noexcept nogil:
+    cdef Watch *watch = call.watches
+    cdef Partition *partition
+    cdef CallPart *part
+    cdef bint expired = call.deadline_ms == 0
+    cdef int32_t open_parts = 0
+    while watch != NULL:
+        partition = watch.partition
+        part = &call.parts[watch.part]
+        if atomic_load64(&partition.high_watermark) >= watch.required_offset:
+            part.status = OK
+        elif log_is_offline(partition.log):
+            part.status = LOG_OFFLINE
+        elif partition.removed or not partition.leader:
+            part.status = NOT_LEADER
+        elif expired:
+            part.status = REQUEST_TIMED_OUT
+            counters.produce_timed_out += 1
+        else:
+            open_parts += 1
+        watch = watch.next_in_call
+    if open_parts > 0:
+        return False
+    purgatory_forget(purgatory, call)
+    call.waiting = 0
+    finish(call)
+    return True
+
+
+cdef bint produce_has_failures(const Call *call) noexcept nogil:
+    cdef int32_t i
+    for i in range(call.part_count):
+        if call.parts[i].status != OK:
+            return True
+    return False
+
+
+# ---- answer
+
+cdef void encode_part(const Call *call, const CallPart *part, Output *output) noexcept nogil:
+    cdef bint failed = part.status != OK
+    write_int32(output, part.index)
+    write_int16(output, kafka_error_code(part.status))
+    write_int64(output, -1 if failed else part.offset)
+    write_int64(output, -1 if failed else part.timestamp_ms)
+    if call.version >= FIRST_LOG_START_VERSION:
+        write_int64(output, -1 if failed else part.log_start_offset)
+    if call.version >= FIRST_RECORD_ERRORS_VERSION:
+        write_array_count(output, call.flexible, 0)
+        write_string(output, call.flexible, NULL, -1)
+    if not call.flexible:
+        return
+    if call.version >= FIRST_LEADER_HINT_VERSION and part.status == NOT_LEADER:
+        write_unsigned_varint(output, 1)             # one tagged field: 0, current_leader
+        write_unsigned_varint(output, 0)
+        write_unsigned_varint(output, 9)
+        write_int32(output, part.leader_id)
+        write_int32(output, part.leader_epoch)
+        write_unsigned_varint(output, 0)
+    else:
+        write_unsigned_varint(output, 0)
+
+
+cdef void produce_encode(const Call *call, Output *output) noexcept nogil:
+    cdef Py_ssize_t start = output.size
+    cdef const CallTopic *topic
+    cdef int32_t part = 0
+    cdef int32_t i
+    cdef int32_t k
+    write_int32(output, 0)
+    write_int32(output, call.correlation_id)
+    if call.flexible:
+        write_unsigned_varint(output, 0)
+    write_array_count(output, call.flexible, call.topic_count)
+    for i in range(call.topic_count):
+        topic = &call.topics[i]
+        if call.version >= FIRST_TOPIC_ID_VERSION:
+            write_raw(output, topic.id, 16)
+        else:
+            write_string(output, call.flexible, call.names.data + topic.name_position, topic.name_size)
+        write_array_count(output, call.flexible, topic.part_count)
+        for k in range(topic.part_count):
+            encode_part(call, &call.parts[part], output)
+            part += 1
+        if call.flexible:
+            write_unsigned_varint(output, 0)
+    write_int32(output, call.throttle_ms)
+    if call.flexible:
+        write_unsigned_varint(output, 0)
+    patch_int32(output, start, <int32_t>(output.size - start - 4))

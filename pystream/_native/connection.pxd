@@ -1,0 +1,172 @@
+# A client connection: received bytes cut into frames, calls in flight in the order of their requests, and answers on their way out.
+#
+# Threads: everything here belongs to the one event loop that the connection is pinned to. Only MemoryPool.used is shared (atomic).
+# Memory: a frame points into the connection's receive buffer and is valid until connection_end_turn(), which alone moves or grows it.
+
+from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from pystream._native.buffer cimport Output
+from pystream._native.local_log cimport FileRange, SegmentFile
+from pystream._native.partition cimport Message, Partition
+from pystream._native.quota cimport Quota
+from pystream._native.status cimport Status
+
+cdef enum:
+    BASE_BUFFER_SIZE = 262144        # one recv; small requests of a whole turn fit
+    FRAME_LENGTH_SIZE = 4
+
+cdef enum CallKind:
+    CALL_PRODUCE = 1
+    CALL_FETCH = 2
+    CALL_LIST_OFFSETS = 3
+    CALL_COLD = 4                    # answered by the control plane
+
+cdef enum CallState:
+    CALL_OPEN = 0                    # being worked on in this turn
+    CALL_PARKED = 1                  # waits in the purgatory, or for the control plane
+    CALL_READY = 2                   # has its answer
+    CALL_SILENT = 3                  # done, and nothing is to be sent (acks=0)
+
+cdef struct CallTopic:
+    int32_t name_position            # in Call.names
+    int32_t name_size
+    int32_t part_count
+    uint8_t id[16]
+
+cdef struct CallPart:                # one partition of a Produce or ListOffsets
+    int32_t index
+    Status status
+    int32_t leader_epoch             # request: current leader epoch; answer: leader epoch
+    int32_t leader_id
+    int64_t offset                   # base offset, or the offset looked up
+    int64_t timestamp_ms             # asked for, then answered; Produce: LogAppendTime
+    int64_t log_start_offset
+
+cdef struct Watch:                   # a parked call on one partition; see purgatory
+    Watch *next_in_partition
+    Watch **link
+    Watch *next_in_call
+    Call *call
+    Partition *partition             # one reference
+    int32_t part
+    int64_t required_offset
+
+cdef struct Call:
+    Call *next                       # in the connection's order, or in the free list
+    Connection *connection
+    CallKind kind
+    CallState state
+    int16_t version
+    int16_t acks
+    bint flexible
+    int8_t isolation_level
+    int32_t correlation_id
+    int32_t throttle_ms
+    int32_t timeout_ms
+    int32_t waiting                  # parts that are not yet answered
+    CallTopic *topics
+    int32_t topic_count
+    int32_t topic_capacity
+    CallPart *parts
+    int32_t part_count
+    int32_t part_capacity
+    Output names
+    void *fetch                      # FetchRequest of the fetch module, or NULL
+    const uint8_t *frame             # until the end of the turn: body of a request that is worked on after the appends
+    Py_ssize_t frame_size
+    Message *answer                  # CALL_COLD: owned
+    Watch *watches
+    Call *next_ready                 # purgatory's list of calls to look at again
+    bint in_ready
+    int64_t deadline_ms              # timer: 0 when not set
+    Call *timer_next
+    Call **timer_link
+
+cdef struct OutChunk:
+    SegmentFile *file                # NULL: bytes of the queue; else one reference
+    int fd
+    int64_t position
+    int64_t size
+
+cdef struct OutQueue:
+    Output bytes
+    OutChunk *chunks
+    int32_t count
+    int32_t capacity
+    int32_t head
+    Py_ssize_t marked                # bytes that already belong to a chunk
+    Py_ssize_t sent                  # bytes that have left
+
+cdef struct MemoryPool:              # shared by all loops
+    int64_t used
+    int64_t limit
+
+cdef struct BufferPool:              # of one loop: base buffers, last in first out
+    uint8_t **buffers
+    int32_t count
+    int32_t capacity
+    Call *free_calls
+    int32_t free_call_count
+    MemoryPool *memory
+
+cdef struct Connection:
+    int fd
+    uint32_t slot
+    uint32_t generation
+    int32_t listener
+    uint64_t handle
+    bint closing                     # destroyed at the end of the turn
+    bint muted                       # a cold request or a fetch is in flight: no further frame is cut
+    bint more_to_read                # the last recv filled the buffer: the socket may hold more
+    bint starved                     # the memory pool was empty
+    bint writable_awaited
+    bint in_turn                     # on the list of connections touched in this turn
+    bint in_next_turn                # on the list of connections to look at without an event
+    Connection *next_in_turn
+    Connection *next_queued
+    uint8_t *buffer
+    Py_ssize_t capacity
+    Py_ssize_t start
+    Py_ssize_t end
+    int64_t frame_started_ms         # 0 when no frame is half received
+    int64_t active_ms
+    int64_t throttled_until_ms
+    Call *first_call
+    Call *last_call
+    int32_t call_count
+    OutQueue *pending                # what the socket did not take yet
+    uint32_t access_id
+    Quota *produce_quota             # NULL: none; kept alive by the data plane
+    Quota *fetch_quota
+    uint8_t address[16]              # of the peer, IPv4 as v4-mapped
+    int32_t port
+    char host[46]
+
+cdef bint buffer_pool_init(BufferPool *pool, MemoryPool *memory) noexcept nogil
+cdef void buffer_pool_free(BufferPool *pool) noexcept nogil
+
+cdef Call *call_new(BufferPool *pool, Connection *connection, CallKind kind, int16_t version, int32_t correlation_id) noexcept nogil
+cdef void call_free(BufferPool *pool, Call *call) noexcept nogil
+cdef CallTopic *call_add_topic(Call *call, const uint8_t *name, int32_t name_size, const uint8_t *topic_id) noexcept nogil
+cdef CallPart *call_add_part(Call *call, int32_t index) noexcept nogil
+cdef void connection_add_call(Connection *connection, Call *call) noexcept nogil
+cdef Call *connection_take_call(Connection *connection) noexcept nogil
+
+# One recv. OK: bytes arrived; BUSY: none yet, or the pool is empty (`starved`); CLOSED: the peer is gone; OUT_OF_MEMORY.
+cdef Status connection_receive(Connection *connection, BufferPool *pool, int64_t now_ms) noexcept nogil
+# The next whole frame, without its length. TRUNCATED: not whole yet; LIMIT_EXCEEDED or MALFORMED: a length that is not accepted.
+cdef Status connection_next_frame(Connection *connection, int32_t maximum_size, const uint8_t **frame, int32_t *size) noexcept nogil
+# After the appends of the turn: gives the buffer back, keeps a partial frame, grows for a large one.
+cdef void connection_end_turn(Connection *connection, BufferPool *pool, int64_t now_ms) noexcept nogil
+# Gives a large empty buffer back (idle connections).
+cdef void connection_shrink(Connection *connection, BufferPool *pool) noexcept nogil
+# Frees buffers and answers; calls must have been taken before.
+cdef void connection_free(Connection *connection, BufferPool *pool) noexcept nogil
+
+cdef OutQueue *out_new() noexcept nogil
+cdef void out_free(OutQueue *queue) noexcept nogil
+cdef bint out_is_empty(const OutQueue *queue) noexcept nogil
+cdef Py_ssize_t out_waiting_bytes(const OutQueue *queue) noexcept nogil
+# Appends a range of a file; its reference goes over to the queue. Small ranges are read into the bytes at once.
+cdef Status out_add_file(OutQueue *queue, FileRange *range) noexcept nogil
+# Sends as much as the socket takes. OK: all left; BUSY: the socket is full; CLOSED: broken, or a file was shorter than promised.
+cdef Status out_flush(OutQueue *queue, int fd, int64_t *sent) noexcept nogil

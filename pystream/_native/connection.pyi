@@ -1,0 +1,1 @@
+"""No Python-visible names: connections live inside the event loops."""

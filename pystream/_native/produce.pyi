@@ -1,0 +1,1 @@
+"""No Python-visible names: Produce is served inside the event loops."""

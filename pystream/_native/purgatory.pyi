@@ -1,0 +1,1 @@
+"""No Python-visible names: parked calls live inside the event loops."""
