@@ -17,6 +17,7 @@ cdef enum:
     SMALLEST_FRAME = 8                   # api key, version, correlation id
     COPIED_RANGE_SIZE = 16384            # below it one pread costs less than a sendfile of its own
     LARGEST_KEPT_OUTPUT = 65536
+    MAXIMUM_PARTS = 262144               # partitions in one request: bounds what a frame of tiny entries can make us allocate
     SENDFILE_CHUNK = 1 << 30
 
 
@@ -164,6 +165,8 @@ cdef CallPart *call_add_part(Call *call, int32_t index) noexcept nogil:
     cdef CallPart *grown
     cdef CallPart *part
     cdef int32_t capacity
+    if call.part_count >= MAXIMUM_PARTS:
+        return NULL
     if call.part_count == call.part_capacity:
         capacity = call.part_capacity * 2 if call.part_capacity > 0 else 1
         grown = <CallPart *>realloc(call.parts, capacity * sizeof(CallPart))

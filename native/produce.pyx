@@ -237,12 +237,35 @@ cdef Status read_topic(ProduceStage *stage, const PartitionTable *table, Call *c
     return status
 
 
+cdef void unstage(ProduceStage *stage, const Call *call) noexcept nogil:
+    """A frame that turns out malformed further on leaves nothing behind: its batches are the last ones staged."""
+    cdef DirtyPartition *dirty
+    cdef int32_t i
+    for i in range(stage.count):
+        dirty = &stage.dirty[i]
+        while dirty.count > 0 and dirty.origins[dirty.count - 1].call == call:
+            dirty.count -= 1
+
+
+cdef Status read_topics(ProduceStage *stage, const PartitionTable *table, Call *call, Cursor *body) noexcept nogil:
+    cdef int32_t count
+    cdef int32_t i
+    cdef int32_t smallest = 18 if call.version >= FIRST_TOPIC_ID_VERSION else (3 if call.flexible else 6)
+    cdef Status status = read_array_count(body, call.flexible, smallest, &count)
+    if status != OK:
+        return status
+    for i in range(count):
+        status = read_topic(stage, table, call, body)
+        if status != OK:
+            return status
+    if call.flexible:
+        return skip_tagged_fields(body)
+    return OK
+
+
 cdef Status produce_begin(ProduceStage *stage, const PartitionTable *table, Call *call, Cursor *body) noexcept nogil:
     cdef const uint8_t *transactional_id
     cdef int32_t size
-    cdef int32_t count
-    cdef int32_t i
-    cdef int32_t smallest
     cdef Status status
     call.flexible = call.version >= PRODUCE_FIRST_FLEXIBLE
     status = read_string(body, call.flexible, &transactional_id, &size)
@@ -252,16 +275,12 @@ cdef Status produce_begin(ProduceStage *stage, const PartitionTable *table, Call
         status = read_int32(body, &call.timeout_ms)
     if status != OK:
         return status
-    smallest = 18 if call.version >= FIRST_TOPIC_ID_VERSION else (3 if call.flexible else 6)
-    status = read_array_count(body, call.flexible, smallest, &count)
+    status = read_topics(stage, table, call, body)
     if status != OK:
+        unstage(stage, call)
         return status
-    for i in range(count):
-        status = read_topic(stage, table, call, body)
-        if status != OK:
-            return status
-    if call.flexible:
-        return skip_tagged_fields(body)
+    if call.waiting == 0:
+        finish(call)
     return OK
 
 
@@ -348,7 +367,8 @@ cdef void produce_flush(ProduceStage *stage, Purgatory *purgatory, LoopCounters 
     if stage.count == 0:
         return
     for i in range(stage.count):
-        append_dirty(&stage.dirty[i], purgatory, counters, now_ms, wall_clock_ms)
+        if stage.dirty[i].count > 0:
+            append_dirty(&stage.dirty[i], purgatory, counters, now_ms, wall_clock_ms)
     for i in range(stage.count):
         for k in range(stage.dirty[i].count):
             call = stage.dirty[i].origins[k].call

@@ -1,0 +1,360 @@
+"""Fetch sets and incremental fetch sessions (KIP-227)."""
+
+from libc.stdlib cimport calloc, free, realloc
+from libc.string cimport memcmp, memcpy, memset
+
+from pystream._native.buffer cimport output_clear, output_free, output_init, write_raw
+from pystream._native.local_log cimport segment_file_release
+from pystream._native.partition_table cimport find_partition, find_topic, find_topic_by_id
+from pystream._native.status cimport OK, OUT_OF_MEMORY
+
+cdef enum:
+    SESSION_BUCKETS = 256
+    EVICTION_IDLE_MS = 120_000           # Kafka's min.incremental.fetch.session.eviction.ms
+    MAXIMUM_PARTS = 262144
+
+
+cdef void fetch_set_init(FetchSet *set, bint by_id) noexcept nogil:
+    memset(set, 0, sizeof(FetchSet))
+    set.by_id = by_id
+    set.resolved_version = -1
+    output_init(&set.names, 0)
+
+
+cdef void fetch_set_free(FetchSet *set) noexcept nogil:
+    fetch_set_release_ranges(set)
+    free(set.topics)
+    free(set.parts)
+    free(set.slots)
+    output_free(&set.names)
+    fetch_set_init(set, set.by_id)
+
+
+cdef void fetch_set_clear(FetchSet *set, bint by_id) noexcept nogil:
+    fetch_set_release_ranges(set)
+    set.topic_count = 0
+    set.count = 0
+    set.removed_count = 0
+    set.by_id = by_id
+    set.resolved_version = -1
+    output_clear(&set.names)
+
+
+cdef bint fetch_set_add_topic(FetchSet *set, const uint8_t *name, int32_t name_size, const uint8_t *topic_id) noexcept nogil:
+    cdef FetchTopic *grown
+    cdef FetchTopic *topic
+    cdef int32_t capacity
+    if set.topic_count == set.topic_capacity:
+        capacity = set.topic_capacity * 2 if set.topic_capacity > 0 else 1
+        grown = <FetchTopic *>realloc(set.topics, capacity * sizeof(FetchTopic))
+        if grown == NULL:
+            return False
+        set.topics = grown
+        set.topic_capacity = capacity
+    topic = &set.topics[set.topic_count]
+    memset(topic, 0, sizeof(FetchTopic))
+    topic.name_position = <int32_t>set.names.size
+    topic.name_size = name_size
+    if topic_id != NULL:
+        memcpy(topic.id, topic_id, 16)
+    if name_size > 0:
+        write_raw(&set.names, name, name_size)
+        if set.names.status != OK:
+            return False
+    set.topic_count += 1
+    return True
+
+
+cdef FetchPart *fetch_set_add_part(FetchSet *set, int32_t index) noexcept nogil:
+    cdef FetchPart *grown
+    cdef FetchPart *part
+    cdef int32_t capacity
+    if set.count >= MAXIMUM_PARTS:
+        return NULL
+    if set.count == set.capacity:
+        capacity = set.capacity * 2 if set.capacity > 0 else 1
+        grown = <FetchPart *>realloc(set.parts, capacity * sizeof(FetchPart))
+        if grown == NULL:
+            return NULL
+        set.parts = grown
+        set.capacity = capacity
+    part = &set.parts[set.count]
+    memset(part, 0, sizeof(FetchPart))
+    part.topic = set.topic_count - 1
+    part.index = index
+    part.current_leader_epoch = -1
+    part.last_fetched_epoch = -1
+    part.told_high_watermark = -1
+    part.told_log_start_offset = -1
+    part.diverging_epoch = -1
+    set.count += 1
+    return part
+
+
+cdef void fetch_set_resolve(FetchSet *set, const PartitionTable *table) noexcept nogil:
+    cdef FetchPart *part
+    cdef const FetchTopic *topic
+    cdef int32_t i
+    if set.resolved_version == table.version:
+        return
+    for i in range(set.count):
+        part = &set.parts[i]
+        topic = &set.topics[part.topic]
+        if set.by_id:
+            part.partition = find_partition(find_topic_by_id(table, topic.id), part.index)
+        else:
+            part.partition = find_partition(find_topic(table, set.names.data + topic.name_position, topic.name_size), part.index)
+    set.resolved_version = table.version
+
+
+cdef void fetch_set_release_ranges(FetchSet *set) noexcept nogil:
+    cdef int32_t i
+    for i in range(set.count):
+        if set.parts[i].range.file != NULL:
+            segment_file_release(set.parts[i].range.file)
+            set.parts[i].range.file = NULL
+        set.parts[i].range.size = 0
+
+
+# ---- index over the parts of a session
+
+cdef uint32_t hash_part(const FetchSet *set, const FetchTopic *topic, int32_t index) noexcept nogil:
+    cdef uint32_t value = 2166136261U ^ <uint32_t>index
+    cdef const uint8_t *data = topic.id if set.by_id else set.names.data + topic.name_position
+    cdef int32_t size = 16 if set.by_id else topic.name_size
+    cdef int32_t i
+    for i in range(size):
+        value = (value ^ data[i]) * 16777619U
+    return value ^ (value >> 15)
+
+
+cdef bint same_topic(const FetchSet *set, const FetchTopic *topic, const FetchSet *other, const FetchTopic *other_topic) noexcept nogil:
+    if set.by_id:
+        return memcmp(topic.id, other_topic.id, 16) == 0
+    return topic.name_size == other_topic.name_size and memcmp(
+        set.names.data + topic.name_position, other.names.data + other_topic.name_position, topic.name_size) == 0
+
+
+cdef void index_part(FetchSet *set, int32_t number) noexcept nogil:
+    cdef FetchPart *part = &set.parts[number]
+    cdef uint32_t mask = <uint32_t>(set.slot_count - 1)
+    cdef uint32_t slot = hash_part(set, &set.topics[part.topic], part.index) & mask
+    while set.slots[slot] != 0:
+        slot = (slot + 1) & mask
+    set.slots[slot] = number + 1
+
+
+cdef bint rebuild_index(FetchSet *set) noexcept nogil:
+    cdef int32_t needed = 16
+    cdef int32_t i
+    cdef int32_t *slots
+    while needed < set.count * 3:
+        needed *= 2
+    slots = <int32_t *>calloc(needed, sizeof(int32_t))
+    if slots == NULL:
+        return False
+    free(set.slots)
+    set.slots = slots
+    set.slot_count = needed
+    for i in range(set.count):
+        if not set.parts[i].removed:
+            index_part(set, i)
+    return True
+
+
+cdef FetchPart *find_part(FetchSet *set, const FetchSet *other, const FetchTopic *topic, int32_t index) noexcept nogil:
+    cdef uint32_t mask = <uint32_t>(set.slot_count - 1)
+    cdef uint32_t slot = hash_part(other, topic, index) & mask
+    cdef FetchPart *part
+    while set.slots[slot] != 0:
+        part = &set.parts[set.slots[slot] - 1]
+        if part.index == index and not part.removed and same_topic(set, &set.topics[part.topic], other, topic):
+            return part
+        slot = (slot + 1) & mask
+    return NULL
+
+
+cdef bint compact(FetchSet *set) noexcept nogil:
+    """Rebuilds a set without its removed parts and without the names nobody uses any more."""
+    cdef FetchSet kept
+    cdef FetchPart *part
+    cdef FetchPart *copy
+    cdef FetchTopic *topic
+    cdef int32_t last_topic = -1
+    cdef int32_t i
+    fetch_set_release_ranges(set)
+    fetch_set_init(&kept, set.by_id)
+    for i in range(set.count):
+        part = &set.parts[i]
+        if part.removed:
+            continue
+        topic = &set.topics[part.topic]
+        if part.topic != last_topic:
+            if not fetch_set_add_topic(&kept, set.names.data + topic.name_position, topic.name_size, topic.id):
+                fetch_set_free(&kept)
+                return False
+            last_topic = part.topic
+        copy = fetch_set_add_part(&kept, part.index)
+        if copy == NULL:
+            fetch_set_free(&kept)
+            return False
+        copy[0] = part[0]
+        copy.topic = kept.topic_count - 1
+    fetch_set_free(set)
+    set[0] = kept
+    return rebuild_index(set)
+
+
+# ---- sessions
+
+cdef bint session_cache_init(SessionCache *cache, int32_t limit, uint64_t seed) noexcept nogil:
+    memset(cache, 0, sizeof(SessionCache))
+    cache.limit = limit
+    cache.random = seed | 1
+    cache.bucket_count = SESSION_BUCKETS
+    cache.buckets = <FetchSession **>calloc(SESSION_BUCKETS, sizeof(void *))
+    return cache.buckets != NULL
+
+
+cdef void session_cache_free(SessionCache *cache) noexcept nogil:
+    cdef FetchSession *session
+    cdef FetchSession *following
+    cdef int32_t i
+    if cache.buckets == NULL:
+        return
+    for i in range(cache.bucket_count):
+        session = cache.buckets[i]
+        while session != NULL:
+            following = session.next
+            session_release(session)
+            session = following
+    free(cache.buckets)
+
+
+cdef FetchSession *find_session(SessionCache *cache, int32_t session_id) noexcept nogil:
+    cdef FetchSession *session = cache.buckets[<uint32_t>session_id & <uint32_t>(cache.bucket_count - 1)]
+    while session != NULL and session.id != session_id:
+        session = session.next
+    return session
+
+
+cdef void session_release(FetchSession *session) noexcept nogil:
+    session.references -= 1
+    if session.references == 0:
+        fetch_set_free(&session.set)
+        free(session)
+
+
+cdef void session_close(SessionCache *cache, FetchSession *session, LoopCounters *counters) noexcept nogil:
+    cdef FetchSession **link = &cache.buckets[<uint32_t>session.id & <uint32_t>(cache.bucket_count - 1)]
+    while link[0] != NULL and link[0] != session:
+        link = &link[0].next
+    if link[0] == NULL:
+        return
+    link[0] = session.next
+    cache.count -= 1
+    counters.fetch_sessions -= 1
+    session_release(session)
+
+
+cdef bint evict_one(SessionCache *cache, LoopCounters *counters, int64_t now_ms) noexcept nogil:
+    cdef FetchSession *oldest = NULL
+    cdef FetchSession *session
+    cdef int32_t i
+    for i in range(cache.bucket_count):
+        session = cache.buckets[i]
+        while session != NULL:
+            if oldest == NULL or session.used_ms < oldest.used_ms:
+                oldest = session
+            session = session.next
+    if oldest == NULL or now_ms - oldest.used_ms < EVICTION_IDLE_MS:
+        return False
+    session_close(cache, oldest, counters)
+    counters.fetch_sessions_evicted += 1
+    return True
+
+
+cdef int32_t new_session_id(SessionCache *cache) noexcept nogil:
+    """A random positive id that is not in use (xorshift64; ids are no secret: they only tell sessions apart)."""
+    cdef int32_t session_id = 0
+    while session_id == 0 or find_session(cache, session_id) != NULL:
+        cache.random ^= cache.random << 13
+        cache.random ^= cache.random >> 7
+        cache.random ^= cache.random << 17
+        session_id = <int32_t>(cache.random >> 33) & 0x7FFFFFFF
+    return session_id
+
+
+cdef FetchSession *session_open(SessionCache *cache, FetchSet *set, LoopCounters *counters, int64_t now_ms) noexcept nogil:
+    cdef FetchSession *session
+    cdef uint32_t bucket
+    if set.count == 0 or cache.limit == 0:
+        return NULL
+    if cache.count >= cache.limit and not evict_one(cache, counters, now_ms):
+        return NULL
+    session = <FetchSession *>calloc(1, sizeof(FetchSession))
+    if session == NULL:
+        return NULL
+    if not rebuild_index(set):
+        free(session)
+        return NULL
+    session.references = 1
+    session.id = new_session_id(cache)
+    session.epoch = 1
+    session.used_ms = now_ms
+    session.set = set[0]
+    fetch_set_init(set, set.by_id)
+    bucket = <uint32_t>session.id & <uint32_t>(cache.bucket_count - 1)
+    session.next = cache.buckets[bucket]
+    cache.buckets[bucket] = session
+    cache.count += 1
+    counters.fetch_sessions += 1
+    return session
+
+
+cdef Status add_or_update(FetchSet *set, const FetchSet *changes, const FetchPart *change, bint *topic_added) noexcept nogil:
+    cdef const FetchTopic *topic = &changes.topics[change.topic]
+    cdef FetchPart *part = find_part(set, changes, topic, change.index)
+    if part == NULL:
+        if not topic_added[0]:
+            if not fetch_set_add_topic(set, changes.names.data + topic.name_position, topic.name_size, topic.id):
+                return OUT_OF_MEMORY
+            topic_added[0] = True
+        part = fetch_set_add_part(set, change.index)
+        if part == NULL:
+            return OUT_OF_MEMORY
+        set.resolved_version = -1
+        if set.count * 2 > set.slot_count:
+            if not rebuild_index(set):
+                return OUT_OF_MEMORY
+        else:
+            index_part(set, set.count - 1)
+    part.fetch_offset = change.fetch_offset
+    part.max_bytes = change.max_bytes
+    part.current_leader_epoch = change.current_leader_epoch
+    part.last_fetched_epoch = change.last_fetched_epoch
+    return OK
+
+
+cdef Status session_update(FetchSession *session, const FetchSet *changes, const FetchSet *forgotten) noexcept nogil:
+    cdef FetchSet *set = &session.set
+    cdef FetchPart *part
+    cdef int32_t last_topic = -1
+    cdef bint topic_added = False
+    cdef Status status
+    cdef int32_t i
+    for i in range(changes.count):
+        if changes.parts[i].topic != last_topic:
+            last_topic = changes.parts[i].topic
+            topic_added = False
+        status = add_or_update(set, changes, &changes.parts[i], &topic_added)
+        if status != OK:
+            return status
+    for i in range(forgotten.count):
+        part = find_part(set, forgotten, &forgotten.topics[forgotten.parts[i].topic], forgotten.parts[i].index)
+        if part != NULL:
+            part.removed = True
+            set.removed_count += 1
+    if set.removed_count > 0 and not compact(set):
+        return OUT_OF_MEMORY
+    return OK

@@ -1,0 +1,1 @@
+"""No Python-visible names: fetch sessions live inside the event loops."""
