@@ -97,6 +97,7 @@ cdef Call *call_new(BufferPool *pool, Connection *connection, CallKind kind, int
     call.state = CALL_OPEN
     call.version = version
     call.acks = 1
+    call.error_code = 0
     call.flexible = False
     call.isolation_level = 0
     call.correlation_id = correlation_id

@@ -297,7 +297,7 @@ cdef Status fetch_begin(FetchContext *context, LoopCounters *counters, Call *cal
         return status
     request.max_bytes = min(request.max_bytes, context.maximum_bytes)
     call.timeout_ms = max(request.max_wait_ms, 0)
-    call.acks = enter_session(context, counters, call, request, now_ms)
+    call.error_code = enter_session(context, counters, call, request, now_ms)
     return OK
 
 
@@ -377,8 +377,10 @@ cdef bint read_all(Call *call, FetchRequest *request, LoopCounters *counters) no
     request.gathered = 0
     for i in range(set.count):
         part = &set.parts[(request.rotation + i) % set.count]
+        if part.range.file != NULL:          # another request of the same session has not sent its answer yet
+            segment_file_release(part.range.file)
+            part.range.file = NULL
         part.range.size = 0
-        part.range.file = NULL
         part.status = locate(call, part, set.by_id)
         if part.status == OK and part.diverging_epoch < 0:
             read_part_records(call, request, part)
@@ -414,7 +416,7 @@ cdef bint fetch_evaluate(FetchContext *context, const PartitionTable *table, Pur
     cdef bint first_look = call.state != CALL_PARKED
     cdef bint expired = not first_look and call.deadline_ms == 0
     cdef int64_t deadline_ms = call.deadline_ms
-    if call.acks != 0:
+    if call.error_code != 0:
         call.state = CALL_READY          # an error of the whole request: no partition is looked at
         return True
     fetch_set_resolve(set, table)
@@ -464,7 +466,7 @@ cdef void encode_tags(const Call *call, const FetchPart *part, Output *output) n
 
 cdef Status encode_part(const Call *call, FetchPart *part, OutQueue *queue, int64_t *file_bytes) noexcept nogil:
     cdef Output *output = &queue.bytes
-    cdef int32_t size = <int32_t>part.range.size
+    cdef int32_t size = <int32_t>part.range.size if part.range.file != NULL else 0
     cdef Py_ssize_t before
     cdef Status status
     write_int32(output, part.index)
@@ -573,9 +575,9 @@ cdef Status fetch_encode(Call *call, OutQueue *queue, LoopCounters *counters) no
         write_unsigned_varint(output, 0)
     write_int32(output, call.throttle_ms)
     if call.version >= FIRST_SESSION_VERSION:
-        write_int16(output, call.acks)
-        write_int32(output, 0 if call.acks != 0 else request.session_id)
-    if call.acks != 0:
+        write_int16(output, call.error_code)
+        write_int32(output, 0 if call.error_code != 0 else request.session_id)
+    if call.error_code != 0:
         write_array_count(output, call.flexible, 0)
     else:
         status = encode_topics(call, request, queue, counters, &file_bytes)

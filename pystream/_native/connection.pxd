@@ -57,6 +57,7 @@ cdef struct Call:
     CallState state
     int16_t version
     int16_t acks
+    int16_t error_code               # of the whole answer
     bint flexible
     int8_t isolation_level
     int32_t correlation_id

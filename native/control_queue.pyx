@@ -1,0 +1,158 @@
+"""The hand-over of cold requests to Python and of answers back: bounded, one eventfd, one mutex."""
+
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy, memset
+
+from pystream._native.atomics cimport atomic_add64, atomic_count64
+from pystream._native.partition cimport MESSAGE_ANSWER, MESSAGE_CLOSE, MESSAGE_NO_ANSWER, Message, MessageKind, inbox_post, message_new
+from pystream._native.posix cimport (
+    EFD_CLOEXEC, EFD_NONBLOCK, close, eventfd, pthread_mutex_destroy, pthread_mutex_init, pthread_mutex_lock, pthread_mutex_unlock, read,
+    write,
+)
+from pystream._native.status cimport BUSY, OK, OUT_OF_MEMORY
+
+cdef enum:
+    GENERATION_BITS = 32
+    SLOT_BITS = 24
+    LARGEST_ANSWER = 0x7FFFFFF0
+
+
+cdef uint64_t make_handle(int32_t loop, uint32_t slot, uint32_t generation) noexcept nogil:
+    return (<uint64_t>loop << (SLOT_BITS + GENERATION_BITS)) | (<uint64_t>slot << GENERATION_BITS) | generation
+
+
+cdef int32_t handle_loop(uint64_t handle) noexcept nogil:
+    return <int32_t>(handle >> (SLOT_BITS + GENERATION_BITS))
+
+
+cdef uint32_t handle_slot(uint64_t handle) noexcept nogil:
+    return <uint32_t>(handle >> GENERATION_BITS) & <uint32_t>((1 << SLOT_BITS) - 1)
+
+
+cdef uint32_t handle_generation(uint64_t handle) noexcept nogil:
+    return <uint32_t>(handle & 0xFFFFFFFFULL)
+
+
+cdef Status control_push(ControlState *control, uint64_t handle, int32_t listener, const uint8_t *frame, Py_ssize_t size) noexcept nogil:
+    cdef ColdFrame *cold
+    cdef uint64_t one = 1
+    cdef bint was_empty
+    # An empty queue takes any frame: one that is larger than the limit must not wait for ever.
+    if atomic_add64(&control.waiting_bytes, size) > control.limit_bytes and control.waiting_bytes != size:
+        atomic_count64(&control.waiting_bytes, -size)
+        return BUSY
+    cold = <ColdFrame *>malloc(sizeof(ColdFrame) + size)
+    if cold == NULL:
+        atomic_count64(&control.waiting_bytes, -size)
+        return OUT_OF_MEMORY
+    cold.next = NULL
+    cold.handle = handle
+    cold.listener = listener
+    cold.size = size
+    cold.data = <uint8_t *>cold + sizeof(ColdFrame)
+    memcpy(cold.data, frame, size)
+    pthread_mutex_lock(&control.mutex)
+    was_empty = control.head == NULL
+    if was_empty:
+        control.head = cold
+    else:
+        control.tail.next = cold
+    control.tail = cold
+    pthread_mutex_unlock(&control.mutex)
+    if was_empty:
+        # A full counter means that the reader is awake already.
+        write(control.event_fd, &one, sizeof(one))
+    return OK
+
+
+cdef ColdFrame *take_frame(ControlState *control, bint *more) noexcept nogil:
+    cdef ColdFrame *cold
+    pthread_mutex_lock(&control.mutex)
+    cold = control.head
+    if cold != NULL:
+        control.head = cold.next
+        if cold.next == NULL:
+            control.tail = NULL
+    more[0] = control.head != NULL
+    pthread_mutex_unlock(&control.mutex)
+    if cold != NULL:
+        atomic_count64(&control.waiting_bytes, -cold.size)
+    return cold
+
+
+cdef class ControlQueue:
+    """Cold requests out of the data plane, answers back into it.  Made by `DataPlane`; thread-safe.
+
+    A request is (handle, listener, frame): the frame is the client's, header included, without its length prefix.  Its connection is
+    muted until answer(), no_answer() or close_connection() is called with the handle, exactly once.
+    """
+
+    def __cinit__(self):
+        memset(&self.state, 0, sizeof(ControlState))
+        pthread_mutex_init(&self.state.mutex, NULL)
+        self.state.event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)
+        if self.state.event_fd < 0:
+            raise OSError("eventfd failed: no file descriptor is left for the control queue")
+
+    def __dealloc__(self):
+        cdef bint more
+        cdef ColdFrame *cold = take_frame(&self.state, &more)
+        while cold != NULL:
+            free(cold)
+            cold = take_frame(&self.state, &more)
+        if self.state.event_fd >= 0:
+            close(self.state.event_fd)
+        pthread_mutex_destroy(&self.state.mutex)
+
+    def fileno(self) -> int:
+        """An eventfd that is readable while cold requests wait."""
+        return self.state.event_fd
+
+    def receive(self, maximum: int = 64) -> list:
+        """At most `maximum` waiting requests as (handle, listener, frame) tuples; an empty list when none waits."""
+        cdef list requests = []
+        cdef ColdFrame *cold
+        cdef bint more = True
+        cdef uint64_t counter
+        cdef uint64_t one = 1
+        cdef int32_t limit = maximum
+        # Before the queue is looked at: a push that follows sets it again. EAGAIN only says that it was not set.
+        read(self.state.event_fd, &counter, sizeof(counter))
+        while more and len(requests) < limit:
+            cold = take_frame(&self.state, &more)
+            if cold == NULL:
+                break
+            try:
+                requests.append((cold.handle, cold.listener, PyBytes_FromStringAndSize(<char *>cold.data, cold.size)))
+            finally:
+                free(cold)
+        if more:
+            write(self.state.event_fd, &one, sizeof(one))
+        return requests
+
+    cdef object post(self, uint64_t handle, MessageKind kind, const uint8_t *data, Py_ssize_t size):
+        cdef Message *message
+        cdef int32_t loop = handle_loop(handle)
+        if self.state.inboxes == NULL or loop < 0 or loop >= self.state.loop_count:
+            raise ValueError(f"no event loop has handle {handle:#x}")
+        message = message_new(kind, handle, data, size)
+        if message == NULL:
+            raise MemoryError(f"no memory for an answer of {size} bytes")
+        inbox_post(&self.state.inboxes[loop], message)
+        return None
+
+    def answer(self, handle: int, response: bytes) -> None:
+        """Send `response` (response header and body, without length prefix) in its turn and unmute the connection."""
+        cdef const uint8_t[::1] view = response
+        if view.shape[0] > LARGEST_ANSWER:
+            raise ValueError(f"an answer of {view.shape[0]} bytes does not fit a frame")
+        self.post(handle, MESSAGE_ANSWER, &view[0] if view.shape[0] > 0 else NULL, view.shape[0])
+
+    def no_answer(self, handle: int) -> None:
+        """The request has no answer: unmute the connection."""
+        self.post(handle, MESSAGE_NO_ANSWER, NULL, 0)
+
+    def close_connection(self, handle: int) -> None:
+        """Close the connection without an answer."""
+        self.post(handle, MESSAGE_CLOSE, NULL, 0)

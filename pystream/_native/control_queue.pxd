@@ -1,0 +1,41 @@
+# Cold frames on their way to the control plane and its answers on their way back.
+#
+# Threads: event loops push, Python receives; `mutex` guards the queue, `waiting_bytes` is atomic so that loops can stop reading when
+# the control plane does not keep up. Answers go through the inbox of the connection's loop.
+# Memory: a ColdFrame belongs to the queue until it has been received.
+
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
+from pystream._native.partition cimport Inbox, MessageKind
+from pystream._native.posix cimport pthread_mutex_t
+from pystream._native.status cimport Status
+
+cdef struct ColdFrame:
+    ColdFrame *next
+    uint64_t handle
+    int32_t listener
+    Py_ssize_t size
+    uint8_t *data
+
+cdef struct ControlState:
+    pthread_mutex_t mutex
+    int event_fd
+    ColdFrame *head
+    ColdFrame *tail
+    int64_t waiting_bytes
+    int64_t limit_bytes
+    Inbox *inboxes                   # owned by the data plane
+    int32_t loop_count
+
+# A handle names a connection for ever: loop, slot and generation. An answer to a closed connection finds a newer generation and is dropped.
+cdef uint64_t make_handle(int32_t loop, uint32_t slot, uint32_t generation) noexcept nogil
+cdef int32_t handle_loop(uint64_t handle) noexcept nogil
+cdef uint32_t handle_slot(uint64_t handle) noexcept nogil
+cdef uint32_t handle_generation(uint64_t handle) noexcept nogil
+
+# Copies the frame. BUSY when the queue holds limit_bytes already: the connection waits.
+cdef Status control_push(ControlState *control, uint64_t handle, int32_t listener, const uint8_t *frame, Py_ssize_t size) noexcept nogil
+
+cdef class ControlQueue:
+    cdef ControlState state
+    cdef object owner                # the data plane: keeps the inboxes alive
+    cdef object post(self, uint64_t handle, MessageKind kind, const uint8_t *data, Py_ssize_t size)

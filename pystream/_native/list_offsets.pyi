@@ -1,0 +1,1 @@
+"""No Python-visible names: ListOffsets is served inside the event loops."""
