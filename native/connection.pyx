@@ -237,20 +237,17 @@ cdef Status connection_receive(Connection *connection, BufferPool *pool, int64_t
         return status
     room = connection.capacity - connection.end
     if room == 0:
-        connection.more_to_read = True
         return BUSY
     while True:
         received = recv(connection.fd, connection.buffer + connection.end, room, 0)
         if received >= 0 or errno != EINTR:
             break
+    connection.readable = received == room       # less than asked for: the socket is empty, and epoll tells of more
     if received < 0:
-        connection.more_to_read = False
         return BUSY if errno == EAGAIN else CLOSED
     if received == 0:
-        connection.more_to_read = False
         return CLOSED
     connection.end += received
-    connection.more_to_read = received == room
     connection.active_ms = now_ms
     return OK
 
@@ -332,7 +329,7 @@ cdef void connection_end_turn(Connection *connection, BufferPool *pool, int64_t 
         cursor_over(&cursor, connection.buffer + connection.start, size)
         read_int32(&cursor, &length)
     needed = FRAME_LENGTH_SIZE + <Py_ssize_t>length
-    if size <= STASH_SIZE and connection.capacity == BASE_BUFFER_SIZE and not connection.more_to_read and size < needed:
+    if size <= STASH_SIZE and connection.capacity == BASE_BUFFER_SIZE and not connection.readable and size < needed:
         stash_rest(connection, pool)
     elif needed > connection.capacity and size * 2 > connection.capacity:
         if grow_buffer(connection, pool, needed + BASE_BUFFER_SIZE) != OK:

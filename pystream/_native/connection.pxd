@@ -19,6 +19,7 @@ cdef enum CallKind:
     CALL_FETCH = 2
     CALL_LIST_OFFSETS = 3
     CALL_COLD = 4                    # answered by the control plane
+    CALL_PAUSE = 5                   # no request: what follows waits until the quota is paid for
 
 cdef enum CallState:
     CALL_OPEN = 0                    # being worked on in this turn
@@ -116,12 +117,12 @@ cdef struct Connection:
     int32_t listener
     uint64_t handle
     bint closing                     # destroyed at the end of the turn
-    bint muted                       # a cold request or a fetch is in flight: no further frame is cut
-    bint more_to_read                # the last recv filled the buffer: the socket may hold more
+    bint muted                       # a cold request, a fetch or a pause is in flight: no further frame is cut
+    bint readable                    # an event, or a full last recv, says that the socket may hold more
     bint starved                     # the memory pool was empty
-    bint writable_awaited
     bint in_turn                     # on the list of connections touched in this turn
-    bint in_next_turn                # on the list of connections to look at without an event
+    bint queued                      # on the list of connections to look at in the next turn without an event
+    bint deferred                    # on the list of connections to look at after a short wait: a shared resource was exhausted
     Connection *next_in_turn
     Connection *next_queued
     uint8_t *buffer
@@ -130,7 +131,6 @@ cdef struct Connection:
     Py_ssize_t end
     int64_t frame_started_ms         # 0 when no frame is half received
     int64_t active_ms
-    int64_t throttled_until_ms
     Call *first_call
     Call *last_call
     int32_t call_count
@@ -138,9 +138,7 @@ cdef struct Connection:
     uint32_t access_id
     Quota *produce_quota             # NULL: none; kept alive by the data plane
     Quota *fetch_quota
-    uint8_t address[16]              # of the peer, IPv4 as v4-mapped
-    int32_t port
-    char host[46]
+    uint64_t address_hash            # of the peer's address, for connection limits
 
 cdef bint buffer_pool_init(BufferPool *pool, MemoryPool *memory) noexcept nogil
 cdef void buffer_pool_free(BufferPool *pool) noexcept nogil
@@ -152,7 +150,7 @@ cdef CallPart *call_add_part(Call *call, int32_t index) noexcept nogil
 cdef void connection_add_call(Connection *connection, Call *call) noexcept nogil
 cdef Call *connection_take_call(Connection *connection) noexcept nogil
 
-# One recv. OK: bytes arrived; BUSY: none yet, or the pool is empty (`starved`); CLOSED: the peer is gone; OUT_OF_MEMORY.
+# One recv. OK: bytes arrived; BUSY: none, or no room in the buffer; CLOSED: the peer is gone; OUT_OF_MEMORY.
 cdef Status connection_receive(Connection *connection, BufferPool *pool, int64_t now_ms) noexcept nogil
 # The next whole frame, without its length. TRUNCATED: not whole yet; LIMIT_EXCEEDED or MALFORMED: a length that is not accepted.
 cdef Status connection_next_frame(Connection *connection, int32_t maximum_size, const uint8_t **frame, int32_t *size) noexcept nogil

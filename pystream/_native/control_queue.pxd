@@ -4,7 +4,7 @@
 # the control plane does not keep up. Answers go through the inbox of the connection's loop.
 # Memory: a ColdFrame belongs to the queue until it has been received.
 
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from pystream._native.partition cimport Inbox, MessageKind
 from pystream._native.posix cimport pthread_mutex_t
 from pystream._native.status cimport Status
