@@ -242,7 +242,8 @@ cdef Status connection_receive(Connection *connection, BufferPool *pool, int64_t
         received = recv(connection.fd, connection.buffer + connection.end, room, 0)
         if received >= 0 or errno != EINTR:
             break
-    connection.readable = received == room       # less than asked for: the socket is empty, and epoll tells of more
+    # Less than asked for: the socket is empty, and epoll will tell of more; after the last event only recv tells of the end.
+    connection.readable = received == room or connection.ending
     if received < 0:
         return BUSY if errno == EAGAIN else CLOSED
     if received == 0:
@@ -379,10 +380,6 @@ cdef void out_free(OutQueue *queue) noexcept nogil:
 
 cdef bint out_is_empty(const OutQueue *queue) noexcept nogil:
     return queue.sent == queue.bytes.size and queue.head == queue.count
-
-
-cdef Py_ssize_t out_waiting_bytes(const OutQueue *queue) noexcept nogil:
-    return queue.bytes.size - queue.sent
 
 
 cdef OutChunk *add_chunk(OutQueue *queue) noexcept nogil:

@@ -8,6 +8,7 @@ from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memset
 
 from pystream._native.atomics cimport atomic_clear_bits, atomic_load64, atomic_set_bits
+from pystream._native.connection cimport CALL_PRODUCE
 from pystream._native.local_log cimport log_is_offline
 from pystream._native.partition cimport partition_release, partition_retain
 from pystream._native.status cimport OK, OUT_OF_MEMORY
@@ -115,7 +116,7 @@ cdef bint wait_is_over(const Watch *watch) noexcept nogil:
         atomic_load64(&partition.high_watermark) >= watch.required_offset
         or partition.removed
         or not partition.leader
-        or log_is_offline(partition.log)
+        or (watch.call.kind == CALL_PRODUCE and log_is_offline(partition.log))
     )
 
 

@@ -118,6 +118,7 @@ cdef struct Connection:
     uint64_t handle
     bint closing                     # destroyed at the end of the turn
     bint muted                       # a cold request, a fetch or a pause is in flight: no further frame is cut
+    bint ending                      # epoll told of the end of the stream: read on until recv says so too
     bint readable                    # an event, or a full last recv, says that the socket may hold more
     bint starved                     # the memory pool was empty
     bint in_turn                     # on the list of connections touched in this turn
@@ -164,7 +165,6 @@ cdef void connection_free(Connection *connection, BufferPool *pool) noexcept nog
 cdef OutQueue *out_new() noexcept nogil
 cdef void out_free(OutQueue *queue) noexcept nogil
 cdef bint out_is_empty(const OutQueue *queue) noexcept nogil
-cdef Py_ssize_t out_waiting_bytes(const OutQueue *queue) noexcept nogil
 # Appends a range of a file; its reference goes over to the queue. Small ranges are read into the bytes at once.
 cdef Status out_add_file(OutQueue *queue, FileRange *range) noexcept nogil
 # Sends as much as the socket takes. OK: all left; BUSY: the socket is full; CLOSED: broken, or a file was shorter than promised.

@@ -1,0 +1,409 @@
+"""The Python face of the data plane: limits, listeners, partitions, counters, start and stop."""
+
+from libc.stdint cimport int64_t, uint8_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memset, strerror
+
+from pystream._native.atomics cimport atomic_load64, atomic_raise64, atomic_relaxed64, atomic_store32
+from pystream._native.counters cimport LoopCounters
+from pystream._native.event_loop cimport Limits, Loop, loop_free, loop_init, loop_main
+from pystream._native.flusher cimport Flusher, flusher_forget
+from pystream._native.listener cimport Listener, MAXIMUM_LISTENERS, address_counts_free, address_counts_init, listener_open
+from pystream._native.local_log cimport LocalLog, log_end_offset, log_start_offset
+from pystream._native.partition cimport (
+    MAXIMUM_LOOPS, Inbox, Topic, inbox_free, inbox_init, inbox_signal, partition_last_stable_offset, partition_new, partition_publish, partition_release,
+    partition_retain, partition_wake, topic_new, topic_release,
+)
+from pystream._native.partition_table cimport (
+    find_partition, find_topic, table_add_partition, table_add_topic, table_free, table_init, table_read_lock, table_remove_partition,
+    table_unlock, table_write_lock,
+)
+from pystream._native.posix cimport close, errno, gai_strerror, monotonic_ms, pthread_create, pthread_join
+from pystream._native.status cimport OK, Status
+
+import secrets
+
+DEFAULT_LIMITS = {
+    "socket.request.max.bytes": 104857600,
+    "max.inflight.requests.per.connection": 64,
+    "max.connections": 2147483647,
+    "max.connections.per.ip": 2147483647,
+    "connections.max.idle.ms": 600000,
+    "frame.timeout.ms": 30000,
+    "frame.min.bytes.per.second": 1024,
+    "queued.max.request.bytes": 4 << 30,
+    "control.queue.max.bytes": 256 << 20,
+    "fetch.max.bytes": 57671680,
+    "max.incremental.fetch.session.cache.slots": 1000,
+    "socket.receive.buffer.bytes": -1,
+    "socket.send.buffer.bytes": -1,
+    "socket.listen.backlog.size": 1024,
+}
+
+
+cdef void set_limits(Limits *limits, dict values, int32_t loops):
+    limits.frame_bytes = values["socket.request.max.bytes"]
+    limits.in_flight = values["max.inflight.requests.per.connection"]
+    limits.connections = values["max.connections"]
+    limits.connections_per_address = values["max.connections.per.ip"]
+    limits.idle_ms = values["connections.max.idle.ms"]
+    limits.frame_ms = values["frame.timeout.ms"]
+    limits.frame_bytes_per_second = values["frame.min.bytes.per.second"]
+    limits.memory_bytes = values["queued.max.request.bytes"]
+    limits.control_bytes = values["control.queue.max.bytes"]
+    limits.fetch_bytes = values["fetch.max.bytes"]
+    limits.fetch_sessions = values["max.incremental.fetch.session.cache.slots"] // loops
+    limits.receive_buffer_bytes = values["socket.receive.buffer.bytes"]
+    limits.send_buffer_bytes = values["socket.send.buffer.bytes"]
+
+
+cdef class DataPlane:
+    """Event loops that answer Produce, Fetch and ListOffsets without the GIL, and hand every other frame to `control`.
+
+    `limits` are Kafka's broker keys (see DEFAULT_LIMITS for all of them and their defaults); unknown keys raise ValueError.
+    Thread-safe: every method may be called from any thread; changes to the partition table wait for the turns in progress.
+    """
+
+    def __cinit__(self, *, node_id: int, event_loops: int = 1, limits=None):
+        cdef dict values = dict(DEFAULT_LIMITS)
+        memset(&self.plane, 0, sizeof(self.plane))
+        self.node_id = node_id
+        self.logs = {}
+        self.control = ControlQueue()
+        if not 1 <= event_loops <= MAXIMUM_LOOPS:
+            raise ValueError(f"event_loops is {event_loops}, expected 1 to {<int>MAXIMUM_LOOPS}")
+        for key, value in (limits or {}).items():
+            if key not in values:
+                raise ValueError(f"unknown limit {key!r}; known are {', '.join(sorted(values))}")
+            values[key] = value
+        set_limits(&self.plane.limits, values, event_loops)
+        self.backlog = values["socket.listen.backlog.size"]
+        self.plane.memory.limit = self.plane.limits.memory_bytes
+        self.plane.control = &self.control.state
+        self.plane.inboxes = <Inbox *>calloc(event_loops, sizeof(Inbox))
+        self.plane.loops = <Loop *>calloc(event_loops, sizeof(Loop))
+        if self.plane.inboxes == NULL or self.plane.loops == NULL:
+            raise MemoryError("no memory for the event loops")
+        if not table_init(&self.plane.table) or not address_counts_init(&self.plane.addresses):
+            raise MemoryError("no memory for the partition table")
+        self.make_loops(event_loops)
+        self.control.state.limit_bytes = self.plane.limits.control_bytes
+        self.control.state.inboxes = self.plane.inboxes
+        self.control.state.loop_count = event_loops
+
+    cdef object make_loops(self, int32_t count):
+        cdef int32_t i
+        for i in range(count):
+            if not inbox_init(&self.plane.inboxes[i]):
+                raise OSError(errno, "no event descriptor for an event loop")
+            self.plane.loop_count = i + 1
+            if not loop_init(&self.plane.loops[i], &self.plane, i, secrets.randbits(62)):
+                raise OSError(errno, "an event loop could not be set up")
+        return None
+
+    def __dealloc__(self):
+        cdef int32_t i
+        self.join(0)
+        self.control.state.inboxes = NULL
+        self.control.state.loop_count = 0
+        for i in range(self.plane.loop_count):
+            loop_free(&self.plane.loops[i])
+        if self.plane.table.by_name.slots != NULL:
+            table_free(&self.plane.table)
+        for i in range(self.plane.loop_count):
+            inbox_free(&self.plane.inboxes[i])
+        if self.plane.addresses.slots != NULL:
+            address_counts_free(&self.plane.addresses)
+        for i in range(self.plane.listener_count):
+            close(self.plane.listeners[i].fd)
+        free(self.plane.loops)
+        free(self.plane.inboxes)
+
+    # ---- life
+
+    def listen(self, host: str, port: int) -> int:
+        """Open a listener before start(); port 0 takes a free one.  Returns the bound port; its number in ColdRequests counts from 0."""
+        cdef bytes encoded = host.encode()
+        cdef int resolution = 0
+        cdef Listener *listener
+        cdef Status status
+        if self.started_threads > 0:
+            raise RuntimeError("listeners are opened before the data plane is started")
+        if self.plane.listener_count == MAXIMUM_LISTENERS:
+            raise ValueError(f"at most {<int>MAXIMUM_LISTENERS} listeners")
+        if not 0 <= port <= 65535:
+            raise ValueError(f"port is {port}, expected 0 to 65535")
+        listener = &self.plane.listeners[self.plane.listener_count]
+        status = listener_open(listener, encoded, port, self.backlog, &resolution)
+        if resolution != 0:
+            raise OSError(f"cannot resolve {host}: {gai_strerror(resolution).decode()}")
+        if status != OK:
+            raise OSError(errno, f"cannot listen on {host}:{port}: {strerror(errno).decode()}")
+        self.plane.listener_count += 1
+        return listener.port
+
+    def start(self) -> None:
+        """Start the event loops' threads; connections are accepted from here on."""
+        cdef int32_t i
+        if self.started_threads > 0 or self.stopped:
+            raise RuntimeError("a data plane is started once")
+        atomic_store32(&self.plane.accepting, 1)
+        for i in range(self.plane.loop_count):
+            if pthread_create(&self.plane.loops[i].thread, NULL, loop_main, &self.plane.loops[i]) != 0:
+                self.join(0)
+                raise OSError("cannot start an event loop's thread")
+            self.started_threads += 1
+
+    def pause_accepting(self) -> None:
+        """Take no new connections; existing ones go on.  Takes effect within a second."""
+        atomic_store32(&self.plane.accepting, 0)
+        inbox_signal(&self.plane.inboxes[0])
+
+    def stop(self, drain_ms: int = 1000) -> None:
+        """Answer what is parked, wait at most `drain_ms` for it, close every connection and end the threads.  Twice is fine."""
+        self.join(drain_ms)
+
+    cdef void join(self, int64_t drain_ms):
+        cdef int32_t i
+        if self.stopped:
+            return
+        self.stopped = True
+        with nogil:
+            self.plane.drain_deadline_ms = monotonic_ms() + drain_ms
+            atomic_store32(&self.plane.accepting, 0)
+            atomic_store32(&self.plane.draining, 1)
+            for i in range(self.started_threads):
+                inbox_signal(&self.plane.inboxes[i])
+            for i in range(self.started_threads):
+                pthread_join(self.plane.loops[i].thread, NULL)
+
+    # ---- partitions
+
+    cdef Partition *partition(self, str topic, int32_t index) except NULL:
+        """The partition with a reference of the caller's; KeyError when it is not installed."""
+        cdef bytes encoded = topic.encode()
+        cdef const char *name = encoded
+        cdef int32_t size = <int32_t>len(encoded)
+        cdef Partition *partition
+        with nogil:
+            table_read_lock(&self.plane.table)
+            partition = find_partition(find_topic(&self.plane.table, <const uint8_t *>name, size), index)
+            if partition != NULL:
+                partition_retain(partition)
+            table_unlock(&self.plane.table)
+        if partition == NULL:
+            raise KeyError(f"{topic}-{index} is not installed in the data plane")
+        return partition
+
+    def add_partition(
+        self, topic: str, topic_id: bytes, partition: int, log: LocalLog, flusher: Flusher, *, leader_epoch: int, leader_id: int = -1,
+        leader: bool = True, enough_replicas: bool = True,
+    ) -> None:
+        """Install a partition: from here on it is produced to and fetched from.
+
+        topic_id: 16 bytes.  The plane keeps `log` and `flusher` alive until remove_partition().  ValueError when it is installed already.
+        """
+        cdef bytes encoded = topic.encode()
+        cdef Leadership leadership
+        cdef const char *name = encoded
+        cdef const char *identity = topic_id
+        cdef int32_t size = <int32_t>len(encoded)
+        cdef int32_t index = partition
+        cdef bint placed
+        if len(topic_id) != 16:
+            raise ValueError(f"a topic id has 16 bytes, not {len(topic_id)}")
+        leadership.leader = leader
+        leadership.leader_id = self.node_id if leader else leader_id
+        leadership.leader_epoch = leader_epoch
+        leadership.enough_replicas = enough_replicas
+        with nogil:
+            placed = install(&self.plane, <const uint8_t *>name, size, <const uint8_t *>identity, index, log, flusher, &leadership)
+        if not placed:
+            raise ValueError(f"{topic}-{partition} cannot be installed: it is there already, its topic id is taken, or its name is not valid")
+        self.logs[topic, partition] = (log, flusher)
+
+    def set_leadership(
+        self, topic: str, partition: int, *, leader: bool, leader_epoch: int, leader_id: int, enough_replicas: bool = True,
+    ) -> None:
+        """Change who leads; parked requests see it at once."""
+        cdef Partition *found = self.partition(topic, partition)
+        cdef Leadership leadership
+        leadership.leader = leader
+        leadership.leader_id = leader_id
+        leadership.leader_epoch = leader_epoch
+        leadership.enough_replicas = enough_replicas
+        with nogil:
+            table_write_lock(&self.plane.table)
+            set_leader(found, &leadership)
+            table_unlock(&self.plane.table)
+            partition_wake(found)
+            partition_release(found)
+
+    def remove_partition(self, topic: str, partition: int) -> None:
+        """Take a partition out: parked requests are answered with an error; no append to its log is under way when it returns."""
+        cdef bytes encoded = topic.encode()
+        cdef const char *name = encoded
+        cdef int32_t size = <int32_t>len(encoded)
+        cdef int32_t index = partition
+        cdef Partition *removed
+        cdef Flusher flusher
+        with nogil:
+            removed = uninstall(&self.plane, <const uint8_t *>name, size, index)
+        if removed == NULL:
+            raise KeyError(f"{topic}-{partition} is not installed in the data plane")
+        _, flusher = self.logs.pop((topic, partition))
+        with nogil:
+            flusher_forget(flusher.state, removed.log)
+            partition_release(removed)
+
+    def advance_start_offset(self, topic: str, partition: int) -> None:
+        """After DeleteRecords or retention moved the log's start: the high watermark follows and parked fetches look again."""
+        cdef Partition *found = self.partition(topic, partition)
+        atomic_raise64(&found.high_watermark, log_start_offset(found.log))
+        partition_wake(found)
+        partition_release(found)
+
+    def published(self, topic: str, partition: int) -> None:
+        """After a flush that was not the flusher's: publish what the log's flush policy lets be seen."""
+        cdef Partition *found = self.partition(topic, partition)
+        with nogil:
+            partition_publish(found, -1)
+            partition_release(found)
+
+    def partition_state(self, topic: str, partition: int) -> tuple:
+        """(log start offset, high watermark, last stable offset, log end offset, leader epoch)."""
+        cdef Partition *found = self.partition(topic, partition)
+        state = (
+            log_start_offset(found.log),
+            atomic_load64(&found.high_watermark),
+            partition_last_stable_offset(found),
+            log_end_offset(found.log),
+            found.leader_epoch,
+        )
+        partition_release(found)
+        return state
+
+    # ---- counters
+
+    def counters(self) -> dict:
+        """Totals over all loops since the start; `memory_used` and `connections` are levels."""
+        cdef dict totals = {}
+        cdef int32_t i
+        for i in range(self.plane.loop_count):
+            for name, value in loop_counters(&self.plane.loops[i].counters).items():
+                totals[name] = totals.get(name, 0) + value
+            totals["parked_requests"] = totals.get("parked_requests", 0) + self.plane.loops[i].purgatory.parked_count
+        totals["memory_used_bytes"] = atomic_load64(&self.plane.memory.used)
+        totals["control_queue_bytes"] = atomic_load64(&self.control.state.waiting_bytes)
+        return totals
+
+    def topic_counters(self) -> dict:
+        """Per topic: (bytes in, bytes out, messages in, produce requests, fetch requests, failed produce, failed fetch requests)."""
+        cdef dict totals = {}
+        cdef Topic *topic
+        cdef int32_t i
+        with nogil:
+            table_read_lock(&self.plane.table)
+        try:
+            for i in range(self.plane.table.by_name.capacity):
+                topic = self.plane.table.by_name.slots[i]
+                if topic != NULL:
+                    totals[topic.name[:topic.name_size].decode()] = (
+                        atomic_relaxed64(&topic.counters.bytes_in),
+                        atomic_relaxed64(&topic.counters.bytes_out),
+                        atomic_relaxed64(&topic.counters.messages_in),
+                        atomic_relaxed64(&topic.counters.produce_requests),
+                        atomic_relaxed64(&topic.counters.fetch_requests),
+                        atomic_relaxed64(&topic.counters.failed_produce_requests),
+                        atomic_relaxed64(&topic.counters.failed_fetch_requests),
+                    )
+        finally:
+            table_unlock(&self.plane.table)
+        return totals
+
+
+cdef struct Leadership:
+    bint leader
+    bint enough_replicas
+    int32_t leader_id
+    int32_t leader_epoch
+
+
+cdef void set_leader(Partition *partition, const Leadership *leadership) noexcept nogil:
+    partition.leader = leadership.leader
+    partition.leader_id = leadership.leader_id
+    partition.leader_epoch = leadership.leader_epoch
+    partition.enough_replicas = leadership.enough_replicas
+
+
+# The table's lock is taken and given back without the GIL: a thread that waited for the lock with the GIL would stop the one that
+# holds the lock and waits for the GIL, and every event loop with it.
+
+cdef bint install(
+    Plane *plane, const uint8_t *name, int32_t size, const uint8_t *topic_id, int32_t index, LocalLog log, Flusher flusher,
+    const Leadership *leadership,
+) noexcept nogil:
+    cdef Topic *topic
+    cdef Partition *added = NULL
+    cdef bint placed = False
+    table_write_lock(&plane.table)
+    topic = find_topic(&plane.table, name, size)
+    if topic == NULL:
+        topic = topic_new(name, size, topic_id)
+        if topic != NULL and not table_add_topic(&plane.table, topic):
+            topic_release(topic)
+            topic = NULL
+    if topic != NULL:
+        added = partition_new(topic, index, log.state, flusher.state, plane.inboxes, plane.loop_count)
+    if added != NULL:
+        set_leader(added, leadership)
+        placed = table_add_partition(&plane.table, topic, added)
+        if not placed:
+            partition_release(added)
+    table_unlock(&plane.table)
+    return placed
+
+
+cdef Partition *uninstall(Plane *plane, const uint8_t *name, int32_t size, int32_t index) noexcept nogil:
+    """The partition with the table's reference, or NULL."""
+    cdef Topic *topic
+    cdef Partition *removed = NULL
+    table_write_lock(&plane.table)
+    topic = find_topic(&plane.table, name, size)
+    if topic != NULL:
+        removed = table_remove_partition(&plane.table, topic, index)
+    if removed != NULL:
+        removed.removed = True
+        removed.leader = False
+        partition_wake(removed)
+    table_unlock(&plane.table)
+    return removed
+
+
+cdef dict loop_counters(const LoopCounters *counters):
+    return {
+        "turns": atomic_relaxed64(&counters.turns),
+        "connections": atomic_relaxed64(&counters.connections),
+        "connections_accepted": atomic_relaxed64(&counters.connections_accepted),
+        "connections_refused": atomic_relaxed64(&counters.connections_refused),
+        "connections_closed": atomic_relaxed64(&counters.connections_closed),
+        "connections_expired": atomic_relaxed64(&counters.connections_expired),
+        "frames_received": atomic_relaxed64(&counters.frames_received),
+        "frames_refused": atomic_relaxed64(&counters.frames_refused),
+        "bytes_received": atomic_relaxed64(&counters.bytes_received),
+        "bytes_sent": atomic_relaxed64(&counters.bytes_sent),
+        "produce_requests": atomic_relaxed64(&counters.produce_requests),
+        "fetch_requests": atomic_relaxed64(&counters.fetch_requests),
+        "list_offsets_requests": atomic_relaxed64(&counters.list_offsets_requests),
+        "cold_requests": atomic_relaxed64(&counters.cold_requests),
+        "produce_partitions_failed": atomic_relaxed64(&counters.produce_partitions_failed),
+        "fetch_partitions_failed": atomic_relaxed64(&counters.fetch_partitions_failed),
+        "batches_appended": atomic_relaxed64(&counters.batches_appended),
+        "appends": atomic_relaxed64(&counters.appends),
+        "produce_parked": atomic_relaxed64(&counters.produce_parked),
+        "fetch_parked": atomic_relaxed64(&counters.fetch_parked),
+        "produce_timed_out": atomic_relaxed64(&counters.produce_timed_out),
+        "fetch_sessions": atomic_relaxed64(&counters.fetch_sessions),
+        "fetch_sessions_evicted": atomic_relaxed64(&counters.fetch_sessions_evicted),
+        "throttled_ms": atomic_relaxed64(&counters.throttled_ms),
+    }

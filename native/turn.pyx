@@ -1,0 +1,379 @@
+"""One connection in one turn of its event loop: receive, dispatch, answer."""
+
+from libc.stdint cimport int16_t, int64_t, uint8_t
+
+from pystream._native.buffer cimport Cursor, cursor_over, read_int16, read_int32, read_string, skip_tagged_fields, write_int32, write_raw
+from pystream._native.connection cimport (
+    CALL_COLD, CALL_FETCH, CALL_LIST_OFFSETS, CALL_OPEN, CALL_PARKED, CALL_PAUSE, CALL_PRODUCE, CALL_READY, CALL_SILENT, FRAME_LENGTH_SIZE,
+    CallKind, OutQueue, call_free, call_new, connection_add_call, connection_end_turn, connection_next_frame, connection_receive,
+    connection_take_call, out_flush, out_free, out_is_empty, out_new,
+)
+from pystream._native.control_queue cimport control_push
+from pystream._native.fetch cimport (
+    FETCH_FIRST_FLEXIBLE, FETCH_MAXIMUM_VERSION, FETCH_MINIMUM_VERSION, FetchRequest, fetch_begin, fetch_encode, fetch_end, fetch_evaluate,
+)
+from pystream._native.list_offsets cimport (
+    LIST_OFFSETS_FIRST_FLEXIBLE, LIST_OFFSETS_MAXIMUM_VERSION, LIST_OFFSETS_MINIMUM_VERSION, list_offsets_answer, list_offsets_encode,
+)
+from pystream._native.produce cimport (
+    PRODUCE_FIRST_FLEXIBLE, PRODUCE_MAXIMUM_VERSION, PRODUCE_MINIMUM_VERSION, produce_begin, produce_encode, produce_has_failures,
+    produce_settle,
+)
+from pystream._native.purgatory cimport purgatory_forget, purgatory_set_timer, purgatory_take_ready
+from pystream._native.quota cimport quota_charge
+from pystream._native.status cimport BUSY, CLOSED, MALFORMED, OK, OUT_OF_MEMORY, TRUNCATED, Status
+
+cdef enum:
+    PRODUCE_KEY = 0
+    FETCH_KEY = 1
+    LIST_OFFSETS_KEY = 2
+    DEFER_MS = 10
+
+
+# ---- lists of connections
+
+cdef void touch(Loop *loop, Connection *connection) noexcept nogil:
+    if connection.in_turn:
+        return
+    connection.in_turn = True
+    connection.next_in_turn = NULL
+    loop.turn_tail[0] = connection
+    loop.turn_tail = &connection.next_in_turn
+
+
+cdef void queue_connection(Loop *loop, Connection *connection) noexcept nogil:
+    if connection.queued or connection.deferred:
+        return
+    connection.queued = True
+    connection.next_queued = loop.queued
+    loop.queued = connection
+
+
+cdef void defer_connection(Loop *loop, Connection *connection) noexcept nogil:
+    if connection.queued or connection.deferred:
+        return
+    connection.deferred = True
+    connection.next_queued = loop.deferred
+    if loop.deferred == NULL:
+        loop.deferred_until_ms = loop.now_ms + DEFER_MS
+    loop.deferred = connection
+
+
+# ---- phase 1: receive and dispatch
+
+cdef bint may_dispatch(const Loop *loop, const Connection *connection) noexcept nogil:
+    return (
+        not connection.muted
+        and not connection.closing
+        and connection.call_count < loop.plane.limits.in_flight
+        and connection.pending == NULL               # whoever does not read its answers is not read either
+        and not loop.drain_begun
+    )
+
+
+cdef CallKind kind_of(int16_t api_key, int16_t version) noexcept nogil:
+    """What the data plane answers itself; any other key or version is the control plane's to answer or to refuse."""
+    if api_key == PRODUCE_KEY and PRODUCE_MINIMUM_VERSION <= version <= PRODUCE_MAXIMUM_VERSION:
+        return CALL_PRODUCE
+    if api_key == FETCH_KEY and FETCH_MINIMUM_VERSION <= version <= FETCH_MAXIMUM_VERSION:
+        return CALL_FETCH
+    if api_key == LIST_OFFSETS_KEY and LIST_OFFSETS_MINIMUM_VERSION <= version <= LIST_OFFSETS_MAXIMUM_VERSION:
+        return CALL_LIST_OFFSETS
+    return CALL_COLD
+
+
+cdef bint has_tagged_header(CallKind kind, int16_t version) noexcept nogil:
+    if kind == CALL_PRODUCE:
+        return version >= PRODUCE_FIRST_FLEXIBLE
+    if kind == CALL_FETCH:
+        return version >= FETCH_FIRST_FLEXIBLE
+    return version >= LIST_OFFSETS_FIRST_FLEXIBLE
+
+
+cdef Status read_header(Cursor *frame, int16_t *api_key, int16_t *version, int32_t *correlation_id) noexcept nogil:
+    cdef Status status = read_int16(frame, api_key)
+    if status == OK:
+        status = read_int16(frame, version)
+    if status == OK:
+        status = read_int32(frame, correlation_id)
+    return status
+
+
+cdef Status skip_client(Cursor *frame, bint tagged) noexcept nogil:
+    """The rest of request header v1 or v2: the client id is a legacy string in both."""
+    cdef const uint8_t *client_id
+    cdef int32_t size
+    cdef Status status = read_string(frame, False, &client_id, &size)
+    if status == OK and tagged:
+        status = skip_tagged_fields(frame)
+    return status
+
+
+cdef void note_for_later(Loop *loop, Call *call, const uint8_t *data, Py_ssize_t size) noexcept nogil:
+    call.frame = data
+    call.frame_size = size
+    loop.after_append_tail[0] = call
+    loop.after_append_tail = &call.next_ready
+
+
+cdef void charge(Loop *loop, Connection *connection, Call *call, int64_t size) noexcept nogil:
+    """Charges a client's byte quota; above it the answer says so and what follows waits.  Source: KIP-124, KIP-219."""
+    cdef Call *pause
+    call.throttle_ms = quota_charge(connection.produce_quota if call.kind == CALL_PRODUCE else connection.fetch_quota, size, loop.now_ms)
+    if call.throttle_ms == 0:
+        return
+    loop.counters.throttled_ms += call.throttle_ms
+    pause = call_new(&loop.buffers, connection, CALL_PAUSE, 0, 0)
+    if pause != NULL:
+        connection.muted = True
+        pause.state = CALL_PARKED
+        connection_add_call(connection, pause)
+        purgatory_set_timer(&loop.purgatory, pause, loop.now_ms + call.throttle_ms)
+
+
+cdef Status dispatch(Loop *loop, Connection *connection, const uint8_t *data, int32_t size) noexcept nogil:
+    cdef Cursor frame
+    cdef int16_t api_key
+    cdef int16_t version
+    cdef int32_t correlation_id
+    cdef CallKind kind
+    cdef Call *call
+    cdef Status status
+    loop.counters.frames_received += 1
+    cursor_over(&frame, data, size)
+    status = read_header(&frame, &api_key, &version, &correlation_id)
+    if status != OK:
+        return status
+    kind = kind_of(api_key, version)
+    call = call_new(&loop.buffers, connection, kind, version, correlation_id)
+    if call == NULL:
+        return OUT_OF_MEMORY
+    connection_add_call(connection, call)
+    if kind == CALL_COLD:
+        connection.muted = True
+        note_for_later(loop, call, data, size)
+        return OK
+    status = skip_client(&frame, has_tagged_header(kind, version))
+    if status != OK:
+        return status
+    if kind == CALL_PRODUCE:
+        loop.counters.produce_requests += 1
+        status = produce_begin(&loop.stage, &loop.plane.table, call, &frame)
+        if status == OK and connection.produce_quota != NULL:
+            charge(loop, connection, call, size)
+        return status
+    if kind == CALL_FETCH:
+        connection.muted = True
+    note_for_later(loop, call, data + frame.position, size - frame.position)
+    return OK
+
+
+cdef void receive_and_dispatch(Loop *loop, Connection *connection) noexcept nogil:
+    cdef const uint8_t *frame
+    cdef int32_t size
+    cdef Py_ssize_t before = connection.end - connection.start
+    cdef Status status
+    if not may_dispatch(loop, connection):
+        return
+    if connection.readable:
+        status = connection_receive(connection, &loop.buffers, loop.now_ms)
+        if status == OK:
+            loop.counters.bytes_received += connection.end - connection.start - before
+        elif status != BUSY:
+            connection.closing = True
+    # What came before the end of the stream is still worked on: a producer with acks=0 may close at once.
+    while not connection.muted and connection.call_count < loop.plane.limits.in_flight:
+        status = connection_next_frame(connection, loop.plane.limits.frame_bytes, &frame, &size)
+        if status == TRUNCATED:
+            return
+        if status == OK:
+            connection.frame_started_ms = 0
+            status = dispatch(loop, connection, frame, size)
+        if status != OK:
+            loop.counters.frames_refused += 1
+            connection.closing = True
+            return
+
+
+# ---- phase 3: after the appends
+
+cdef void return_frame(Loop *loop, Connection *connection, Call *call) noexcept nogil:
+    """Puts the last frame back into the receive buffer: the control plane does not keep up, it is offered again after a short wait."""
+    cdef Call *before = connection.first_call
+    connection.start -= FRAME_LENGTH_SIZE + call.frame_size
+    connection.muted = False
+    if before == call:
+        connection.first_call = NULL
+        connection.last_call = NULL
+    else:
+        while before.next != call:
+            before = before.next
+        before.next = NULL
+        connection.last_call = before
+    connection.call_count -= 1
+    call_free(&loop.buffers, call)
+    defer_connection(loop, connection)
+
+
+cdef void send_to_control(Loop *loop, Connection *connection, Call *call) noexcept nogil:
+    cdef Status status = control_push(loop.plane.control, connection.handle, connection.listener, call.frame, call.frame_size)
+    if status == BUSY:
+        return_frame(loop, connection, call)
+    elif status != OK:
+        connection.closing = True
+    else:
+        loop.counters.cold_requests += 1
+        call.state = CALL_PARKED
+
+
+cdef Status begin_fetch(Loop *loop, Call *call, Cursor *body) noexcept nogil:
+    cdef Status status
+    loop.counters.fetch_requests += 1
+    status = fetch_begin(&loop.fetches, &loop.counters, call, body, loop.now_ms)
+    if status == OK:
+        fetch_evaluate(&loop.fetches, &loop.plane.table, &loop.purgatory, &loop.counters, call, loop.now_ms)
+    return status
+
+
+cdef void work_after_append(Loop *loop) noexcept nogil:
+    cdef Call *call = loop.after_append
+    cdef Call *following
+    cdef Connection *connection
+    cdef Cursor body
+    cdef Status status
+    loop.after_append = NULL
+    loop.after_append_tail = &loop.after_append
+    while call != NULL:
+        following = call.next_ready
+        call.next_ready = NULL
+        connection = call.connection
+        cursor_over(&body, call.frame, call.frame_size)
+        status = OK
+        if call.kind == CALL_FETCH:
+            status = begin_fetch(loop, call, &body)
+        elif call.kind == CALL_LIST_OFFSETS:
+            loop.counters.list_offsets_requests += 1
+            status = list_offsets_answer(&loop.plane.table, call, &body)
+        else:
+            send_to_control(loop, connection, call)
+        if status != OK:
+            loop.counters.frames_refused += 1
+            connection.closing = True
+        call = following
+
+
+# ---- phase 4: woken calls
+
+cdef void work_ready(Loop *loop) noexcept nogil:
+    cdef Call *call = purgatory_take_ready(&loop.purgatory)
+    while call != NULL:
+        if call.kind == CALL_PRODUCE:
+            if produce_settle(&loop.purgatory, &loop.counters, call):
+                touch(loop, call.connection)
+        elif call.kind == CALL_FETCH:
+            if fetch_evaluate(&loop.fetches, &loop.plane.table, &loop.purgatory, &loop.counters, call, loop.now_ms):
+                touch(loop, call.connection)
+        elif call.kind == CALL_PAUSE:
+            call.state = CALL_SILENT
+            touch(loop, call.connection)
+        call = purgatory_take_ready(&loop.purgatory)
+
+
+# ---- phase 5: answer
+
+cdef void free_call(Loop *loop, Call *call) noexcept nogil:
+    purgatory_forget(&loop.purgatory, call)
+    if call.kind == CALL_FETCH:
+        fetch_end(&loop.fetches, call)
+    call_free(&loop.buffers, call)
+
+
+cdef void drop_calls(Loop *loop, Connection *connection) noexcept nogil:
+    cdef Call *call = connection_take_call(connection)
+    while call != NULL:
+        free_call(loop, call)
+        call = connection_take_call(connection)
+
+
+cdef Status encode(Loop *loop, Connection *connection, Call *call, OutQueue *queue) noexcept nogil:
+    cdef FetchRequest *request
+    if call.kind == CALL_PRODUCE:
+        produce_encode(call, &queue.bytes)
+    elif call.kind == CALL_FETCH:
+        request = <FetchRequest *>call.fetch
+        if connection.fetch_quota != NULL:
+            charge(loop, connection, call, request.gathered)
+        return fetch_encode(call, queue, &loop.counters)
+    elif call.kind == CALL_LIST_OFFSETS:
+        list_offsets_encode(call, &queue.bytes)
+    elif call.kind == CALL_COLD:
+        write_int32(&queue.bytes, <int32_t>call.answer.size)
+        write_raw(&queue.bytes, call.answer.data, call.answer.size)
+    return queue.bytes.status
+
+
+cdef bint encode_ready(Loop *loop, Connection *connection, OutQueue *queue) noexcept nogil:
+    """Encodes finished calls from the front; the first one that is still open keeps the ones behind it."""
+    cdef Call *call = connection.first_call
+    while call != NULL and (call.state == CALL_READY or call.state == CALL_SILENT):
+        if call.kind != CALL_PRODUCE and call.kind != CALL_LIST_OFFSETS:
+            connection.muted = False
+        if call.kind == CALL_PRODUCE and produce_has_failures(call):
+            loop.counters.produce_partitions_failed += 1
+            if call.state == CALL_SILENT:
+                return False             # acks=0 has no answer: a closed connection is how the client learns of the failure
+        if call.state == CALL_READY and encode(loop, connection, call, queue) != OK:
+            return False
+        free_call(loop, connection_take_call(connection))
+        call = connection.first_call
+    return True
+
+
+cdef bint send_answers(Loop *loop, Connection *connection) noexcept nogil:
+    """Sends from the loop's scratch queue; what the socket does not take moves to the connection with the queue itself."""
+    cdef OutQueue *queue = connection.pending if connection.pending != NULL else loop.scratch
+    cdef OutQueue *fresh
+    cdef int64_t sent = 0
+    cdef Status status
+    if not encode_ready(loop, connection, queue):
+        connection.closing = True
+    if out_is_empty(queue):
+        return True
+    status = out_flush(queue, connection.fd, &sent)
+    loop.counters.bytes_sent += sent
+    if sent > 0:
+        connection.active_ms = loop.now_ms
+    if status == OK:
+        if queue == connection.pending:
+            connection.pending = NULL
+            out_free(queue)
+        return True
+    if queue == loop.scratch:
+        fresh = out_new()
+        if fresh == NULL:
+            return False
+        connection.pending = queue
+        loop.scratch = fresh
+    return status == BUSY
+
+
+cdef bint has_whole_frame(const Connection *connection) noexcept nogil:
+    cdef Cursor cursor
+    cdef int32_t length
+    cdef Py_ssize_t size = connection.end - connection.start
+    if size < FRAME_LENGTH_SIZE:
+        return False
+    cursor_over(&cursor, connection.buffer + connection.start, size)
+    read_int32(&cursor, &length)
+    return size - FRAME_LENGTH_SIZE >= length
+
+
+cdef bint answer(Loop *loop, Connection *connection) noexcept nogil:
+    if not send_answers(loop, connection) or connection.closing:
+        return False
+    connection_end_turn(connection, &loop.buffers, loop.now_ms)
+    if connection.starved:
+        defer_connection(loop, connection)
+    elif may_dispatch(loop, connection) and (connection.readable or has_whole_frame(connection)):
+        queue_connection(loop, connection)
+    return True

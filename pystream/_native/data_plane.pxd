@@ -1,0 +1,18 @@
+# The Python face of the data plane: it owns Plane, loops and threads, and is how the control plane installs its tables.
+
+from libc.stdint cimport int32_t, int64_t
+from pystream._native.control_queue cimport ControlQueue
+from pystream._native.event_loop cimport Plane
+from pystream._native.partition cimport Partition
+
+cdef class DataPlane:
+    cdef Plane plane
+    cdef readonly ControlQueue control
+    cdef int32_t node_id
+    cdef int32_t backlog
+    cdef int32_t started_threads
+    cdef bint stopped
+    cdef dict logs                   # (topic, partition) -> (LocalLog, Flusher): kept alive while installed
+    cdef object make_loops(self, int32_t count)
+    cdef void join(self, int64_t drain_ms)
+    cdef Partition *partition(self, str topic, int32_t index) except NULL
