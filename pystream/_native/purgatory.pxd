@@ -26,7 +26,7 @@ cdef struct Purgatory:
     Call *ready                      # calls to look at again, in the order in which they were woken
     Call **ready_tail
     Call *wheel[WHEEL_SLOTS]
-    uint64_t occupied[WHEEL_SLOTS // 64]
+    uint64_t occupied[8]             # a bit per slot
     int64_t turned_to_ms
     int32_t timer_count
     int32_t parked_count
