@@ -11,8 +11,8 @@ from pystream._native.flusher cimport Flusher, flusher_forget
 from pystream._native.listener cimport Listener, MAXIMUM_LISTENERS, address_counts_free, address_counts_init, listener_open
 from pystream._native.local_log cimport LocalLog, log_end_offset, log_start_offset
 from pystream._native.partition cimport (
-    MAXIMUM_LOOPS, Inbox, Topic, inbox_free, inbox_init, inbox_signal, partition_last_stable_offset, partition_new, partition_publish, partition_release,
-    partition_retain, partition_wake, topic_new, topic_release,
+    MAXIMUM_LOOPS, Inbox, Topic, inbox_free, inbox_init, inbox_signal, partition_last_stable_offset, partition_new, partition_publish,
+    partition_release, partition_retain, partition_wake, topic_new, topic_release,
 )
 from pystream._native.partition_table cimport (
     find_partition, find_topic, table_add_partition, table_add_topic, table_free, table_init, table_read_lock, table_remove_partition,
@@ -219,7 +219,7 @@ cdef class DataPlane:
         with nogil:
             placed = install(&self.plane, <const uint8_t *>name, size, <const uint8_t *>identity, index, log, flusher, &leadership)
         if not placed:
-            raise ValueError(f"{topic}-{partition} cannot be installed: it is there already, its topic id is taken, or its name is not valid")
+            raise ValueError(f"{topic}-{partition} cannot be installed: it is there already, or its topic's id or name cannot be taken")
         self.logs[topic, partition] = (log, flusher)
 
     def set_leadership(

@@ -4,7 +4,6 @@ A turn: events and inbox -> receive and dispatch -> one append per dirty partiti
 -> woken and timed-out calls -> answers. Frames stay where they were received until the last step.
 """
 
-from libc.stdint cimport uint8_t
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memset
 
@@ -17,7 +16,7 @@ from pystream._native.control_queue cimport handle_generation, handle_slot, make
 from pystream._native.fetch cimport fetch_context_free, fetch_context_init
 from pystream._native.listener cimport address_enter, address_leave, listener_accept
 from pystream._native.partition cimport (
-    MESSAGE_ANSWER, MESSAGE_CLOSE, MESSAGE_CONNECTION, MESSAGE_NO_ANSWER, Message, inbox_post, inbox_take, message_new, partition_release,
+    MESSAGE_CLOSE, MESSAGE_CONNECTION, MESSAGE_NO_ANSWER, Message, inbox_post, inbox_take, message_new, partition_release,
 )
 from pystream._native.partition_table cimport table_read_lock, table_unlock
 from pystream._native.posix cimport (
@@ -28,7 +27,7 @@ from pystream._native.produce cimport produce_flush, produce_stage_free, produce
 from pystream._native.purgatory cimport (
     purgatory_free, purgatory_init, purgatory_mark_ready, purgatory_next_timeout, purgatory_turn_to, purgatory_wake,
 )
-from pystream._native.turn cimport answer, drop_calls, queue_connection, receive_and_dispatch, touch, work_after_append, work_ready
+from pystream._native.turn cimport answer, drop_calls, receive_and_dispatch, touch, work_after_append, work_ready
 
 cdef enum:
     EVENTS_PER_TURN = 64                 # bounds what one turn stages, and how many base buffers it takes
@@ -234,9 +233,9 @@ cdef void hand_over(Loop *loop, int fd, int32_t listener, uint64_t address_hash)
 cdef void accept_some(Loop *loop, int32_t listener) noexcept nogil:
     cdef Plane *plane = loop.plane
     cdef uint64_t address_hash = 0
-    cdef int32_t i
+    cdef int32_t _i
     cdef int fd
-    for i in range(ACCEPTS_PER_TURN):
+    for _i in range(ACCEPTS_PER_TURN):
         fd = listener_accept(&plane.listeners[listener], &address_hash)
         if fd < 0:
             if errno != EAGAIN:

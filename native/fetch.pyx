@@ -17,12 +17,12 @@ from pystream._native.fetch_session cimport (
     session_open, session_release, session_update,
 )
 from pystream._native.local_log cimport (
-    ReadResult, log_end_offset, log_end_offset_for_epoch, log_is_offline, log_read, log_start_offset, segment_file_release,
+    ReadResult, log_end_offset, log_end_offset_for_epoch, log_read, log_start_offset, segment_file_release,
 )
 from pystream._native.partition cimport Partition, partition_check_leader, partition_last_stable_offset
 from pystream._native.purgatory cimport purgatory_forget, purgatory_set_timer, purgatory_watch
 from pystream._native.status cimport (
-    MALFORMED, NOT_FOUND, NOT_LEADER, OFFSET_OUT_OF_RANGE, OK, OUT_OF_MEMORY, TOPIC_AUTHORIZATION_FAILED, UNKNOWN_TOPIC_ID,
+    MALFORMED, NOT_LEADER, OFFSET_OUT_OF_RANGE, OK, OUT_OF_MEMORY, TOPIC_AUTHORIZATION_FAILED, UNKNOWN_TOPIC_ID,
     UNKNOWN_TOPIC_OR_PARTITION, kafka_error_code,
 )
 
@@ -100,7 +100,11 @@ cdef void fetch_end(FetchContext *context, Call *call) noexcept nogil:
         fetch_set_release_ranges(&request.session.set)
         session_release(request.session)
         request.session = NULL
-    if context.free_count >= MAXIMUM_POOLED_REQUESTS or request.own.capacity > LARGEST_KEPT_SET or request.forgotten.capacity > LARGEST_KEPT_SET:
+    if (
+        context.free_count >= MAXIMUM_POOLED_REQUESTS
+        or request.own.capacity > LARGEST_KEPT_SET
+        or request.forgotten.capacity > LARGEST_KEPT_SET
+    ):
         destroy_request(request)
         return
     request.next = context.free_requests
@@ -168,14 +172,14 @@ cdef Status read_topics(Call *call, FetchSet *set, Cursor *body, bint forgotten)
     cdef int32_t topics
     cdef int32_t parts
     cdef int32_t index
-    cdef int32_t i
-    cdef int32_t k
+    cdef int32_t _i
+    cdef int32_t _k
     cdef Status status = read_array_count(body, call.flexible, 3 if call.flexible else 6, &topics)
-    for i in range(topics if status == OK else 0):
+    for _i in range(topics if status == OK else 0):
         status = read_topic_key(call, set, body)
         if status == OK:
             status = read_array_count(body, call.flexible, 4 if forgotten else 16, &parts)
-        for k in range(parts if status == OK else 0):
+        for _k in range(parts if status == OK else 0):
             if forgotten:
                 status = read_int32(body, &index)
                 if status == OK and fetch_set_add_part(set, index) == NULL:
@@ -204,7 +208,7 @@ cdef Status read_trailing_tags(FetchRequest *request, Cursor *body) noexcept nog
     if status != OK:
         return status
     read_unsigned_varint(&section, &count)
-    for i in range(count):
+    for _i in range(count):
         read_unsigned_varint(&section, &tag)
         read_unsigned_varint(&section, &size)
         take(&section, size, &data)
@@ -410,7 +414,9 @@ cdef Status park(Purgatory *purgatory, LoopCounters *counters, Call *call, Fetch
     return OK
 
 
-cdef bint fetch_evaluate(FetchContext *context, const PartitionTable *table, Purgatory *purgatory, LoopCounters *counters, Call *call, int64_t now_ms) noexcept nogil:
+cdef bint fetch_evaluate(
+    const PartitionTable *table, Purgatory *purgatory, LoopCounters *counters, Call *call, int64_t now_ms,
+) noexcept nogil:
     cdef FetchRequest *request = <FetchRequest *>call.fetch
     cdef FetchSet *set = set_of(request)
     cdef bint first_look = call.state != CALL_PARKED
@@ -531,7 +537,9 @@ cdef void count_part(FetchPart *part, LoopCounters *counters) noexcept nogil:
         counters.fetch_partitions_failed += 1
 
 
-cdef Status encode_topics(const Call *call, FetchRequest *request, OutQueue *queue, LoopCounters *counters, int64_t *file_bytes) noexcept nogil:
+cdef Status encode_topics(
+    const Call *call, FetchRequest *request, OutQueue *queue, LoopCounters *counters, int64_t *file_bytes,
+) noexcept nogil:
     cdef FetchSet *set = set_of(request)
     cdef FetchTopic *topic
     cdef FetchPart *part

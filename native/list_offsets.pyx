@@ -108,7 +108,7 @@ cdef Status read_topic(const PartitionTable *table, Call *call, Cursor *body) no
     cdef int32_t index
     cdef int32_t current_leader_epoch = -1
     cdef int64_t timestamp_ms
-    cdef int32_t i
+    cdef int32_t _i
     cdef CallPart *part
     cdef Topic *topic
     cdef Status status = read_string(body, call.flexible, &name, &name_size)
@@ -120,7 +120,7 @@ cdef Status read_topic(const PartitionTable *table, Call *call, Cursor *body) no
     if call_add_topic(call, name, name_size, NULL) == NULL:
         return OUT_OF_MEMORY
     status = read_array_count(body, call.flexible, 12, &count)
-    for i in range(count if status == OK else 0):
+    for _i in range(count if status == OK else 0):
         status = read_int32(body, &index)
         if status == OK and call.version >= FIRST_EPOCH_VERSION:
             status = read_int32(body, &current_leader_epoch)
@@ -144,7 +144,7 @@ cdef Status read_topic(const PartitionTable *table, Call *call, Cursor *body) no
 cdef Status list_offsets_answer(const PartitionTable *table, Call *call, Cursor *body) noexcept nogil:
     cdef int32_t replica_id
     cdef int32_t count
-    cdef int32_t i
+    cdef int32_t _i
     cdef int8_t isolation_level = 0
     cdef Status status = read_int32(body, &replica_id)
     call.flexible = call.version >= LIST_OFFSETS_FIRST_FLEXIBLE
@@ -153,7 +153,7 @@ cdef Status list_offsets_answer(const PartitionTable *table, Call *call, Cursor 
     call.isolation_level = isolation_level
     if status == OK:
         status = read_array_count(body, call.flexible, 3 if call.flexible else 6, &count)
-    for i in range(count if status == OK else 0):
+    for _i in range(count if status == OK else 0):
         status = read_topic(table, call, body)
         if status != OK:
             return status
@@ -182,7 +182,7 @@ cdef void list_offsets_encode(const Call *call, Output *output) noexcept nogil:
     cdef const CallTopic *topic
     cdef int32_t part = 0
     cdef int32_t i
-    cdef int32_t k
+    cdef int32_t _k
     write_int32(output, 0)
     write_int32(output, call.correlation_id)
     if call.flexible:
@@ -194,7 +194,7 @@ cdef void list_offsets_encode(const Call *call, Output *output) noexcept nogil:
         topic = &call.topics[i]
         write_string(output, call.flexible, call.names.data + topic.name_position, topic.name_size)
         write_array_count(output, call.flexible, topic.part_count)
-        for k in range(topic.part_count):
+        for _k in range(topic.part_count):
             encode_part(call, &call.parts[part], output)
             part += 1
         if call.flexible:

@@ -39,7 +39,9 @@ cdef void topic_release(Topic *topic) noexcept nogil:
         free(topic)
 
 
-cdef Partition *partition_new(Topic *topic, int32_t index, LogState *log, FlusherState *flusher, Inbox *inboxes, int32_t loop_count) noexcept nogil:
+cdef Partition *partition_new(
+    Topic *topic, int32_t index, LogState *log, FlusherState *flusher, Inbox *inboxes, int32_t loop_count,
+) noexcept nogil:
     cdef Partition *partition = <Partition *>calloc(1, sizeof(Partition))
     if partition == NULL:
         return NULL

@@ -191,12 +191,12 @@ cdef Status read_partitions(ProduceStage *stage, Topic *topic, Call *call, Curso
     cdef int32_t count
     cdef int32_t index
     cdef int32_t size
-    cdef int32_t i
+    cdef int32_t _i
     cdef CallPart *part
     cdef Status status = read_array_count(body, call.flexible, 6 if call.flexible else 8, &count)
     if status != OK:
         return status
-    for i in range(count):
+    for _i in range(count):
         status = read_int32(body, &index)
         if status == OK:
             status = read_bytes(body, call.flexible, &records, &size)
@@ -249,12 +249,12 @@ cdef void unstage(ProduceStage *stage, const Call *call) noexcept nogil:
 
 cdef Status read_topics(ProduceStage *stage, const PartitionTable *table, Call *call, Cursor *body) noexcept nogil:
     cdef int32_t count
-    cdef int32_t i
+    cdef int32_t _i
     cdef int32_t smallest = 18 if call.version >= FIRST_TOPIC_ID_VERSION else (3 if call.flexible else 6)
     cdef Status status = read_array_count(body, call.flexible, smallest, &count)
     if status != OK:
         return status
-    for i in range(count):
+    for _i in range(count):
         status = read_topic(stage, table, call, body)
         if status != OK:
             return status
@@ -290,7 +290,10 @@ cdef void finish(Call *call) noexcept nogil:
     call.state = CALL_SILENT if call.acks == 0 else CALL_READY
 
 
-cdef void settle_part(Purgatory *purgatory, LoopCounters *counters, Partition *partition, const StagedBatch *staged, Call *call, int32_t index, int64_t now_ms) noexcept nogil:
+cdef void settle_part(
+    Purgatory *purgatory, LoopCounters *counters, Partition *partition, const StagedBatch *staged, Call *call, int32_t index,
+    int64_t now_ms,
+) noexcept nogil:
     """Turns the result of an append into the part's answer, or parks it until its offset may be acknowledged."""
     cdef CallPart *part = &call.parts[index]
     cdef int64_t required_offset
@@ -312,7 +315,9 @@ cdef void settle_part(Purgatory *purgatory, LoopCounters *counters, Partition *p
     call.waiting -= 1
 
 
-cdef void append_dirty(DirtyPartition *dirty, Purgatory *purgatory, LoopCounters *counters, int64_t now_ms, int64_t wall_clock_ms) noexcept nogil:
+cdef void append_dirty(
+    DirtyPartition *dirty, Purgatory *purgatory, LoopCounters *counters, int64_t now_ms, int64_t wall_clock_ms,
+) noexcept nogil:
     cdef Partition *partition = dirty.partition
     cdef Call *call
     cdef int32_t i
@@ -360,7 +365,9 @@ cdef void trim_stage(ProduceStage *stage) noexcept nogil:
     stage.count = 0
 
 
-cdef void produce_flush(ProduceStage *stage, Purgatory *purgatory, LoopCounters *counters, int64_t now_ms, int64_t wall_clock_ms) noexcept nogil:
+cdef void produce_flush(
+    ProduceStage *stage, Purgatory *purgatory, LoopCounters *counters, int64_t now_ms, int64_t wall_clock_ms,
+) noexcept nogil:
     cdef int32_t i
     cdef int32_t k
     cdef Call *call
@@ -445,7 +452,7 @@ cdef void produce_encode(const Call *call, Output *output) noexcept nogil:
     cdef const CallTopic *topic
     cdef int32_t part = 0
     cdef int32_t i
-    cdef int32_t k
+    cdef int32_t _k
     write_int32(output, 0)
     write_int32(output, call.correlation_id)
     if call.flexible:
@@ -458,7 +465,7 @@ cdef void produce_encode(const Call *call, Output *output) noexcept nogil:
         else:
             write_string(output, call.flexible, call.names.data + topic.name_position, topic.name_size)
         write_array_count(output, call.flexible, topic.part_count)
-        for k in range(topic.part_count):
+        for _k in range(topic.part_count):
             encode_part(call, &call.parts[part], output)
             part += 1
         if call.flexible:

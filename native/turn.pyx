@@ -4,7 +4,7 @@ from libc.stdint cimport int16_t, int64_t, uint8_t
 
 from pystream._native.buffer cimport Cursor, cursor_over, read_int16, read_int32, read_string, skip_tagged_fields, write_int32, write_raw
 from pystream._native.connection cimport (
-    CALL_COLD, CALL_FETCH, CALL_LIST_OFFSETS, CALL_OPEN, CALL_PARKED, CALL_PAUSE, CALL_PRODUCE, CALL_READY, CALL_SILENT, FRAME_LENGTH_SIZE,
+    CALL_COLD, CALL_FETCH, CALL_LIST_OFFSETS, CALL_PARKED, CALL_PAUSE, CALL_PRODUCE, CALL_READY, CALL_SILENT, FRAME_LENGTH_SIZE,
     CallKind, OutQueue, call_free, call_new, connection_add_call, connection_end_turn, connection_next_frame, connection_receive,
     connection_take_call, out_flush, out_free, out_is_empty, out_new,
 )
@@ -21,7 +21,7 @@ from pystream._native.produce cimport (
 )
 from pystream._native.purgatory cimport purgatory_forget, purgatory_set_timer, purgatory_take_ready
 from pystream._native.quota cimport quota_charge
-from pystream._native.status cimport BUSY, CLOSED, MALFORMED, OK, OUT_OF_MEMORY, TRUNCATED, Status
+from pystream._native.status cimport BUSY, OK, OUT_OF_MEMORY, TRUNCATED, Status
 
 cdef enum:
     PRODUCE_KEY = 0
@@ -231,7 +231,7 @@ cdef Status begin_fetch(Loop *loop, Call *call, Cursor *body) noexcept nogil:
     loop.counters.fetch_requests += 1
     status = fetch_begin(&loop.fetches, &loop.counters, call, body, loop.now_ms)
     if status == OK:
-        fetch_evaluate(&loop.fetches, &loop.plane.table, &loop.purgatory, &loop.counters, call, loop.now_ms)
+        fetch_evaluate(&loop.plane.table, &loop.purgatory, &loop.counters, call, loop.now_ms)
     return status
 
 
@@ -271,7 +271,7 @@ cdef void work_ready(Loop *loop) noexcept nogil:
             if produce_settle(&loop.purgatory, &loop.counters, call):
                 touch(loop, call.connection)
         elif call.kind == CALL_FETCH:
-            if fetch_evaluate(&loop.fetches, &loop.plane.table, &loop.purgatory, &loop.counters, call, loop.now_ms):
+            if fetch_evaluate(&loop.plane.table, &loop.purgatory, &loop.counters, call, loop.now_ms):
                 touch(loop, call.connection)
         elif call.kind == CALL_PAUSE:
             call.state = CALL_SILENT

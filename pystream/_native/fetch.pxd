@@ -1,7 +1,8 @@
 # Fetch 4-18: which partitions, what of them can be read now, wait or answer with file ranges.
 #
 # Threads: a FetchContext belongs to one event loop. Memory: a FetchRequest belongs to its call and is given back by fetch_end().
-# Source: Kafka's FetchRequest.json / FetchResponse.json; KIP-98 (v4), KIP-227 (v7), KIP-320 (v9, v12), KIP-392 (v11), KIP-516 (v13), KIP-951 (v16).
+# Source: Kafka's FetchRequest.json / FetchResponse.json; KIP-98 (v4), KIP-227 (v7),
+# KIP-320 (v9, v12), KIP-392 (v11), KIP-516 (v13), KIP-951 (v16).
 
 from libc.stdint cimport int32_t, int64_t
 from pystream._native.buffer cimport Cursor
@@ -44,7 +45,9 @@ cdef void fetch_context_free(FetchContext *context) noexcept nogil
 # Parses, finds or opens the session. Anything but OK means a malformed frame.
 cdef Status fetch_begin(FetchContext *context, LoopCounters *counters, Call *call, Cursor *body, int64_t now_ms) noexcept nogil
 # Reads what there is. True: answer now. False: parked in the purgatory until data, a change of leadership, or the deadline.
-cdef bint fetch_evaluate(FetchContext *context, const PartitionTable *table, Purgatory *purgatory, LoopCounters *counters, Call *call, int64_t now_ms) noexcept nogil
+cdef bint fetch_evaluate(
+    const PartitionTable *table, Purgatory *purgatory, LoopCounters *counters, Call *call, int64_t now_ms,
+) noexcept nogil
 # Writes the answer as bytes and file ranges.
 cdef Status fetch_encode(Call *call, OutQueue *queue, LoopCounters *counters) noexcept nogil
 # Gives the request and whatever it holds back; also for calls that are dropped.

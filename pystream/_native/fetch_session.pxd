@@ -85,7 +85,7 @@ cdef void fetch_set_release_ranges(FetchSet *set) noexcept nogil
 cdef bint session_cache_init(SessionCache *cache, int32_t limit, uint64_t seed) noexcept nogil
 cdef void session_cache_free(SessionCache *cache) noexcept nogil
 cdef FetchSession *find_session(SessionCache *cache, int32_t session_id) noexcept nogil
-# Opens a session that takes over the parts of `set`, evicting the least recently used one that is idle for two minutes when the cache is full.
+# Opens a session that takes over the parts of `set`; a full cache evicts the least recently used one if it is idle for two minutes.
 # NULL when there is no room: the client then goes on with full fetches.
 cdef FetchSession *session_open(SessionCache *cache, FetchSet *set, LoopCounters *counters, int64_t now_ms) noexcept nogil
 cdef void session_close(SessionCache *cache, FetchSession *session, LoopCounters *counters) noexcept nogil

@@ -5,7 +5,8 @@
 #   high_watermark                                              atomic, only rises
 #   waiting_loops                                               atomic bit per event loop that has parked requests on this partition
 #   Inbox                                                       its mutex; `signaled` is atomic
-# Memory: Partition is reference-counted (the table holds one, every watch and every pending notice one); the last release frees it and its log.
+# Memory: Partition is reference-counted (the table holds one, every watch and every pending notice one);
+# the last release frees it and lets its log go.
 
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from pystream._native.access cimport AccessRow
@@ -82,7 +83,9 @@ cdef struct Partition:
 
 cdef Topic *topic_new(const uint8_t *name, int32_t name_size, const uint8_t *topic_id) noexcept nogil
 cdef void topic_release(Topic *topic) noexcept nogil
-cdef Partition *partition_new(Topic *topic, int32_t index, LogState *log, FlusherState *flusher, Inbox *inboxes, int32_t loop_count) noexcept nogil
+cdef Partition *partition_new(
+    Topic *topic, int32_t index, LogState *log, FlusherState *flusher, Inbox *inboxes, int32_t loop_count,
+) noexcept nogil
 cdef void partition_retain(Partition *partition) noexcept nogil
 cdef void partition_release(Partition *partition) noexcept nogil
 

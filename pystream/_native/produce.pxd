@@ -43,7 +43,9 @@ cdef void produce_stage_free(ProduceStage *stage) noexcept nogil
 # Parses the body under the table's read lock and stages what is valid. Anything but OK means a malformed frame: close the connection.
 cdef Status produce_begin(ProduceStage *stage, const PartitionTable *table, Call *call, Cursor *body) noexcept nogil
 # Appends everything staged, publishes, and settles the calls: ready, silent (acks=0), or parked until durable.
-cdef void produce_flush(ProduceStage *stage, Purgatory *purgatory, LoopCounters *counters, int64_t now_ms, int64_t wall_clock_ms) noexcept nogil
+cdef void produce_flush(
+    ProduceStage *stage, Purgatory *purgatory, LoopCounters *counters, int64_t now_ms, int64_t wall_clock_ms,
+) noexcept nogil
 # Looks at a parked call again; True when it is ready now.
 cdef bint produce_settle(Purgatory *purgatory, LoopCounters *counters, Call *call) noexcept nogil
 cdef bint produce_has_failures(const Call *call) noexcept nogil

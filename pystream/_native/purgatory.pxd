@@ -33,7 +33,8 @@ cdef struct Purgatory:
 
 cdef bint purgatory_init(Purgatory *purgatory, int32_t loop, int64_t now_ms) noexcept nogil
 cdef void purgatory_free(Purgatory *purgatory) noexcept nogil
-# The call is looked at again when the partition's high watermark reaches `required_offset`, the partition loses its leader or its log fails.
+# The call is looked at again when the partition's high watermark reaches `required_offset`, or the partition loses its leader;
+# a produce also when the log fails.
 cdef Status purgatory_watch(Purgatory *purgatory, Call *call, int32_t part, Partition *partition, int64_t required_offset) noexcept nogil
 # Takes all watches and the timer of a call out.
 cdef void purgatory_forget(Purgatory *purgatory, Call *call) noexcept nogil

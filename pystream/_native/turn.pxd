@@ -10,7 +10,8 @@ cdef void touch(Loop *loop, Connection *connection) noexcept nogil            # 
 cdef void queue_connection(Loop *loop, Connection *connection) noexcept nogil # on the list of the next turn
 cdef void defer_connection(Loop *loop, Connection *connection) noexcept nogil # after a short wait
 
-# Phase 1: one recv at most, then every whole frame that may be worked on: produce batches are staged, everything else noted for after the appends.
+# Phase 1: one recv at most, then every whole frame that may be worked on: produce batches are staged,
+# everything else is noted for after the appends.
 cdef void receive_and_dispatch(Loop *loop, Connection *connection) noexcept nogil
 # Phase 3: fetches and offset look-ups that must see the appends of this turn; cold requests leave for the control plane.
 cdef void work_after_append(Loop *loop) noexcept nogil
