@@ -203,7 +203,7 @@ cdef Status read_trailing_tags(FetchRequest *request, Cursor *body) noexcept nog
     cdef uint32_t count
     cdef uint32_t tag
     cdef uint32_t size
-    cdef uint32_t i
+    cdef uint32_t _i
     cdef Status status = skip_tagged_fields(body)        # checks the whole section
     if status != OK:
         return status
