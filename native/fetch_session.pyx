@@ -120,7 +120,7 @@ cdef void fetch_set_release_ranges(FetchSet *set) noexcept nogil:
 
 cdef uint32_t hash_part(const FetchSet *set, const FetchTopic *topic, int32_t index) noexcept nogil:
     cdef uint32_t value = 2166136261U ^ <uint32_t>index
-    cdef const uint8_t *data = &topic.id[0] if set.by_id else set.names.data + topic.name_position
+    cdef const uint8_t *data = <const uint8_t *>topic.id if set.by_id else set.names.data + topic.name_position
     cdef int32_t size = 16 if set.by_id else topic.name_size
     cdef int32_t i
     for i in range(size):

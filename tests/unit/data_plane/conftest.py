@@ -36,7 +36,7 @@ class PlaneUnderTest:
         for index in range(partitions):
             path = directory / f"events-{index}"
             path.mkdir(parents=True)
-            self.logs.append(LocalLog.open(str(path), f"events-{index}", **{"flush.policy": flush_policy}))
+            self.logs.append(LocalLog.open(str(path), f"events-{index}", flush_policy=flush_policy))
             self.plane.add_partition("events", TOPIC_ID, index, self.logs[index], self.flusher, leader_epoch=0)
         self.port = self.plane.listen("127.0.0.1", 0)
         self.plane.start()
