@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from micro.samples import random_bytes
+
 from pystream._native.batch import parse_headers, stamp, validate
 from pystream._native.record_builder import RecordBatchBuilder
 

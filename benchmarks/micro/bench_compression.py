@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from micro.samples import text_bytes
+
 from pystream._native.compression import Codec, compress, decompress, is_available
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from micro.samples import SIZES, random_bytes
+
 from pystream._native.crc32c import crc32c_with, implementations
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from micro.samples import SIZES, random_bytes
+
 from pystream._native.hash import murmur2, partition_for_key, xxhash64
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from micro.samples import random_bytes
+
 from pystream._native.record_builder import RecordBatchBuilder
 from pystream._native.record_columns import decode_columns
 from pystream._native.record_reader import RecordReader, check, find_timestamp

@@ -12,7 +12,8 @@
 #include <sys/sendfile.h>
 
 #define ANSWER_PAYLOAD 60
-#define FILE_BYTES (64 * 1024 * 1024)
+#define FILE_BYTES (256 * 1024 * 1024)
+#define READERS 4 /* start at as many places of the file */
 #define BUFFER_BYTES (2 * 1024 * 1024)
 #define EVENTS 256
 
@@ -32,7 +33,7 @@ typedef struct {
 static Mode mode;
 static const char *directory;
 static int64_t answer_bytes;
-static int epoll, peer_count;
+static int epoll, peer_count, warm_file = -1;
 static volatile uint32_t checked; /* keeps the CRC from being optimised away */
 
 static void watch_peer(Peer *peer, int operation, bool write)
@@ -43,17 +44,23 @@ static void watch_peer(Peer *peer, int operation, bool write)
     peer->wants_write = write;
 }
 
-static int open_file(bool fill)
+static int open_file(void)
 {
     char path[4096];
-    snprintf(path, sizeof path, "%s/floor-%d", directory, peer_count++);
+    snprintf(path, sizeof path, "%s/floor-%d", directory, peer_count);
     int file = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (file < 0 || unlink(path) != 0) /* the file lives as long as its descriptor */
         fail("%s: %s", path, strerror(errno));
+    return file;
+}
+
+static int open_warm_file(void)
+{
     static uint8_t block[1 << 20];
-    for (size_t i = 0; fill && i < sizeof block; i++)
+    int file = open_file();
+    for (size_t i = 0; i < sizeof block; i++)
         block[i] = (uint8_t)('a' + i * 7 % 26);
-    for (int written = 0; fill && written < FILE_BYTES; written += (int)sizeof block)
+    for (int written = 0; written < FILE_BYTES; written += (int)sizeof block)
         if (write(file, block, sizeof block) != sizeof block)
             fail("write: %s", strerror(errno));
     return file;
@@ -66,7 +73,8 @@ static void accept_peers(int listener)
         Peer *peer = calloc(1, sizeof *peer);
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
         peer->fd = fd;
-        peer->file = mode == ECHO ? -1 : open_file(mode == FETCH);
+        peer->file = mode == PRODUCE ? open_file() : -1;
+        peer->position = (off_t)(peer_count++ % READERS) * (FILE_BYTES / READERS);
         peer->buffer = malloc(BUFFER_BYTES);
         watch_peer(peer, EPOLL_CTL_ADD, false);
     }
@@ -139,7 +147,7 @@ static bool send_answers(Peer *peer)
     while (peer->body_left > 0) {
         if (peer->position + peer->body_left > FILE_BYTES)
             peer->position = 0;
-        ssize_t sent = sendfile(peer->fd, peer->file, &peer->position, (size_t)peer->body_left);
+        ssize_t sent = sendfile(peer->fd, warm_file, &peer->position, (size_t)peer->body_left);
         if (sent <= 0)
             return sent < 0 && errno == EAGAIN;
         peer->body_left -= sent;
@@ -188,6 +196,8 @@ int main(int count, char **arguments)
     directory = option(count, arguments, "directory", "/nonexistent");
     answer_bytes = number_option(count, arguments, "answer_bytes", "1048576");
     crc32c_init();
+    if (mode == FETCH)
+        warm_file = open_warm_file();
     int listener = listen_on_loopback();
     struct epoll_event events[EVENTS], event = {.events = EPOLLIN, .data.ptr = &mode};
     epoll = epoll_create1(EPOLL_CLOEXEC);
