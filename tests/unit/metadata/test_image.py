@@ -3,14 +3,14 @@ from __future__ import annotations
 import pytest
 
 from pystream.common.errors import StoreDamaged
-from pystream.common.model import NO_BROKER, Endpoint, random_uuid
+from pystream.common.model import NO_BROKER, Endpoint
 from pystream.metadata import records
 from pystream.metadata.image import ClusterImage, Delta, difference
 from pystream.metadata.records import BrokerRecord, PartitionRecord, TopicRecord
 from pystream.metadata.store import Event, KeyValue
 
-ORDERS = random_uuid()
-OTHER = random_uuid()
+ORDERS = b"orders, 16 bytes"
+OTHER = b"another topic id"
 
 
 def put(revision: int, key: str, value: bytes, created: int | None = None) -> Event:
