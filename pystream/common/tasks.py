@@ -47,6 +47,7 @@ class Supervisor:
         task = asyncio.get_running_loop().create_task(self._guard(name, work), name=f"{self.name}: {name}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda _: work.close())  # a task that is cancelled before its first step never awaits it
         return task
 
     def every(self, name: str, interval_ms: int, work: Callable[[], Awaitable[object] | object]) -> asyncio.Task[None]:

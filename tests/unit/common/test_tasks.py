@@ -124,3 +124,16 @@ def test_a_contained_fault_of_awaited_work_gives_the_other_value():
 
 def test_contained_work_that_succeeds_gives_its_own_value():
     assert contained_now("request failed", lambda: 7, lambda error: 0) == 7
+
+
+def test_a_task_that_is_stopped_before_its_first_step_leaves_nothing_behind() -> None:
+    async def never_begins() -> None:
+        raise AssertionError("it was stopped before")
+
+    async def scenario() -> BaseException | None:
+        supervisor = Supervisor("test", SystemClock())
+        supervisor.start("never begins", never_begins())
+        await supervisor.stop()
+        return supervisor.failure
+
+    assert asyncio.run(scenario()) is None
