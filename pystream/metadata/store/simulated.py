@@ -1,8 +1,8 @@
 """A metadata store in memory, for tests: driven by the test's clock, and as faulty as the test wants it.
 
     store = SimulatedStore(clock)
-    store.faults.lose_reply = 1        the next request is applied, and its caller hears StoreOutcomeUnknown
-    store.faults.lose_request = 1      the next request never arrives, and its caller hears the same
+    store.faults.lose_reply = 1        the next transaction is applied, and its caller hears StoreOutcomeUnknown
+    store.faults.lose_request = 1      the next transaction never arrives, and its caller hears the same
     store.faults.unavailable = True    every request is refused with StoreUnavailable until it is False again
     store.faults.delay_ms = 50         every request waits that long on the clock before it is served
     store.faults.stale_by = 3          ranges show what was there 3 revisions ago (never `get`)
@@ -42,7 +42,7 @@ R = TypeVar("R")
 
 @dataclass(slots=True)
 class Faults:
-    """What goes wrong next. Counts fall by one with each request that they hit."""
+    """What goes wrong next. Counts fall by one with each transaction that they hit."""
 
     lose_reply: int = 0
     lose_request: int = 0
@@ -141,7 +141,14 @@ class SimulatedStore:
         self, compares: Sequence[Compare], then: Sequence[Operation], otherwise: Sequence[Operation] = ()
     ) -> TransactionResult:
         check_transaction(compares, then, otherwise)
-        return await self._serve(lambda: apply_transaction(self._table, self._leases, compares, then, otherwise))
+        if self.faults.lose_request:
+            self.faults.lose_request -= 1
+            raise StoreOutcomeUnknown("the request was lost")
+        result = await self._serve(lambda: apply_transaction(self._table, self._leases, compares, then, otherwise))
+        if self.faults.lose_reply:
+            self.faults.lose_reply -= 1
+            raise StoreOutcomeUnknown("the reply was lost")
+        return result
 
     def watch(self, prefix: str, from_revision: int) -> AsyncIterator[Batch]:
         async def history(next_revision: int) -> Batch:
@@ -181,24 +188,18 @@ class SimulatedStore:
         self._watching.wake()
 
     async def _serve(self, request: Callable[[], R]) -> R:
-        """One request and its reply, through all the faults that are set."""
+        """One request, when the store can be reached at all."""
         if self._watching.closed:
             raise Closed("the metadata store was closed")
         if self.faults.delay_ms:
             await self._clock.sleep_ms(self.faults.delay_ms)
         if self.faults.unavailable:
             raise StoreUnavailable("the simulated store is not to be reached")
-        if self.faults.lose_request:
-            self.faults.lose_request -= 1
-            raise StoreOutcomeUnknown("the request was lost")
         self._expire_due()
         before = self._table.revision
         reply = request()
         if self._table.revision != before:
             self._watching.wake()
-        if self.faults.lose_reply:
-            self.faults.lose_reply -= 1
-            raise StoreOutcomeUnknown("the reply was lost")
         return reply
 
     def _expire_due(self) -> None:
