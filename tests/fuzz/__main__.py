@@ -1,7 +1,7 @@
 """Fuzzes one target with atheris; tools/check/fuzz builds the native modules for it and calls this.
 
-    python -m tests.fuzz TARGET FOLDER [libFuzzer options]     starts from the seeds and tests/data/fuzz/TARGET.hex
-    python -m tests.fuzz --save TARGET FOLDER                  keeps what a run (merged by libFuzzer) left in FOLDER
+python -m tests.fuzz TARGET FOLDER [libFuzzer options]     starts from the seeds and tests/data/fuzz/TARGET.hex
+python -m tests.fuzz --save TARGET FOLDER                  keeps what a run (merged by libFuzzer) left in FOLDER
 """
 
 from __future__ import annotations

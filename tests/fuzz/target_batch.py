@@ -1,6 +1,6 @@
 """Headers of record batches: what a producer may send before anything is trusted.
 
-    input: mode, batch...    mode bit 0: the CRC is made right, so that the checks behind it are reached
+input: mode, batch...    mode bit 0: the CRC is made right, so that the checks behind it are reached
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def check(data: bytes) -> None:
     assert header.record_count > 0
     whole = bytearray(batches[: header.size])
     batch.stamp(whole, 42, 5)
-    stamped = batch.validate(whole)                       # offset and leader epoch lie outside the CRC
+    stamped = batch.validate(whole)  # offset and leader epoch lie outside the CRC
     assert (stamped.base_offset, stamped.partition_leader_epoch, stamped.crc) == (42, 5, header.crc)
     batch.stamp_append_time(whole, 1234)
     assert batch.validate(whole).is_log_append_time

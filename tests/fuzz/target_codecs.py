@@ -1,6 +1,6 @@
 """Generated codecs of every message: bytes give a message or MalformedInput; what was read is written and read alike.
 
-    input: API key, version, direction (a byte each), body...
+input: API key, version, direction (a byte each), body...
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Decompression of anything by anything: an error or at most the limit, never more; and every codec undoes itself.
 
-    input: codec, bytes...      codec + 5 and up: the bytes are compressed first, one of them damaged, if bit 7 is set
+input: codec, bytes...      codec + 5 and up: the bytes are compressed first, one of them damaged, if bit 7 is set
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Records inside of batches, compressed or not: three readers that must agree, and none that takes too much memory.
 
-    input: codec, count (2 bytes), records...     a header is built around them, so that only the records lie
+input: codec, count (2 bytes), records...     a header is built around them, so that only the records lie
 """
 
 from __future__ import annotations
