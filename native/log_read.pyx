@@ -1,0 +1,235 @@
+"""Reading from a log: which bytes of which file hold the asked offsets.
+
+    find       a hint (where the last reader stopped, where the last flush ended), else index and a walk over batch headers
+    end        the segment's end when limit and max_bytes allow, else the last whole batch below both, by index and walk
+"""
+
+from libc.stdint cimport int32_t, int64_t
+
+from pystream._native.batch cimport BatchHeader
+from pystream._native.leader_epochs cimport leader_epochs_end_offset, leader_epochs_of_offset
+from pystream._native.log_state cimport Segment, log_add_hint, log_hint, log_segment_slot
+from pystream._native.offset_index cimport offset_index_slot, offset_index_slot_of_position
+from pystream._native.posix cimport pthread_mutex_lock, pthread_mutex_unlock
+from pystream._native.segment cimport (
+    Walk, segment_file_release, segment_file_retain, segment_load_index, segment_open, walk_header, walk_over, walk_to_offset,
+)
+from pystream._native.status cimport CLOSED, DAMAGED, NOT_FOUND, OFFSET_OUT_OF_RANGE, OK
+
+cdef struct Search:
+    SegmentFile *file            # one reference
+    int64_t base_offset
+    int64_t segment_next_offset
+    int64_t segment_size
+    int64_t readable             # bytes that recovery vouches for
+    bint may_rebuild             # the index may be at fault when the walk fails
+    int64_t start_position       # of the first batch, or where the walk to it begins
+    bint start_known
+    int64_t limit_position       # of limit_offset when a hint knows it, else -1
+
+
+cdef Status begin_search(LogState *log, int64_t offset, int64_t limit_offset, Search *search) noexcept nogil:
+    """Finds the segment and the nearest known position.  Called under the mutex; NOT_FOUND when there is nothing at or after `offset`."""
+    cdef int32_t slot
+    cdef Segment *segment
+    cdef Status status
+    if log.closed:
+        return CLOSED
+    if offset < log.start_offset or offset > log.end_offset:
+        return OFFSET_OUT_OF_RANGE
+    if offset == log.end_offset or offset >= limit_offset:
+        return NOT_FOUND
+    slot = log_segment_slot(log, offset)
+    if slot < 0:
+        slot = 0
+    while slot < log.segment_count and log.segments[slot].next_offset <= offset:
+        slot += 1                                            # a gap that compaction left at the segment's end
+    if slot == log.segment_count:
+        return NOT_FOUND
+    segment = log.segments[slot]
+    if segment.base_offset >= limit_offset:
+        return NOT_FOUND
+    status = segment_open(log, segment)
+    if status != OK:
+        return status
+    search.base_offset = segment.base_offset
+    search.segment_next_offset = segment.next_offset
+    search.segment_size = segment.size
+    search.readable = segment.size
+    search.may_rebuild = segment.damaged_from < 0
+    search.start_position = log_hint(log, segment.base_offset, offset)
+    search.start_known = search.start_position >= 0
+    search.limit_position = -1
+    if limit_offset < segment.next_offset:
+        search.limit_position = log_hint(log, segment.base_offset, limit_offset)
+    if not search.start_known:
+        status = segment_load_index(log, segment)
+        if status != OK:
+            return status
+        slot = offset_index_slot(&segment.offsets, offset - segment.base_offset)
+        search.start_position = segment.offsets.entries[slot].position if slot >= 0 else 0
+    if segment.damaged_from >= 0:
+        if segment.damaged_to >= 0 and offset >= segment.damaged_to_offset:
+            if search.start_position < segment.damaged_to:
+                search.start_position = segment.damaged_to
+        else:
+            search.readable = segment.damaged_from
+    search.file = segment.file
+    segment_file_retain(search.file)
+    return OK
+
+
+cdef void suspect_index(LogState *log, int64_t base_offset) noexcept nogil:
+    """The index led to bytes that are no batch: it is built anew before its next use."""
+    cdef int32_t slot
+    pthread_mutex_lock(&log.mutex)
+    slot = log_segment_slot(log, base_offset)
+    if slot >= 0 and log.segments[slot].base_offset == base_offset:
+        log.segments[slot].index_suspect = True
+    pthread_mutex_unlock(&log.mutex)
+
+
+cdef int64_t known_position_below(LogState *log, const Search *search, int64_t position, int64_t limit_offset) noexcept nogil:
+    """Position of an indexed batch at or below `position` that begins at or below `limit_offset`; 0 when none is known."""
+    cdef int32_t slot
+    cdef int32_t by_offset
+    cdef int64_t found = 0
+    cdef Segment *segment
+    pthread_mutex_lock(&log.mutex)
+    slot = log_segment_slot(log, search.base_offset)
+    if slot >= 0 and log.segments[slot].base_offset == search.base_offset and segment_load_index(log, log.segments[slot]) == OK:
+        segment = log.segments[slot]
+        slot = offset_index_slot_of_position(&segment.offsets, position)
+        by_offset = offset_index_slot(&segment.offsets, limit_offset - 1 - segment.base_offset)
+        if by_offset < slot:
+            slot = by_offset
+        if slot >= 0:
+            found = segment.offsets.entries[slot].position
+    pthread_mutex_unlock(&log.mutex)
+    return found
+
+
+cdef Status walk_to_end(
+        Walk *walk, const Search *search, int64_t from_position, int64_t limit_offset, int64_t max_bytes,
+        bint at_least_one, ReadResult *result) noexcept nogil:
+    """Whole batches from `from_position` on, up to limit and max_bytes."""
+    cdef BatchHeader header
+    cdef int64_t position = from_position
+    cdef int64_t next_offset
+    cdef Status status = walk_header(walk, position, &header)
+    while status == OK:
+        next_offset = header.base_offset + header.last_offset_delta + 1
+        if next_offset > limit_offset:
+            break
+        if position + header.size - search.start_position > max_bytes and not (at_least_one and position == search.start_position):
+            break
+        position += header.size
+        result.next_offset = next_offset
+        status = walk_header(walk, position, &header)
+    result.range.size = position - search.start_position
+    return OK if status == NOT_FOUND or result.range.size > 0 else status
+
+
+cdef Status find_end(
+        LogState *log, Walk *walk, const Search *search, int64_t limit_offset, int64_t max_bytes, bint at_least_one,
+        ReadResult *result) noexcept nogil:
+    cdef int64_t from_position
+    cdef int64_t rest = search.readable - search.start_position
+    if search.readable == search.segment_size and limit_offset >= search.segment_next_offset and rest <= max_bytes:
+        result.range.size = rest
+        result.next_offset = search.segment_next_offset
+        return OK
+    if search.limit_position > search.start_position and search.limit_position - search.start_position <= max_bytes:
+        result.range.size = search.limit_position - search.start_position
+        result.next_offset = limit_offset
+        return OK
+    from_position = known_position_below(log, search, search.start_position + max_bytes, limit_offset)
+    if from_position < search.start_position:
+        from_position = search.start_position
+    return walk_to_end(walk, search, from_position, limit_offset, max_bytes, at_least_one, result)
+
+
+cdef Status find_range(
+        LogState *log, Search *search, int64_t offset, int64_t limit_offset, int64_t max_bytes, bint at_least_one,
+        ReadResult *result) noexcept nogil:
+    """NOT_FOUND when compaction left nothing at or after `offset` in this segment."""
+    cdef Walk walk
+    cdef BatchHeader header
+    cdef Status status
+    walk_over(&walk, search.file.fd, search.readable)
+    if not search.start_known:
+        status = walk_to_offset(&walk, search.start_position, offset, &search.start_position, &header)
+        if status == NOT_FOUND and search.readable < search.segment_size:
+            return DAMAGED
+        if status != OK:
+            return status
+        if header.base_offset < search.base_offset or header.base_offset >= search.segment_next_offset:
+            return DAMAGED
+        result.first_offset = header.base_offset
+    result.range.position = search.start_position
+    return find_end(log, &walk, search, limit_offset, max_bytes, at_least_one, result)
+
+
+cdef Status read_once(
+        LogState *log, int64_t *offset, int64_t limit_offset, int64_t max_bytes, bint at_least_one,
+        ReadResult *result, bint *again) noexcept nogil:
+    """`again` asks for another look: at the next segment (offset has moved there), or through an index built anew."""
+    cdef Search search
+    cdef Status status
+    again[0] = False
+    result.first_offset = result.next_offset = offset[0]
+    result.range.size = 0
+    pthread_mutex_lock(&log.mutex)
+    status = begin_search(log, offset[0], limit_offset, &search)
+    pthread_mutex_unlock(&log.mutex)
+    if status != OK:
+        return OK if status == NOT_FOUND else status
+    status = find_range(log, &search, offset[0], limit_offset, max_bytes, at_least_one, result)
+    if status == OK and result.range.size > 0:
+        result.range.file = search.file
+        result.range.fd = search.file.fd
+        pthread_mutex_lock(&log.mutex)
+        log_add_hint(log, search.base_offset, result.next_offset, result.range.position + result.range.size)
+        pthread_mutex_unlock(&log.mutex)
+        return OK
+    segment_file_release(search.file)
+    result.range.size = 0
+    result.next_offset = offset[0]
+    if status == DAMAGED and search.may_rebuild and not search.start_known:
+        suspect_index(log, search.base_offset)
+        again[0] = True
+    elif status == NOT_FOUND:
+        offset[0] = search.segment_next_offset
+        again[0] = True
+    return status
+
+
+cdef Status log_read(
+        LogState *log, int64_t offset, int64_t limit_offset, int64_t max_bytes, bint at_least_one, ReadResult *result) noexcept nogil:
+    cdef bint again = True
+    cdef int rebuilds = 0
+    cdef Status status = OK
+    result.range.file = NULL
+    result.range.fd = -1
+    result.range.position = result.range.size = 0
+    while again and rebuilds < 2:
+        status = read_once(log, &offset, limit_offset, max_bytes, at_least_one, result, &again)
+        if status == DAMAGED:
+            rebuilds += 1
+    return status
+
+
+cdef Status log_end_offset_for_epoch(LogState *log, int32_t leader_epoch, int32_t *found_epoch, int64_t *end_offset) noexcept nogil:
+    cdef Status status
+    pthread_mutex_lock(&log.mutex)
+    status = leader_epochs_end_offset(&log.epochs, leader_epoch, log.end_offset, found_epoch, end_offset)
+    pthread_mutex_unlock(&log.mutex)
+    return status
+
+
+cdef int32_t log_epoch_of_offset(LogState *log, int64_t offset) noexcept nogil:
+    cdef int32_t epoch
+    pthread_mutex_lock(&log.mutex)
+    epoch = leader_epochs_of_offset(&log.epochs, offset)
+    pthread_mutex_unlock(&log.mutex)
+    return epoch

@@ -1,0 +1,551 @@
+"""Opening a directory as a log.
+
+    clean stop, or Kafka's mark of one      the last batch of the active segment is checked
+    anything else                           every batch above the recovery point is checked: magic, length, CRC, offsets, epochs
+
+The recovery point is the larger of the checkpointed one and the newest producer snapshot: a snapshot is written only when all below its
+offset is fsynced.  The first bad batch is judged by verdict(); what it says is done here:
+
+    CUT          torn tail: the file is cut there and fsynced          CUT_KEEPING   the same, but the bytes go to lost+found/ first
+    CUT_ALARM    the same, and counted                                 DAMAGE        nothing is cut: no more writes, reads elsewhere work
+
+Side files (indexes, epochs, snapshots) never decide anything: what does not fit is built anew from the log.
+"""
+
+import errno
+import os
+import re
+
+from libc.stdint cimport INT32_MAX, INT64_MAX, int32_t, int64_t, uint8_t
+from libc.stdlib cimport free, malloc
+
+from pystream._native.batch cimport CONTROL_FLAG, NO_PRODUCER_ID, BatchHeader
+from pystream._native.io_table cimport (
+    io_read_at, io_read_file, io_rename, io_sync, io_sync_directory, io_truncate, io_unlink,
+)
+from pystream._native.leader_epochs cimport leader_epochs_assign, leader_epochs_decode, leader_epochs_truncate_end
+from pystream._native.log_scan cimport SCAN_BUFFER_SIZE, Scan, scan_file
+from pystream._native.log_memory cimport log_add_segment, log_create, log_drop_segments, log_release
+from pystream._native.log_state cimport (
+    KEPT_SNAPSHOTS, MAX_PATH_SIZE, LogLimits, LogState, Segment, log_publish_undecided, log_segment_slot, log_take_offline,
+)
+from pystream._native.offset_index cimport offset_index_slot, time_index_truncate
+from pystream._native.producer_state cimport producers_apply, producers_begin, producers_clear, producers_decode, producers_keep
+from pystream._native.segment cimport (
+    Walk, segment_free, segment_load_index, segment_new, segment_open, walk_header, walk_over,
+)
+from pystream._native.status cimport (
+    DAMAGED, MALFORMED, NOT_FOUND, OK, OUT_OF_MEMORY, STORAGE_ERROR, Status, raise_for_status,
+)
+from pystream._native.txn_index cimport AbortedTransaction, txn_index_append, txn_index_decode, txn_index_truncate
+
+CUT, CUT_ALARM, CUT_KEEPING, DAMAGE = "cut", "cut-alarm", "cut-keeping", "damage"
+
+cdef enum:
+    MAX_SIDE_FILE = 1 << 28
+
+
+def verdict(*, below_recovery_point: bool, closed: bool, valid_follows: bool, ends_inside: bool, lossy: bool) -> str:
+    """What to do about the first bad batch.
+
+    below_recovery_point   it was fsynced once           closed        of a segment that was fsynced before the next was begun
+    valid_follows          a valid batch lies behind it  ends_inside   the file ends, or turns to zeros, inside it
+    lossy                  power loss or kernel panic may have come between (else the page cache survived)
+    """
+    if below_recovery_point or closed:
+        return DAMAGE
+    if valid_follows:
+        return CUT_KEEPING if lossy else DAMAGE
+    if ends_inside:
+        return CUT
+    return CUT_ALARM if lossy else DAMAGE
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Replaying producers and epochs from headers that are known to be good
+
+cdef Status replay_batch(LogState *log, Segment *segment, int fd, int64_t position, const BatchHeader *header) noexcept nogil:
+    """Control batches are read whole, of the others the header is enough."""
+    cdef AbortedTransaction aborted
+    cdef uint8_t *data = NULL
+    cdef Status status = OK
+    if header.producer_id == NO_PRODUCER_ID:
+        return OK
+    if header.attributes & CONTROL_FLAG:
+        data = <uint8_t *> malloc(header.size)
+        if data == NULL:
+            return OUT_OF_MEMORY
+        if io_read_at(fd, data, header.size, position) != header.size:
+            free(data)
+            return STORAGE_ERROR
+    producers_begin(&log.producers)
+    status = producers_apply(&log.producers, header, data, header.base_offset, &aborted)
+    producers_keep(&log.producers)
+    free(data)
+    if status == OK and aborted.producer_id != NO_PRODUCER_ID:
+        status = txn_index_append(&segment.aborted, &aborted)
+    return status
+
+
+cdef Status replay_segment(LogState *log, Segment *segment, int64_t from_offset, bint producers, bint epochs) noexcept nogil:
+    cdef Walk walk
+    cdef BatchHeader header
+    cdef int64_t position = 0
+    cdef int32_t slot
+    cdef Status status = segment_open(log, segment)
+    if status != OK:
+        return status
+    if from_offset > segment.base_offset:
+        status = segment_load_index(log, segment)
+        if status != OK:
+            return status
+        slot = offset_index_slot(&segment.offsets, from_offset - segment.base_offset)
+        if slot >= 0:
+            position = segment.offsets.entries[slot].position
+    walk_over(&walk, segment.file.fd, segment.size if segment.damaged_from < 0 else segment.damaged_from)
+    while status == OK:
+        status = walk_header(&walk, position, &header)
+        if status != OK:
+            break
+        if header.base_offset >= from_offset:
+            if epochs:
+                leader_epochs_assign(&log.epochs, header.partition_leader_epoch, header.base_offset)
+            if producers:
+                status = replay_batch(log, segment, walk.fd, position, &header)
+        position += header.size
+    if status == DAMAGED:
+        segment.damaged_from = position
+        return DAMAGED
+    return OK if status == NOT_FOUND else status
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The directory
+
+SEGMENT_FILE = re.compile(r"^(\d{20})\.(log|index|timeindex|txnindex|snapshot)$")
+LEFTOVER_FILE = re.compile(r"^(?:.*\.(?:deleted|cleaned|tmp)|\d{20}(?:-.*)?\.\w+\.(?:deleted|cleaned|swap))$")
+
+
+cdef void check(Status status, str what) except *:
+    if status != OK:
+        raise_for_status(status, 0, what)
+
+
+cdef void check_errno(int error, str path) except *:
+    if error != 0:
+        raise OSError(error, os.strerror(error), path)
+
+
+class Listing:
+    """The files of a partition's directory: base offsets of segments, snapshot offsets, what a crash left behind."""
+
+    def __init__(self, directory: str) -> None:
+        self.bases: list[int] = []
+        self.snapshots: list[int] = []
+        self.side_files: list[tuple[int, str]] = []
+        self.leftovers: list[str] = []
+        for name in sorted(os.listdir(directory)):
+            found = SEGMENT_FILE.match(name)
+            if found is None:
+                if LEFTOVER_FILE.match(name):
+                    self.leftovers.append(name)
+            elif found[2] == "log":
+                self.bases.append(int(found[1]))
+            elif found[2] == "snapshot":
+                self.snapshots.append(int(found[1]))
+            else:
+                self.side_files.append((int(found[1]), name))
+
+
+def finish_leftovers(directory: str, names: list) -> None:
+    """A deletion or a compaction that a crash interrupted: .deleted, .cleaned and .tmp go, a .swap takes its place (as Kafka does)."""
+    for name in names:
+        path = os.path.join(directory, name)
+        if name.endswith(".swap"):
+            check_errno(io_rename(path.encode(), path[: -len(".swap")].encode()), path)
+        else:
+            check_errno(io_unlink(path.encode()), path)
+
+
+cdef list load_segments(LogState *log, str directory, listing):
+    """Adds a segment per .log file, sized as the file is; drops side files that have none."""
+    cdef Segment *segment
+    cdef list sizes = []
+    for base, name in listing.side_files:
+        if base not in listing.bases:
+            os.unlink(os.path.join(directory, name))
+    for base in listing.bases:
+        segment = segment_new(base)
+        if segment == NULL:
+            raise MemoryError
+        segment.exists = True
+        segment.size = os.stat(os.path.join(directory, f"{base:020d}.log")).st_size
+        segment.index_loaded = segment.time_range_known = segment.size == 0
+        if log_add_segment(log, segment) != OK:
+            segment_free(segment)
+            raise MemoryError
+        sizes.append(segment.size)
+    for number in range(log.segment_count - 1):
+        log.segments[number].next_offset = log.segments[number + 1].base_offset
+        log.segments[number].sealed = True
+    return sizes
+
+
+cdef void load_aborted(LogState *log, str directory, listing) except *:
+    cdef uint8_t *data = NULL
+    cdef Py_ssize_t size = 0
+    cdef Segment *segment
+    for base, name in listing.side_files:
+        slot = log_segment_slot(log, base)
+        if not name.endswith(".txnindex") or slot < 0 or log.segments[slot].base_offset != base:
+            continue
+        path = os.path.join(directory, name).encode()
+        if io_read_file(path, MAX_SIDE_FILE, &data, &size) == 0:
+            segment = log.segments[slot]
+            if txn_index_decode(&segment.aborted, data, size) == OK:
+                segment.aborted_stored = segment.aborted.count
+            free(data)
+
+
+cdef bint load_epochs(LogState *log, str directory) except *:
+    """False when the file is missing or cannot be trusted."""
+    cdef uint8_t *data = NULL
+    cdef Py_ssize_t size = 0
+    cdef Status status
+    path = os.path.join(directory, "leader-epoch-checkpoint").encode()
+    if io_read_file(path, MAX_SIDE_FILE, &data, &size) != 0:
+        return False
+    status = leader_epochs_decode(&log.epochs, data, size)
+    free(data)
+    return status == OK
+
+
+cdef int64_t newest_snapshot(LogState *log, str directory, list offsets, int64_t at_most) except -2:
+    """Loads the newest readable snapshot at or below `at_most` and deletes those that cannot serve; -1 when none can."""
+    cdef uint8_t *data = NULL
+    cdef Py_ssize_t size = 0
+    cdef Status status
+    for offset in sorted(offsets, reverse=True):
+        path = os.path.join(directory, f"{offset:020d}.snapshot")
+        status = MALFORMED
+        if offset <= at_most and io_read_file(path.encode(), MAX_SIDE_FILE, &data, &size) == 0:
+            status = producers_decode(&log.producers, data, size)
+            free(data)
+        if status == OK:
+            return offset
+        io_unlink(path.encode())
+        offsets.remove(offset)
+    producers_clear(&log.producers)
+    return -1
+
+
+cdef void keep_cut_bytes(str directory, Segment *segment, int64_t position, int64_t size) except *:
+    """Copies what is about to be cut to lost+found/ of the log dir, fsynced."""
+    found = os.path.join(os.path.dirname(os.path.abspath(directory)), "lost+found")
+    os.makedirs(found, exist_ok=True)
+    source = os.path.join(directory, f"{segment.base_offset:020d}.log")
+    target = os.path.join(found, f"{os.path.basename(directory)}-{segment.base_offset:020d}-{position}.bytes")
+    with open(source, "rb") as reader, open(target, "wb") as writer:
+        reader.seek(position)
+        while chunk := reader.read(min(SCAN_BUFFER_SIZE, size)):
+            writer.write(chunk)
+            size -= len(chunk)
+        writer.flush()
+        os.fsync(writer.fileno())
+    check_errno(io_sync_directory(found.encode()), found)
+
+
+cdef void cut_segment(LogState *log, str directory, Segment *segment, int64_t size, int64_t next_offset) except *:
+    """Cuts the file and makes the cut durable; whatever the segment's side files hold is built anew."""
+    for suffix in (".index", ".timeindex"):
+        path = os.path.join(directory, f"{segment.base_offset:020d}{suffix}")
+        check_errno(io_unlink(path.encode()), path)
+    path = os.path.join(directory, f"{segment.base_offset:020d}.log")
+    check(segment_open(log, segment), path)
+    check_errno(io_truncate(segment.file.fd, size), path)
+    check_errno(io_sync(segment.file.fd), path)
+    check_errno(io_sync_directory(os.fsencode(directory)), directory)
+    segment.size = size
+    segment.next_offset = next_offset
+    segment.offsets_stored = segment.times_stored = 0
+    txn_index_truncate(&segment.aborted, next_offset)
+
+
+cdef void move_segments_away(LogState *log, str directory, int32_t first) except *:
+    """Segments behind a cut: their bytes cannot be offered any more, and are kept in lost+found/."""
+    cdef Segment *segment
+    for slot in range(first, log.segment_count):
+        segment = log.segments[slot]
+        keep_cut_bytes(directory, segment, 0, segment.size)
+    for slot in range(first, log.segment_count):
+        for suffix in (".index", ".timeindex", ".txnindex", ".log"):
+            path = os.path.join(directory, f"{log.segments[slot].base_offset:020d}{suffix}")
+            check_errno(io_unlink(path.encode()), path)
+    log_drop_segments(log, first, log.segment_count - first)
+
+
+cdef int64_t scan_start(LogState *log, Segment *segment, int64_t recovery_point, bint trust_index, int64_t *expected_offset) except -1:
+    """Where checking begins: at the last indexed batch below the recovery point, or at the segment's first byte.
+
+    The index is cut back to that batch, so that the scan can carry on with it.
+    """
+    cdef Walk walk
+    cdef BatchHeader header
+    cdef int32_t slot = -1
+    cdef int64_t position = 0
+    expected_offset[0] = segment.base_offset
+    if trust_index and recovery_point > segment.base_offset:
+        segment.next_offset = segment.base_offset + INT32_MAX           # not known yet; bounds the index only
+        check(segment_load_index(log, segment), "index")
+        slot = offset_index_slot(&segment.offsets, recovery_point - 1 - segment.base_offset)
+    if slot >= 0:
+        position = segment.offsets.entries[slot].position
+        check(segment_open(log, segment), "segment")
+        walk_over(&walk, segment.file.fd, segment.size)
+        if walk_header(&walk, position, &header) != OK or header.base_offset < segment.base_offset:
+            slot = -1
+    if slot >= 0:
+        expected_offset[0] = header.base_offset
+        segment.offsets.count = slot + 1
+        time_index_truncate(&segment.times, segment.offsets.entries[slot].relative_offset + 1)
+        if segment.times.count > 0:
+            segment.max_timestamp = segment.times.entries[segment.times.count - 1].timestamp
+            segment.max_timestamp_offset = segment.base_offset + segment.times.entries[segment.times.count - 1].relative_offset
+        segment.bytes_since_entry = 0
+    else:
+        position = 0
+        segment.offsets.count = segment.times.count = 0
+        segment.bytes_since_entry = 0
+        segment.max_timestamp = segment.max_timestamp_offset = -1
+    segment.offsets_stored = min(segment.offsets_stored, segment.offsets.count)
+    segment.times_stored = min(segment.times_stored, segment.times.count)
+    segment.index_loaded = segment.time_range_known = True
+    segment.index_suspect = segment.index_final = False
+    segment.size = position
+    segment.next_offset = expected_offset[0]
+    return position
+
+
+cdef bint scan_segment(
+        LogState *log, Segment *segment, int64_t file_size, int64_t from_position, int64_t expected_offset,
+        bint compacted, Scan *scan) except *:
+    """Scans; True when the file ends with a valid batch.  Afterwards the segment ends with the last valid batch."""
+    cdef Status status
+    check(segment_open(log, segment), "segment")
+    scan.fd = segment.file.fd
+    scan.file_size = file_size
+    scan.position = from_position
+    scan.next_offset = expected_offset
+    scan.leader_epoch = -1
+    scan.max_batch_size = INT32_MAX
+    scan.compacted = compacted
+    scan.note = True
+    scan.reason = OK
+    scan.ends_inside = False
+    scan.valid_position = scan.valid_offset = -1
+    scan.capacity = SCAN_BUFFER_SIZE
+    scan.buffer = <uint8_t *> malloc(SCAN_BUFFER_SIZE)
+    scan.buffer_position = scan.buffer_size = 0
+    if scan.buffer == NULL:
+        raise MemoryError
+    with nogil:
+        status = scan_file(log, segment, scan)
+    free(scan.buffer)
+    scan.buffer = NULL
+    check(status, "segment")
+    return scan.reason == OK
+
+
+cdef void skip_damage(LogState *log, Segment *segment, int64_t file_size, Scan *scan, dict report) except *:
+    """Notes the damaged range and goes on behind it, so that what is whole can still be read."""
+    segment.damaged_from = scan.position
+    while scan.valid_position >= 0:
+        segment.damaged_to = scan.valid_position
+        segment.damaged_to_offset = scan.valid_offset
+        if scan_segment(log, segment, file_size, scan.valid_position, scan.valid_offset, True, scan):
+            break
+    segment.size = scan.position if segment.damaged_to >= 0 else segment.damaged_from
+    report["damaged"].append(
+        (segment.base_offset, segment.damaged_from, segment.damaged_to, segment.damaged_to_offset))
+
+
+cdef bint recover_segment(LogState *log, str directory, int32_t slot, int64_t file_size, dict options, dict report) except *:
+    """Checks one segment above the recovery point and does what the verdict says.  False: the log ends with this segment."""
+    cdef Scan scan
+    cdef Segment *segment = log.segments[slot]
+    cdef bint last = slot == log.segment_count - 1
+    cdef int64_t recovery_point = options["recovery_point"]
+    cdef int64_t expected_offset = 0
+    cdef int64_t following = -1 if last else log.segments[slot + 1].base_offset
+    cdef int64_t position = scan_start(log, segment, recovery_point, not options["lossy"], &expected_offset)
+    cdef bint whole = scan_segment(log, segment, file_size, position, expected_offset, options["compacted"], &scan)
+    report["scanned_bytes"] += scan.position - position
+    cdef int64_t valid_position = scan.position
+    cdef int64_t valid_offset = scan.next_offset
+    if whole and (last or scan.next_offset == following or (options["compacted"] and scan.next_offset < following)):
+        segment.next_offset = scan.next_offset if last else following
+        return True
+    # A closed segment that ends before the next one begins has lost its end: the next one is the valid data that follows.
+    found = verdict(
+        below_recovery_point=scan.next_offset < recovery_point,
+        closed=not last and not options["lossy"],
+        valid_follows=scan.valid_position >= 0 or not last,
+        ends_inside=bool(scan.ends_inside),
+        lossy=options["lossy"],
+    )
+    report["verdicts"].append((segment.base_offset, valid_position, valid_offset, file_size, found))
+    if found == DAMAGE:
+        if whole:
+            segment.damaged_from = segment.size
+            report["damaged"].append((segment.base_offset, valid_position, -1, -1))
+        else:
+            skip_damage(log, segment, file_size, &scan, report)
+        segment.next_offset = scan.next_offset if last else following
+        return True
+    if found != CUT:
+        report["alarms"] += 1
+    if found == CUT_KEEPING:
+        keep_cut_bytes(directory, segment, valid_position, file_size - valid_position)
+        move_segments_away(log, directory, slot + 1)
+    cut_segment(log, directory, segment, valid_position, valid_offset)
+    report["cut_bytes"] += file_size - valid_position
+    return False
+
+
+cdef bint check_last_batch(LogState *log, Segment *segment) except *:
+    """After a clean stop: finds the log end by the index and checks the batch before it.  False asks for a full recovery."""
+    cdef Scan scan
+    cdef int64_t expected_offset = 0
+    cdef int64_t file_size = segment.size
+    cdef int64_t position
+    if file_size == 0:
+        return True
+    position = scan_start(log, segment, INT64_MAX, True, &expected_offset)
+    cdef bint stored = position > 0
+    if not scan_segment(log, segment, file_size, position, expected_offset, True, &scan):
+        return False
+    segment.index_final = stored                             # nothing new: the files can stay as they are
+    return True
+
+
+cdef void recover_unclean(LogState *log, str directory, list sizes, dict options, dict report) except *:
+    cdef int32_t slot
+    cdef int64_t recovery_point = options["recovery_point"]
+    for slot in range(len(sizes)):
+        if slot + 1 < log.segment_count and log.segments[slot + 1].base_offset <= recovery_point:
+            continue
+        if not recover_segment(log, directory, slot, sizes[slot], options, report):
+            break
+
+
+cdef void note_replay(Segment *segment, Status status, dict report) except *:
+    """Headers that do not follow one another are damage too, where no scan came by before."""
+    if status != DAMAGED:
+        check(status, "replay")
+        return
+    if not any(found[0] == segment.base_offset for found in report["damaged"]):
+        report["damaged"].append((segment.base_offset, segment.damaged_from, -1, -1))
+
+
+cdef void load_state(LogState *log, str directory, listing, bint epochs_known, dict options, dict report) except *:
+    """Producer state: newest snapshot at or below the end, then the batches behind it.  Epochs from the log if their file is no use."""
+    cdef int64_t snapshot = newest_snapshot(log, directory, listing.snapshots, log.end_offset)
+    cdef int64_t from_offset = snapshot if snapshot >= 0 else log.segments[0].base_offset
+    cdef int32_t slot
+    cdef Status status = OK
+    for slot in range(log.segment_count):
+        txn_index_truncate(&log.segments[slot].aborted, from_offset)
+    if not epochs_known:
+        for slot in range(log.segment_count):
+            with nogil:
+                status = replay_segment(log, log.segments[slot], log.segments[slot].base_offset, False, True)
+            note_replay(log.segments[slot], status, report)
+    leader_epochs_truncate_end(&log.epochs, log.end_offset)
+    log.epochs.unsaved = log.epochs.unsaved or not epochs_known
+    slot = max(log_segment_slot(log, from_offset), 0)
+    while slot < log.segment_count and from_offset < log.end_offset:
+        with nogil:
+            status = replay_segment(log, log.segments[slot], from_offset, True, False)
+        note_replay(log.segments[slot], status, report)
+        slot += 1
+    kept = sorted(listing.snapshots)[-KEPT_SNAPSHOTS:]
+    for slot in range(KEPT_SNAPSHOTS):
+        log.snapshots[slot] = -1
+    for slot, offset in enumerate(reversed(kept)):
+        log.snapshots[KEPT_SNAPSHOTS - 1 - slot] = offset
+    report["snapshot_offset"] = snapshot
+    log_publish_undecided(log)
+
+
+cdef int64_t certified_offset(LogState *log, str directory, list snapshots, dict options) except -2:
+    """Recovery point: the checkpointed one, or the newest readable snapshot where those may be trusted."""
+    cdef int64_t newest
+    if not options["trust_snapshots"] or not snapshots:
+        return options["recovery_point"]
+    newest = newest_snapshot(log, directory, snapshots, INT64_MAX)
+    producers_clear(&log.producers)
+    return max(newest, <int64_t> options["recovery_point"])
+
+
+cdef void recover(LogState *log, str directory, dict options, dict report) except *:
+    cdef Segment *active
+    cdef bint clean = options["clean"]
+    listing = Listing(directory)
+    if listing.leftovers:
+        finish_leftovers(directory, listing.leftovers)
+        listing = Listing(directory)
+    cdef list sizes = load_segments(log, directory, listing)
+    if not sizes:
+        active = segment_new(options["log_start_offset"])
+        if active == NULL or log_add_segment(log, active) != OK:
+            raise MemoryError
+    load_aborted(log, directory, listing)
+    cdef bint epochs_known = load_epochs(log, directory) or not sizes
+    active = log.segments[log.segment_count - 1]
+    if sizes:
+        if clean and not check_last_batch(log, active):
+            clean = False
+            report["clean_refuted"] = True
+        if not clean:
+            options["recovery_point"] = certified_offset(log, directory, listing.snapshots, options)
+            active.size = sizes[len(sizes) - 1]
+            recover_unclean(log, directory, sizes, options, report)
+    active = log.segments[log.segment_count - 1]
+    active.sealed = False
+    report["ends_below_recovery_point"] = not clean and active.next_offset < options["recovery_point"]
+    log.end_offset = active.next_offset
+    log.start_offset = min(max(<int64_t> options["log_start_offset"], log.segments[0].base_offset), log.end_offset)
+    load_state(log, directory, listing, epochs_known, options, report)
+    log.durable_offset = log.recovery_point = log.end_offset
+    if not clean:
+        sync_recovered(log, directory)
+    report["clean"] = bool(clean)
+    report["recovery_point"] = options["recovery_point"]
+    if report["damaged"]:
+        log_take_offline(log, DAMAGED, 0)
+
+
+cdef void sync_recovered(LogState *log, str directory) except *:
+    """After a process crash what was checked may lie in the page cache only: it becomes durable before anybody is told of it."""
+    cdef int32_t slot
+    for slot in range(log.segment_count):
+        if log.segments[slot].file != NULL:
+            check_errno(io_sync(log.segments[slot].file.fd), directory)
+
+
+cdef LogState *load_log(str directory, const LogLimits *limits, dict options, dict report) except NULL:
+    cdef bytes path = os.fsencode(directory)
+    if len(path) + 40 > MAX_PATH_SIZE:
+        raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), directory)
+    cdef LogState *log = log_create(path)
+    if log == NULL:
+        raise MemoryError
+    report.update(scanned_bytes=0, cut_bytes=0, alarms=0, verdicts=[], damaged=[], clean_refuted=False)
+    log.limits = limits[0]
+    log.oldest_unflushed_ms = -1
+    try:
+        recover(log, directory, options, report)
+    except BaseException:
+        log_release(log)
+        raise
+    return log

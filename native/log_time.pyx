@@ -1,0 +1,199 @@
+"""Finding records by time: the time index narrows it to a stretch of batches, their headers to one batch, the batch to one record."""
+
+from libc.stdint cimport INT64_MAX, int32_t, int64_t, uint8_t
+from libc.stdlib cimport free, malloc
+
+from pystream._native.atomics cimport atomic_load64
+from pystream._native.batch cimport NO_TIMESTAMP, BatchHeader
+from pystream._native.io_table cimport io_read_at
+from pystream._native.log_state cimport Segment, SegmentFile, log_segment_slot
+from pystream._native.offset_index cimport offset_index_slot, time_index_slot
+from pystream._native.posix cimport pthread_mutex_lock, pthread_mutex_unlock
+from pystream._native.record_reader cimport first_record_at_or_after, record_of_max_timestamp
+from pystream._native.segment cimport (
+    Walk, segment_file_release, segment_file_retain, segment_load_index, segment_load_time_range, segment_open, walk_header, walk_over,
+)
+from pystream._native.status cimport DAMAGED, NOT_FOUND, OK, OUT_OF_MEMORY, STORAGE_ERROR
+
+cdef struct Stretch:
+    SegmentFile *file            # one reference
+    int64_t position             # of the first batch to look at
+    int64_t end                  # bytes that can be read
+    int64_t next_offset          # of the segment
+    int64_t max_timestamp
+    int64_t max_timestamp_offset
+
+
+cdef Status take_stretch(LogState *log, int64_t from_offset, int64_t timestamp_ms, Stretch *stretch) noexcept nogil:
+    """The first segment at or after `from_offset` that may hold a timestamp >= timestamp_ms; NOT_FOUND when none may.  Under the mutex."""
+    cdef Segment *segment
+    cdef int64_t relative
+    cdef int32_t slot = log_segment_slot(log, from_offset)
+    cdef Status status
+    slot = 0 if slot < 0 else slot
+    while slot < log.segment_count:
+        segment = log.segments[slot]
+        slot += 1
+        if segment.size == 0 or segment.next_offset <= from_offset:
+            continue
+        status = segment_load_time_range(log, segment)
+        if status != OK:
+            return status
+        if segment.max_timestamp < timestamp_ms:
+            continue
+        status = segment_open(log, segment)
+        if status == OK:
+            status = segment_load_index(log, segment)
+        if status != OK:
+            return status
+        # All before the last time index entry below the timestamp is older, and so is the batch that entry names.
+        relative = from_offset - segment.base_offset
+        slot = time_index_slot(&segment.times, timestamp_ms - 1)
+        if slot >= 0 and segment.times.entries[slot].relative_offset > relative:
+            relative = segment.times.entries[slot].relative_offset
+        slot = offset_index_slot(&segment.offsets, relative)
+        stretch.position = segment.offsets.entries[slot].position if slot >= 0 else 0
+        stretch.end = segment.size if segment.damaged_from < 0 else segment.damaged_from
+        stretch.next_offset = segment.next_offset
+        stretch.max_timestamp = segment.max_timestamp
+        stretch.max_timestamp_offset = segment.max_timestamp_offset
+        stretch.file = segment.file
+        segment_file_retain(stretch.file)
+        return OK
+    return NOT_FOUND
+
+
+cdef uint8_t *read_batch(int fd, int64_t position, const BatchHeader *header, Status *status) noexcept nogil:
+    cdef uint8_t *data = <uint8_t *> malloc(header.size)
+    if data == NULL:
+        status[0] = OUT_OF_MEMORY
+        return NULL
+    if io_read_at(fd, data, header.size, position) != header.size:
+        free(data)
+        status[0] = STORAGE_ERROR
+        return NULL
+    return data
+
+
+cdef Status look_in_batch(
+        int fd, int64_t position, const BatchHeader *header, int64_t timestamp_ms, int64_t from_offset,
+        int64_t limit_offset, TimestampOffset *result) noexcept nogil:
+    """timestamp_ms == INT64_MAX asks for the record with the highest timestamp."""
+    cdef Status status = OK
+    cdef uint8_t *data = read_batch(fd, position, header, &status)
+    if data == NULL:
+        return status
+    if timestamp_ms == INT64_MAX:
+        status = record_of_max_timestamp(data, header.size, from_offset, limit_offset, NULL, &result.timestamp_ms, &result.offset)
+    else:
+        status = first_record_at_or_after(
+            data, header.size, timestamp_ms, from_offset, limit_offset, NULL, &result.timestamp_ms, &result.offset)
+    free(data)
+    if status == OK:
+        result.leader_epoch = header.partition_leader_epoch
+    else:
+        result.timestamp_ms = NO_TIMESTAMP
+        result.offset = -1
+    return status
+
+
+cdef Status look_in_stretch(
+        const Stretch *stretch, int64_t timestamp_ms, int64_t from_offset, int64_t limit_offset,
+        TimestampOffset *result) noexcept nogil:
+    cdef Walk walk
+    cdef BatchHeader header
+    cdef int64_t position = stretch.position
+    cdef Status status
+    walk_over(&walk, stretch.file.fd, stretch.end)
+    status = walk_header(&walk, position, &header)
+    while status == OK:
+        if header.base_offset >= limit_offset:
+            return NOT_FOUND
+        if header.max_timestamp >= timestamp_ms and header.base_offset + header.last_offset_delta >= from_offset:
+            status = look_in_batch(walk.fd, position, &header, timestamp_ms, from_offset, limit_offset, result)
+            if status != NOT_FOUND:
+                return status
+        position += header.size
+        status = walk_header(&walk, position, &header)
+    return status
+
+
+cdef Status log_offset_for_timestamp(LogState *log, int64_t timestamp_ms, int64_t limit_offset, TimestampOffset *result) noexcept nogil:
+    cdef Stretch stretch
+    cdef int64_t start_offset = atomic_load64(&log.start_offset)
+    cdef int64_t from_offset = start_offset
+    cdef Status status
+    result.timestamp_ms = NO_TIMESTAMP
+    result.offset = -1
+    result.leader_epoch = -1
+    while from_offset < limit_offset:
+        pthread_mutex_lock(&log.mutex)
+        status = take_stretch(log, from_offset, timestamp_ms, &stretch)
+        pthread_mutex_unlock(&log.mutex)
+        if status != OK:
+            return OK if status == NOT_FOUND else status
+        status = look_in_stretch(&stretch, timestamp_ms, start_offset, limit_offset, result)
+        segment_file_release(stretch.file)
+        if status != NOT_FOUND and status != DAMAGED:
+            return status
+        from_offset = stretch.next_offset
+    return OK
+
+
+cdef Status highest_batch(
+        const Stretch *stretch, int64_t from_offset, int64_t limit_offset, int64_t *best, int64_t *position,
+        BatchHeader *found) noexcept nogil:
+    """Raises `best` and notes the batch when the stretch has a higher timestamp below the limit."""
+    cdef Walk walk
+    cdef BatchHeader header
+    cdef int64_t at = stretch.position
+    cdef Status status
+    walk_over(&walk, stretch.file.fd, stretch.end)
+    status = walk_header(&walk, at, &header)
+    while status == OK and header.base_offset < limit_offset:
+        if header.max_timestamp > best[0] and header.base_offset + header.last_offset_delta >= from_offset:
+            best[0] = header.max_timestamp
+            position[0] = at
+            found[0] = header
+        at += header.size
+        status = walk_header(&walk, at, &header)
+    return OK if status == NOT_FOUND else status
+
+
+cdef Status log_offset_of_max_timestamp(LogState *log, int64_t limit_offset, TimestampOffset *result) noexcept nogil:
+    cdef Stretch stretch
+    cdef BatchHeader header
+    cdef SegmentFile *best_file = NULL
+    cdef int64_t start_offset = atomic_load64(&log.start_offset)
+    cdef int64_t from_offset = start_offset
+    cdef int64_t best = NO_TIMESTAMP
+    cdef int64_t before
+    cdef int64_t position = 0
+    cdef Status status = OK
+    result.timestamp_ms = NO_TIMESTAMP
+    result.offset = -1
+    result.leader_epoch = -1
+    while from_offset < limit_offset and status == OK:
+        before = best
+        pthread_mutex_lock(&log.mutex)
+        status = take_stretch(log, from_offset, best + 1, &stretch)
+        pthread_mutex_unlock(&log.mutex)
+        if status != OK:
+            break
+        status = highest_batch(&stretch, start_offset, limit_offset, &best, &position, &header)
+        if status == DAMAGED:
+            status = OK
+        from_offset = stretch.next_offset
+        if best > before:
+            if best_file != NULL:
+                segment_file_release(best_file)
+            best_file = stretch.file
+        else:
+            segment_file_release(stretch.file)
+    if status == NOT_FOUND:
+        status = OK
+    if best_file != NULL:
+        if status == OK:
+            status = look_in_batch(best_file.fd, position, &header, INT64_MAX, start_offset, limit_offset, result)
+        segment_file_release(best_file)
+    return OK if status == NOT_FOUND else status

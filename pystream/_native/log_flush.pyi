@@ -1,0 +1,1 @@
+"""Making a log durable; no Python names."""

@@ -1,0 +1,1 @@
+"""Truncation and deletion; no Python names."""

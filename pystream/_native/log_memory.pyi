@@ -1,0 +1,1 @@
+"""Making, sharing and freeing a log; no Python names."""

@@ -1,0 +1,1 @@
+"""Reading from a log; no Python names."""

@@ -1,0 +1,30 @@
+# Checking every batch of a segment file: magic, length, CRC-32C, offsets, epochs; and what lies at and behind the first bad one.
+
+from libc.stdint cimport int32_t, int64_t, uint8_t
+from pystream._native.log_state cimport LogState, Segment
+from pystream._native.status cimport Status
+
+cdef enum:
+    SCAN_BUFFER_SIZE = 1 << 20
+
+cdef struct Scan:
+    int fd
+    int64_t file_size
+    int64_t position             # end of the valid batches
+    int64_t next_offset
+    int32_t leader_epoch         # of the last valid batch
+    int64_t max_batch_size
+    bint compacted               # offsets may have gaps
+    bint note                    # index entries are noted as batches pass
+    Status reason                # OK: the file ends with a valid batch
+    bint ends_inside             # the file ends, or turns to zeros, inside the first bad batch
+    int64_t valid_position       # of the first valid batch behind it, or -1
+    int64_t valid_offset
+    uint8_t *buffer              # owned by the caller of scan_*
+    int64_t capacity
+    int64_t buffer_position
+    Py_ssize_t buffer_size
+
+# Passes over valid batches from scan.position on; stops at the end or at the first bad one and judges it. Notes index entries in `segment`
+# (when scan.note) and leader epochs in `log`. STORAGE_ERROR and OUT_OF_MEMORY end it without a result.
+cdef Status scan_file(LogState *log, Segment *segment, Scan *scan) noexcept nogil

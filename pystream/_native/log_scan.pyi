@@ -1,0 +1,1 @@
+"""Checking every batch of a segment file; no Python names."""

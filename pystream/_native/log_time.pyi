@@ -1,0 +1,1 @@
+"""Finding records by time; no Python names."""

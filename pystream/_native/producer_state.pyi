@@ -1,0 +1,3 @@
+ProducerTuple = tuple[int, int, int, int, int, int, int, int]
+
+def decode_producer_snapshot(data: bytes) -> list[ProducerTuple] | None: ...
