@@ -1,0 +1,198 @@
+"""Frames, limits and hostile clients: an error or a closed connection, never a crash, and the neighbours do not notice."""
+
+from __future__ import annotations
+
+import os
+import random
+import select
+import struct
+from collections.abc import Callable
+
+import pytest
+
+from pystream.protocol.messages.api_versions import ApiVersionsRequest
+from tests.support.raw_client import RawClient
+from tests.unit.data_plane.conftest import PlaneUnderTest, batch
+from tests.unit.data_plane.requests import fetch, list_offsets, produce
+
+
+def receive_cold(plane: PlaneUnderTest) -> list[tuple[int, int, bytes]]:
+    """Waits until the control queue is readable and takes what is there."""
+    readable, _, _ = select.select([plane.plane.control.fileno()], [], [], 20)
+    assert readable
+    return plane.plane.control.receive()
+
+
+def serves(plane: PlaneUnderTest) -> bool:
+    with plane.client() as client:
+        return bool(client.call(list_offsets((0, -2)), 7).topics[0].partitions[0].error_code == 0)
+
+
+@pytest.mark.parametrize("length", [-1, -(2**31), 0, 7, 2**31 - 1])
+def test_a_frame_length_that_lies_closes_the_connection_only(plane: PlaneUnderTest, length: int) -> None:
+    with plane.client() as client:
+        client.socket.sendall(struct.pack(">i", length) + b"\0" * 16)
+        assert client.is_closed_by_peer()
+    assert plane.plane.counters()["frames_refused"] == 1
+    assert serves(plane)
+
+
+@pytest.mark.parametrize("version", [3, 8, 9, 12, 13])
+def test_a_produce_cut_anywhere_is_refused_and_stores_nothing(plane: PlaneUnderTest, version: int) -> None:
+    with plane.client() as maker:
+        whole = maker.frame(produce((0, batch(b"abc")), (1, batch(b"def"))), version)[4:]
+    for size in range(8, len(whole) - 1):
+        with plane.client() as client:
+            client.socket.sendall(struct.pack(">i", size) + whole[:size])
+            assert client.is_closed_by_peer(), size
+    assert (plane.logs[0].end_offset, plane.logs[1].end_offset) == (0, 0)
+
+
+@pytest.mark.parametrize(("request_", "version"), [(fetch((0, 0), session=(0, 0)), 12), (fetch((0, 0)), 17), (list_offsets((0, -1)), 11)])
+def test_a_read_request_cut_anywhere_is_refused(plane: PlaneUnderTest, request_: object, version: int) -> None:
+    with plane.client() as maker:
+        whole = maker.frame(request_, version)[4:]  # type: ignore[arg-type]
+    for size in range(8, len(whole) - 1):
+        with plane.client() as client:
+            client.socket.sendall(struct.pack(">i", size) + whole[:size])
+            assert client.is_closed_by_peer(), size
+    assert serves(plane)
+
+
+def test_random_damage_to_frames_never_takes_the_plane_down(plane: PlaneUnderTest) -> None:
+    seed = int.from_bytes(os.urandom(4), "big")
+    print(f"seed {seed}")
+    generator = random.Random(seed)
+    with plane.client() as maker:
+        wholes = [
+            maker.frame(produce((0, batch(b"abc", b"def")), (1, batch(b"x"))), 9),
+            maker.frame(fetch((0, 0), (1, 0), session=(0, 0)), 13),
+            maker.frame(list_offsets((0, 5), (1, -1)), 11),
+        ]
+    for _ in range(400):
+        frame = bytearray(generator.choice(wholes))
+        for _ in range(generator.randint(1, 6)):
+            frame[generator.randrange(4, len(frame))] = generator.randrange(256)
+        # Never a cold request: nobody answers those here.
+        frame[4:8] = wholes[0][4:8] if generator.random() < 0.3 else frame[4:8]
+        with plane.client() as client:
+            client.socket.sendall(frame)
+    assert serves(plane)
+
+
+def test_a_frame_may_come_byte_by_byte_and_two_in_one_piece(plane: PlaneUnderTest) -> None:
+    with plane.client() as client:
+        for byte in client.frame(produce((0, batch(b"slow"))), 9):
+            client.socket.sendall(bytes([byte]))
+        assert client.receive().responses[0].partition_responses[0].base_offset == 0
+        client.socket.sendall(client.frame(produce((0, batch(b"a"))), 9) + client.frame(produce((0, batch(b"b"))), 9))
+        offsets = [client.receive().responses[0].partition_responses[0].base_offset for _ in range(2)]
+    assert offsets == [1, 2]
+
+
+def test_large_frames_arrive_whole_and_their_memory_is_given_back(make_plane: Callable[..., PlaneUnderTest]) -> None:
+    plane = make_plane()
+    with plane.client() as client:
+        for _ in range(3):
+            answer = client.call(produce((0, batch(b"z" * 900_000)), (1, batch(b"y" * 900_000))), 9)
+            assert [part.error_code for part in answer.responses[0].partition_responses] == [0, 0]
+    with plane.client() as client:
+        client.call(list_offsets((0, -1)), 7)
+    assert plane.plane.counters()["memory_used_bytes"] == 0
+
+
+def test_a_cold_frame_goes_to_the_control_plane_and_its_answer_comes_in_order(plane: PlaneUnderTest) -> None:
+    with plane.client() as client:
+        client.send(produce((0, batch(b"before"))), 9)
+        client.send(ApiVersionsRequest(), 0)
+        client.send(produce((0, batch(b"behind"))), 9)
+        assert client.receive().responses[0].partition_responses[0].base_offset == 0
+        ((handle, listener, frame),) = receive_cold(plane)
+        assert (listener, frame[:4]) == (0, b"\x00\x12\x00\x00")
+        assert plane.logs[0].end_offset == 1
+        plane.plane.control.answer(handle, frame[4:8] + b"\x00\x23" + b"\x00\x00\x00\x00")
+        assert client.receive().error_code == 35
+        assert client.receive().responses[0].partition_responses[0].base_offset == 1
+
+
+def test_an_answer_to_a_closed_connection_is_dropped(plane: PlaneUnderTest) -> None:
+    client = plane.client()
+    client.send(ApiVersionsRequest(), 0)
+    ((handle, _, _),) = receive_cold(plane)
+    client.close()
+    with plane.client() as other:
+        plane.plane.control.answer(handle, b"late")
+        assert other.call(list_offsets((0, -2)), 7).topics[0].partitions[0].offset == 0
+
+
+def test_the_control_plane_can_close_a_connection(plane: PlaneUnderTest) -> None:
+    with plane.client() as client:
+        client.send(ApiVersionsRequest(), 0)
+        ((handle, _, _),) = receive_cold(plane)
+        plane.plane.control.close_connection(handle)
+        assert client.is_closed_by_peer()
+
+
+def test_unsupported_versions_of_hot_requests_are_the_control_planes_to_refuse(plane: PlaneUnderTest) -> None:
+    with plane.client() as client:
+        client.socket.sendall(struct.pack(">ihhih", 12, 0, 2, 1, -1) + b"\0\0")
+        ((_, _, frame),) = receive_cold(plane)
+    assert frame[:4] == b"\x00\x00\x00\x02"
+
+
+def test_connections_above_the_limit_of_an_address_are_refused(make_plane: Callable[..., PlaneUnderTest]) -> None:
+    plane = make_plane(max_connections_per_ip=2)
+    first, second = plane.client(), plane.client()
+    first.call(list_offsets((0, -1)), 7)
+    second.call(list_offsets((0, -1)), 7)
+    with plane.client() as third:
+        assert third.is_closed_by_peer()
+    first.close()
+    second.close()
+    assert plane.plane.counters()["connections_refused"] == 1
+
+
+def test_idle_and_trickling_clients_are_closed_and_busy_ones_are_not(make_plane: Callable[..., PlaneUnderTest]) -> None:
+    plane = make_plane(connections_max_idle_ms=1500, frame_timeout_ms=300)
+    with plane.client() as idle, plane.client() as trickling, plane.client() as parked:
+        trickling.socket.sendall(b"\x00\x00\x10\x00\x00")
+        parked.send(fetch((0, 0), max_wait_ms=4000), 12)
+        assert trickling.is_closed_by_peer()
+        assert idle.is_closed_by_peer()
+        assert len(parked.receive().responses[0].partitions[0].records) == 0
+    assert plane.plane.counters()["connections_expired"] == 2
+
+
+def test_a_client_that_does_not_read_its_answers_is_not_read_either(plane: PlaneUnderTest) -> None:
+    with plane.client() as writer:
+        for _ in range(8):
+            writer.call(produce((0, batch(b"z" * 900_000))), 9)
+    with plane.client() as greedy:
+        requests = b"".join(greedy.frame(fetch((0, 0), max_bytes=1 << 23, partition_max_bytes=1 << 23), 12) for _ in range(200))
+        greedy.socket.sendall(requests)
+        assert serves(plane)
+        answers = [greedy.receive() for _ in range(200)]
+    sizes = {len(answer.responses[0].partitions[0].records) for answer in answers}
+    assert len(sizes) == 1
+
+
+def test_stop_answers_parked_requests_and_closes(make_plane: Callable[..., PlaneUnderTest]) -> None:
+    plane = make_plane()
+    with plane.client() as client:
+        client.send(fetch((0, 0), max_wait_ms=600_000), 12)
+        with plane.client() as other:
+            other.call(list_offsets((0, -1)), 7)
+            plane.plane.stop(5000)
+        assert len(client.receive().responses[0].partitions[0].records) == 0
+        assert client.is_closed_by_peer()
+
+
+def test_many_connections_over_several_loops_are_all_served(make_plane: Callable[..., PlaneUnderTest]) -> None:
+    plane = make_plane(loops=4)
+    clients: list[RawClient] = [plane.client() for _ in range(100)]
+    for number, client in enumerate(clients):
+        client.send(produce((number % 2, batch(b"%d" % number))), 9)
+    offsets = sorted(client.receive().responses[0].partition_responses[0].base_offset for client in clients)
+    for client in clients:
+        client.close()
+    assert offsets == sorted(list(range(50)) * 2)
