@@ -34,7 +34,7 @@ def compile_arguments() -> tuple[list[str], list[str], list[tuple[str, str]]]:
     if switch("SANITIZE"):
         flags = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer"]
         return [*flags, "-O1", "-g"], flags, macros
-    return ["-O2", "-fno-strict-aliasing", "-Wno-unused-function"], [], macros
+    return ["-O2", "-g0", "-fno-strict-aliasing", "-Wno-unused-function"], [], macros
 
 
 def drop_stale_translations() -> None:

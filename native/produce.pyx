@@ -16,6 +16,7 @@ from pystream._native.local_log cimport FLUSH_GROUP, log_append, log_flush_polic
 from pystream._native.partition cimport Topic, partition_check_leader, partition_publish, partition_request_flush
 from pystream._native.partition_table cimport find_partition, find_topic, find_topic_by_id
 from pystream._native.purgatory cimport purgatory_forget, purgatory_set_timer, purgatory_wake, purgatory_watch
+from pystream._native.record_reader cimport check_records as check_each_record
 from pystream._native.status cimport (
     DUPLICATE_SEQUENCE, INVALID_RECORD, INVALID_REQUIRED_ACKS, INVALID_TXN_STATE, LOG_OFFLINE, NOT_ENOUGH_REPLICAS, NOT_LEADER, OK,
     OUT_OF_MEMORY, REQUEST_TIMED_OUT, TOPIC_AUTHORIZATION_FAILED, UNKNOWN_TOPIC_ID, UNKNOWN_TOPIC_OR_PARTITION,
@@ -149,6 +150,9 @@ cdef Status check_records(Partition *partition, const Call *call, const uint8_t 
     if staged.header.attributes & TRANSACTIONAL_FLAG:
         # No transaction can be open: InitProducerId hands out no transactional producer ids in this version.
         return INVALID_TXN_STATE
+    if staged.header.attributes & CODEC_MASK == 0 and check_each_record(records, size, 0, False, NULL) != OK:
+        # Compressed batches pass as they are: whoever opens one bounds what comes out of it.
+        return INVALID_RECORD
     return OK
 
 

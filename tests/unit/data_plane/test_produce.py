@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from pystream._native.batch import parse_header
+from pystream._native.crc32c import crc32c
 from tests.unit.data_plane.conftest import PlaneUnderTest, batch
 from tests.unit.data_plane.requests import fetch, produce
 
@@ -97,6 +98,22 @@ def test_records_that_break_a_rule_get_its_code(plane: PlaneUnderTest, records: 
     with plane.client() as client:
         answer = client.call(produce((0, records)), 9)
     assert answer.responses[0].partition_responses[0].error_code == code
+    assert plane.logs[0].end_offset == 0
+
+
+def with_lying_record(position: int, value: int) -> bytes:
+    """A batch whose records say something else than they are, under a CRC that is right."""
+    data = bytearray(batch(b"abc", b"def"))
+    data[61 + position] = value
+    data[17:21] = crc32c(bytes(data[21:])).to_bytes(4, "big")
+    return bytes(data)
+
+
+@pytest.mark.parametrize(("position", "value"), [(0, 2), (0, 120), (3, 2), (5, 0x7F), (5, 3), (9, 8)])
+def test_a_length_lie_inside_a_record_is_refused_though_the_crc_is_right(plane: PlaneUnderTest, position: int, value: int) -> None:
+    with plane.client() as client:
+        answer = client.call(produce((0, with_lying_record(position, value))), 9)
+    assert answer.responses[0].partition_responses[0].error_code == INVALID_RECORD
     assert plane.logs[0].end_offset == 0
 
 
