@@ -1,8 +1,7 @@
 # cython: binding=False, always_allow_keywords=False
 """Reader and Writer: Kafka's primitive types off bytes and onto bytes, for the generated codecs.  Encodings: native/buffer.pyx.
 
-binding=False and always_allow_keywords=False let the interpreter call a method without or with one argument as a plain C function:
-15 ns a field instead of 45 (benchmarks/micro/bench_codecs.py).
+binding=False and always_allow_keywords=False let the interpreter call a method of no or one argument as a plain C function.
 """
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer

@@ -17,14 +17,6 @@ Records = bytes | bytearray | memoryview  # read as a memoryview, written from a
 
 ZERO_UUID: Final = bytes(16)
 
-if TYPE_CHECKING:
-
-    def new(cls: type[T], /) -> T:
-        """An instance whose fields are not set yet: the reader of a version sets every one."""
-else:
-    new = object.__new__
-
-
 def required(value: T | None, name: str) -> T:
     """`value`, which some versions may leave out, in a version that may not."""
     if value is None:

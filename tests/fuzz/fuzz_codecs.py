@@ -1,6 +1,6 @@
 """Coverage-guided fuzzing of the generated codecs with atheris: any bytes give a value or MalformedInput.
 
-    python tests/fuzz/fuzz_codecs.py --make-corpus CORPUS      a few right messages of each kind to begin with (needs kio)
+    python tests/fuzz/fuzz_codecs.py --make-corpus CORPUS      right messages of each kind to begin with (needs kio)
     python tests/fuzz/fuzz_codecs.py CORPUS -runs=5000000      -max_total_time=600 and the other switches of libFuzzer
 
 An input is two bytes that choose one of the 625 messages and versions, then the message. A value that was read is

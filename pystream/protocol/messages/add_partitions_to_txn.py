@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pystream._native.construct import fast_init, new
 from pystream._native.wire import Reader, Writer
-from pystream.protocol.message import Message, Struct, new
+from pystream.protocol.message import Message, Struct
 
 
+@fast_init
 class AddPartitionsToTxnTopic(Struct):
     """Versions 0 to 5."""
 
@@ -23,6 +25,7 @@ class AddPartitionsToTxnTopic(Struct):
         self.partitions = partitions
 
 
+@fast_init
 class AddPartitionsToTxnTransaction(Struct):
     """Versions 4 to 5."""
 
@@ -44,6 +47,7 @@ class AddPartitionsToTxnTransaction(Struct):
         self.topics = topics
 
 
+@fast_init
 class AddPartitionsToTxnRequest(Message):
     """Versions 0 to 5."""
 
@@ -202,6 +206,7 @@ AddPartitionsToTxnRequest.WRITERS = {
 }
 
 
+@fast_init
 class AddPartitionsToTxnPartitionResult(Struct):
     """Versions 0 to 5."""
 
@@ -217,6 +222,7 @@ class AddPartitionsToTxnPartitionResult(Struct):
         self.partition_error_code = partition_error_code
 
 
+@fast_init
 class AddPartitionsToTxnTopicResult(Struct):
     """Versions 0 to 5."""
 
@@ -232,6 +238,7 @@ class AddPartitionsToTxnTopicResult(Struct):
         self.results_by_partition = results_by_partition
 
 
+@fast_init
 class AddPartitionsToTxnResult(Struct):
     """Versions 4 to 5."""
 
@@ -247,6 +254,7 @@ class AddPartitionsToTxnResult(Struct):
         self.topic_results = topic_results
 
 
+@fast_init
 class AddPartitionsToTxnResponse(Message):
     """Versions 0 to 5."""
 

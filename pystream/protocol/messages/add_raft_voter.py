@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pystream._native.construct import fast_init, new
 from pystream._native.wire import Reader, Writer
-from pystream.protocol.message import ZERO_UUID, Message, Struct, new
+from pystream.protocol.message import ZERO_UUID, Message, Struct
 
 
+@fast_init
 class Listener(Struct):
     """Versions 0 to 1."""
 
@@ -25,6 +27,7 @@ class Listener(Struct):
         self.port = port
 
 
+@fast_init
 class AddRaftVoterRequest(Message):
     """Versions 0 to 1."""
 
@@ -125,6 +128,7 @@ AddRaftVoterRequest.WRITERS = {
 }
 
 
+@fast_init
 class AddRaftVoterResponse(Message):
     """Versions 0 to 1."""
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pystream._native.construct import fast_init, new
 from pystream._native.wire import Reader, Writer
-from pystream.protocol.message import Message, Struct, new
+from pystream.protocol.message import Message, Struct
 
 
+@fast_init
 class AlterClientQuotasRequestEntityData(Struct):
     """Versions 0 to 1."""
 
@@ -23,6 +25,7 @@ class AlterClientQuotasRequestEntityData(Struct):
         self.entity_name = entity_name
 
 
+@fast_init
 class OpData(Struct):
     """Versions 0 to 1."""
 
@@ -40,6 +43,7 @@ class OpData(Struct):
         self.remove = remove
 
 
+@fast_init
 class AlterClientQuotasRequestEntryData(Struct):
     """Versions 0 to 1."""
 
@@ -55,6 +59,7 @@ class AlterClientQuotasRequestEntryData(Struct):
         self.ops = ops
 
 
+@fast_init
 class AlterClientQuotasRequest(Message):
     """Versions 0 to 1."""
 
@@ -209,6 +214,7 @@ AlterClientQuotasRequest.WRITERS = {
 }
 
 
+@fast_init
 class AlterClientQuotasResponseEntityData(Struct):
     """Versions 0 to 1."""
 
@@ -224,6 +230,7 @@ class AlterClientQuotasResponseEntityData(Struct):
         self.entity_name = entity_name
 
 
+@fast_init
 class AlterClientQuotasResponseEntryData(Struct):
     """Versions 0 to 1."""
 
@@ -241,6 +248,7 @@ class AlterClientQuotasResponseEntryData(Struct):
         self.entity = entity
 
 
+@fast_init
 class AlterClientQuotasResponse(Message):
     """Versions 0 to 1."""
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pystream._native.construct import fast_init, new
 from pystream._native.wire import Reader, Writer
-from pystream.protocol.message import Message, Struct, new
+from pystream.protocol.message import Message, Struct
 
 
+@fast_init
 class AlterableConfig(Struct):
     """Versions 0 to 2."""
 
@@ -23,6 +25,7 @@ class AlterableConfig(Struct):
         self.value = value
 
 
+@fast_init
 class AlterConfigsResource(Struct):
     """Versions 0 to 2."""
 
@@ -40,6 +43,7 @@ class AlterConfigsResource(Struct):
         self.configs = configs
 
 
+@fast_init
 class AlterConfigsRequest(Message):
     """Versions 0 to 2."""
 
@@ -164,6 +168,7 @@ AlterConfigsRequest.WRITERS = {
 }
 
 
+@fast_init
 class AlterConfigsResourceResponse(Struct):
     """Versions 0 to 2."""
 
@@ -183,6 +188,7 @@ class AlterConfigsResourceResponse(Struct):
         self.resource_name = resource_name
 
 
+@fast_init
 class AlterConfigsResponse(Message):
     """Versions 0 to 2."""
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pystream._native.construct import fast_init, new
 from pystream._native.wire import Reader, Writer
-from pystream.protocol.message import ZERO_UUID, Message, Struct, new
+from pystream.protocol.message import ZERO_UUID, Message, Struct
 
 
+@fast_init
 class AlterPartitionRequestPartitionData(Struct):
     """Versions 2 to 3."""
 
@@ -38,6 +40,7 @@ class AlterPartitionRequestPartitionData(Struct):
         self.new_isr_with_epochs = new_isr_with_epochs
 
 
+@fast_init
 class AlterPartitionRequestTopicData(Struct):
     """Versions 2 to 3."""
 
@@ -53,6 +56,7 @@ class AlterPartitionRequestTopicData(Struct):
         self.partitions = partitions
 
 
+@fast_init
 class BrokerState(Struct):
     """Version 3."""
 
@@ -68,6 +72,7 @@ class BrokerState(Struct):
         self.broker_epoch = broker_epoch
 
 
+@fast_init
 class AlterPartitionRequest(Message):
     """Versions 2 to 3."""
 
@@ -229,6 +234,7 @@ AlterPartitionRequest.WRITERS = {
 }
 
 
+@fast_init
 class AlterPartitionResponsePartitionData(Struct):
     """Versions 2 to 3."""
 
@@ -262,6 +268,7 @@ class AlterPartitionResponsePartitionData(Struct):
         self.partition_epoch = partition_epoch
 
 
+@fast_init
 class AlterPartitionResponseTopicData(Struct):
     """Versions 2 to 3."""
 
@@ -277,6 +284,7 @@ class AlterPartitionResponseTopicData(Struct):
         self.partitions = partitions
 
 
+@fast_init
 class AlterPartitionResponse(Message):
     """Versions 2 to 3."""
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pystream._native.construct import fast_init, new
 from pystream._native.wire import Reader, Writer
-from pystream.protocol.message import Message, Struct, new
+from pystream.protocol.message import Message, Struct
 
 
+@fast_init
 class ReassignablePartition(Struct):
     """Versions 0 to 1."""
 
@@ -23,6 +25,7 @@ class ReassignablePartition(Struct):
         self.replicas = replicas
 
 
+@fast_init
 class ReassignableTopic(Struct):
     """Versions 0 to 1."""
 
@@ -38,6 +41,7 @@ class ReassignableTopic(Struct):
         self.partitions = partitions
 
 
+@fast_init
 class AlterPartitionReassignmentsRequest(Message):
     """Versions 0 to 1."""
 
@@ -135,6 +139,7 @@ AlterPartitionReassignmentsRequest.WRITERS = {
 }
 
 
+@fast_init
 class ReassignablePartitionResponse(Struct):
     """Versions 0 to 1."""
 
@@ -152,6 +157,7 @@ class ReassignablePartitionResponse(Struct):
         self.error_message = error_message
 
 
+@fast_init
 class ReassignableTopicResponse(Struct):
     """Versions 0 to 1."""
 
@@ -167,6 +173,7 @@ class ReassignableTopicResponse(Struct):
         self.partitions = partitions
 
 
+@fast_init
 class AlterPartitionReassignmentsResponse(Message):
     """Versions 0 to 1."""
 

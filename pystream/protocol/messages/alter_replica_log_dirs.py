@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pystream._native.construct import fast_init, new
 from pystream._native.wire import Reader, Writer
-from pystream.protocol.message import Message, Struct, new
+from pystream.protocol.message import Message, Struct
 
 
+@fast_init
 class AlterReplicaLogDirTopic(Struct):
     """Versions 1 to 2."""
 
@@ -23,6 +25,7 @@ class AlterReplicaLogDirTopic(Struct):
         self.partitions = partitions
 
 
+@fast_init
 class AlterReplicaLogDir(Struct):
     """Versions 1 to 2."""
 
@@ -38,6 +41,7 @@ class AlterReplicaLogDir(Struct):
         self.topics = topics
 
 
+@fast_init
 class AlterReplicaLogDirsRequest(Message):
     """Versions 1 to 2."""
 
@@ -150,6 +154,7 @@ AlterReplicaLogDirsRequest.WRITERS = {
 }
 
 
+@fast_init
 class AlterReplicaLogDirPartitionResult(Struct):
     """Versions 1 to 2."""
 
@@ -165,6 +170,7 @@ class AlterReplicaLogDirPartitionResult(Struct):
         self.error_code = error_code
 
 
+@fast_init
 class AlterReplicaLogDirTopicResult(Struct):
     """Versions 1 to 2."""
 
@@ -180,6 +186,7 @@ class AlterReplicaLogDirTopicResult(Struct):
         self.partitions = partitions
 
 
+@fast_init
 class AlterReplicaLogDirsResponse(Message):
     """Versions 1 to 2."""
 

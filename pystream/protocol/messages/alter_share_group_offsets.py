@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pystream._native.construct import fast_init, new
 from pystream._native.wire import Reader, Writer
-from pystream.protocol.message import ZERO_UUID, Message, Struct, new
+from pystream.protocol.message import ZERO_UUID, Message, Struct
 
 
+@fast_init
 class AlterShareGroupOffsetsRequestPartition(Struct):
     """Version 0."""
 
@@ -23,6 +25,7 @@ class AlterShareGroupOffsetsRequestPartition(Struct):
         self.start_offset = start_offset
 
 
+@fast_init
 class AlterShareGroupOffsetsRequestTopic(Struct):
     """Version 0."""
 
@@ -38,6 +41,7 @@ class AlterShareGroupOffsetsRequestTopic(Struct):
         self.partitions = partitions
 
 
+@fast_init
 class AlterShareGroupOffsetsRequest(Message):
     """Version 0."""
 
@@ -111,6 +115,7 @@ AlterShareGroupOffsetsRequest.WRITERS = {
 }
 
 
+@fast_init
 class AlterShareGroupOffsetsResponsePartition(Struct):
     """Version 0."""
 
@@ -128,6 +133,7 @@ class AlterShareGroupOffsetsResponsePartition(Struct):
         self.error_message = error_message
 
 
+@fast_init
 class AlterShareGroupOffsetsResponseTopic(Struct):
     """Version 0."""
 
@@ -145,6 +151,7 @@ class AlterShareGroupOffsetsResponseTopic(Struct):
         self.partitions = partitions
 
 
+@fast_init
 class AlterShareGroupOffsetsResponse(Message):
     """Version 0."""
 

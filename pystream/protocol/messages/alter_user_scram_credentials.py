@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pystream._native.construct import fast_init, new
 from pystream._native.wire import Reader, Writer
-from pystream.protocol.message import Message, Struct, new
+from pystream.protocol.message import Message, Struct
 
 
+@fast_init
 class ScramCredentialDeletion(Struct):
     """Version 0."""
 
@@ -23,6 +25,7 @@ class ScramCredentialDeletion(Struct):
         self.mechanism = mechanism
 
 
+@fast_init
 class ScramCredentialUpsertion(Struct):
     """Version 0."""
 
@@ -44,6 +47,7 @@ class ScramCredentialUpsertion(Struct):
         self.salted_password = salted_password
 
 
+@fast_init
 class AlterUserScramCredentialsRequest(Message):
     """Version 0."""
 
@@ -123,6 +127,7 @@ AlterUserScramCredentialsRequest.WRITERS = {
 }
 
 
+@fast_init
 class AlterUserScramCredentialsResult(Struct):
     """Version 0."""
 
@@ -140,6 +145,7 @@ class AlterUserScramCredentialsResult(Struct):
         self.error_message = error_message
 
 
+@fast_init
 class AlterUserScramCredentialsResponse(Message):
     """Version 0."""
 

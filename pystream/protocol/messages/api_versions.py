@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pystream._native.construct import fast_init, new
 from pystream._native.wire import Reader, Writer
-from pystream.protocol.message import Message, Struct, new
+from pystream.protocol.message import Message, Struct
 
 
+@fast_init
 class ApiVersionsRequest(Message):
     """Versions 0 to 4."""
 
@@ -67,6 +69,7 @@ ApiVersionsRequest.WRITERS = {
 }
 
 
+@fast_init
 class ApiVersion(Struct):
     """Versions 0 to 4."""
 
@@ -84,6 +87,7 @@ class ApiVersion(Struct):
         self.max_version = max_version
 
 
+@fast_init
 class SupportedFeatureKey(Struct):
     """Versions 3 to 4."""
 
@@ -101,6 +105,7 @@ class SupportedFeatureKey(Struct):
         self.max_version = max_version
 
 
+@fast_init
 class FinalizedFeatureKey(Struct):
     """Versions 3 to 4."""
 
@@ -118,6 +123,7 @@ class FinalizedFeatureKey(Struct):
         self.min_version_level = min_version_level
 
 
+@fast_init
 class ApiVersionsResponse(Message):
     """Versions 0 to 4."""
 

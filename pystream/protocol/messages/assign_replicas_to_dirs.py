@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pystream._native.construct import fast_init, new
 from pystream._native.wire import Reader, Writer
-from pystream.protocol.message import ZERO_UUID, Message, Struct, new
+from pystream.protocol.message import ZERO_UUID, Message, Struct
 
 
+@fast_init
 class AssignReplicasToDirsRequestPartitionData(Struct):
     """Version 0."""
 
@@ -21,6 +23,7 @@ class AssignReplicasToDirsRequestPartitionData(Struct):
         self.partition_index = partition_index
 
 
+@fast_init
 class AssignReplicasToDirsRequestTopicData(Struct):
     """Version 0."""
 
@@ -36,6 +39,7 @@ class AssignReplicasToDirsRequestTopicData(Struct):
         self.partitions = partitions
 
 
+@fast_init
 class AssignReplicasToDirsRequestDirectoryData(Struct):
     """Version 0."""
 
@@ -51,6 +55,7 @@ class AssignReplicasToDirsRequestDirectoryData(Struct):
         self.topics = topics
 
 
+@fast_init
 class AssignReplicasToDirsRequest(Message):
     """Version 0."""
 
@@ -149,6 +154,7 @@ AssignReplicasToDirsRequest.WRITERS = {
 }
 
 
+@fast_init
 class AssignReplicasToDirsResponsePartitionData(Struct):
     """Version 0."""
 
@@ -164,6 +170,7 @@ class AssignReplicasToDirsResponsePartitionData(Struct):
         self.error_code = error_code
 
 
+@fast_init
 class AssignReplicasToDirsResponseTopicData(Struct):
     """Version 0."""
 
@@ -179,6 +186,7 @@ class AssignReplicasToDirsResponseTopicData(Struct):
         self.partitions = partitions
 
 
+@fast_init
 class AssignReplicasToDirsResponseDirectoryData(Struct):
     """Version 0."""
 
@@ -194,6 +202,7 @@ class AssignReplicasToDirsResponseDirectoryData(Struct):
         self.topics = topics
 
 
+@fast_init
 class AssignReplicasToDirsResponse(Message):
     """Version 0."""
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pystream._native.construct import fast_init, new
 from pystream._native.wire import Reader, Writer
-from pystream.protocol.message import ZERO_UUID, Message, Struct, new
+from pystream.protocol.message import ZERO_UUID, Message, Struct
 
 
+@fast_init
 class BeginQuorumEpochRequestPartitionData(Struct):
     """Versions 0 to 1."""
 
@@ -27,6 +29,7 @@ class BeginQuorumEpochRequestPartitionData(Struct):
         self.voter_directory_id = voter_directory_id
 
 
+@fast_init
 class BeginQuorumEpochRequestTopicData(Struct):
     """Versions 0 to 1."""
 
@@ -42,6 +45,7 @@ class BeginQuorumEpochRequestTopicData(Struct):
         self.partitions = partitions
 
 
+@fast_init
 class LeaderEndpoint(Struct):
     """Version 1."""
 
@@ -59,6 +63,7 @@ class LeaderEndpoint(Struct):
         self.port = port
 
 
+@fast_init
 class BeginQuorumEpochRequest(Message):
     """Versions 0 to 1."""
 
@@ -213,6 +218,7 @@ BeginQuorumEpochRequest.WRITERS = {
 }
 
 
+@fast_init
 class BeginQuorumEpochResponsePartitionData(Struct):
     """Versions 0 to 1."""
 
@@ -232,6 +238,7 @@ class BeginQuorumEpochResponsePartitionData(Struct):
         self.leader_epoch = leader_epoch
 
 
+@fast_init
 class BeginQuorumEpochResponseTopicData(Struct):
     """Versions 0 to 1."""
 
@@ -247,6 +254,7 @@ class BeginQuorumEpochResponseTopicData(Struct):
         self.partitions = partitions
 
 
+@fast_init
 class NodeEndpoint(Struct):
     """Version 1."""
 
@@ -264,6 +272,7 @@ class NodeEndpoint(Struct):
         self.port = port
 
 
+@fast_init
 class BeginQuorumEpochResponse(Message):
     """Versions 0 to 1."""
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pystream._native.construct import fast_init, new
 from pystream._native.wire import Reader, Writer
-from pystream.protocol.message import Message, new
+from pystream.protocol.message import Message
 
 
+@fast_init
 class BrokerHeartbeatRequest(Message):
     """Versions 0 to 2."""
 
@@ -145,6 +147,7 @@ BrokerHeartbeatRequest.WRITERS = {
 }
 
 
+@fast_init
 class BrokerHeartbeatResponse(Message):
     """Versions 0 to 2."""
 

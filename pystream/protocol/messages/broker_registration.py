@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pystream._native.construct import fast_init, new
 from pystream._native.wire import Reader, Writer
-from pystream.protocol.message import ZERO_UUID, Message, Struct, new
+from pystream.protocol.message import ZERO_UUID, Message, Struct
 
 
+@fast_init
 class Listener(Struct):
     """Versions 0 to 4."""
 
@@ -27,6 +29,7 @@ class Listener(Struct):
         self.security_protocol = security_protocol
 
 
+@fast_init
 class Feature(Struct):
     """Versions 0 to 4."""
 
@@ -44,6 +47,7 @@ class Feature(Struct):
         self.max_supported_version = max_supported_version
 
 
+@fast_init
 class BrokerRegistrationRequest(Message):
     """Versions 0 to 4."""
 
@@ -262,6 +266,7 @@ BrokerRegistrationRequest.WRITERS = {
 }
 
 
+@fast_init
 class BrokerRegistrationResponse(Message):
     """Versions 0 to 4."""
 

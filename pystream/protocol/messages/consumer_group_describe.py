@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pystream._native.construct import fast_init, new
 from pystream._native.wire import Reader, Writer
-from pystream.protocol.message import ZERO_UUID, Message, Struct, new
+from pystream.protocol.message import ZERO_UUID, Message, Struct
 
 
+@fast_init
 class ConsumerGroupDescribeRequest(Message):
     """Versions 0 to 1."""
 
@@ -49,6 +51,7 @@ ConsumerGroupDescribeRequest.WRITERS = {
 }
 
 
+@fast_init
 class TopicPartitions(Struct):
     """Versions 0 to 1."""
 
@@ -66,6 +69,7 @@ class TopicPartitions(Struct):
         self.partitions = partitions
 
 
+@fast_init
 class Assignment(Struct):
     """Versions 0 to 1."""
 
@@ -124,6 +128,7 @@ class Member(Struct):
         self.member_type = member_type
 
 
+@fast_init
 class DescribedGroup(Struct):
     """Versions 0 to 1."""
 
@@ -163,6 +168,7 @@ class DescribedGroup(Struct):
         self.authorized_operations = authorized_operations
 
 
+@fast_init
 class ConsumerGroupDescribeResponse(Message):
     """Versions 0 to 1."""
 

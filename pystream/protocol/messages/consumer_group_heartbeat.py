@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pystream._native.construct import fast_init, new
 from pystream._native.wire import Reader, Writer
-from pystream.protocol.message import ZERO_UUID, Message, Struct, new
+from pystream.protocol.message import ZERO_UUID, Message, Struct
 
 
+@fast_init
 class ConsumerGroupHeartbeatRequestTopicPartitions(Struct):
     """Versions 0 to 1."""
 
@@ -23,6 +25,7 @@ class ConsumerGroupHeartbeatRequestTopicPartitions(Struct):
         self.partitions = partitions
 
 
+@fast_init
 class ConsumerGroupHeartbeatRequest(Message):
     """Versions 0 to 1."""
 
@@ -172,6 +175,7 @@ ConsumerGroupHeartbeatRequest.WRITERS = {
 }
 
 
+@fast_init
 class ConsumerGroupHeartbeatResponseTopicPartitions(Struct):
     """Versions 0 to 1."""
 
@@ -187,6 +191,7 @@ class ConsumerGroupHeartbeatResponseTopicPartitions(Struct):
         self.partitions = partitions
 
 
+@fast_init
 class Assignment(Struct):
     """Versions 0 to 1."""
 
@@ -200,6 +205,7 @@ class Assignment(Struct):
         self.topic_partitions = topic_partitions
 
 
+@fast_init
 class ConsumerGroupHeartbeatResponse(Message):
     """Versions 0 to 1."""
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pystream._native.construct import fast_init, new
 from pystream._native.wire import Reader, Writer
-from pystream.protocol.message import Message, Struct, new
+from pystream.protocol.message import Message, Struct
 
 
+@fast_init
 class TopicPartition(Struct):
     """Versions 1 to 3."""
 
@@ -23,6 +25,7 @@ class TopicPartition(Struct):
         self.partitions = partitions
 
 
+@fast_init
 class ConsumerProtocolSubscription(Message):
     """Versions 0 to 3."""
 

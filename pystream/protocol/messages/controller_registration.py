@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pystream._native.construct import fast_init, new
 from pystream._native.wire import Reader, Writer
-from pystream.protocol.message import ZERO_UUID, Message, Struct, new
+from pystream.protocol.message import ZERO_UUID, Message, Struct
 
 
+@fast_init
 class Listener(Struct):
     """Version 0."""
 
@@ -27,6 +29,7 @@ class Listener(Struct):
         self.security_protocol = security_protocol
 
 
+@fast_init
 class Feature(Struct):
     """Version 0."""
 
@@ -44,6 +47,7 @@ class Feature(Struct):
         self.max_supported_version = max_supported_version
 
 
+@fast_init
 class ControllerRegistrationRequest(Message):
     """Version 0."""
 
@@ -135,6 +139,7 @@ ControllerRegistrationRequest.WRITERS = {
 }
 
 
+@fast_init
 class ControllerRegistrationResponse(Message):
     """Version 0."""
 

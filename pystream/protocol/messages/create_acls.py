@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pystream._native.construct import fast_init, new
 from pystream._native.wire import Reader, Writer
-from pystream.protocol.message import Message, Struct, new
+from pystream.protocol.message import Message, Struct
 
 
+@fast_init
 class AclCreation(Struct):
     """Versions 1 to 3."""
 
@@ -41,6 +43,7 @@ class AclCreation(Struct):
         self.permission_type = permission_type
 
 
+@fast_init
 class CreateAclsRequest(Message):
     """Versions 1 to 3."""
 
@@ -143,6 +146,7 @@ CreateAclsRequest.WRITERS = {
 }
 
 
+@fast_init
 class AclCreationResult(Struct):
     """Versions 1 to 3."""
 
@@ -158,6 +162,7 @@ class AclCreationResult(Struct):
         self.error_message = error_message
 
 
+@fast_init
 class CreateAclsResponse(Message):
     """Versions 1 to 3."""
 

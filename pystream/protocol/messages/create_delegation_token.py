@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pystream._native.construct import fast_init, new
 from pystream._native.wire import Reader, Writer
-from pystream.protocol.message import Message, Struct, new
+from pystream.protocol.message import Message, Struct
 
 
+@fast_init
 class CreatableRenewers(Struct):
     """Versions 1 to 3."""
 
@@ -23,6 +25,7 @@ class CreatableRenewers(Struct):
         self.principal_name = principal_name
 
 
+@fast_init
 class CreateDelegationTokenRequest(Message):
     """Versions 1 to 3."""
 
@@ -140,6 +143,7 @@ CreateDelegationTokenRequest.WRITERS = {
 }
 
 
+@fast_init
 class CreateDelegationTokenResponse(Message):
     """Versions 1 to 3."""
 

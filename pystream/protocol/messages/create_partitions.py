@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pystream._native.construct import fast_init, new
 from pystream._native.wire import Reader, Writer
-from pystream.protocol.message import Message, Struct, new
+from pystream.protocol.message import Message, Struct
 
 
+@fast_init
 class CreatePartitionsAssignment(Struct):
     """Versions 0 to 3."""
 
@@ -21,6 +23,7 @@ class CreatePartitionsAssignment(Struct):
         self.broker_ids = broker_ids
 
 
+@fast_init
 class CreatePartitionsTopic(Struct):
     """Versions 0 to 3."""
 
@@ -38,6 +41,7 @@ class CreatePartitionsTopic(Struct):
         self.assignments = assignments
 
 
+@fast_init
 class CreatePartitionsRequest(Message):
     """Versions 0 to 3."""
 
@@ -174,6 +178,7 @@ CreatePartitionsRequest.WRITERS = {
 }
 
 
+@fast_init
 class CreatePartitionsTopicResult(Struct):
     """Versions 0 to 3."""
 
@@ -191,6 +196,7 @@ class CreatePartitionsTopicResult(Struct):
         self.error_message = error_message
 
 
+@fast_init
 class CreatePartitionsResponse(Message):
     """Versions 0 to 3."""
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pystream._native.construct import fast_init, new
 from pystream._native.wire import Reader, Writer
-from pystream.protocol.message import ZERO_UUID, Message, Struct, new
+from pystream.protocol.message import ZERO_UUID, Message, Struct
 
 
+@fast_init
 class CreatableReplicaAssignment(Struct):
     """Versions 2 to 7."""
 
@@ -23,6 +25,7 @@ class CreatableReplicaAssignment(Struct):
         self.broker_ids = broker_ids
 
 
+@fast_init
 class CreatableTopicConfig(Struct):
     """Versions 2 to 7."""
 
@@ -38,6 +41,7 @@ class CreatableTopicConfig(Struct):
         self.value = value
 
 
+@fast_init
 class CreatableTopic(Struct):
     """Versions 2 to 7."""
 
@@ -59,6 +63,7 @@ class CreatableTopic(Struct):
         self.configs = configs
 
 
+@fast_init
 class CreateTopicsRequest(Message):
     """Versions 2 to 7."""
 
@@ -235,6 +240,7 @@ CreateTopicsRequest.WRITERS = {
 }
 
 
+@fast_init
 class CreatableTopicResult(Struct):
     """Versions 2 to 7."""
 
@@ -271,6 +277,7 @@ class CreatableTopicResult(Struct):
         self.topic_id = topic_id
 
 
+@fast_init
 class CreatableTopicConfigs(Struct):
     """Versions 5 to 7."""
 
@@ -292,6 +299,7 @@ class CreatableTopicConfigs(Struct):
         self.is_sensitive = is_sensitive
 
 
+@fast_init
 class CreateTopicsResponse(Message):
     """Versions 2 to 7."""
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pystream._native.construct import fast_init, new
 from pystream._native.wire import Reader, Writer
-from pystream.protocol.message import Message, Struct, new
+from pystream.protocol.message import Message, Struct
 
 
+@fast_init
 class DeleteAclsFilter(Struct):
     """Versions 1 to 3."""
 
@@ -41,6 +43,7 @@ class DeleteAclsFilter(Struct):
         self.permission_type = permission_type
 
 
+@fast_init
 class DeleteAclsRequest(Message):
     """Versions 1 to 3."""
 
@@ -143,6 +146,7 @@ DeleteAclsRequest.WRITERS = {
 }
 
 
+@fast_init
 class DeleteAclsMatchingAcl(Struct):
     """Versions 1 to 3."""
 
@@ -182,6 +186,7 @@ class DeleteAclsMatchingAcl(Struct):
         self.permission_type = permission_type
 
 
+@fast_init
 class DeleteAclsFilterResult(Struct):
     """Versions 1 to 3."""
 
@@ -199,6 +204,7 @@ class DeleteAclsFilterResult(Struct):
         self.matching_acls = matching_acls
 
 
+@fast_init
 class DeleteAclsResponse(Message):
     """Versions 1 to 3."""
 

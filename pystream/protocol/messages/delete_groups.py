@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pystream._native.construct import fast_init, new
 from pystream._native.wire import Reader, Writer
-from pystream.protocol.message import Message, Struct, new
+from pystream.protocol.message import Message, Struct
 
 
+@fast_init
 class DeleteGroupsRequest(Message):
     """Versions 0 to 2."""
 
@@ -58,6 +60,7 @@ DeleteGroupsRequest.WRITERS = {
 }
 
 
+@fast_init
 class DeletableGroupResult(Struct):
     """Versions 0 to 2."""
 
@@ -73,6 +76,7 @@ class DeletableGroupResult(Struct):
         self.error_code = error_code
 
 
+@fast_init
 class DeleteGroupsResponse(Message):
     """Versions 0 to 2."""
 

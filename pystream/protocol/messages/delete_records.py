@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pystream._native.construct import fast_init, new
 from pystream._native.wire import Reader, Writer
-from pystream.protocol.message import Message, Struct, new
+from pystream.protocol.message import Message, Struct
 
 
+@fast_init
 class DeleteRecordsPartition(Struct):
     """Versions 0 to 2."""
 
@@ -23,6 +25,7 @@ class DeleteRecordsPartition(Struct):
         self.offset = offset
 
 
+@fast_init
 class DeleteRecordsTopic(Struct):
     """Versions 0 to 2."""
 
@@ -38,6 +41,7 @@ class DeleteRecordsTopic(Struct):
         self.partitions = partitions
 
 
+@fast_init
 class DeleteRecordsRequest(Message):
     """Versions 0 to 2."""
 
@@ -158,6 +162,7 @@ DeleteRecordsRequest.WRITERS = {
 }
 
 
+@fast_init
 class DeleteRecordsPartitionResult(Struct):
     """Versions 0 to 2."""
 
@@ -175,6 +180,7 @@ class DeleteRecordsPartitionResult(Struct):
         self.error_code = error_code
 
 
+@fast_init
 class DeleteRecordsTopicResult(Struct):
     """Versions 0 to 2."""
 
@@ -190,6 +196,7 @@ class DeleteRecordsTopicResult(Struct):
         self.partitions = partitions
 
 
+@fast_init
 class DeleteRecordsResponse(Message):
     """Versions 0 to 2."""
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pystream._native.construct import fast_init, new
 from pystream._native.wire import Reader, Writer
-from pystream.protocol.message import ZERO_UUID, Message, Struct, new
+from pystream.protocol.message import ZERO_UUID, Message, Struct
 
 
+@fast_init
 class DeleteShareGroupOffsetsRequestTopic(Struct):
     """Version 0."""
 
@@ -21,6 +23,7 @@ class DeleteShareGroupOffsetsRequestTopic(Struct):
         self.topic_name = topic_name
 
 
+@fast_init
 class DeleteShareGroupOffsetsRequest(Message):
     """Version 0."""
 
@@ -75,6 +78,7 @@ DeleteShareGroupOffsetsRequest.WRITERS = {
 }
 
 
+@fast_init
 class DeleteShareGroupOffsetsResponseTopic(Struct):
     """Version 0."""
 
@@ -94,6 +98,7 @@ class DeleteShareGroupOffsetsResponseTopic(Struct):
         self.error_message = error_message
 
 
+@fast_init
 class DeleteShareGroupOffsetsResponse(Message):
     """Version 0."""
 

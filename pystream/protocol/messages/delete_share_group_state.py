@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pystream._native.construct import fast_init, new
 from pystream._native.wire import Reader, Writer
-from pystream.protocol.message import ZERO_UUID, Message, Struct, new
+from pystream.protocol.message import ZERO_UUID, Message, Struct
 
 
+@fast_init
 class PartitionData(Struct):
     """Version 0."""
 
@@ -21,6 +23,7 @@ class PartitionData(Struct):
         self.partition = partition
 
 
+@fast_init
 class DeleteStateData(Struct):
     """Version 0."""
 
@@ -36,6 +39,7 @@ class DeleteStateData(Struct):
         self.partitions = partitions
 
 
+@fast_init
 class DeleteShareGroupStateRequest(Message):
     """Version 0."""
 
@@ -107,6 +111,7 @@ DeleteShareGroupStateRequest.WRITERS = {
 }
 
 
+@fast_init
 class PartitionResult(Struct):
     """Version 0."""
 
@@ -124,6 +129,7 @@ class PartitionResult(Struct):
         self.error_message = error_message
 
 
+@fast_init
 class DeleteStateResult(Struct):
     """Version 0."""
 
@@ -139,6 +145,7 @@ class DeleteStateResult(Struct):
         self.partitions = partitions
 
 
+@fast_init
 class DeleteShareGroupStateResponse(Message):
     """Version 0."""
 

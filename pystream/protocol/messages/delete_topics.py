@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pystream._native.construct import fast_init, new
 from pystream._native.wire import Reader, Writer
-from pystream.protocol.message import ZERO_UUID, Message, Struct, new, required
+from pystream.protocol.message import ZERO_UUID, Message, Struct, required
 
 
+@fast_init
 class DeleteTopicState(Struct):
     """Version 6."""
 
@@ -23,6 +25,7 @@ class DeleteTopicState(Struct):
         self.topic_id = topic_id
 
 
+@fast_init
 class DeleteTopicsRequest(Message):
     """Versions 1 to 6."""
 
@@ -122,6 +125,7 @@ DeleteTopicsRequest.WRITERS = {
 }
 
 
+@fast_init
 class DeletableTopicResult(Struct):
     """Versions 1 to 6."""
 
@@ -141,6 +145,7 @@ class DeletableTopicResult(Struct):
         self.topic_id = topic_id
 
 
+@fast_init
 class DeleteTopicsResponse(Message):
     """Versions 1 to 6."""
 

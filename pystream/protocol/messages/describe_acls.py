@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pystream._native.construct import fast_init, new
 from pystream._native.wire import Reader, Writer
-from pystream.protocol.message import Message, Struct, new
+from pystream.protocol.message import Message, Struct
 
 
+@fast_init
 class DescribeAclsRequest(Message):
     """Versions 1 to 3."""
 
@@ -102,6 +104,7 @@ DescribeAclsRequest.WRITERS = {
 }
 
 
+@fast_init
 class AclDescription(Struct):
     """Versions 1 to 3."""
 
@@ -121,6 +124,7 @@ class AclDescription(Struct):
         self.permission_type = permission_type
 
 
+@fast_init
 class DescribeAclsResource(Struct):
     """Versions 1 to 3."""
 
@@ -140,6 +144,7 @@ class DescribeAclsResource(Struct):
         self.acls = acls
 
 
+@fast_init
 class DescribeAclsResponse(Message):
     """Versions 1 to 3."""
 

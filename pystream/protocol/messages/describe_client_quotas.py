@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pystream._native.construct import fast_init, new
 from pystream._native.wire import Reader, Writer
-from pystream.protocol.message import Message, Struct, new
+from pystream.protocol.message import Message, Struct
 
 
+@fast_init
 class ComponentData(Struct):
     """Versions 0 to 1."""
 
@@ -25,6 +27,7 @@ class ComponentData(Struct):
         self.match = match
 
 
+@fast_init
 class DescribeClientQuotasRequest(Message):
     """Versions 0 to 1."""
 
@@ -115,6 +118,7 @@ DescribeClientQuotasRequest.WRITERS = {
 }
 
 
+@fast_init
 class EntityData(Struct):
     """Versions 0 to 1."""
 
@@ -130,6 +134,7 @@ class EntityData(Struct):
         self.entity_name = entity_name
 
 
+@fast_init
 class ValueData(Struct):
     """Versions 0 to 1."""
 
@@ -145,6 +150,7 @@ class ValueData(Struct):
         self.value = value
 
 
+@fast_init
 class EntryData(Struct):
     """Versions 0 to 1."""
 
@@ -160,6 +166,7 @@ class EntryData(Struct):
         self.values = values
 
 
+@fast_init
 class DescribeClientQuotasResponse(Message):
     """Versions 0 to 1."""
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pystream._native.construct import fast_init, new
 from pystream._native.wire import Reader, Writer
-from pystream.protocol.message import Message, Struct, new
+from pystream.protocol.message import Message, Struct
 
 
+@fast_init
 class DescribeClusterRequest(Message):
     """Versions 0 to 2."""
 
@@ -86,6 +88,7 @@ DescribeClusterRequest.WRITERS = {
 }
 
 
+@fast_init
 class DescribeClusterBroker(Struct):
     """Versions 0 to 2."""
 
@@ -107,6 +110,7 @@ class DescribeClusterBroker(Struct):
         self.is_fenced = is_fenced
 
 
+@fast_init
 class DescribeClusterResponse(Message):
     """Versions 0 to 2."""
 

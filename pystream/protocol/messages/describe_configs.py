@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pystream._native.construct import fast_init, new
 from pystream._native.wire import Reader, Writer
-from pystream.protocol.message import Message, Struct, new
+from pystream.protocol.message import Message, Struct
 
 
+@fast_init
 class DescribeConfigsResource(Struct):
     """Versions 1 to 4."""
 
@@ -25,6 +27,7 @@ class DescribeConfigsResource(Struct):
         self.configuration_keys = configuration_keys
 
 
+@fast_init
 class DescribeConfigsRequest(Message):
     """Versions 1 to 4."""
 
@@ -141,6 +144,7 @@ DescribeConfigsRequest.WRITERS = {
 }
 
 
+@fast_init
 class DescribeConfigsSynonym(Struct):
     """Versions 1 to 4."""
 
@@ -158,6 +162,7 @@ class DescribeConfigsSynonym(Struct):
         self.source = source
 
 
+@fast_init
 class DescribeConfigsResourceResult(Struct):
     """Versions 1 to 4."""
 
@@ -194,6 +199,7 @@ class DescribeConfigsResourceResult(Struct):
         self.documentation = documentation
 
 
+@fast_init
 class DescribeConfigsResult(Struct):
     """Versions 1 to 4."""
 
@@ -215,6 +221,7 @@ class DescribeConfigsResult(Struct):
         self.configs = configs
 
 
+@fast_init
 class DescribeConfigsResponse(Message):
     """Versions 1 to 4."""
 

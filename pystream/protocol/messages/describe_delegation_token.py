@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pystream._native.construct import fast_init, new
 from pystream._native.wire import Reader, Writer
-from pystream.protocol.message import Message, Struct, new
+from pystream.protocol.message import Message, Struct
 
 
+@fast_init
 class DescribeDelegationTokenOwner(Struct):
     """Versions 1 to 3."""
 
@@ -23,6 +25,7 @@ class DescribeDelegationTokenOwner(Struct):
         self.principal_name = principal_name
 
 
+@fast_init
 class DescribeDelegationTokenRequest(Message):
     """Versions 1 to 3."""
 
@@ -113,6 +116,7 @@ DescribeDelegationTokenRequest.WRITERS = {
 }
 
 
+@fast_init
 class DescribedDelegationTokenRenewer(Struct):
     """Versions 1 to 3."""
 
@@ -128,6 +132,7 @@ class DescribedDelegationTokenRenewer(Struct):
         self.principal_name = principal_name
 
 
+@fast_init
 class DescribedDelegationToken(Struct):
     """Versions 1 to 3."""
 
@@ -170,6 +175,7 @@ class DescribedDelegationToken(Struct):
         self.token_requester_principal_name = token_requester_principal_name
 
 
+@fast_init
 class DescribeDelegationTokenResponse(Message):
     """Versions 1 to 3."""
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pystream._native.construct import fast_init, new
 from pystream._native.wire import Reader, Writer
-from pystream.protocol.message import Message, Struct, new
+from pystream.protocol.message import Message, Struct
 
 
+@fast_init
 class DescribeGroupsRequest(Message):
     """Versions 0 to 6."""
 
@@ -84,6 +86,7 @@ DescribeGroupsRequest.WRITERS = {
 }
 
 
+@fast_init
 class DescribedGroupMember(Struct):
     """Versions 0 to 6."""
 
@@ -107,6 +110,7 @@ class DescribedGroupMember(Struct):
         self.group_instance_id = group_instance_id
 
 
+@fast_init
 class DescribedGroup(Struct):
     """Versions 0 to 6."""
 
@@ -143,6 +147,7 @@ class DescribedGroup(Struct):
         self.error_message = error_message
 
 
+@fast_init
 class DescribeGroupsResponse(Message):
     """Versions 0 to 6."""
 

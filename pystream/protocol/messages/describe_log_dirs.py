@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pystream._native.construct import fast_init, new
 from pystream._native.wire import Reader, Writer
-from pystream.protocol.message import Message, Struct, new
+from pystream.protocol.message import Message, Struct
 
 
+@fast_init
 class DescribableLogDirTopic(Struct):
     """Versions 1 to 5."""
 
@@ -23,6 +25,7 @@ class DescribableLogDirTopic(Struct):
         self.partitions = partitions
 
 
+@fast_init
 class DescribeLogDirsRequest(Message):
     """Versions 1 to 5."""
 
@@ -117,6 +120,7 @@ DescribeLogDirsRequest.WRITERS = {
 }
 
 
+@fast_init
 class DescribeLogDirsPartition(Struct):
     """Versions 1 to 5."""
 
@@ -136,6 +140,7 @@ class DescribeLogDirsPartition(Struct):
         self.is_future_key = is_future_key
 
 
+@fast_init
 class DescribeLogDirsTopic(Struct):
     """Versions 1 to 5."""
 
@@ -151,6 +156,7 @@ class DescribeLogDirsTopic(Struct):
         self.partitions = partitions
 
 
+@fast_init
 class DescribeLogDirsResult(Struct):
     """Versions 1 to 5."""
 
@@ -174,6 +180,7 @@ class DescribeLogDirsResult(Struct):
         self.is_cordoned = is_cordoned
 
 
+@fast_init
 class DescribeLogDirsResponse(Message):
     """Versions 1 to 5."""
 

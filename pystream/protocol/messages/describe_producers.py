@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pystream._native.construct import fast_init, new
 from pystream._native.wire import Reader, Writer
-from pystream.protocol.message import Message, Struct, new
+from pystream.protocol.message import Message, Struct
 
 
+@fast_init
 class TopicRequest(Struct):
     """Version 0."""
 
@@ -23,6 +25,7 @@ class TopicRequest(Struct):
         self.partition_indexes = partition_indexes
 
 
+@fast_init
 class DescribeProducersRequest(Message):
     """Version 0."""
 
@@ -75,6 +78,7 @@ DescribeProducersRequest.WRITERS = {
 }
 
 
+@fast_init
 class ProducerState(Struct):
     """Version 0."""
 
@@ -105,6 +109,7 @@ class ProducerState(Struct):
         self.current_txn_start_offset = current_txn_start_offset
 
 
+@fast_init
 class PartitionResponse(Struct):
     """Version 0."""
 
@@ -124,6 +129,7 @@ class PartitionResponse(Struct):
         self.active_producers = active_producers
 
 
+@fast_init
 class TopicResponse(Struct):
     """Version 0."""
 
@@ -139,6 +145,7 @@ class TopicResponse(Struct):
         self.partitions = partitions
 
 
+@fast_init
 class DescribeProducersResponse(Message):
     """Version 0."""
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pystream._native.construct import fast_init, new
 from pystream._native.wire import Reader, Writer
-from pystream.protocol.message import ZERO_UUID, Message, Struct, new
+from pystream.protocol.message import ZERO_UUID, Message, Struct
 
 
+@fast_init
 class DescribeQuorumRequestPartitionData(Struct):
     """Versions 0 to 2."""
 
@@ -21,6 +23,7 @@ class DescribeQuorumRequestPartitionData(Struct):
         self.partition_index = partition_index
 
 
+@fast_init
 class DescribeQuorumRequestTopicData(Struct):
     """Versions 0 to 2."""
 
@@ -36,6 +39,7 @@ class DescribeQuorumRequestTopicData(Struct):
         self.partitions = partitions
 
 
+@fast_init
 class DescribeQuorumRequest(Message):
     """Versions 0 to 2."""
 
@@ -107,6 +111,7 @@ DescribeQuorumRequest.WRITERS = {
 }
 
 
+@fast_init
 class ReplicaState(Struct):
     """Versions 0 to 2."""
 
@@ -134,6 +139,7 @@ class ReplicaState(Struct):
         self.replica_directory_id = replica_directory_id
 
 
+@fast_init
 class DescribeQuorumResponsePartitionData(Struct):
     """Versions 0 to 2."""
 
@@ -170,6 +176,7 @@ class DescribeQuorumResponsePartitionData(Struct):
         self.error_message = error_message
 
 
+@fast_init
 class DescribeQuorumResponseTopicData(Struct):
     """Versions 0 to 2."""
 
@@ -185,6 +192,7 @@ class DescribeQuorumResponseTopicData(Struct):
         self.partitions = partitions
 
 
+@fast_init
 class Listener(Struct):
     """Version 2."""
 
@@ -202,6 +210,7 @@ class Listener(Struct):
         self.port = port
 
 
+@fast_init
 class Node(Struct):
     """Version 2."""
 
@@ -217,6 +226,7 @@ class Node(Struct):
         self.listeners = listeners
 
 
+@fast_init
 class DescribeQuorumResponse(Message):
     """Versions 0 to 2."""
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pystream._native.construct import fast_init, new
 from pystream._native.wire import Reader, Writer
-from pystream.protocol.message import ZERO_UUID, Message, Struct, new
+from pystream.protocol.message import ZERO_UUID, Message, Struct
 
 
+@fast_init
 class DescribeShareGroupOffsetsRequestTopic(Struct):
     """Versions 0 to 1."""
 
@@ -23,6 +25,7 @@ class DescribeShareGroupOffsetsRequestTopic(Struct):
         self.partitions = partitions
 
 
+@fast_init
 class DescribeShareGroupOffsetsRequestGroup(Struct):
     """Versions 0 to 1."""
 
@@ -38,6 +41,7 @@ class DescribeShareGroupOffsetsRequestGroup(Struct):
         self.topics = topics
 
 
+@fast_init
 class DescribeShareGroupOffsetsRequest(Message):
     """Versions 0 to 1."""
 
@@ -113,6 +117,7 @@ DescribeShareGroupOffsetsRequest.WRITERS = {
 }
 
 
+@fast_init
 class DescribeShareGroupOffsetsResponsePartition(Struct):
     """Versions 0 to 1."""
 
@@ -136,6 +141,7 @@ class DescribeShareGroupOffsetsResponsePartition(Struct):
         self.lag = lag
 
 
+@fast_init
 class DescribeShareGroupOffsetsResponseTopic(Struct):
     """Versions 0 to 1."""
 
@@ -153,6 +159,7 @@ class DescribeShareGroupOffsetsResponseTopic(Struct):
         self.partitions = partitions
 
 
+@fast_init
 class DescribeShareGroupOffsetsResponseGroup(Struct):
     """Versions 0 to 1."""
 
@@ -172,6 +179,7 @@ class DescribeShareGroupOffsetsResponseGroup(Struct):
         self.error_message = error_message
 
 
+@fast_init
 class DescribeShareGroupOffsetsResponse(Message):
     """Versions 0 to 1."""
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pystream._native.construct import fast_init, new
 from pystream._native.wire import Reader, Writer
-from pystream.protocol.message import ZERO_UUID, Message, Struct, new
+from pystream.protocol.message import ZERO_UUID, Message, Struct
 
 
+@fast_init
 class TopicRequest(Struct):
     """Version 0."""
 
@@ -21,6 +23,7 @@ class TopicRequest(Struct):
         self.name = name
 
 
+@fast_init
 class DescribeTopicPartitionsRequestCursor(Struct):
     """Version 0."""
 
@@ -36,6 +39,7 @@ class DescribeTopicPartitionsRequestCursor(Struct):
         self.partition_index = partition_index
 
 
+@fast_init
 class DescribeTopicPartitionsRequest(Message):
     """Version 0."""
 
@@ -111,6 +115,7 @@ DescribeTopicPartitionsRequest.WRITERS = {
 }
 
 
+@fast_init
 class DescribeTopicPartitionsResponsePartition(Struct):
     """Version 0."""
 
@@ -150,6 +155,7 @@ class DescribeTopicPartitionsResponsePartition(Struct):
         self.offline_replicas = offline_replicas
 
 
+@fast_init
 class DescribeTopicPartitionsResponseTopic(Struct):
     """Version 0."""
 
@@ -173,6 +179,7 @@ class DescribeTopicPartitionsResponseTopic(Struct):
         self.topic_authorized_operations = topic_authorized_operations
 
 
+@fast_init
 class DescribeTopicPartitionsResponseCursor(Struct):
     """Version 0."""
 
@@ -188,6 +195,7 @@ class DescribeTopicPartitionsResponseCursor(Struct):
         self.partition_index = partition_index
 
 
+@fast_init
 class DescribeTopicPartitionsResponse(Message):
     """Version 0."""
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pystream._native.construct import fast_init, new
 from pystream._native.wire import Reader, Writer
-from pystream.protocol.message import Message, Struct, new
+from pystream.protocol.message import Message, Struct
 
 
+@fast_init
 class DescribeTransactionsRequest(Message):
     """Version 0."""
 
@@ -43,6 +45,7 @@ DescribeTransactionsRequest.WRITERS = {
 }
 
 
+@fast_init
 class TopicData(Struct):
     """Version 0."""
 
@@ -58,6 +61,7 @@ class TopicData(Struct):
         self.partitions = partitions
 
 
+@fast_init
 class TransactionState(Struct):
     """Version 0."""
 
@@ -94,6 +98,7 @@ class TransactionState(Struct):
         self.topics = topics
 
 
+@fast_init
 class DescribeTransactionsResponse(Message):
     """Version 0."""
 

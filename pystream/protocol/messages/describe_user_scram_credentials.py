@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pystream._native.construct import fast_init, new
 from pystream._native.wire import Reader, Writer
-from pystream.protocol.message import Message, Struct, new
+from pystream.protocol.message import Message, Struct
 
 
+@fast_init
 class UserName(Struct):
     """Version 0."""
 
@@ -21,6 +23,7 @@ class UserName(Struct):
         self.name = name
 
 
+@fast_init
 class DescribeUserScramCredentialsRequest(Message):
     """Version 0."""
 
@@ -75,6 +78,7 @@ DescribeUserScramCredentialsRequest.WRITERS = {
 }
 
 
+@fast_init
 class CredentialInfo(Struct):
     """Version 0."""
 
@@ -90,6 +94,7 @@ class CredentialInfo(Struct):
         self.iterations = iterations
 
 
+@fast_init
 class DescribeUserScramCredentialsResult(Struct):
     """Version 0."""
 
@@ -109,6 +114,7 @@ class DescribeUserScramCredentialsResult(Struct):
         self.credential_infos = credential_infos
 
 
+@fast_init
 class DescribeUserScramCredentialsResponse(Message):
     """Version 0."""
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pystream._native.construct import fast_init, new
 from pystream._native.wire import Reader, Writer
-from pystream.protocol.message import Message, Struct, new
+from pystream.protocol.message import Message, Struct
 
 
+@fast_init
 class TopicPartitions(Struct):
     """Versions 0 to 2."""
 
@@ -23,6 +25,7 @@ class TopicPartitions(Struct):
         self.partitions = partitions
 
 
+@fast_init
 class ElectLeadersRequest(Message):
     """Versions 0 to 2."""
 
@@ -145,6 +148,7 @@ ElectLeadersRequest.WRITERS = {
 }
 
 
+@fast_init
 class PartitionResult(Struct):
     """Versions 0 to 2."""
 
@@ -162,6 +166,7 @@ class PartitionResult(Struct):
         self.error_message = error_message
 
 
+@fast_init
 class ReplicaElectionResult(Struct):
     """Versions 0 to 2."""
 
@@ -177,6 +182,7 @@ class ReplicaElectionResult(Struct):
         self.partition_result = partition_result
 
 
+@fast_init
 class ElectLeadersResponse(Message):
     """Versions 0 to 2."""
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pystream._native.construct import fast_init, new
 from pystream._native.wire import Reader, Writer
-from pystream.protocol.message import ZERO_UUID, Message, Struct, new
+from pystream.protocol.message import ZERO_UUID, Message, Struct
 
 
+@fast_init
 class EndQuorumEpochRequestPartitionData(Struct):
     """Versions 0 to 1."""
 
@@ -29,6 +31,7 @@ class EndQuorumEpochRequestPartitionData(Struct):
         self.preferred_candidates = preferred_candidates
 
 
+@fast_init
 class EndQuorumEpochRequestTopicData(Struct):
     """Versions 0 to 1."""
 
@@ -44,6 +47,7 @@ class EndQuorumEpochRequestTopicData(Struct):
         self.partitions = partitions
 
 
+@fast_init
 class ReplicaInfo(Struct):
     """Version 1."""
 
@@ -59,6 +63,7 @@ class ReplicaInfo(Struct):
         self.candidate_directory_id = candidate_directory_id
 
 
+@fast_init
 class LeaderEndpoint(Struct):
     """Version 1."""
 
@@ -76,6 +81,7 @@ class LeaderEndpoint(Struct):
         self.port = port
 
 
+@fast_init
 class EndQuorumEpochRequest(Message):
     """Versions 0 to 1."""
 
@@ -245,6 +251,7 @@ EndQuorumEpochRequest.WRITERS = {
 }
 
 
+@fast_init
 class EndQuorumEpochResponsePartitionData(Struct):
     """Versions 0 to 1."""
 
@@ -264,6 +271,7 @@ class EndQuorumEpochResponsePartitionData(Struct):
         self.leader_epoch = leader_epoch
 
 
+@fast_init
 class EndQuorumEpochResponseTopicData(Struct):
     """Versions 0 to 1."""
 
@@ -279,6 +287,7 @@ class EndQuorumEpochResponseTopicData(Struct):
         self.partitions = partitions
 
 
+@fast_init
 class NodeEndpoint(Struct):
     """Version 1."""
 
@@ -296,6 +305,7 @@ class NodeEndpoint(Struct):
         self.port = port
 
 
+@fast_init
 class EndQuorumEpochResponse(Message):
     """Versions 0 to 1."""
 

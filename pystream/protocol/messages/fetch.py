@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pystream._native.construct import fast_init, new
 from pystream._native.wire import Reader, Writer
-from pystream.protocol.message import ZERO_UUID, Message, Records, Struct, new
+from pystream.protocol.message import ZERO_UUID, Message, Records, Struct
 
 
+@fast_init
 class FetchPartition(Struct):
     """Versions 4 to 18."""
 
@@ -44,6 +46,7 @@ class FetchPartition(Struct):
         self.high_watermark = high_watermark
 
 
+@fast_init
 class FetchTopic(Struct):
     """Versions 4 to 18."""
 
@@ -61,6 +64,7 @@ class FetchTopic(Struct):
         self.topic_id = topic_id
 
 
+@fast_init
 class ForgottenTopic(Struct):
     """Versions 7 to 18."""
 
@@ -78,6 +82,7 @@ class ForgottenTopic(Struct):
         self.topic_id = topic_id
 
 
+@fast_init
 class ReplicaState(Struct):
     """Versions 15 to 18."""
 
@@ -93,6 +98,7 @@ class ReplicaState(Struct):
         self.replica_epoch = replica_epoch
 
 
+@fast_init
 class FetchRequest(Message):
     """Versions 4 to 18."""
 
@@ -921,6 +927,7 @@ FetchRequest.WRITERS = {
 }
 
 
+@fast_init
 class AbortedTransaction(Struct):
     """Versions 4 to 18."""
 
@@ -936,6 +943,7 @@ class AbortedTransaction(Struct):
         self.first_offset = first_offset
 
 
+@fast_init
 class PartitionData(Struct):
     """Versions 4 to 18."""
 
@@ -981,6 +989,7 @@ class PartitionData(Struct):
         self.snapshot_id = snapshot_id
 
 
+@fast_init
 class FetchableTopicResponse(Struct):
     """Versions 4 to 18."""
 
@@ -998,6 +1007,7 @@ class FetchableTopicResponse(Struct):
         self.topic_id = topic_id
 
 
+@fast_init
 class EpochEndOffset(Struct):
     """Versions 12 to 18."""
 
@@ -1013,6 +1023,7 @@ class EpochEndOffset(Struct):
         self.end_offset = end_offset
 
 
+@fast_init
 class LeaderIdAndEpoch(Struct):
     """Versions 12 to 18."""
 
@@ -1028,6 +1039,7 @@ class LeaderIdAndEpoch(Struct):
         self.leader_epoch = leader_epoch
 
 
+@fast_init
 class SnapshotId(Struct):
     """Versions 12 to 18."""
 
@@ -1043,6 +1055,7 @@ class SnapshotId(Struct):
         self.epoch = epoch
 
 
+@fast_init
 class NodeEndpoint(Struct):
     """Versions 16 to 18."""
 
@@ -1062,6 +1075,7 @@ class NodeEndpoint(Struct):
         self.rack = rack
 
 
+@fast_init
 class FetchResponse(Message):
     """Versions 4 to 18."""
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pystream._native.construct import fast_init, new
 from pystream._native.wire import Reader, Writer
-from pystream.protocol.message import ZERO_UUID, Message, Records, Struct, new
+from pystream.protocol.message import ZERO_UUID, Message, Records, Struct
 
 
+@fast_init
 class FetchSnapshotRequestSnapshotId(Struct):
     """Versions 0 to 1."""
 
@@ -44,6 +46,7 @@ class FetchSnapshotRequestPartitionSnapshot(Struct):
         self.replica_directory_id = replica_directory_id
 
 
+@fast_init
 class FetchSnapshotRequestTopicSnapshot(Struct):
     """Versions 0 to 1."""
 
@@ -59,6 +62,7 @@ class FetchSnapshotRequestTopicSnapshot(Struct):
         self.partitions = partitions
 
 
+@fast_init
 class FetchSnapshotRequest(Message):
     """Versions 0 to 1."""
 
@@ -239,6 +243,7 @@ FetchSnapshotRequest.WRITERS = {
 }
 
 
+@fast_init
 class FetchSnapshotResponseSnapshotId(Struct):
     """Versions 0 to 1."""
 
@@ -254,6 +259,7 @@ class FetchSnapshotResponseSnapshotId(Struct):
         self.epoch = epoch
 
 
+@fast_init
 class LeaderIdAndEpoch(Struct):
     """Versions 0 to 1."""
 
@@ -294,6 +300,7 @@ class FetchSnapshotResponsePartitionSnapshot(Struct):
         self.unaligned_records = unaligned_records
 
 
+@fast_init
 class FetchSnapshotResponseTopicSnapshot(Struct):
     """Versions 0 to 1."""
 
@@ -309,6 +316,7 @@ class FetchSnapshotResponseTopicSnapshot(Struct):
         self.partitions = partitions
 
 
+@fast_init
 class NodeEndpoint(Struct):
     """Version 1."""
 
@@ -326,6 +334,7 @@ class NodeEndpoint(Struct):
         self.port = port
 
 
+@fast_init
 class FetchSnapshotResponse(Message):
     """Versions 0 to 1."""
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pystream._native.construct import fast_init, new
 from pystream._native.wire import Reader, Writer
-from pystream.protocol.message import Message, Struct, new
+from pystream.protocol.message import Message, Struct
 
 
+@fast_init
 class FindCoordinatorRequest(Message):
     """Versions 0 to 6."""
 
@@ -105,6 +107,7 @@ FindCoordinatorRequest.WRITERS = {
 }
 
 
+@fast_init
 class Coordinator(Struct):
     """Versions 4 to 6."""
 
@@ -128,6 +131,7 @@ class Coordinator(Struct):
         self.error_message = error_message
 
 
+@fast_init
 class FindCoordinatorResponse(Message):
     """Versions 0 to 6."""
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pystream._native.construct import fast_init, new
 from pystream._native.wire import Reader, Writer
-from pystream.protocol.message import ZERO_UUID, Message, new
+from pystream.protocol.message import ZERO_UUID, Message
 
 
+@fast_init
 class GetTelemetrySubscriptionsRequest(Message):
     """Version 0."""
 
@@ -43,6 +45,7 @@ GetTelemetrySubscriptionsRequest.WRITERS = {
 }
 
 
+@fast_init
 class GetTelemetrySubscriptionsResponse(Message):
     """Version 0."""
 

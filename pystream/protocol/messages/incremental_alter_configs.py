@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pystream._native.construct import fast_init, new
 from pystream._native.wire import Reader, Writer
-from pystream.protocol.message import Message, Struct, new
+from pystream.protocol.message import Message, Struct
 
 
+@fast_init
 class AlterableConfig(Struct):
     """Versions 0 to 1."""
 
@@ -25,6 +27,7 @@ class AlterableConfig(Struct):
         self.value = value
 
 
+@fast_init
 class AlterConfigsResource(Struct):
     """Versions 0 to 1."""
 
@@ -42,6 +45,7 @@ class AlterConfigsResource(Struct):
         self.configs = configs
 
 
+@fast_init
 class IncrementalAlterConfigsRequest(Message):
     """Versions 0 to 1."""
 
@@ -168,6 +172,7 @@ IncrementalAlterConfigsRequest.WRITERS = {
 }
 
 
+@fast_init
 class AlterConfigsResourceResponse(Struct):
     """Versions 0 to 1."""
 
@@ -187,6 +192,7 @@ class AlterConfigsResourceResponse(Struct):
         self.resource_name = resource_name
 
 
+@fast_init
 class IncrementalAlterConfigsResponse(Message):
     """Versions 0 to 1."""
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pystream._native.construct import fast_init, new
 from pystream._native.wire import Reader, Writer
-from pystream.protocol.message import ZERO_UUID, Message, Struct, new
+from pystream.protocol.message import ZERO_UUID, Message, Struct
 
 
+@fast_init
 class PartitionData(Struct):
     """Version 0."""
 
@@ -25,6 +27,7 @@ class PartitionData(Struct):
         self.start_offset = start_offset
 
 
+@fast_init
 class InitializeStateData(Struct):
     """Version 0."""
 
@@ -40,6 +43,7 @@ class InitializeStateData(Struct):
         self.partitions = partitions
 
 
+@fast_init
 class InitializeShareGroupStateRequest(Message):
     """Version 0."""
 
@@ -115,6 +119,7 @@ InitializeShareGroupStateRequest.WRITERS = {
 }
 
 
+@fast_init
 class PartitionResult(Struct):
     """Version 0."""
 
@@ -132,6 +137,7 @@ class PartitionResult(Struct):
         self.error_message = error_message
 
 
+@fast_init
 class InitializeStateResult(Struct):
     """Version 0."""
 
@@ -147,6 +153,7 @@ class InitializeStateResult(Struct):
         self.partitions = partitions
 
 
+@fast_init
 class InitializeShareGroupStateResponse(Message):
     """Version 0."""
 

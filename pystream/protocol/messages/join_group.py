@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pystream._native.construct import fast_init, new
 from pystream._native.wire import Reader, Writer
-from pystream.protocol.message import Message, Struct, new, required
+from pystream.protocol.message import Message, Struct, required
 
 
+@fast_init
 class JoinGroupRequestProtocol(Struct):
     """Versions 0 to 9."""
 
@@ -23,6 +25,7 @@ class JoinGroupRequestProtocol(Struct):
         self.metadata = metadata
 
 
+@fast_init
 class JoinGroupRequest(Message):
     """Versions 0 to 9."""
 
@@ -246,6 +249,7 @@ JoinGroupRequest.WRITERS = {
 }
 
 
+@fast_init
 class JoinGroupResponseMember(Struct):
     """Versions 0 to 9."""
 
@@ -263,6 +267,7 @@ class JoinGroupResponseMember(Struct):
         self.group_instance_id = group_instance_id
 
 
+@fast_init
 class JoinGroupResponse(Message):
     """Versions 0 to 9."""
 

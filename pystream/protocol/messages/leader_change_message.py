@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pystream._native.construct import fast_init, new
 from pystream._native.wire import Reader, Writer
-from pystream.protocol.message import ZERO_UUID, Message, Struct, new
+from pystream.protocol.message import ZERO_UUID, Message, Struct
 
 
+@fast_init
 class Voter(Struct):
     """Versions 0 to 1."""
 
@@ -23,6 +25,7 @@ class Voter(Struct):
         self.voter_directory_id = voter_directory_id
 
 
+@fast_init
 class LeaderChangeMessage(Message):
     """Versions 0 to 1."""
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pystream._native.construct import fast_init, new
 from pystream._native.wire import Reader, Writer
-from pystream.protocol.message import Message, Struct, new
+from pystream.protocol.message import Message, Struct
 
 
+@fast_init
 class MemberIdentity(Struct):
     """Versions 3 to 5."""
 
@@ -25,6 +27,7 @@ class MemberIdentity(Struct):
         self.reason = reason
 
 
+@fast_init
 class LeaveGroupRequest(Message):
     """Versions 0 to 5."""
 
@@ -174,6 +177,7 @@ LeaveGroupRequest.WRITERS = {
 }
 
 
+@fast_init
 class MemberResponse(Struct):
     """Versions 3 to 5."""
 
@@ -191,6 +195,7 @@ class MemberResponse(Struct):
         self.error_code = error_code
 
 
+@fast_init
 class LeaveGroupResponse(Message):
     """Versions 0 to 5."""
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pystream._native.construct import fast_init, new
 from pystream._native.wire import Reader, Writer
-from pystream.protocol.message import Message, Struct, new
+from pystream.protocol.message import Message, Struct
 
 
+@fast_init
 class ListConfigResourcesRequest(Message):
     """Versions 0 to 1."""
 
@@ -57,6 +59,7 @@ ListConfigResourcesRequest.WRITERS = {
 }
 
 
+@fast_init
 class ConfigResource(Struct):
     """Versions 0 to 1."""
 
@@ -72,6 +75,7 @@ class ConfigResource(Struct):
         self.resource_type = resource_type
 
 
+@fast_init
 class ListConfigResourcesResponse(Message):
     """Versions 0 to 1."""
 

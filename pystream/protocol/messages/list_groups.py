@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pystream._native.construct import fast_init, new
 from pystream._native.wire import Reader, Writer
-from pystream.protocol.message import Message, Struct, new
+from pystream.protocol.message import Message, Struct
 
 
+@fast_init
 class ListGroupsRequest(Message):
     """Versions 0 to 5."""
 
@@ -96,6 +98,7 @@ ListGroupsRequest.WRITERS = {
 }
 
 
+@fast_init
 class ListedGroup(Struct):
     """Versions 0 to 5."""
 
@@ -115,6 +118,7 @@ class ListedGroup(Struct):
         self.group_type = group_type
 
 
+@fast_init
 class ListGroupsResponse(Message):
     """Versions 0 to 5."""
 

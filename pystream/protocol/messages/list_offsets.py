@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pystream._native.construct import fast_init, new
 from pystream._native.wire import Reader, Writer
-from pystream.protocol.message import Message, Struct, new
+from pystream.protocol.message import Message, Struct
 
 
+@fast_init
 class ListOffsetsPartition(Struct):
     """Versions 1 to 11."""
 
@@ -25,6 +27,7 @@ class ListOffsetsPartition(Struct):
         self.current_leader_epoch = current_leader_epoch
 
 
+@fast_init
 class ListOffsetsTopic(Struct):
     """Versions 1 to 11."""
 
@@ -40,6 +43,7 @@ class ListOffsetsTopic(Struct):
         self.partitions = partitions
 
 
+@fast_init
 class ListOffsetsRequest(Message):
     """Versions 1 to 11."""
 
@@ -275,6 +279,7 @@ ListOffsetsRequest.WRITERS = {
 }
 
 
+@fast_init
 class ListOffsetsPartitionResponse(Struct):
     """Versions 1 to 11."""
 
@@ -296,6 +301,7 @@ class ListOffsetsPartitionResponse(Struct):
         self.leader_epoch = leader_epoch
 
 
+@fast_init
 class ListOffsetsTopicResponse(Struct):
     """Versions 1 to 11."""
 
@@ -311,6 +317,7 @@ class ListOffsetsTopicResponse(Struct):
         self.partitions = partitions
 
 
+@fast_init
 class ListOffsetsResponse(Message):
     """Versions 1 to 11."""
 

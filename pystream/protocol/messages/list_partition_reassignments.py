@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pystream._native.construct import fast_init, new
 from pystream._native.wire import Reader, Writer
-from pystream.protocol.message import Message, Struct, new
+from pystream.protocol.message import Message, Struct
 
 
+@fast_init
 class ListPartitionReassignmentsTopics(Struct):
     """Version 0."""
 
@@ -23,6 +25,7 @@ class ListPartitionReassignmentsTopics(Struct):
         self.partition_indexes = partition_indexes
 
 
+@fast_init
 class ListPartitionReassignmentsRequest(Message):
     """Version 0."""
 
@@ -83,6 +86,7 @@ ListPartitionReassignmentsRequest.WRITERS = {
 }
 
 
+@fast_init
 class OngoingPartitionReassignment(Struct):
     """Version 0."""
 
@@ -102,6 +106,7 @@ class OngoingPartitionReassignment(Struct):
         self.removing_replicas = removing_replicas
 
 
+@fast_init
 class OngoingTopicReassignment(Struct):
     """Version 0."""
 
@@ -117,6 +122,7 @@ class OngoingTopicReassignment(Struct):
         self.partitions = partitions
 
 
+@fast_init
 class ListPartitionReassignmentsResponse(Message):
     """Version 0."""
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pystream._native.construct import fast_init, new
 from pystream._native.wire import Reader, Writer
-from pystream.protocol.message import Message, Struct, new
+from pystream.protocol.message import Message, Struct
 
 
+@fast_init
 class ListTransactionsRequest(Message):
     """Versions 0 to 2."""
 
@@ -94,6 +96,7 @@ ListTransactionsRequest.WRITERS = {
 }
 
 
+@fast_init
 class TransactionState(Struct):
     """Versions 0 to 2."""
 
@@ -111,6 +114,7 @@ class TransactionState(Struct):
         self.transaction_state = transaction_state
 
 
+@fast_init
 class ListTransactionsResponse(Message):
     """Versions 0 to 2."""
 

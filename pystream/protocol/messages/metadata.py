@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pystream._native.construct import fast_init, new
 from pystream._native.wire import Reader, Writer
-from pystream.protocol.message import ZERO_UUID, Message, Struct, new, required
+from pystream.protocol.message import ZERO_UUID, Message, Struct, required
 
 
+@fast_init
 class MetadataRequestTopic(Struct):
     """Versions 0 to 13."""
 
@@ -23,6 +25,7 @@ class MetadataRequestTopic(Struct):
         self.topic_id = topic_id
 
 
+@fast_init
 class MetadataRequest(Message):
     """Versions 0 to 13."""
 
@@ -277,6 +280,7 @@ MetadataRequest.WRITERS = {
 }
 
 
+@fast_init
 class MetadataResponseBroker(Struct):
     """Versions 0 to 13."""
 
@@ -296,6 +300,7 @@ class MetadataResponseBroker(Struct):
         self.rack = rack
 
 
+@fast_init
 class MetadataResponsePartition(Struct):
     """Versions 0 to 13."""
 
@@ -329,6 +334,7 @@ class MetadataResponsePartition(Struct):
         self.leader_epoch = leader_epoch
 
 
+@fast_init
 class MetadataResponseTopic(Struct):
     """Versions 0 to 13."""
 
@@ -352,6 +358,7 @@ class MetadataResponseTopic(Struct):
         self.topic_id = topic_id
 
 
+@fast_init
 class MetadataResponse(Message):
     """Versions 0 to 13."""
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pystream._native.construct import fast_init, new
 from pystream._native.wire import Reader, Writer
-from pystream.protocol.message import ZERO_UUID, Message, Struct, new
+from pystream.protocol.message import ZERO_UUID, Message, Struct
 
 
+@fast_init
 class OffsetCommitRequestPartition(Struct):
     """Versions 2 to 10."""
 
@@ -27,6 +29,7 @@ class OffsetCommitRequestPartition(Struct):
         self.committed_leader_epoch = committed_leader_epoch
 
 
+@fast_init
 class OffsetCommitRequestTopic(Struct):
     """Versions 2 to 10."""
 
@@ -44,6 +47,7 @@ class OffsetCommitRequestTopic(Struct):
         self.topic_id = topic_id
 
 
+@fast_init
 class OffsetCommitRequest(Message):
     """Versions 2 to 10."""
 
@@ -353,6 +357,7 @@ OffsetCommitRequest.WRITERS = {
 }
 
 
+@fast_init
 class OffsetCommitResponsePartition(Struct):
     """Versions 2 to 10."""
 
@@ -368,6 +373,7 @@ class OffsetCommitResponsePartition(Struct):
         self.error_code = error_code
 
 
+@fast_init
 class OffsetCommitResponseTopic(Struct):
     """Versions 2 to 10."""
 
@@ -385,6 +391,7 @@ class OffsetCommitResponseTopic(Struct):
         self.topic_id = topic_id
 
 
+@fast_init
 class OffsetCommitResponse(Message):
     """Versions 2 to 10."""
 

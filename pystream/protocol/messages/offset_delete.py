@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pystream._native.construct import fast_init, new
 from pystream._native.wire import Reader, Writer
-from pystream.protocol.message import Message, Struct, new
+from pystream.protocol.message import Message, Struct
 
 
+@fast_init
 class OffsetDeleteRequestPartition(Struct):
     """Version 0."""
 
@@ -21,6 +23,7 @@ class OffsetDeleteRequestPartition(Struct):
         self.partition_index = partition_index
 
 
+@fast_init
 class OffsetDeleteRequestTopic(Struct):
     """Version 0."""
 
@@ -36,6 +39,7 @@ class OffsetDeleteRequestTopic(Struct):
         self.partitions = partitions
 
 
+@fast_init
 class OffsetDeleteRequest(Message):
     """Version 0."""
 
@@ -101,6 +105,7 @@ OffsetDeleteRequest.WRITERS = {
 }
 
 
+@fast_init
 class OffsetDeleteResponsePartition(Struct):
     """Version 0."""
 
@@ -116,6 +121,7 @@ class OffsetDeleteResponsePartition(Struct):
         self.error_code = error_code
 
 
+@fast_init
 class OffsetDeleteResponseTopic(Struct):
     """Version 0."""
 
@@ -131,6 +137,7 @@ class OffsetDeleteResponseTopic(Struct):
         self.partitions = partitions
 
 
+@fast_init
 class OffsetDeleteResponse(Message):
     """Version 0."""
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pystream._native.construct import fast_init, new
 from pystream._native.wire import Reader, Writer
-from pystream.protocol.message import ZERO_UUID, Message, Struct, new, required
+from pystream.protocol.message import ZERO_UUID, Message, Struct, required
 
 
+@fast_init
 class OffsetFetchRequestTopic(Struct):
     """Versions 1 to 7."""
 
@@ -23,6 +25,7 @@ class OffsetFetchRequestTopic(Struct):
         self.partition_indexes = partition_indexes
 
 
+@fast_init
 class OffsetFetchRequestTopics(Struct):
     """Versions 8 to 10."""
 
@@ -40,6 +43,7 @@ class OffsetFetchRequestTopics(Struct):
         self.topic_id = topic_id
 
 
+@fast_init
 class OffsetFetchRequestGroup(Struct):
     """Versions 8 to 10."""
 
@@ -59,6 +63,7 @@ class OffsetFetchRequestGroup(Struct):
         self.member_epoch = member_epoch
 
 
+@fast_init
 class OffsetFetchRequest(Message):
     """Versions 1 to 10."""
 
@@ -380,6 +385,7 @@ OffsetFetchRequest.WRITERS = {
 }
 
 
+@fast_init
 class OffsetFetchResponsePartition(Struct):
     """Versions 1 to 7."""
 
@@ -401,6 +407,7 @@ class OffsetFetchResponsePartition(Struct):
         self.committed_leader_epoch = committed_leader_epoch
 
 
+@fast_init
 class OffsetFetchResponseTopic(Struct):
     """Versions 1 to 7."""
 
@@ -416,6 +423,7 @@ class OffsetFetchResponseTopic(Struct):
         self.partitions = partitions
 
 
+@fast_init
 class OffsetFetchResponsePartitions(Struct):
     """Versions 8 to 10."""
 
@@ -437,6 +445,7 @@ class OffsetFetchResponsePartitions(Struct):
         self.error_code = error_code
 
 
+@fast_init
 class OffsetFetchResponseTopics(Struct):
     """Versions 8 to 10."""
 
@@ -454,6 +463,7 @@ class OffsetFetchResponseTopics(Struct):
         self.topic_id = topic_id
 
 
+@fast_init
 class OffsetFetchResponseGroup(Struct):
     """Versions 8 to 10."""
 
@@ -471,6 +481,7 @@ class OffsetFetchResponseGroup(Struct):
         self.error_code = error_code
 
 
+@fast_init
 class OffsetFetchResponse(Message):
     """Versions 1 to 10."""
 

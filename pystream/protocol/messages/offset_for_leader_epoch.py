@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pystream._native.construct import fast_init, new
 from pystream._native.wire import Reader, Writer
-from pystream.protocol.message import Message, Struct, new
+from pystream.protocol.message import Message, Struct
 
 
+@fast_init
 class OffsetForLeaderPartition(Struct):
     """Versions 2 to 4."""
 
@@ -25,6 +27,7 @@ class OffsetForLeaderPartition(Struct):
         self.leader_epoch = leader_epoch
 
 
+@fast_init
 class OffsetForLeaderTopic(Struct):
     """Versions 2 to 4."""
 
@@ -40,6 +43,7 @@ class OffsetForLeaderTopic(Struct):
         self.partitions = partitions
 
 
+@fast_init
 class OffsetForLeaderEpochRequest(Message):
     """Versions 2 to 4."""
 
@@ -178,6 +182,7 @@ OffsetForLeaderEpochRequest.WRITERS = {
 }
 
 
+@fast_init
 class EpochEndOffset(Struct):
     """Versions 2 to 4."""
 
@@ -197,6 +202,7 @@ class EpochEndOffset(Struct):
         self.end_offset = end_offset
 
 
+@fast_init
 class OffsetForLeaderTopicResult(Struct):
     """Versions 2 to 4."""
 
@@ -212,6 +218,7 @@ class OffsetForLeaderTopicResult(Struct):
         self.partitions = partitions
 
 
+@fast_init
 class OffsetForLeaderEpochResponse(Message):
     """Versions 2 to 4."""
 

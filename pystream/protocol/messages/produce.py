@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pystream._native.construct import fast_init, new
 from pystream._native.wire import Reader, Writer
-from pystream.protocol.message import ZERO_UUID, Message, Records, Struct, new
+from pystream.protocol.message import ZERO_UUID, Message, Records, Struct
 
 
+@fast_init
 class PartitionProduceData(Struct):
     """Versions 3 to 13."""
 
@@ -23,6 +25,7 @@ class PartitionProduceData(Struct):
         self.records = records
 
 
+@fast_init
 class TopicProduceData(Struct):
     """Versions 3 to 13."""
 
@@ -40,6 +43,7 @@ class TopicProduceData(Struct):
         self.topic_id = topic_id
 
 
+@fast_init
 class ProduceRequest(Message):
     """Versions 3 to 13."""
 
@@ -229,6 +233,7 @@ ProduceRequest.WRITERS = {
 }
 
 
+@fast_init
 class PartitionProduceResponse(Struct):
     """Versions 3 to 13."""
 
@@ -265,6 +270,7 @@ class PartitionProduceResponse(Struct):
         self.current_leader = current_leader
 
 
+@fast_init
 class TopicProduceResponse(Struct):
     """Versions 3 to 13."""
 
@@ -282,6 +288,7 @@ class TopicProduceResponse(Struct):
         self.topic_id = topic_id
 
 
+@fast_init
 class BatchIndexAndErrorMessage(Struct):
     """Versions 8 to 13."""
 
@@ -297,6 +304,7 @@ class BatchIndexAndErrorMessage(Struct):
         self.batch_index_error_message = batch_index_error_message
 
 
+@fast_init
 class LeaderIdAndEpoch(Struct):
     """Versions 10 to 13."""
 
@@ -312,6 +320,7 @@ class LeaderIdAndEpoch(Struct):
         self.leader_epoch = leader_epoch
 
 
+@fast_init
 class NodeEndpoint(Struct):
     """Versions 10 to 13."""
 
@@ -331,6 +340,7 @@ class NodeEndpoint(Struct):
         self.rack = rack
 
 
+@fast_init
 class ProduceResponse(Message):
     """Versions 3 to 13."""
 

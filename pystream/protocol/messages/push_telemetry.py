@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pystream._native.construct import fast_init, new
 from pystream._native.wire import Reader, Writer
-from pystream.protocol.message import ZERO_UUID, Message, new
+from pystream.protocol.message import ZERO_UUID, Message
 
 
+@fast_init
 class PushTelemetryRequest(Message):
     """Version 0."""
 
@@ -57,6 +59,7 @@ PushTelemetryRequest.WRITERS = {
 }
 
 
+@fast_init
 class PushTelemetryResponse(Message):
     """Version 0."""
 

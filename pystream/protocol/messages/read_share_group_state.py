@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pystream._native.construct import fast_init, new
 from pystream._native.wire import Reader, Writer
-from pystream.protocol.message import ZERO_UUID, Message, Struct, new
+from pystream.protocol.message import ZERO_UUID, Message, Struct
 
 
+@fast_init
 class PartitionData(Struct):
     """Version 0."""
 
@@ -23,6 +25,7 @@ class PartitionData(Struct):
         self.leader_epoch = leader_epoch
 
 
+@fast_init
 class ReadStateData(Struct):
     """Version 0."""
 
@@ -38,6 +41,7 @@ class ReadStateData(Struct):
         self.partitions = partitions
 
 
+@fast_init
 class ReadShareGroupStateRequest(Message):
     """Version 0."""
 
@@ -111,6 +115,7 @@ ReadShareGroupStateRequest.WRITERS = {
 }
 
 
+@fast_init
 class StateBatch(Struct):
     """Version 0."""
 
@@ -130,6 +135,7 @@ class StateBatch(Struct):
         self.delivery_count = delivery_count
 
 
+@fast_init
 class PartitionResult(Struct):
     """Version 0."""
 
@@ -153,6 +159,7 @@ class PartitionResult(Struct):
         self.state_batches = state_batches
 
 
+@fast_init
 class ReadStateResult(Struct):
     """Version 0."""
 
@@ -168,6 +175,7 @@ class ReadStateResult(Struct):
         self.partitions = partitions
 
 
+@fast_init
 class ReadShareGroupStateResponse(Message):
     """Version 0."""
 

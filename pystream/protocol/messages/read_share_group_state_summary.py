@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pystream._native.construct import fast_init, new
 from pystream._native.wire import Reader, Writer
-from pystream.protocol.message import ZERO_UUID, Message, Struct, new
+from pystream.protocol.message import ZERO_UUID, Message, Struct
 
 
+@fast_init
 class PartitionData(Struct):
     """Versions 0 to 1."""
 
@@ -23,6 +25,7 @@ class PartitionData(Struct):
         self.leader_epoch = leader_epoch
 
 
+@fast_init
 class ReadStateSummaryData(Struct):
     """Versions 0 to 1."""
 
@@ -38,6 +41,7 @@ class ReadStateSummaryData(Struct):
         self.partitions = partitions
 
 
+@fast_init
 class ReadShareGroupStateSummaryRequest(Message):
     """Versions 0 to 1."""
 
@@ -113,6 +117,7 @@ ReadShareGroupStateSummaryRequest.WRITERS = {
 }
 
 
+@fast_init
 class PartitionResult(Struct):
     """Versions 0 to 1."""
 
@@ -146,6 +151,7 @@ class PartitionResult(Struct):
         self.delivery_complete_count = delivery_complete_count
 
 
+@fast_init
 class ReadStateSummaryResult(Struct):
     """Versions 0 to 1."""
 
@@ -161,6 +167,7 @@ class ReadStateSummaryResult(Struct):
         self.partitions = partitions
 
 
+@fast_init
 class ReadShareGroupStateSummaryResponse(Message):
     """Versions 0 to 1."""
 

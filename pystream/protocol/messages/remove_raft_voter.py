@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pystream._native.construct import fast_init, new
 from pystream._native.wire import Reader, Writer
-from pystream.protocol.message import ZERO_UUID, Message, new
+from pystream.protocol.message import ZERO_UUID, Message
 
 
+@fast_init
 class RemoveRaftVoterRequest(Message):
     """Version 0."""
 
@@ -49,6 +51,7 @@ RemoveRaftVoterRequest.WRITERS = {
 }
 
 
+@fast_init
 class RemoveRaftVoterResponse(Message):
     """Version 0."""
 

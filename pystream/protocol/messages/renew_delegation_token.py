@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pystream._native.construct import fast_init, new
 from pystream._native.wire import Reader, Writer
-from pystream.protocol.message import Message, new
+from pystream.protocol.message import Message
 
 
+@fast_init
 class RenewDelegationTokenRequest(Message):
     """Versions 1 to 2."""
 
@@ -60,6 +62,7 @@ RenewDelegationTokenRequest.WRITERS = {
 }
 
 
+@fast_init
 class RenewDelegationTokenResponse(Message):
     """Versions 1 to 2."""
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pystream._native.construct import fast_init, new
 from pystream._native.wire import Reader, Writer
-from pystream.protocol.message import Message, new
+from pystream.protocol.message import Message
 
 
+@fast_init
 class SaslAuthenticateRequest(Message):
     """Versions 0 to 2."""
 
@@ -56,6 +58,7 @@ SaslAuthenticateRequest.WRITERS = {
 }
 
 
+@fast_init
 class SaslAuthenticateResponse(Message):
     """Versions 0 to 2."""
 

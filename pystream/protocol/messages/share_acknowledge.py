@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pystream._native.construct import fast_init, new
 from pystream._native.wire import Reader, Writer
-from pystream.protocol.message import ZERO_UUID, Message, Struct, new
+from pystream.protocol.message import ZERO_UUID, Message, Struct
 
 
+@fast_init
 class AcknowledgementBatch(Struct):
     """Versions 1 to 2."""
 
@@ -25,6 +27,7 @@ class AcknowledgementBatch(Struct):
         self.acknowledge_types = acknowledge_types
 
 
+@fast_init
 class AcknowledgePartition(Struct):
     """Versions 1 to 2."""
 
@@ -40,6 +43,7 @@ class AcknowledgePartition(Struct):
         self.acknowledgement_batches = acknowledgement_batches
 
 
+@fast_init
 class AcknowledgeTopic(Struct):
     """Versions 1 to 2."""
 
@@ -55,6 +59,7 @@ class AcknowledgeTopic(Struct):
         self.partitions = partitions
 
 
+@fast_init
 class ShareAcknowledgeRequest(Message):
     """Versions 1 to 2."""
 
@@ -183,6 +188,7 @@ ShareAcknowledgeRequest.WRITERS = {
 }
 
 
+@fast_init
 class LeaderIdAndEpoch(Struct):
     """Versions 1 to 2."""
 
@@ -217,6 +223,7 @@ class PartitionData(Struct):
         self.current_leader = LeaderIdAndEpoch() if current_leader is None else current_leader
 
 
+@fast_init
 class ShareAcknowledgeTopicResponse(Struct):
     """Versions 1 to 2."""
 
@@ -232,6 +239,7 @@ class ShareAcknowledgeTopicResponse(Struct):
         self.partitions = partitions
 
 
+@fast_init
 class NodeEndpoint(Struct):
     """Versions 1 to 2."""
 
@@ -251,6 +259,7 @@ class NodeEndpoint(Struct):
         self.rack = rack
 
 
+@fast_init
 class ShareAcknowledgeResponse(Message):
     """Versions 1 to 2."""
 

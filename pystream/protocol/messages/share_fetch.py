@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pystream._native.construct import fast_init, new
 from pystream._native.wire import Reader, Writer
-from pystream.protocol.message import ZERO_UUID, Message, Records, Struct, new
+from pystream.protocol.message import ZERO_UUID, Message, Records, Struct
 
 
+@fast_init
 class AcknowledgementBatch(Struct):
     """Versions 1 to 2."""
 
@@ -25,6 +27,7 @@ class AcknowledgementBatch(Struct):
         self.acknowledge_types = acknowledge_types
 
 
+@fast_init
 class FetchPartition(Struct):
     """Versions 1 to 2."""
 
@@ -40,6 +43,7 @@ class FetchPartition(Struct):
         self.acknowledgement_batches = acknowledgement_batches
 
 
+@fast_init
 class FetchTopic(Struct):
     """Versions 1 to 2."""
 
@@ -55,6 +59,7 @@ class FetchTopic(Struct):
         self.partitions = partitions
 
 
+@fast_init
 class ForgottenTopic(Struct):
     """Versions 1 to 2."""
 
@@ -70,6 +75,7 @@ class ForgottenTopic(Struct):
         self.partitions = partitions
 
 
+@fast_init
 class ShareFetchRequest(Message):
     """Versions 1 to 2."""
 
@@ -271,6 +277,7 @@ ShareFetchRequest.WRITERS = {
 }
 
 
+@fast_init
 class LeaderIdAndEpoch(Struct):
     """Versions 1 to 2."""
 
@@ -286,6 +293,7 @@ class LeaderIdAndEpoch(Struct):
         self.leader_epoch = leader_epoch
 
 
+@fast_init
 class AcquiredRecords(Struct):
     """Versions 1 to 2."""
 
@@ -339,6 +347,7 @@ class PartitionData(Struct):
         self.acquired_records = acquired_records
 
 
+@fast_init
 class ShareFetchableTopicResponse(Struct):
     """Versions 1 to 2."""
 
@@ -354,6 +363,7 @@ class ShareFetchableTopicResponse(Struct):
         self.partitions = partitions
 
 
+@fast_init
 class NodeEndpoint(Struct):
     """Versions 1 to 2."""
 
@@ -373,6 +383,7 @@ class NodeEndpoint(Struct):
         self.rack = rack
 
 
+@fast_init
 class ShareFetchResponse(Message):
     """Versions 1 to 2."""
 

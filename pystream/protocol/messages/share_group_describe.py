@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pystream._native.construct import fast_init, new
 from pystream._native.wire import Reader, Writer
-from pystream.protocol.message import ZERO_UUID, Message, Struct, new
+from pystream.protocol.message import ZERO_UUID, Message, Struct
 
 
+@fast_init
 class ShareGroupDescribeRequest(Message):
     """Version 1."""
 
@@ -47,6 +49,7 @@ ShareGroupDescribeRequest.WRITERS = {
 }
 
 
+@fast_init
 class TopicPartitions(Struct):
     """Version 1."""
 
@@ -64,6 +67,7 @@ class TopicPartitions(Struct):
         self.partitions = partitions
 
 
+@fast_init
 class Assignment(Struct):
     """Version 1."""
 
@@ -110,6 +114,7 @@ class Member(Struct):
         self.assignment = Assignment() if assignment is None else assignment
 
 
+@fast_init
 class DescribedGroup(Struct):
     """Version 1."""
 
@@ -149,6 +154,7 @@ class DescribedGroup(Struct):
         self.authorized_operations = authorized_operations
 
 
+@fast_init
 class ShareGroupDescribeResponse(Message):
     """Version 1."""
 

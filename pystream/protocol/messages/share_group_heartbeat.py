@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pystream._native.construct import fast_init, new
 from pystream._native.wire import Reader, Writer
-from pystream.protocol.message import ZERO_UUID, Message, Struct, new
+from pystream.protocol.message import ZERO_UUID, Message, Struct
 
 
+@fast_init
 class ShareGroupHeartbeatRequest(Message):
     """Version 1."""
 
@@ -59,6 +61,7 @@ ShareGroupHeartbeatRequest.WRITERS = {
 }
 
 
+@fast_init
 class TopicPartitions(Struct):
     """Version 1."""
 
@@ -74,6 +77,7 @@ class TopicPartitions(Struct):
         self.partitions = partitions
 
 
+@fast_init
 class Assignment(Struct):
     """Version 1."""
 
@@ -87,6 +91,7 @@ class Assignment(Struct):
         self.topic_partitions = topic_partitions
 
 
+@fast_init
 class ShareGroupHeartbeatResponse(Message):
     """Version 1."""
 

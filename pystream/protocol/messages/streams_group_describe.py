@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pystream._native.construct import fast_init, new
 from pystream._native.wire import Reader, Writer
-from pystream.protocol.message import Message, Struct, new
+from pystream.protocol.message import Message, Struct
 
 
+@fast_init
 class StreamsGroupDescribeRequest(Message):
     """Version 0."""
 
@@ -47,6 +49,7 @@ StreamsGroupDescribeRequest.WRITERS = {
 }
 
 
+@fast_init
 class KeyValue(Struct):
     """Version 0."""
 
@@ -62,6 +65,7 @@ class KeyValue(Struct):
         self.value = value
 
 
+@fast_init
 class TopicInfo(Struct):
     """Version 0."""
 
@@ -81,6 +85,7 @@ class TopicInfo(Struct):
         self.topic_configs = topic_configs
 
 
+@fast_init
 class Subtopology(Struct):
     """Version 0."""
 
@@ -108,6 +113,7 @@ class Subtopology(Struct):
         self.repartition_source_topics = repartition_source_topics
 
 
+@fast_init
 class Topology(Struct):
     """Version 0."""
 
@@ -123,6 +129,7 @@ class Topology(Struct):
         self.subtopologies = subtopologies
 
 
+@fast_init
 class Endpoint(Struct):
     """Version 0."""
 
@@ -138,6 +145,7 @@ class Endpoint(Struct):
         self.port = port
 
 
+@fast_init
 class TaskOffset(Struct):
     """Version 0."""
 
@@ -155,6 +163,7 @@ class TaskOffset(Struct):
         self.offset = offset
 
 
+@fast_init
 class TaskIds(Struct):
     """Version 0."""
 
@@ -170,6 +179,7 @@ class TaskIds(Struct):
         self.partitions = partitions
 
 
+@fast_init
 class Assignment(Struct):
     """Version 0."""
 
@@ -244,6 +254,7 @@ class Member(Struct):
         self.is_classic = is_classic
 
 
+@fast_init
 class DescribedGroup(Struct):
     """Version 0."""
 
@@ -283,6 +294,7 @@ class DescribedGroup(Struct):
         self.authorized_operations = authorized_operations
 
 
+@fast_init
 class StreamsGroupDescribeResponse(Message):
     """Version 0."""
 

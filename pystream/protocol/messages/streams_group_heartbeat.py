@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pystream._native.construct import fast_init, new
 from pystream._native.wire import Reader, Writer
-from pystream.protocol.message import Message, Struct, new
+from pystream.protocol.message import Message, Struct
 
 
+@fast_init
 class KeyValue(Struct):
     """Version 0."""
 
@@ -23,6 +25,7 @@ class KeyValue(Struct):
         self.value = value
 
 
+@fast_init
 class TopicInfo(Struct):
     """Version 0."""
 
@@ -42,6 +45,7 @@ class TopicInfo(Struct):
         self.topic_configs = topic_configs
 
 
+@fast_init
 class CopartitionGroup(Struct):
     """Version 0."""
 
@@ -59,6 +63,7 @@ class CopartitionGroup(Struct):
         self.repartition_source_topics = repartition_source_topics
 
 
+@fast_init
 class Subtopology(Struct):
     """Version 0."""
 
@@ -92,6 +97,7 @@ class Subtopology(Struct):
         self.copartition_groups = copartition_groups
 
 
+@fast_init
 class Topology(Struct):
     """Version 0."""
 
@@ -107,6 +113,7 @@ class Topology(Struct):
         self.subtopologies = subtopologies
 
 
+@fast_init
 class StreamsGroupHeartbeatRequestTaskIds(Struct):
     """Version 0."""
 
@@ -122,6 +129,7 @@ class StreamsGroupHeartbeatRequestTaskIds(Struct):
         self.partitions = partitions
 
 
+@fast_init
 class StreamsGroupHeartbeatRequestEndpoint(Struct):
     """Version 0."""
 
@@ -137,6 +145,7 @@ class StreamsGroupHeartbeatRequestEndpoint(Struct):
         self.port = port
 
 
+@fast_init
 class TaskOffset(Struct):
     """Version 0."""
 
@@ -154,6 +163,7 @@ class TaskOffset(Struct):
         self.offset = offset
 
 
+@fast_init
 class StreamsGroupHeartbeatRequest(Message):
     """Version 0."""
 
@@ -461,6 +471,7 @@ StreamsGroupHeartbeatRequest.WRITERS = {
 }
 
 
+@fast_init
 class Status(Struct):
     """Version 0."""
 
@@ -476,6 +487,7 @@ class Status(Struct):
         self.status_detail = status_detail
 
 
+@fast_init
 class StreamsGroupHeartbeatResponseTaskIds(Struct):
     """Version 0."""
 
@@ -491,6 +503,7 @@ class StreamsGroupHeartbeatResponseTaskIds(Struct):
         self.partitions = partitions
 
 
+@fast_init
 class StreamsGroupHeartbeatResponseEndpoint(Struct):
     """Version 0."""
 
@@ -506,6 +519,7 @@ class StreamsGroupHeartbeatResponseEndpoint(Struct):
         self.port = port
 
 
+@fast_init
 class TopicPartition(Struct):
     """Version 0."""
 
@@ -538,6 +552,7 @@ class EndpointToPartitions(Struct):
         self.standby_partitions = standby_partitions
 
 
+@fast_init
 class StreamsGroupHeartbeatResponse(Message):
     """Version 0."""
 

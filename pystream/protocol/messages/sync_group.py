@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pystream._native.construct import fast_init, new
 from pystream._native.wire import Reader, Writer
-from pystream.protocol.message import Message, Struct, new
+from pystream.protocol.message import Message, Struct
 
 
+@fast_init
 class SyncGroupRequestAssignment(Struct):
     """Versions 0 to 5."""
 
@@ -23,6 +25,7 @@ class SyncGroupRequestAssignment(Struct):
         self.assignment = assignment
 
 
+@fast_init
 class SyncGroupRequest(Message):
     """Versions 0 to 5."""
 
@@ -200,6 +203,7 @@ SyncGroupRequest.WRITERS = {
 }
 
 
+@fast_init
 class SyncGroupResponse(Message):
     """Versions 0 to 5."""
 

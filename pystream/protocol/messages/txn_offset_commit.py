@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pystream._native.construct import fast_init, new
 from pystream._native.wire import Reader, Writer
-from pystream.protocol.message import Message, Struct, new
+from pystream.protocol.message import Message, Struct
 
 
+@fast_init
 class TxnOffsetCommitRequestPartition(Struct):
     """Versions 0 to 5."""
 
@@ -27,6 +29,7 @@ class TxnOffsetCommitRequestPartition(Struct):
         self.committed_leader_epoch = committed_leader_epoch
 
 
+@fast_init
 class TxnOffsetCommitRequestTopic(Struct):
     """Versions 0 to 5."""
 
@@ -42,6 +45,7 @@ class TxnOffsetCommitRequestTopic(Struct):
         self.partitions = partitions
 
 
+@fast_init
 class TxnOffsetCommitRequest(Message):
     """Versions 0 to 5."""
 
@@ -273,6 +277,7 @@ TxnOffsetCommitRequest.WRITERS = {
 }
 
 
+@fast_init
 class TxnOffsetCommitResponsePartition(Struct):
     """Versions 0 to 5."""
 
@@ -288,6 +293,7 @@ class TxnOffsetCommitResponsePartition(Struct):
         self.error_code = error_code
 
 
+@fast_init
 class TxnOffsetCommitResponseTopic(Struct):
     """Versions 0 to 5."""
 
@@ -303,6 +309,7 @@ class TxnOffsetCommitResponseTopic(Struct):
         self.partitions = partitions
 
 
+@fast_init
 class TxnOffsetCommitResponse(Message):
     """Versions 0 to 5."""
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pystream._native.construct import fast_init, new
 from pystream._native.wire import Reader, Writer
-from pystream.protocol.message import Message, Struct, new
+from pystream.protocol.message import Message, Struct
 
 
+@fast_init
 class FeatureUpdateKey(Struct):
     """Versions 0 to 2."""
 
@@ -27,6 +29,7 @@ class FeatureUpdateKey(Struct):
         self.upgrade_type = upgrade_type
 
 
+@fast_init
 class UpdateFeaturesRequest(Message):
     """Versions 0 to 2."""
 
@@ -130,6 +133,7 @@ UpdateFeaturesRequest.WRITERS = {
 }
 
 
+@fast_init
 class UpdatableFeatureResult(Struct):
     """Versions 0 to 1."""
 
@@ -147,6 +151,7 @@ class UpdatableFeatureResult(Struct):
         self.error_message = error_message
 
 
+@fast_init
 class UpdateFeaturesResponse(Message):
     """Versions 0 to 2."""
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pystream._native.construct import fast_init, new
 from pystream._native.wire import Reader, Writer
-from pystream.protocol.message import ZERO_UUID, Message, Struct, new
+from pystream.protocol.message import ZERO_UUID, Message, Struct
 
 
+@fast_init
 class Listener(Struct):
     """Version 0."""
 
@@ -25,6 +27,7 @@ class Listener(Struct):
         self.port = port
 
 
+@fast_init
 class KRaftVersionFeature(Struct):
     """Version 0."""
 
@@ -138,6 +141,7 @@ UpdateRaftVoterRequest.WRITERS = {
 }
 
 
+@fast_init
 class CurrentLeader(Struct):
     """Version 0."""
 
@@ -157,6 +161,7 @@ class CurrentLeader(Struct):
         self.port = port
 
 
+@fast_init
 class UpdateRaftVoterResponse(Message):
     """Version 0."""
 

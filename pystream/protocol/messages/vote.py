@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pystream._native.construct import fast_init, new
 from pystream._native.wire import Reader, Writer
-from pystream.protocol.message import ZERO_UUID, Message, Struct, new
+from pystream.protocol.message import ZERO_UUID, Message, Struct
 
 
+@fast_init
 class VoteRequestPartitionData(Struct):
     """Versions 0 to 2."""
 
@@ -44,6 +46,7 @@ class VoteRequestPartitionData(Struct):
         self.pre_vote = pre_vote
 
 
+@fast_init
 class VoteRequestTopicData(Struct):
     """Versions 0 to 2."""
 
@@ -59,6 +62,7 @@ class VoteRequestTopicData(Struct):
         self.partitions = partitions
 
 
+@fast_init
 class VoteRequest(Message):
     """Versions 0 to 2."""
 
@@ -273,6 +277,7 @@ VoteRequest.WRITERS = {
 }
 
 
+@fast_init
 class VoteResponsePartitionData(Struct):
     """Versions 0 to 2."""
 
@@ -294,6 +299,7 @@ class VoteResponsePartitionData(Struct):
         self.vote_granted = vote_granted
 
 
+@fast_init
 class VoteResponseTopicData(Struct):
     """Versions 0 to 2."""
 
@@ -309,6 +315,7 @@ class VoteResponseTopicData(Struct):
         self.partitions = partitions
 
 
+@fast_init
 class NodeEndpoint(Struct):
     """Versions 1 to 2."""
 
@@ -326,6 +333,7 @@ class NodeEndpoint(Struct):
         self.port = port
 
 
+@fast_init
 class VoteResponse(Message):
     """Versions 0 to 2."""
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pystream._native.construct import fast_init, new
 from pystream._native.wire import Reader, Writer
-from pystream.protocol.message import ZERO_UUID, Message, Struct, new
+from pystream.protocol.message import ZERO_UUID, Message, Struct
 
 
+@fast_init
 class Endpoint(Struct):
     """Version 0."""
 
@@ -25,6 +27,7 @@ class Endpoint(Struct):
         self.port = port
 
 
+@fast_init
 class KRaftVersionFeature(Struct):
     """Version 0."""
 
@@ -61,6 +64,7 @@ class Voter(Struct):
         )
 
 
+@fast_init
 class VotersRecord(Message):
     """Version 0."""
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pystream._native.construct import fast_init, new
 from pystream._native.wire import Reader, Writer
-from pystream.protocol.message import ZERO_UUID, Message, Struct, new
+from pystream.protocol.message import ZERO_UUID, Message, Struct
 
 
+@fast_init
 class StateBatch(Struct):
     """Versions 0 to 1."""
 
@@ -27,6 +29,7 @@ class StateBatch(Struct):
         self.delivery_count = delivery_count
 
 
+@fast_init
 class PartitionData(Struct):
     """Versions 0 to 1."""
 
@@ -50,6 +53,7 @@ class PartitionData(Struct):
         self.delivery_complete_count = delivery_complete_count
 
 
+@fast_init
 class WriteStateData(Struct):
     """Versions 0 to 1."""
 
@@ -65,6 +69,7 @@ class WriteStateData(Struct):
         self.partitions = partitions
 
 
+@fast_init
 class WriteShareGroupStateRequest(Message):
     """Versions 0 to 1."""
 
@@ -227,6 +232,7 @@ WriteShareGroupStateRequest.WRITERS = {
 }
 
 
+@fast_init
 class PartitionResult(Struct):
     """Versions 0 to 1."""
 
@@ -244,6 +250,7 @@ class PartitionResult(Struct):
         self.error_message = error_message
 
 
+@fast_init
 class WriteStateResult(Struct):
     """Versions 0 to 1."""
 
@@ -259,6 +266,7 @@ class WriteStateResult(Struct):
         self.partitions = partitions
 
 
+@fast_init
 class WriteShareGroupStateResponse(Message):
     """Versions 0 to 1."""
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pystream._native.construct import fast_init, new
 from pystream._native.wire import Reader, Writer
-from pystream.protocol.message import Message, Struct, new
+from pystream.protocol.message import Message, Struct
 
 
+@fast_init
 class WritableTxnMarkerTopic(Struct):
     """Versions 1 to 2."""
 
@@ -23,6 +25,7 @@ class WritableTxnMarkerTopic(Struct):
         self.partition_indexes = partition_indexes
 
 
+@fast_init
 class WritableTxnMarker(Struct):
     """Versions 1 to 2."""
 
@@ -53,6 +56,7 @@ class WritableTxnMarker(Struct):
         self.transaction_version = transaction_version
 
 
+@fast_init
 class WriteTxnMarkersRequest(Message):
     """Versions 1 to 2."""
 
@@ -171,6 +175,7 @@ WriteTxnMarkersRequest.WRITERS = {
 }
 
 
+@fast_init
 class WritableTxnMarkerPartitionResult(Struct):
     """Versions 1 to 2."""
 
@@ -186,6 +191,7 @@ class WritableTxnMarkerPartitionResult(Struct):
         self.error_code = error_code
 
 
+@fast_init
 class WritableTxnMarkerTopicResult(Struct):
     """Versions 1 to 2."""
 
@@ -201,6 +207,7 @@ class WritableTxnMarkerTopicResult(Struct):
         self.partitions = partitions
 
 
+@fast_init
 class WritableTxnMarkerResult(Struct):
     """Versions 1 to 2."""
 
@@ -216,6 +223,7 @@ class WritableTxnMarkerResult(Struct):
         self.topics = topics
 
 
+@fast_init
 class WriteTxnMarkersResponse(Message):
     """Versions 1 to 2."""
 
