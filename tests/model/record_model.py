@@ -1,4 +1,4 @@
-"""Record batches, checksums and hashes in plain Python: what native/ is held to.  Slow, short, sharing no code with it."""
+"""Record batches, checksums and hashes in plain Python: what native/ is held to.  Slow, short, sharing no code."""
 
 from __future__ import annotations
 

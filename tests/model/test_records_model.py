@@ -1,4 +1,4 @@
-"""The records floor of the compiled core against plain Python: same values and refusals, on honest and damaged input."""
+"""The records floor of the compiled core against plain Python: same values, same refusals, honest and damaged input."""
 
 from __future__ import annotations
 
