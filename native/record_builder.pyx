@@ -11,9 +11,9 @@ from libc.string cimport memcpy, memset
 
 from pystream._native.batch cimport (
     BATCH_HEADER_SIZE, BATCH_LENGTH_OVERHEAD, CODEC_MASK, CONTROL_FLAG, LOG_APPEND_TIME_FLAG, NO_PRODUCER_ID,
-    NO_SEQUENCE, NO_TIMESTAMP, TRANSACTIONAL_FLAG)
+    NO_SEQUENCE, NO_TIMESTAMP, TRANSACTIONAL_FLAG, BatchHeader, validate_batch)
 from pystream._native.compression cimport (
-    NO_CODEC, codec_buffer, compress_into, level_of, release_buffer)
+    NO_CODEC, codec_buffer, compress_into, decompress_into, decompression_limit, level_of, release_buffer)
 from pystream._native.crc32c cimport crc32c_extend
 from pystream._native.status cimport (
     BATCH_TOO_LARGE, INVALID_TIMESTAMP, MALFORMED, OK, OUT_OF_MEMORY, Status, raise_for_status)
@@ -206,6 +206,51 @@ cdef void write_header(
     store_be32(data + CRC_POSITION, crc32c_extend(0, data + CHECKED_FROM, size - CHECKED_FROM))
 
 
+# ---- another codec
+
+cdef void free_recoder(Recoder *recoder) noexcept nogil:
+    release_buffer(&recoder.plain)
+    release_buffer(&recoder.packed)
+    release_buffer(&recoder.batch)
+
+
+cdef Status recode_batch(
+        Recoder *recoder, const uint8_t *data, const BatchHeader *header, int codec, int32_t level,
+        Py_ssize_t limit) noexcept nogil:
+    cdef const uint8_t *records = data + BATCH_HEADER_SIZE
+    cdef Py_ssize_t size = header.size - BATCH_HEADER_SIZE
+    cdef Status status
+    if header.attributes & CODEC_MASK != NO_CODEC:
+        status = decompress_into(
+            header.attributes & CODEC_MASK, records, size, limit if limit > 0 else decompression_limit(size, 0),
+            &recoder.plain)
+        if status != OK:
+            return status
+        records = recoder.plain.data
+        size = recoder.plain.size
+    if codec != NO_CODEC:
+        status = compress_into(codec, level, records, size, &recoder.packed)
+        if status != OK:
+            return status
+        records = recoder.packed.data
+        size = recoder.packed.size
+    if size > INT32_MAX - BATCH_HEADER_SIZE:
+        return BATCH_TOO_LARGE
+    recoder.batch.size = 0
+    status = reserve(&recoder.batch, BATCH_HEADER_SIZE + size)
+    if status != OK:
+        return status
+    recoder.batch.size = BATCH_HEADER_SIZE + size
+    memcpy(recoder.batch.data, data, BATCH_HEADER_SIZE)
+    memcpy(recoder.batch.data + BATCH_HEADER_SIZE, records, size)
+    data = recoder.batch.data
+    store_be32(recoder.batch.data + 8, <uint32_t>(recoder.batch.size - BATCH_LENGTH_OVERHEAD))
+    store_be16(recoder.batch.data + CHECKED_FROM, <uint16_t>(header.attributes & ~CODEC_MASK | codec))
+    store_be32(
+        recoder.batch.data + CRC_POSITION, crc32c_extend(0, data + CHECKED_FROM, recoder.batch.size - CHECKED_FROM))
+    return OK
+
+
 # ---- faces
 
 @cython.final
@@ -384,6 +429,31 @@ cdef class RecordBatchBuilder:
         result = <bytes>batch[:size]
         clear_builder(&self.builder)
         return result
+
+
+def recompress(const uint8_t[::1] batch not None, int codec, *, level=None, Py_ssize_t limit=0):
+    """The batch at the start of `batch` with its records in another codec, everything else as it was.
+
+    The batch is validated first; `limit` bounds what its records may become (0: compression.limit_for() their size).
+    Raises what validate(), decompress() and compress() raise.
+    """
+    cdef Recoder recoder
+    cdef BatchHeader header
+    cdef Status status
+    cdef const uint8_t *first = &batch[0] if batch.shape[0] > 0 else NULL
+    cdef int32_t wanted = level_of(codec, level)
+    if codec & ~CODEC_MASK:
+        raise ValueError(f"codec {codec} is outside 0 to {CODEC_MASK}")
+    memset(&recoder, 0, sizeof(Recoder))
+    with nogil:
+        status = validate_batch(first, batch.shape[0], INT32_MAX, &header)
+        if status == OK:
+            status = recode_batch(&recoder, first, &header, codec, wanted, limit)
+    try:
+        raise_for_status(status, 0, "record batch")
+        return <bytes>recoder.batch.data[:recoder.batch.size]
+    finally:
+        free_recoder(&recoder)
 
 
 cdef inline const uint8_t *field_of(object field, Py_ssize_t *size) except? NULL:

@@ -274,18 +274,20 @@ cdef Status record_of_max_timestamp(
 
 
 cdef Status check_records(
-        const uint8_t *data, Py_ssize_t available, Py_ssize_t limit, bint require_keys,
-        codec_buffer *scratch) noexcept nogil:
+        const uint8_t *data, Py_ssize_t available, Py_ssize_t limit, bint require_keys, codec_buffer *scratch,
+        int32_t *failed_record) noexcept nogil:
     cdef RecordCursor cursor
     cdef RecordView record
-    cdef int64_t expected
+    cdef int32_t index = -1
     cdef Status status = open_with(&cursor, scratch, data, available, limit)
-    expected = cursor.header.base_offset
     while status == OK:
+        index += 1
         status = take_record(&cursor, &record)
-        if status == OK and (record.offset != expected or (require_keys and record.key == NULL)):
+        if status == OK and record.offset - cursor.header.base_offset != index:
             status = INVALID_RECORD
-        expected += 1
+        if status == OK and require_keys and record.key == NULL:
+            status = INVALID_RECORD
+    failed_record[0] = index
     close_with(&cursor, scratch)
     return OK if status == NOT_FOUND else status
 
@@ -454,7 +456,8 @@ def find_max_timestamp(const uint8_t[::1] batch not None, *, int64_t from_offset
 def check(const uint8_t[::1] batch not None, *, Py_ssize_t limit=0, bint require_keys=False):
     """Read every record of a batch; raise unless all are well formed, numbered without gaps and, if asked, keyed."""
     cdef Status status
+    cdef int32_t index = -1
     cdef const uint8_t *first = first_byte(batch)
     with nogil:
-        status = check_records(first, batch.shape[0], limit, require_keys, NULL)
-    raise_for_status(status, 0, "records of a batch")
+        status = check_records(first, batch.shape[0], limit, require_keys, NULL, &index)
+    raise_for_status(status, 0, f"record {index} of a batch" if index >= 0 else "record batch")

@@ -5,6 +5,7 @@
 # it is valid until the next call on the builder. Not thread-safe.
 
 from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t
+from pystream._native.batch cimport BatchHeader
 from pystream._native.compression cimport codec_buffer
 from pystream._native.status cimport Status
 
@@ -42,3 +43,16 @@ cdef Status add_record(
 # The finished batch. MALFORMED without records; UNSUPPORTED_COMPRESSION, OUT_OF_MEMORY.
 cdef Status finish_batch(
     BatchBuilder *builder, const BatchFields *fields, const uint8_t **batch, Py_ssize_t *size) noexcept nogil
+
+cdef struct Recoder:                     # zero it; its memory is used again and again until free_recoder()
+    codec_buffer plain
+    codec_buffer packed
+    codec_buffer batch
+
+cdef void free_recoder(Recoder *recoder) noexcept nogil
+# The validated batch at `data` with its records in another codec (a topic's compression.type), length and CRC to match and
+# everything else as it was, in recoder.batch until the next call. `limit` as for open_batch(); errors as decompress_into()
+# and compress_into() have them, BATCH_TOO_LARGE where the result passes 2 GiB.
+cdef Status recode_batch(
+    Recoder *recoder, const uint8_t *data, const BatchHeader *header, int codec, int32_t level,
+    Py_ssize_t limit) noexcept nogil

@@ -70,3 +70,10 @@ class RecordBatchBuilder:
         """
     def build(self) -> bytes:
         """The finished batch; the builder is empty then.  Raises ValueError without records."""
+
+def recompress(batch: Buffer, codec: int, *, level: int | None = None, limit: int = 0) -> bytes:
+    """The batch at the start of `batch` with its records in another codec, everything else as it was.
+
+    The batch is validated first; `limit` bounds what its records may become (0: compression.limit_for() their size).
+    Raises what validate(), decompress() and compress() raise.
+    """

@@ -4,7 +4,7 @@ import numpy
 import pytest
 
 from pystream._native import batch
-from pystream._native.record_builder import RecordBatchBuilder
+from pystream._native.record_builder import RecordBatchBuilder, recompress
 from pystream._native.record_columns import decode_columns
 from pystream._native.record_reader import Record, RecordReader, check
 from pystream.common import errors
@@ -189,3 +189,33 @@ def test_levels_and_codecs_out_of_bounds_are_refused():
         RecordBatchBuilder(codec=4, level=23)
     with pytest.raises(ValueError, match="codec 8"):
         RecordBatchBuilder(codec=8)
+
+
+@pytest.mark.parametrize("after", range(5), ids=CODECS)
+@pytest.mark.parametrize("before", CODECS)
+def test_a_batch_can_change_its_codec_and_nothing_else(before, after):
+    data = golden("java-4.2.0")[before]
+    changed = recompress(data, after)
+    assert list(RecordReader(changed)) == list(RecordReader(data))
+    was, now = batch.validate(data), batch.validate(changed)
+    assert now.codec == after
+    alike = was._replace(size=now.size, crc=now.crc, attributes=now.attributes)
+    assert now == alike
+    assert kafka_python_read(changed) == golden_records()
+
+
+def test_flags_and_producer_outlive_a_change_of_codec():
+    header = batch.validate(recompress(golden("java-4.2.0")["transactional"], 3, level=9))
+    assert (header.attributes, header.producer_id, header.base_sequence) == (0x10 | 3, 4711, 120)
+
+
+def test_what_is_not_valid_or_above_the_limit_does_not_change_its_codec():
+    data = golden("java-4.2.0")["zstd"]
+    with pytest.raises(errors.CorruptRecordBatch):
+        recompress(data[:-1] + bytes([data[-1] ^ 1]), 0)
+    with pytest.raises(errors.LimitExceeded):
+        recompress(data, 0, limit=1000)
+    with pytest.raises(errors.UnsupportedCompressionType):
+        recompress(data, 5)
+    with pytest.raises(ValueError, match="codec 8"):
+        recompress(data, 8)

@@ -189,7 +189,7 @@ def test_searching_a_broken_batch_says_so():
 def test_checking_asks_for_keys_only_where_told():
     data = batch_of(THREE).encode()
     record_reader.check(data)
-    with pytest.raises(errors.InvalidRecord):
+    with pytest.raises(errors.InvalidRecord, match="record 1 "):
         record_reader.check(data, require_keys=True)
 
 
@@ -197,5 +197,5 @@ def test_checking_refuses_offsets_with_gaps():
     gap = batch_of([THREE[0], THREE[2]]).encode()
     assert struct.unpack_from(">i", gap, 57) == (2,)
     assert crc32c.crc32c(gap[21:]) == HEADER.unpack_from(gap)[4]
-    with pytest.raises(errors.InvalidRecord):
+    with pytest.raises(errors.InvalidRecord, match="record 1 "):
         record_reader.check(gap)
