@@ -53,13 +53,7 @@ def with_controller(
     """Run a scenario with these brokers (id, rack) registered; the first one is the controller."""
 
     async def within_loop() -> None:
-        kit = _kit(brokers, config or ControllerConfig(), random.Random(seed))
-        await found_cluster(kit.store)
-        await kit.session.register()
-        for node_id, rack in brokers[1:]:
-            value = records.encode_broker(BrokerRecord(f"run-{node_id}", (), rack))
-            await kit.store.transaction([], [Put(records.broker_key(node_id), value)])
-        await kit.publisher.load()
+        kit = await started_kit(brokers, config, seed)
         running = asyncio.ensure_future(kit.publisher.run())
         try:
             await scenario(kit)
@@ -71,7 +65,21 @@ def with_controller(
     asyncio.run(within_loop())
 
 
-def _kit(
+async def started_kit(
+    brokers: Sequence[tuple[int, str | None]], config: ControllerConfig | None = None, seed: int = 1
+) -> ControllerKit:
+    """A controller whose brokers are registered and whose image is loaded; `publisher.run` is the caller's to start."""
+    kit = _wired(brokers, config or ControllerConfig(), random.Random(seed))
+    await found_cluster(kit.store)
+    await kit.session.register()
+    for node_id, rack in brokers[1:]:
+        value = records.encode_broker(BrokerRecord(f"run-{node_id}", (), rack))
+        await kit.store.transaction([], [Put(records.broker_key(node_id), value)])
+    await kit.publisher.load()
+    return kit
+
+
+def _wired(
     brokers: Sequence[tuple[int, str | None]], config: ControllerConfig, random_source: random.Random
 ) -> ControllerKit:
     clock = ManualClock()

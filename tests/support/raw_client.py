@@ -7,11 +7,11 @@ import struct
 from types import TracebackType
 from typing import Any
 
+from pystream._native.wire import Reader, Writer
+from pystream.protocol.api_keys import response_header_version
 from pystream.protocol.catalogue import response_class
 from pystream.protocol.headers import RequestHeader
 from pystream.protocol.message import Message
-from pystream.protocol.api_keys import response_header_version
-from pystream._native.wire import Reader, Writer
 
 ANSWER_TIMEOUT_S = 20.0
 
