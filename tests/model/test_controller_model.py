@@ -29,9 +29,10 @@ from pystream.metadata.store import Put
 from tests.support.controller import ControllerKit, started_kit
 
 BROKERS = [(1, "a"), (2, "b"), (3, "a")]
-NAMES = st.sampled_from(["a", "b", "a.b", "a_b", "c", "no good", ""])
-PARTITIONS = st.sampled_from([-2, -1, 0, 1, 2, 5])
-FACTORS = st.sampled_from([-1, 0, 1, 2, 3, 4])
+# Few names and mostly good numbers, so that requests meet the same topics again.
+NAMES = st.sampled_from(["a", "a", "a.b", "a_b", "no good"])
+PARTITIONS = st.sampled_from([1, 2, 3, -1, 0, -2])
+FACTORS = st.sampled_from([1, 2, 3, 1, 2, -1, 0, 4])
 KEYS = st.sampled_from(["retention.ms", "cleanup.policy", "no.such.key"])
 VALUES = st.sampled_from(["1", "compact", "compact,delete", "nonsense"])
 VALID = {("retention.ms", "1"), ("cleanup.policy", "compact"), ("cleanup.policy", "compact,delete")}
@@ -163,7 +164,7 @@ class ControllerMachine(RuleBasedStateMachine):
         if lives is not None:
             del self.model[lives]
 
-    @rule(name=NAMES, count=st.integers(-1, 8), validate_only=st.booleans())
+    @rule(name=NAMES, count=st.integers(1, 8), validate_only=st.booleans())
     def grow(self, name: str, count: int, validate_only: bool) -> None:
         request = MorePartitions(name=name, count=count)
         (outcome,) = self.run(self.kit.topics.create_partitions([request], validate_only=validate_only))
@@ -298,4 +299,4 @@ class ControllerMachine(RuleBasedStateMachine):
 
 
 TestController = ControllerMachine.TestCase
-TestController.settings = settings(max_examples=60, stateful_step_count=30)
+TestController.settings = settings(max_examples=80, stateful_step_count=40)
