@@ -6,12 +6,15 @@ input: codec, count (2 bytes), records...     a header is built around them, so 
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
+from typing import TypeVar
 
 from pystream._native import record_columns, record_reader
 from pystream._native.crc32c import crc32c
-from pystream._native.record_builder import RecordBatchBuilder
+from pystream._native.record_builder import RecordBatchBuilder, recompress
 from pystream.common.errors import PystreamError
 
+Result = TypeVar("Result")
 LIMIT = 1 << 16
 HEADER = struct.Struct(">qiibIhiqqqhii")
 HEADER_SIZE = HEADER.size
@@ -36,29 +39,33 @@ def seeds() -> list[bytes]:
     return inputs
 
 
+def outcome(call: Callable[[], Result]) -> Result | None:
+    """None for input that was refused in an orderly way."""
+    try:
+        return call()
+    except PystreamError:
+        return None
+
+
+def read(batch: bytes) -> list[record_reader.Record]:
+    return list(record_reader.RecordReader(batch, limit=LIMIT))
+
+
 def check(data: bytes) -> None:
     if len(data) < 4:
         return
-    codec, count = data[0] % 5, max(1, int.from_bytes(data[1:3], "big"))
+    codec, other, count = data[0] % 5, data[0] // 5 % 5, max(1, int.from_bytes(data[1:3], "big"))
     batch = batch_around(codec, count, data[3:])
-    try:
-        records = list(record_reader.RecordReader(batch, limit=LIMIT))
-    except PystreamError:
-        records = None
-    try:
-        columns = record_columns.decode_columns(batch, limit=LIMIT)
-    except PystreamError:
-        columns = None
+    records = outcome(lambda: read(batch))
+    columns = outcome(lambda: record_columns.decode_columns(batch, limit=LIMIT))
+    assert (records is None) == (columns is None)
     if records is not None and columns is not None:
         assert [record.value for record in records] == columns.values()
         assert [record.key for record in records] == columns.keys()
         assert [record.headers for record in records] == [columns.headers(row) for row in range(len(columns))]
-    for search in (
-        lambda: record_reader.find_timestamp(batch, 1500),
-        lambda: record_reader.find_max_timestamp(batch),
-        lambda: record_reader.check(batch, limit=LIMIT, require_keys=True),
-    ):
-        try:
-            search()
-        except PystreamError:
-            continue
+    outcome(lambda: record_reader.find_timestamp(batch, 1500))
+    outcome(lambda: record_reader.find_max_timestamp(batch))
+    outcome(lambda: record_reader.check(batch, limit=LIMIT, require_keys=True))
+    changed = outcome(lambda: recompress(batch, other, limit=LIMIT))
+    if changed is not None:
+        assert outcome(lambda: read(changed)) == records
