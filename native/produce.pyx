@@ -150,7 +150,7 @@ cdef Status check_records(Partition *partition, const Call *call, const uint8_t 
     if staged.header.attributes & TRANSACTIONAL_FLAG:
         # No transaction can be open: InitProducerId hands out no transactional producer ids in this version.
         return INVALID_TXN_STATE
-    if staged.header.attributes & CODEC_MASK == 0 and check_each_record(records, size, 0, False, NULL) != OK:
+    if staged.header.attributes & CODEC_MASK == 0 and check_each_record(records, size, 0, False, NULL, NULL) != OK:
         # Compressed batches pass as they are: whoever opens one bounds what comes out of it.
         return INVALID_RECORD
     return OK
