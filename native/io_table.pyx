@@ -6,6 +6,8 @@
     io_table.reset()
 """
 
+import os
+
 from libc.errno cimport EDQUOT, EFBIG, EINTR, EIO, ENOENT, ENOMEM, ENOSPC, errno
 from libc.stdint cimport int64_t, uint8_t
 from libc.stdio cimport snprintf
@@ -523,6 +525,32 @@ cdef void install_plain_calls() noexcept nogil:
     table.open = plain_open
     table.fsync_directory = plain_fsync_directory
     table.fallocate = plain_fallocate
+
+
+def replace_file(path: str, data: bytes) -> None:
+    """Gives `path` the whole of `data`, or leaves it as it is: temp file, fsync, rename, fsync of the directory.  Raises OSError."""
+    cdef bytes name = os.fsencode(path)
+    cdef bytes directory = os.fsencode(os.path.dirname(path) or ".")
+    cdef const uint8_t *content = data
+    cdef const char *name_text = name
+    cdef const char *directory_text = directory
+    cdef Py_ssize_t size = len(data)
+    cdef int error
+    with nogil:
+        error = io_replace_file(directory_text, name_text, content, size, True)
+    if error != 0:
+        raise OSError(error, os.strerror(error), path)
+
+
+def sync_directory(path: str) -> None:
+    """Makes names that were added to or taken from a directory durable.  Raises OSError."""
+    cdef bytes name = os.fsencode(path)
+    cdef const char *text = name
+    cdef int error
+    with nogil:
+        error = io_sync_directory(text)
+    if error != 0:
+        raise OSError(error, os.strerror(error), path)
 
 
 CALLS = ("pwritev", "pread", "fdatasync", "fsync", "ftruncate", "rename", "unlink", "open", "fsync_directory", "fallocate")

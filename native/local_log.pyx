@@ -6,7 +6,7 @@ from libc.stdint cimport INT32_MAX, INT64_MAX, int32_t, int64_t, uint8_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
-from pystream._native.atomics cimport atomic_load32, atomic_load64
+from pystream._native.atomics cimport atomic_load32, atomic_load64, atomic_store32
 from pystream._native.batch cimport BatchHeader, parse_batch_header, validate_batch
 from pystream._native.io_table cimport io_read_at
 from pystream._native.leader_epochs cimport leader_epochs_latest
@@ -199,6 +199,16 @@ cdef class LocalLog:
     def is_offline(self) -> bool:
         """True once the log refuses writes: an fsync failed, or recovery found damage."""
         return log_is_offline(self.state)
+
+    @property
+    def offline_reason(self) -> int:
+        """Status that took the log offline (native/status.pyx): 31 a failed system call, 34 damage; 0 while it takes writes."""
+        return atomic_load32(&self.state.offline)
+
+    @property
+    def segment_count(self) -> int:
+        """Segments, the active one included."""
+        return self.state.segment_count
 
     @property
     def last_errno(self) -> int:
@@ -437,6 +447,10 @@ cdef class LocalLog:
         pthread_mutex_lock(&self.state.mutex)
         self.state.limits = limits
         pthread_mutex_unlock(&self.state.mutex)
+
+    def refuse_appends(self, refuse: bool) -> None:
+        """Answers appends with NO_SPACE while the disk is too full; everything else goes on."""
+        atomic_store32(&self.state.refusing, refuse)
 
     def take_offline(self) -> None:
         """Refuses writes from now on: the disk below is lost."""

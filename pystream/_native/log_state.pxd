@@ -92,6 +92,7 @@ cdef struct LogState:
     int32_t references
     int32_t offline              # a Status: OK while the log takes writes
     int32_t last_errno
+    int32_t refusing             # atomic; not 0 while the disk is too full for produce
     int64_t start_offset
     int64_t end_offset
     int64_t durable_offset

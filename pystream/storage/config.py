@@ -320,3 +320,32 @@ class LogConfig:
         synonyms=("unclean.leader.election.enable",),
         doc="Whether a replica that is behind may lead when no other is left, losing records.",
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StorageConfig:
+    """What all logs of a broker share; the broker fills it from its own keys."""
+
+    log_dirs: tuple[str, ...]
+    node_id: int = 1
+    recovery_threads: int = 2  # per directory
+    gather_ms: float = 5  # the longest that a round of group commit waits for more requests
+    reserve_bytes: int = 256 * MIB  # kept per directory for what must go on when the disk is full
+    open_segment_files: int = 4_096
+    producer_id_expiration_ms: int = DAY_MS
+    force_volatile: bool = False  # group commit on a file system that forgets
+
+
+def native_options(config: LogConfig, *, jitter_ms: int = 0) -> dict[str, int | str | bool]:
+    """The settings that the native log goes by; `jitter_ms` is this log's own part of segment.jitter.ms."""
+    return {
+        "segment_bytes": config.segment_bytes,
+        "segment_ms": config.segment_ms,
+        "segment_jitter_ms": jitter_ms,
+        "index_interval_bytes": config.index_interval_bytes,
+        "segment_index_bytes": config.segment_index_bytes,
+        "max_message_bytes": config.max_message_bytes,
+        "log_append_time": config.message_timestamp_type == "LogAppendTime",
+        "preallocate": config.preallocate,
+        "flush_policy": config.flush_policy,
+    }

@@ -1,0 +1,71 @@
+"""How full a log directory's disk is, and the reserve that keeps the broker alive when it is.
+
+    ok      at least 5 % and 2 GiB are free
+    low     less than that: retention runs at once
+    full    less than 1 %, or than the reserve: produce is refused; the reserve is given back so that everything else
+            can go on
+
+On a disk so small that 2 GiB are more than a tenth of it, a tenth counts instead.
+"""
+
+from __future__ import annotations
+
+import enum
+import os
+from pathlib import Path
+
+GIB = 1 << 30
+RESERVE_FILE = ".reserve"
+LARGEST_RESERVE_PART = 0.005  # of the disk
+
+
+class DiskState(enum.Enum):
+    OK = "ok"
+    LOW = "low"
+    FULL = "full"
+
+
+def state_of(*, total_bytes: int, free_bytes: int, reserve_bytes: int) -> DiskState:
+    """`free_bytes` includes the reserve while that is held."""
+    if total_bytes <= 0:
+        return DiskState.OK
+    if free_bytes < total_bytes * 0.01 or free_bytes < reserve_bytes:
+        return DiskState.FULL
+    if free_bytes < max(total_bytes * 0.05, min(2 * GIB, total_bytes * 0.1)):
+        return DiskState.LOW
+    return DiskState.OK
+
+
+class Disk:
+    """The disk of one log directory."""
+
+    def __init__(self, path: Path, *, reserve_bytes: int) -> None:
+        self.state = DiskState.OK
+        self._path = path
+        total, _ = self.usage()
+        self._reserve_bytes = min(reserve_bytes, int(total * LARGEST_RESERVE_PART))
+        self._reserve = path / RESERVE_FILE
+
+    def usage(self) -> tuple[int, int]:
+        """(bytes in all, bytes free to us). Raises OSError."""
+        stats = os.statvfs(self._path)
+        return stats.f_blocks * stats.f_frsize, stats.f_bavail * stats.f_frsize
+
+    def check(self) -> DiskState:
+        """Look at the disk; take the reserve when there is room, give it back when it is full. Raises OSError."""
+        total, free = self.usage()
+        held = self._reserve.stat().st_size if self._reserve.exists() else 0
+        self.state = state_of(total_bytes=total, free_bytes=free + held, reserve_bytes=self._reserve_bytes)
+        if self.state is DiskState.FULL:
+            self._reserve.unlink(missing_ok=True)
+        elif self.state is DiskState.OK and held < self._reserve_bytes:
+            self._take_reserve()
+        return self.state
+
+    def _take_reserve(self) -> None:
+        """Raises OSError; a file system that cannot reserve goes without."""
+        handle = os.open(self._reserve, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            os.posix_fallocate(handle, 0, self._reserve_bytes)
+        finally:
+            os.close(handle)

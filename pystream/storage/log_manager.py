@@ -1,0 +1,470 @@
+"""All partition logs of a broker: opened and recovered, made and deleted, kept in bounds, checkpointed, closed.
+
+Plain blocking functions, to be called on storage threads.  One lock guards the table of logs; a log's own work goes
+on outside of it. Files of a log directory besides the partitions: see checkpoints.py and directories.py.
+"""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pystream._native.flusher import Flusher
+from pystream._native.io_table import sync_directory
+from pystream._native.local_log import LocalLog, limit_open_files
+from pystream.common.clock import Clock
+from pystream.common.errors import (
+    InconsistentTopicId,
+    KafkaError,
+    KafkaStorageError,
+    LogDirNotFound,
+    UnknownTopicOrPartition,
+)
+from pystream.common.logging import get_logger
+from pystream.common.model import ZERO_UUID, TopicPartition, random_uuid
+from pystream.storage.checkpoints import (
+    HIGH_WATERMARKS,
+    RECOVERY_POINTS,
+    START_OFFSETS,
+    read_offsets,
+    read_topic_id,
+    write_offsets,
+    write_topic_id,
+)
+from pystream.storage.config import LogConfig, StorageConfig, native_options
+from pystream.storage.directories import DELETED_SUFFIX, LogDirectory
+from pystream.storage.disk import Disk, DiskState
+from pystream.storage.partition_log import HostedDirectory, PartitionLog, jitter_of
+
+logger = get_logger(__name__)
+
+DAMAGE_REASON = 34  # Status DAMAGED: this log alone, not its directory
+STALLED_FLUSH_MS = 30_000
+TRANSACTIONAL_EXPIRATION_FACTOR = 7
+
+
+@dataclass(slots=True)
+class RecoveryReport:
+    """What open() found, summed up; each partition's own report is `native.recovery`."""
+
+    partitions: int = 0
+    clean_directories: int = 0
+    lossy_directories: int = 0
+    scanned_bytes: int = 0
+    cut_bytes: int = 0
+    alarms: int = 0
+    damaged: list[TopicPartition] = field(default_factory=list)
+    failed: dict[TopicPartition, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class LogDirDescription:
+    """For DescribeLogDirs. `partitions` maps to (size in bytes, offset lag); an offline directory has none."""
+
+    path: str
+    is_offline: bool
+    total_bytes: int
+    usable_bytes: int
+    partitions: dict[TopicPartition, int]
+
+
+class LogManager:
+    """Made once by the broker: open(), then the rest, then close()."""
+
+    def __init__(self, config: StorageConfig, clock: Clock) -> None:
+        self.config = config
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._logs: dict[TopicPartition, PartitionLog] = {}
+        self._hosted: list[HostedDirectory] = []
+        self._deleted: list[tuple[int, Path]] = []
+        self._written: dict[Path, dict[TopicPartition, int]] = {}
+
+    # -- start and stop
+
+    def open(self, configs: Callable[[str], LogConfig] | None = None) -> RecoveryReport:
+        """Lock the directories and recover what lies in them; `configs` gives a topic's settings where they are known
+        already.
+
+        Raises DataDirectoryLocked, UnknownFormatVersion, DataDirectoryError or OSError; nothing stays locked then.  A
+        partition that cannot be opened is left alone and named in the report.
+        """
+        limit_open_files(self.config.open_segment_files)
+        report = RecoveryReport()
+        try:
+            for path in self.config.log_dirs:
+                self._hosted.append(self._open_directory(Path(path)))
+            for hosted in self._hosted:
+                self._recover_directory(hosted, configs or (lambda topic: LogConfig()), report)
+        except BaseException:
+            self.close(clean=False)
+            raise
+        if report.damaged or report.failed or report.alarms:
+            logger.error(
+                "recovery found damage",
+                damaged=",".join(map(str, report.damaged)),
+                failed=",".join(map(str, report.failed)),
+                alarms=report.alarms,
+                cut_bytes=report.cut_bytes,
+            )
+        logger.info(
+            "logs opened", partitions=report.partitions, scanned_bytes=report.scanned_bytes, cut_bytes=report.cut_bytes
+        )
+        return report
+
+    def close(self, *, clean: bool = True) -> None:
+        """Make everything durable, write the checkpoints, mark the directories as clean, and give them back. Raises
+        nothing.
+        """
+        failed = set()
+        with ThreadPoolExecutor(self.config.recovery_threads, thread_name_prefix="close-log") as pool:
+            for log, error in zip(
+                self._snapshot(), pool.map(lambda log: self._close_log(log, clean), self._snapshot()), strict=True
+            ):
+                if error is not None:
+                    failed.add(log.hosted)
+                    logger.error("log could not be closed", partition=log.name, error=str(error))
+        for hosted in self._hosted:
+            hosted.flusher.stop()
+        if clean:
+            self._checkpoint_or_note(failed)
+        for hosted in self._hosted:
+            try:
+                hosted.directory.close(clean=clean and hosted not in failed)
+            except OSError as error:
+                logger.error("directory could not be marked as clean", path=str(hosted.path), error=str(error))
+        self._hosted.clear()
+        self._logs.clear()
+
+    def set_cluster_id(self, cluster_id: str) -> None:
+        """Write it to meta.properties, or raise DataDirectoryError when a directory belongs to another cluster or
+        broker.
+        """
+        for hosted in self._hosted:
+            hosted.directory.set_cluster_id(cluster_id, self.config.node_id)
+
+    @property
+    def cluster_id(self) -> str | None:
+        """The cluster that the directories belong to, where one of them says so."""
+        return next(
+            (hosted.directory.meta["cluster.id"] for hosted in self._hosted if "cluster.id" in hosted.directory.meta),
+            None,
+        )
+
+    # -- partitions
+
+    def create(self, topic: str, partition: int, topic_id: bytes, config: LogConfig) -> PartitionLog:
+        """The partition's log, made in the directory with the fewest partitions when there is none.
+
+        Raises InconsistentTopicId when there is one of another topic of that name, KafkaStorageError when no
+        directory works.
+        """
+        name = TopicPartition(topic, partition)
+        with self._lock:
+            known = self._logs.get(name)
+            if known is not None:
+                if known.topic_id not in (topic_id, ZERO_UUID):
+                    raise InconsistentTopicId(
+                        f"{name}: the log here is of topic id {known.topic_id.hex()}, asked for {topic_id.hex()}"
+                    )
+                return known
+            hosted = self._choose_directory()
+            try:
+                log = self._make_log(name, topic_id, config, hosted)
+            except OSError as error:
+                raise KafkaStorageError(f"{name}: {error}") from error
+            self._logs[name] = log
+            return log
+
+    def get(self, topic: str, partition: int) -> PartitionLog | None:
+        return self._logs.get(TopicPartition(topic, partition))
+
+    def partitions(self) -> list[PartitionLog]:
+        """All logs, in no order."""
+        return self._snapshot()
+
+    def delete(self, topic: str, partition: int) -> None:
+        """Take the log away; its files go after file.delete.delay.ms. Nothing happens when there is none. Raises
+        KafkaStorageError.
+        """
+        with self._lock:
+            log = self._logs.pop(TopicPartition(topic, partition), None)
+        if log is None:
+            return
+        log.native.close(clean=False)
+        source = Path(log.directory)
+        target = source.with_name(f"{source.name}.{random_uuid().hex()}{DELETED_SUFFIX}")
+        try:
+            source.rename(target)
+            sync_directory(str(source.parent))
+        except OSError as error:
+            raise KafkaStorageError(f"{log.name}: {error}") from error
+        with self._lock:
+            self._deleted.append((self._clock.now_ms() + log.config.file_delete_delay_ms, target))
+
+    def reconfigure(self, topic: str, partition: int, config: LogConfig) -> None:
+        """Put new settings in force at once. Raises UnknownTopicOrPartition."""
+        self._known(topic, partition).reconfigure(config)
+
+    # -- periodic work
+
+    def enforce_retention(self, now_ms: int) -> int:
+        """Delete segments that have had their time, and files whose delay is over; how many segments."""
+        targets = []
+        for log in self._snapshot():
+            try:
+                target = log.retention_target(now_ms)
+                if target > log.native.start_offset:
+                    log.native.advance_start_offset(target)
+                targets.append(log)
+            except (KafkaError, OSError) as error:
+                logger.error("retention failed", partition=log.name, error=str(error))
+        self._write_start_offsets()
+        return sum(self._delete_segments(log, now_ms) for log in targets) + self._remove_deleted(now_ms)
+
+    def delete_records(self, topic: str, partition: int, offset: int) -> int:
+        """Move the start offset up to `offset`, durably; the new start offset. Raises OffsetOutOfRange,
+        KafkaStorageError.
+        """
+        log = self._known(topic, partition)
+        log.native.advance_start_offset(offset)
+        try:
+            self._write_start_offsets()
+        except OSError as error:
+            raise KafkaStorageError(f"{log.name}: {error}") from error
+        return log.native.start_offset
+
+    def flush_dirty(self, now_ms: int) -> None:
+        """Ask for a flush of every log that wants one; look after disks, and after logs and directories that failed."""
+        for log in self._snapshot():
+            if log.wants_flush(now_ms) and not log.native.is_offline:
+                log.flusher.request(log.native)
+        for hosted in self._hosted:
+            self._check_directory(hosted, now_ms)
+
+    def checkpoint(self) -> None:
+        """Write recovery points, start offsets and high watermarks where they have changed. Raises OSError of the
+        last failure.
+        """
+        failure = None
+        for hosted in self._online():
+            logs = [log for log in self._snapshot() if log.hosted is hosted]
+            try:
+                self._write(hosted.path / RECOVERY_POINTS, {log.name: log.native.recovery_point for log in logs})
+                self._write(hosted.path / START_OFFSETS, _moved_starts(logs))
+                self._write(hosted.path / HIGH_WATERMARKS, {log.name: log.high_watermark() for log in logs})
+            except OSError as error:
+                failure = error
+        if failure is not None:
+            raise failure
+
+    def expire_producers(self, now_ms: int) -> None:
+        """Forget producers that have not written for producer.id.expiration.ms and have no open transaction."""
+        for log in self._snapshot():
+            log.native.expire_producers(now_ms - self.config.producer_id_expiration_ms)
+
+    def describe_dirs(self) -> list[LogDirDescription]:
+        found = []
+        for hosted in self._hosted:
+            try:
+                total, usable = hosted.disk.usage()
+            except OSError:
+                total = usable = -1
+            offline = hosted.directory.is_offline
+            sizes = (
+                {} if offline else {log.name: log.native.size_bytes for log in self._snapshot() if log.hosted is hosted}
+            )
+            found.append(LogDirDescription(str(hosted.path.absolute()), offline, total, usable, sizes))
+        return found
+
+    # -- within
+
+    def _snapshot(self) -> list[PartitionLog]:
+        with self._lock:
+            return list(self._logs.values())
+
+    def _online(self) -> list[HostedDirectory]:
+        return [hosted for hosted in self._hosted if not hosted.directory.is_offline]
+
+    def _known(self, topic: str, partition: int) -> PartitionLog:
+        log = self.get(topic, partition)
+        if log is None:
+            raise UnknownTopicOrPartition(f"there is no log of {topic}-{partition} here")
+        return log
+
+    def _open_directory(self, path: Path) -> HostedDirectory:
+        directory = LogDirectory.open(path)
+        flusher = Flusher(self.config.gather_ms)
+        flusher.start()
+        return HostedDirectory(directory, flusher, Disk(path, reserve_bytes=self.config.reserve_bytes))
+
+    def _choose_directory(self) -> HostedDirectory:
+        """Called under the lock."""
+        counts = {id(hosted): 0 for hosted in self._online()}
+        for log in self._logs.values():
+            if id(log.hosted) in counts:
+                counts[id(log.hosted)] += 1
+        usable = [hosted for hosted in self._online() if hosted.disk.state is not DiskState.FULL] or self._online()
+        if not usable:
+            raise LogDirNotFound("no log directory is usable")
+        return min(usable, key=lambda hosted: counts[id(hosted)])
+
+    def _make_log(
+        self, name: TopicPartition, topic_id: bytes, config: LogConfig, hosted: HostedDirectory
+    ) -> PartitionLog:
+        path = hosted.path / str(name)
+        path.mkdir(exist_ok=True)
+        write_topic_id(path, topic_id)
+        sync_directory(str(hosted.path))
+        native = LocalLog.open(str(path), "", **native_options(config, jitter_ms=jitter_of(name, config)))
+        native.refuse_appends(hosted.disk.state is DiskState.FULL)
+        return PartitionLog(native, name.topic, name.partition, topic_id, config, hosted)
+
+    def _recover_directory(
+        self, hosted: HostedDirectory, configs: Callable[[str], LogConfig], report: RecoveryReport
+    ) -> None:
+        directory = hosted.directory
+        report.clean_directories += directory.is_clean
+        report.lossy_directories += directory.is_lossy
+        for path in directory.deleted():
+            shutil.rmtree(path, ignore_errors=True)
+        points = read_offsets(hosted.path / RECOVERY_POINTS)
+        starts = read_offsets(hosted.path / START_OFFSETS)
+
+        def recover(name: TopicPartition) -> PartitionLog | Exception:
+            config = configs(name.topic)
+            options: dict[str, Any] = native_options(config, jitter_ms=jitter_of(name, config))
+            options.update(
+                clean=directory.is_clean,
+                lossy=directory.is_lossy,
+                trust_snapshots=not directory.is_foreign,
+                recovery_point=points.get(name, 0),
+                log_start_offset=starts.get(name, 0),
+                compacted="compact" in config.cleanup_policy or directory.is_foreign,
+            )
+            path = hosted.path / str(name)
+            try:
+                native = LocalLog.open(str(path), **options)
+            except (KafkaError, OSError) as error:
+                return error
+            return PartitionLog(native, name.topic, name.partition, read_topic_id(path) or ZERO_UUID, config, hosted)
+
+        names = directory.partitions()
+        with ThreadPoolExecutor(self.config.recovery_threads, thread_name_prefix="recover-log") as pool:
+            for name, found in zip(names, pool.map(recover, names), strict=True):
+                self._take_recovered(name, found, report)
+
+    def _take_recovered(self, name: TopicPartition, found: PartitionLog | Exception, report: RecoveryReport) -> None:
+        if isinstance(found, Exception):
+            report.failed[name] = str(found)
+            logger.error("log could not be opened", partition=name, error=str(found))
+            return
+        told = found.native.recovery
+        report.partitions += 1
+        report.scanned_bytes += told["scanned_bytes"]
+        report.cut_bytes += told["cut_bytes"]
+        report.alarms += told["alarms"]
+        for base, position, offset, size, verdict in told["verdicts"]:
+            logger.error(
+                "bad batch found",
+                partition=name,
+                segment=base,
+                position=position,
+                offset=offset,
+                file_bytes=size,
+                verdict=verdict,
+            )
+        if told["damaged"]:
+            report.damaged.append(name)
+        self._logs[name] = found
+
+    def _close_log(self, log: PartitionLog, clean: bool) -> Exception | None:
+        try:
+            log.native.close(clean=clean)
+        except KafkaError as error:
+            return error
+        return KafkaStorageError(f"{log.name} is offline") if log.native.is_offline else None
+
+    def _checkpoint_or_note(self, failed: set[HostedDirectory]) -> None:
+        try:
+            self.checkpoint()
+        except OSError as error:
+            failed.update(self._hosted)
+            logger.error("checkpoints could not be written", error=str(error))
+
+    def _write(self, path: Path, offsets: dict[TopicPartition, int]) -> None:
+        if self._written.get(path) != offsets:
+            write_offsets(path, offsets)
+            self._written[path] = offsets
+
+    def _write_start_offsets(self) -> None:
+        for hosted in self._online():
+            self._write(
+                hosted.path / START_OFFSETS, _moved_starts([log for log in self._snapshot() if log.hosted is hosted])
+            )
+
+    def _delete_segments(self, log: PartitionLog, now_ms: int) -> int:
+        try:
+            log.unlink_deleted(now_ms)
+            count = log.delete_before_start(now_ms)
+        except (KafkaError, OSError) as error:
+            logger.error("segments could not be deleted", partition=log.name, error=str(error))
+            return 0
+        if count:
+            logger.info("segments deleted", partition=log.name, count=count, start_offset=log.native.start_offset)
+        log.unlink_deleted(now_ms)
+        return count
+
+    def _remove_deleted(self, now_ms: int) -> int:
+        """Files of deleted partitions whose delay is over; counts no segment."""
+        with self._lock:
+            due = [path for when, path in self._deleted if when <= now_ms]
+            self._deleted = [(when, path) for when, path in self._deleted if when > now_ms]
+        for path in due:
+            shutil.rmtree(path, ignore_errors=True)
+        return 0
+
+    def _check_directory(self, hosted: HostedDirectory, now_ms: int) -> None:
+        if hosted.directory.is_offline:
+            return
+        logs = [log for log in self._snapshot() if log.hosted is hosted]
+        stalled = hosted.flusher.statistics()["round_ms"] > STALLED_FLUSH_MS
+        broken = [log for log in logs if log.native.offline_reason not in (0, DAMAGE_REASON)]
+        before = hosted.disk.state
+        try:
+            state = hosted.disk.check()
+        except OSError as error:
+            self._take_offline(hosted, logs, str(error))
+            return
+        if stalled or broken:
+            self._take_offline(hosted, logs, "an fsync hangs" if stalled else f"errno {broken[0].native.last_errno}")
+        elif state is not before:
+            self._disk_changed(hosted, logs, state, now_ms)
+
+    def _take_offline(self, hosted: HostedDirectory, logs: Iterable[PartitionLog], reason: str) -> None:
+        """A directory whose disk failed once is not trusted until the next start."""
+        hosted.directory.is_offline = True
+        for log in logs:
+            log.native.take_offline()
+        logger.error("log directory offline", path=str(hosted.path), reason=reason)
+
+    def _disk_changed(
+        self, hosted: HostedDirectory, logs: Iterable[PartitionLog], state: DiskState, now_ms: int
+    ) -> None:
+        total, free = hosted.disk.usage()
+        level = logger.info if state is DiskState.OK else logger.error
+        level("disk space changed", path=str(hosted.path), state=state.value, total_bytes=total, free_bytes=free)
+        for log in logs:
+            log.native.refuse_appends(state is DiskState.FULL)
+        if state is not DiskState.OK:
+            self.enforce_retention(now_ms)
+
+
+def _moved_starts(logs: Iterable[PartitionLog]) -> dict[TopicPartition, int]:
+    """Start offsets that lie inside a segment; the others follow from the files' names, as in Kafka."""
+    return {log.name: log.native.start_offset for log in logs if log.native.start_offset > 0}

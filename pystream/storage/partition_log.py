@@ -1,0 +1,114 @@
+"""A partition's log with what belongs to it: its directory, its flusher, its topic id and its settings."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pystream._native.flusher import Flusher
+from pystream._native.local_log import LocalLog
+from pystream.common.model import TopicPartition
+from pystream.storage.config import GROUP, INTERVAL, LogConfig, native_options
+from pystream.storage.directories import LogDirectory
+from pystream.storage.disk import Disk
+from pystream.storage.retention import SegmentFacts, retained_from
+
+DELETE = "delete"
+
+
+@dataclass(slots=True, eq=False)
+class HostedDirectory:
+    """One log directory with the thread that fsyncs for it and the disk below it."""
+
+    directory: LogDirectory
+    flusher: Flusher
+    disk: Disk
+
+    @property
+    def path(self) -> Path:
+        return self.directory.path
+
+
+def jitter_of(name: TopicPartition, config: LogConfig) -> int:
+    """This partition's part of segment.jitter.ms: the same at every start."""
+    most = min(config.segment_jitter_ms, config.segment_ms)
+    return random.Random(str(name)).randint(0, most) if most > 0 else 0
+
+
+@dataclass(slots=True, eq=False)
+class PartitionLog:
+    """What LogManager hands out. `native` and `flusher` are what the data plane works with."""
+
+    native: LocalLog
+    topic: str
+    partition: int
+    topic_id: bytes
+    config: LogConfig
+    hosted: HostedDirectory
+    unlink_at_ms: list[tuple[int, int]] = field(
+        default_factory=list
+    )  # (when, base offset) of segments renamed to .deleted
+
+    @property
+    def name(self) -> TopicPartition:
+        return TopicPartition(self.topic, self.partition)
+
+    @property
+    def directory(self) -> str:
+        return self.native.directory
+
+    @property
+    def flusher(self) -> Flusher:
+        return self.hosted.flusher
+
+    def reconfigure(self, config: LogConfig) -> None:
+        self.native.update_config(**native_options(config, jitter_ms=jitter_of(self.name, config)))
+        self.config = config
+
+    def wants_flush(self, now_ms: int) -> bool:
+        """Whether the background flush has something to do: by flush.messages and flush.ms under `interval`, else
+        whatever waits.
+        """
+        records, since_ms = self.native.unflushed
+        if records == 0:
+            return False
+        if self.config.flush_policy != INTERVAL:
+            return True
+        return records >= self.config.flush_messages or now_ms - since_ms >= self.config.flush_ms
+
+    def high_watermark(self) -> int:
+        """What this node alone may call committed: the durable end under `group`, else the end."""
+        return self.native.durable_offset if self.config.flush_policy == GROUP else self.native.end_offset
+
+    def retention_target(self, now_ms: int) -> int:
+        """The start offset that retention asks for. Rolls the active segment when that one has had its time too."""
+        native = self.native
+        undecided = native.first_undecided_offset
+        bound = native.durable_offset if undecided is None else min(undecided, native.durable_offset)
+        deletes = DELETE in self.config.cleanup_policy
+        segments = [SegmentFacts(*found) for found in native.segments()]
+        target = retained_from(
+            segments,
+            retention_ms=self.config.retention_ms if deletes else -1,
+            retention_bytes=self.config.retention_bytes if deletes else -1,
+            start_offset=native.start_offset,
+            bound=bound,
+            now_ms=now_ms,
+        )
+        if target == native.end_offset and segments[-1].size_bytes > 0 and not native.is_offline:
+            native.roll()
+        return target
+
+    def delete_before_start(self, now_ms: int) -> int:
+        """Take segments below the start offset, which is durable, out of the log; how many."""
+        bases = self.native.delete_segments_before(self.native.start_offset)
+        self.unlink_at_ms.extend((now_ms + self.config.file_delete_delay_ms, base) for base in bases)
+        return len(bases)
+
+    def unlink_deleted(self, now_ms: int) -> None:
+        """Remove the files of segments whose file.delete.delay.ms is over. Raises OSError."""
+        while self.unlink_at_ms and self.unlink_at_ms[0][0] <= now_ms:
+            _, base = self.unlink_at_ms.pop(0)
+            for suffix in ("log", "index", "timeindex", "txnindex"):
+                (Path(self.directory) / f"{base:020d}.{suffix}.deleted").unlink(missing_ok=True)

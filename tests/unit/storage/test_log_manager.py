@@ -1,0 +1,217 @@
+"""LogManager over real directories."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pystream.common.clock import DAY_MS, ManualClock
+from pystream.common.errors import DataDirectoryError, DataDirectoryLocked, InconsistentTopicId, OffsetOutOfRange
+from pystream.common.model import TopicPartition
+from pystream.storage.checkpoints import HIGH_WATERMARKS, RECOVERY_POINTS, START_OFFSETS, read_offsets, read_topic_id
+from pystream.storage.config import LogConfig, StorageConfig
+from pystream.storage.log_manager import LogManager
+from tests.unit.storage.batches import batch, offsets
+
+TOPIC_ID = bytes(range(16))
+ORDERS = TopicPartition("orders", 0)
+NOW_MS = 100 * DAY_MS
+SMALL = LogConfig(segment_bytes=1 << 20, segment_ms=1)
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock(NOW_MS)
+
+
+def manager(path: Path, clock: ManualClock, *more: Path) -> LogManager:
+    return LogManager(StorageConfig(log_dirs=(str(path), *map(str, more)), reserve_bytes=0), clock)
+
+
+def opened(path: Path, clock: ManualClock) -> LogManager:
+    logs = manager(path, clock)
+    logs.open()
+    return logs
+
+
+def test_a_log_is_found_again_after_a_clean_stop(tmp_path, clock):
+    logs = opened(tmp_path, clock)
+    logs.create("orders", 0, TOPIC_ID, LogConfig()).native.append(batch(3), leader_epoch=4)
+    logs.close()
+    again = manager(tmp_path, clock)
+    report = again.open()
+    log = again.get("orders", 0)
+    assert (report.partitions, report.clean_directories, report.scanned_bytes) == (1, 1, 0)
+    assert (log.topic_id, log.native.end_offset, log.native.latest_leader_epoch) == (TOPIC_ID, 3, 4)
+    again.close()
+
+
+def test_a_directory_is_used_by_one_process_only(tmp_path, clock):
+    logs = opened(tmp_path, clock)
+    with pytest.raises(DataDirectoryLocked):
+        manager(tmp_path, clock).open()
+    logs.close()
+
+
+def test_a_kill_counts_as_a_process_crash_and_is_recovered(tmp_path, clock):
+    logs = opened(tmp_path, clock)
+    native = logs.create("orders", 0, TOPIC_ID, LogConfig()).native
+    native.append(batch(3))
+    logs.close(clean=False)
+    with (tmp_path / "orders-0" / f"{0:020d}.log").open("ab") as file:
+        file.write(batch(5)[:30])
+    again = manager(tmp_path, clock)
+    report = again.open()
+    assert (report.clean_directories, report.lossy_directories, report.cut_bytes) == (0, 0, 30)
+    assert again.get("orders", 0).native.end_offset == 3
+    again.close()
+
+
+def test_a_log_of_another_topic_of_that_name_is_refused(tmp_path, clock):
+    logs = opened(tmp_path, clock)
+    logs.create("orders", 0, TOPIC_ID, LogConfig())
+    with pytest.raises(InconsistentTopicId):
+        logs.create("orders", 0, bytes(16)[:15] + b"\x07", LogConfig())
+    logs.close()
+
+
+def test_segments_past_their_time_are_deleted_and_their_files_removed_later(tmp_path, clock):
+    logs = opened(tmp_path, clock)
+    log = logs.create("orders", 0, TOPIC_ID, SMALL)
+    log.native.append(batch(2, timestamp=NOW_MS - 8 * DAY_MS))
+    log.native.append(batch(2, timestamp=NOW_MS))
+    log.native.flush()
+    assert logs.enforce_retention(NOW_MS) == 1
+    assert (log.native.start_offset, log.native.segment_count) == (2, 1)
+    assert len(list((tmp_path / "orders-0").glob("*.log.deleted"))) == 1
+    logs.enforce_retention(NOW_MS + SMALL.file_delete_delay_ms)
+    assert list((tmp_path / "orders-0").glob("*.deleted")) == []
+    assert read_offsets(tmp_path / START_OFFSETS) == {ORDERS: 2}
+    logs.close()
+
+
+def test_an_active_segment_past_its_time_is_rolled_and_deleted(tmp_path, clock):
+    logs = opened(tmp_path, clock)
+    log = logs.create("orders", 0, TOPIC_ID, LogConfig())
+    log.native.append(batch(2, timestamp=NOW_MS - 8 * DAY_MS))
+    log.native.flush()
+    assert logs.enforce_retention(NOW_MS) == 1
+    assert (log.native.start_offset, log.native.end_offset, log.native.size_bytes) == (2, 2, 0)
+    log.native.append(batch(1))
+    assert offsets(log.native.read(offset=2)) == [(2, 2)]
+    logs.close()
+
+
+def test_retention_keeps_what_is_not_yet_durable(tmp_path, clock):
+    logs = opened(tmp_path, clock)
+    log = logs.create("orders", 0, TOPIC_ID, SMALL)
+    log.native.append(batch(2, timestamp=NOW_MS - 8 * DAY_MS))
+    log.native.append(batch(2, timestamp=NOW_MS))
+    assert logs.enforce_retention(NOW_MS) == 0
+    logs.close()
+
+
+def test_retention_by_size_keeps_at_least_the_size(tmp_path, clock):
+    size = len(batch(1, size=1000))
+    logs = opened(tmp_path, clock)
+    config = LogConfig(segment_bytes=1 << 20, retention_ms=-1, retention_bytes=2 * size)
+    log = logs.create("orders", 0, TOPIC_ID, config)
+    for _ in range(4):
+        log.native.append(batch(1, size=1000))
+        log.native.roll()
+    log.native.flush()
+    logs.enforce_retention(NOW_MS)
+    assert (log.native.start_offset, log.native.size_bytes) == (2, 2 * size)
+    logs.close()
+
+
+def test_deleted_records_stay_deleted_after_a_restart(tmp_path, clock):
+    logs = opened(tmp_path, clock)
+    log = logs.create("orders", 0, TOPIC_ID, LogConfig())
+    for _ in range(5):
+        log.native.append(batch(2))
+    assert logs.delete_records("orders", 0, 5) == 5
+    with pytest.raises(OffsetOutOfRange):
+        logs.delete_records("orders", 0, 11)
+    logs.close(clean=False)
+    again = opened(tmp_path, clock)
+    assert again.get("orders", 0).native.start_offset == 5
+    with pytest.raises(OffsetOutOfRange):
+        again.get("orders", 0).native.read(offset=4)
+    again.close()
+
+
+def test_a_deleted_log_leaves_its_name_at_once_and_its_files_later(tmp_path, clock):
+    logs = opened(tmp_path, clock)
+    logs.create("orders", 0, TOPIC_ID, LogConfig()).native.append(batch(1))
+    logs.delete("orders", 0)
+    assert logs.get("orders", 0) is None
+    assert [path.name.endswith("-delete") for path in tmp_path.glob("orders-0*")] == [True]
+    assert logs.create("orders", 0, bytes(15) + b"\x02", LogConfig()).native.end_offset == 0
+    logs.enforce_retention(NOW_MS + 60_000)
+    assert [path.name for path in tmp_path.glob("orders-0*")] == ["orders-0"]
+    logs.close()
+
+
+def test_checkpoints_have_kafkas_names_and_form(tmp_path, clock):
+    logs = opened(tmp_path, clock)
+    log = logs.create("orders", 0, TOPIC_ID, LogConfig())
+    log.native.append(batch(3))
+    log.native.flush()
+    logs.checkpoint()
+    assert (tmp_path / RECOVERY_POINTS).read_text() == "0\n1\norders 0 3\n"
+    assert read_offsets(tmp_path / HIGH_WATERMARKS) == {ORDERS: 3}
+    assert read_topic_id(tmp_path / "orders-0") == TOPIC_ID
+    assert (tmp_path / "orders-0" / "partition.metadata").read_text().startswith("version: 0\ntopic_id: ")
+    logs.close()
+
+
+def test_a_directory_of_another_cluster_is_refused(tmp_path, clock):
+    (tmp_path / "meta.properties").write_text("#\nversion=1\ncluster.id=abc\nnode.id=1\ndirectory.id=xyz\n")
+    logs = opened(tmp_path, clock)
+    assert logs.cluster_id == "abc"
+    logs.set_cluster_id("abc")
+    assert "directory.id=xyz" in (tmp_path / "meta.properties").read_text()
+    with pytest.raises(DataDirectoryError):
+        logs.set_cluster_id("other")
+    logs.close()
+
+
+def test_new_logs_go_where_the_fewest_are(tmp_path, clock):
+    logs = manager(tmp_path / "a", clock, tmp_path / "b")
+    logs.open()
+    for partition in range(4):
+        logs.create("orders", partition, TOPIC_ID, LogConfig())
+    assert [len(description.partitions) for description in logs.describe_dirs()] == [2, 2]
+    logs.close()
+
+
+def test_settings_change_while_the_log_is_open(tmp_path, clock):
+    logs = opened(tmp_path, clock)
+    log = logs.create("orders", 0, TOPIC_ID, LogConfig())
+    logs.reconfigure("orders", 0, LogConfig(message_timestamp_type="LogAppendTime"))
+    assert log.native.append(batch(1), now_ms=77) == [(0, 0, 77)]
+    logs.close()
+
+
+def test_background_flush_makes_everything_durable(tmp_path, clock):
+    logs = opened(tmp_path, clock)
+    log = logs.create("orders", 0, TOPIC_ID, LogConfig(flush_policy="os"))
+    log.native.append(batch(3))
+    logs.flush_dirty(NOW_MS)
+    log.flusher.stop()
+    assert log.native.durable_offset == 3
+    logs.close()
+
+
+def test_the_interval_policy_flushes_by_count_or_age(tmp_path, clock):
+    logs = opened(tmp_path, clock)
+    config = LogConfig(flush_policy="interval", flush_messages=10, flush_ms=1_000)
+    log = logs.create("orders", 0, TOPIC_ID, config)
+    log.native.append(batch(3), now_ms=NOW_MS)
+    assert not log.wants_flush(NOW_MS + 999)
+    assert log.wants_flush(NOW_MS + 1_000)
+    log.native.append(batch(7), now_ms=NOW_MS)
+    assert log.wants_flush(NOW_MS)
+    logs.close()
