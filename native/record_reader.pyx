@@ -274,13 +274,6 @@ cdef Status record_of_max_timestamp(
 
 
 cdef Status check_records(
-        const uint8_t *data, Py_ssize_t available, Py_ssize_t limit, bint require_keys,
-        codec_buffer *scratch) noexcept nogil:
-    cdef int32_t index
-    return find_bad_record(data, available, limit, require_keys, scratch, &index)
-
-
-cdef Status find_bad_record(
         const uint8_t *data, Py_ssize_t available, Py_ssize_t limit, bint require_keys, codec_buffer *scratch,
         int32_t *failed_record) noexcept nogil:
     cdef RecordCursor cursor
@@ -294,7 +287,8 @@ cdef Status find_bad_record(
             status = INVALID_RECORD
         if status == OK and require_keys and record.key == NULL:
             status = INVALID_RECORD
-    failed_record[0] = index
+    if failed_record != NULL:
+        failed_record[0] = index
     close_with(&cursor, scratch)
     return OK if status == NOT_FOUND else status
 
@@ -466,5 +460,5 @@ def check(const uint8_t[::1] batch not None, *, Py_ssize_t limit=0, bint require
     cdef int32_t index = -1
     cdef const uint8_t *first = first_byte(batch)
     with nogil:
-        status = find_bad_record(first, batch.shape[0], limit, require_keys, NULL, &index)
+        status = check_records(first, batch.shape[0], limit, require_keys, NULL, &index)
     raise_for_status(status, 0, f"record {index} of a batch" if index >= 0 else "record batch")

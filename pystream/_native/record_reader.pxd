@@ -64,12 +64,9 @@ cdef Status record_of_max_timestamp(
     const uint8_t *data, Py_ssize_t available, int64_t from_offset, int64_t limit_offset,
     codec_buffer *scratch, int64_t *found_timestamp, int64_t *found_offset) noexcept nogil
 # Reads every record of a batch that a producer sent: OK, what next_record() says, or INVALID_RECORD where offset deltas
-# are not 0, 1, 2 … and, with `require_keys` (compacted topics), where a key is null.
+# are not 0, 1, 2 … and, with `require_keys` (compacted topics), where a key is null. `failed_record` (may be NULL) is
+# then the index of the first record at fault, for the answer's record errors (KIP-467); -1 where the batch cannot be read.
 cdef Status check_records(
-    const uint8_t *data, Py_ssize_t available, Py_ssize_t limit, bint require_keys, codec_buffer *scratch) noexcept nogil
-# The same, and tells the index of the first record at fault, for the answer's record errors (KIP-467); -1 where the batch
-# itself cannot be read.
-cdef Status find_bad_record(
     const uint8_t *data, Py_ssize_t available, Py_ssize_t limit, bint require_keys, codec_buffer *scratch,
     int32_t *failed_record) noexcept nogil
 
