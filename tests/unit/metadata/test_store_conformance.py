@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from pystream.metadata.store import (
     MetadataStore,
     ModRevision,
     Put,
+    TransactionResult,
     Value,
     read_all,
 )
@@ -390,7 +392,9 @@ def test_a_key_that_was_written_anew_without_the_lease_outlives_it(run: Run) -> 
     run(scenario)
 
 
-def test_compare_and_swap_of_many_writers_loses_nothing(run: Run) -> None:
+def test_compare_and_swap_of_many_writers_loses_nothing(run: Run, full: bool) -> None:
+    each = 1_000 if full else 125
+
     async def scenario(store: MetadataStore, clock: ManualClock) -> None:
         async def increments(count: int) -> None:
             while count:
@@ -399,10 +403,48 @@ def test_compare_and_swap_of_many_writers_loses_nothing(run: Run) -> None:
                 compare = ModRevision("/n", item.mod_revision if item else 0)
                 count -= (await store.transaction([compare], [Put("/n", str(number + 1).encode())])).succeeded
 
-        await asyncio.gather(*(increments(125) for _ in range(8)))
+        await asyncio.gather(*(increments(each) for _ in range(8)))
         item = await store.get("/n")
         assert item is not None
-        assert item.value == b"1000"
+        assert int(item.value) == 8 * each
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_clients_at_once_see_one_order_of_changes(run: Run, seed: int) -> None:
+    """Linearizable: replayed in the order of their revisions, all transactions give what their callers were told.
+
+    A transaction that began after another had ended comes after it; reads inside show the state at their place.
+    """
+
+    async def scenario(store: MetadataStore, clock: ManualClock) -> None:
+        random_source = random.Random(seed)
+        done: list[tuple[int, int, str, bytes, TransactionResult]] = []
+        latest = 1
+
+        async def client(number: int) -> None:
+            nonlocal latest
+            for step in range(40):
+                began, key = latest, random_source.choice("abc")
+                value = f"{number}/{step}".encode()
+                seen = await store.get(key)
+                compare = ModRevision(key, seen.mod_revision if seen else 0)
+                result = await store.transaction([compare], [Get(key), Put(key, value)], [Get(key)])
+                latest = max(latest, result.revision)
+                done.append((began, result.revision, key, value, result))
+
+        await asyncio.gather(*(client(number) for number in range(8)))
+        state: dict[str, KeyValue] = {}
+        for began, revision, key, value, result in sorted(done, key=lambda each: (each[1], not each[4].succeeded)):
+            assert revision >= began
+            assert result.results[0] == state.get(key)
+            if result.succeeded:
+                before = state.get(key)
+                created = before.create_revision if before else revision
+                state[key] = KeyValue(key, value, created, revision, before.version + 1 if before else 1)
+        assert {item.key: item for item in (await store.range("")).items} == state
+        assert sum(result.succeeded for *_, result in done) == latest - 1
 
     run(scenario)
 
