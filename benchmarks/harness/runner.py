@@ -79,6 +79,8 @@ class Runner:
                 subprocess.run([str(program("touch")), f"gib={self.timing.touch_gib}"], check=True, timeout=GRACE_S)
             before = target.running.cpu_time()
             result = self.generate(target, workload, topic, end_offset)
+            if not result["requests"]:
+                raise HarnessError("nothing was answered within the window")
             spent = target.running.cpu_time() - before
             result["memory_bytes"] = target.running.memory_bytes()
             result["system_share"] = round(spent.system / total, 3) if (total := total_of(spent)) else None
