@@ -37,9 +37,11 @@ METADATA_VERSION: Final = 29  # 4.2-IV1
 FEATURES: Final[Mapping[str, int]] = {"metadata.version": METADATA_VERSION}
 
 
-async def found_cluster(store: MetadataStore, features: Mapping[str, int] = FEATURES) -> str:
-    """The cluster's id; the first caller ever makes it, and finalizes `features`."""
-    written = uuid_text(random_uuid()).encode()
+async def found_cluster(
+    store: MetadataStore, *, cluster_id: str | None = None, features: Mapping[str, int] = FEATURES
+) -> str:
+    """The cluster's id; the first caller ever sets it, to `cluster_id` or a new one, and finalizes `features`."""
+    written = (cluster_id or uuid_text(random_uuid())).encode()
     result = await store.transaction(
         [Absent(records.CLUSTER_ID_KEY)],
         [

@@ -6,6 +6,7 @@ Plain functions over a `Table`, so that SQLite's thread and the simulated store 
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from typing import Protocol
 
@@ -42,10 +43,14 @@ class Table(Protocol):
 
 
 class Leases:
-    """Who is alive until when, and which keys hang on it. Times are of a monotonic clock."""
+    """Who is alive until when, and which keys hang on it. Times are of a monotonic clock.
+
+    A lease is kept alive from another thread than the one that ends it: the lock makes one of them come first.
+    """
 
     def __init__(self, new_id: Callable[[], int]) -> None:
         self._new_id = new_id
+        self._lock = threading.Lock()
         self._time_to_live_ms: dict[int, int] = {}
         self._ends_at_ms: dict[int, int] = {}
         self._keys: dict[int, set[str]] = {}
@@ -67,19 +72,20 @@ class Leases:
         return None if end_ms is None else max(0, end_ms - now_ms)
 
     def granted(self, lease: int) -> bool:
-        """Whether the lease has not been let go of; a caller ends those that are `due` before."""
+        """Whether the lease has not been let go of; callers `end_due` before."""
         return lease in self._ends_at_ms
 
     def keep_alive(self, lease: int, now_ms: int) -> None:
-        if lease not in self._ends_at_ms:
-            raise LeaseGone(f"lease {lease} has ended")
-        self._ends_at_ms[lease] = now_ms + self._time_to_live_ms[lease]
+        with self._lock:
+            if not self.lives(lease, now_ms):
+                raise LeaseGone(f"lease {lease} has ended")
+            self._ends_at_ms[lease] = now_ms + self._time_to_live_ms[lease]
 
-    def due(self, now_ms: int) -> list[int]:
-        """The leases whose time has come, first the one that ended first."""
-        return sorted(
-            (lease for lease, end in self._ends_at_ms.items() if end <= now_ms), key=self._ends_at_ms.__getitem__
-        )
+    def end_due(self, now_ms: int) -> list[list[str]]:
+        """Let go of the leases whose time has come, first the one that ended first. The keys of each, in order."""
+        with self._lock:
+            due = [lease for lease, end in self._ends_at_ms.items() if end <= now_ms]
+            return [self.end(lease) for lease in sorted(due, key=self._ends_at_ms.__getitem__)]
 
     def end(self, lease: int) -> list[str]:
         """Forget the lease for ever; the keys that hung on it, in order."""

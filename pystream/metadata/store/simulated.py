@@ -35,7 +35,7 @@ from pystream.metadata.store.interface import (
     TransactionResult,
     check_transaction,
 )
-from pystream.metadata.store.machine import Leases, Watching, apply_transaction, end_lease
+from pystream.metadata.store.machine import Leases, Watching, apply_transaction, delete_keys, end_lease
 
 R = TypeVar("R")
 
@@ -203,8 +203,9 @@ class SimulatedStore:
         return reply
 
     def _expire_due(self) -> None:
-        for lease in self._leases.due(self._clock.monotonic_ms()):
-            self.expire(lease)
+        ended = [delete_keys(self._table, keys) for keys in self._leases.end_due(self._clock.monotonic_ms())]
+        if any(ended):
+            self._watching.wake()
 
     async def _expire_in_time(self, lease: int) -> None:
         while (left_ms := self._leases.left_ms(lease, self._clock.monotonic_ms())) is not None:

@@ -42,6 +42,15 @@ def test_a_cluster_is_founded_once() -> None:
     asyncio.run(scenario())
 
 
+def test_a_cluster_can_be_founded_under_a_given_id_and_never_changes_it() -> None:
+    async def scenario() -> None:
+        store = SimulatedStore()
+        assert await found_cluster(store, cluster_id="given") == "given"
+        assert await found_cluster(store, cluster_id="another") == "given"
+
+    asyncio.run(scenario())
+
+
 def test_a_registered_broker_is_in_the_image_and_controls_the_cluster() -> None:
     async def scenario(kit: ControllerKit) -> None:
         broker = kit.image.brokers[1]

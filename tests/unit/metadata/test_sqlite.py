@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import stat
+import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -251,5 +252,21 @@ def test_closing_serves_what_waits(path: Path) -> None:
         await clock.sleep_ms(0)
         await store.close()
         assert all(result.succeeded for result in await asyncio.gather(*writes))
+
+    with_store(path, scenario)
+
+
+def test_a_disk_that_stands_still_does_not_end_the_lease_of_a_living_process(path: Path) -> None:
+    async def scenario(store: SqliteStore, clock: ManualClock) -> None:
+        lease = await store.lease(2_000)
+        await store.transaction([], [Put("/alive", b"", lease.id)])
+        moving = threading.Event()
+        slow = asyncio.ensure_future(store._ask(lambda table: moving.wait(10)))
+        for _ in range(5):
+            clock.advance(ms=1_500)
+            await lease.keep_alive()
+        moving.set()
+        await slow
+        assert await store.get("/alive") is not None
 
     with_store(path, scenario)
