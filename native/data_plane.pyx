@@ -6,7 +6,8 @@ from libc.string cimport memset, strerror
 
 from pystream._native.atomics cimport atomic_load64, atomic_raise64, atomic_relaxed64, atomic_store32
 from pystream._native.counters cimport LoopCounters
-from pystream._native.event_loop cimport Limits, Loop, loop_free, loop_init, loop_main
+from pystream._native.event_loop cimport loop_free, loop_init, loop_main
+from pystream._native.loop_state cimport Limits, Loop
 from pystream._native.flusher cimport Flusher, flusher_forget
 from pystream._native.listener cimport Listener, MAXIMUM_LISTENERS, address_counts_free, address_counts_init, listener_open
 from pystream._native.local_log cimport LocalLog, log_end_offset, log_start_offset

@@ -4,17 +4,19 @@ A turn: events and inbox -> receive and dispatch -> one append per dirty partiti
 -> woken and timed-out calls -> answers. Frames stay where they were received until the last step.
 """
 
+from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memset
 
 from pystream._native.atomics cimport atomic_add64, atomic_clear_bits, atomic_count64, atomic_load32, atomic_store32
 from pystream._native.connection cimport (
-    CALL_COLD, CALL_FETCH, CALL_PARKED, CALL_READY, CALL_SILENT, buffer_pool_free, buffer_pool_init, connection_free,
+    CALL_COLD, CALL_FETCH, CALL_PARKED, CALL_READY, CALL_SILENT, Connection, buffer_pool_free, buffer_pool_init, connection_free,
     connection_shrink, out_free, out_new,
 )
 from pystream._native.control_queue cimport handle_generation, handle_slot, make_handle
 from pystream._native.fetch cimport fetch_context_free, fetch_context_init
 from pystream._native.listener cimport address_enter, address_leave, listener_accept
+from pystream._native.loop_state cimport Limits
 from pystream._native.partition cimport (
     MESSAGE_CLOSE, MESSAGE_CONNECTION, MESSAGE_NO_ANSWER, Message, inbox_post, inbox_take, message_new, partition_release,
 )

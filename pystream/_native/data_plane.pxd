@@ -2,7 +2,7 @@
 
 from libc.stdint cimport int32_t, int64_t
 from pystream._native.control_queue cimport ControlQueue
-from pystream._native.event_loop cimport Plane
+from pystream._native.loop_state cimport Plane
 from pystream._native.partition cimport Partition
 
 cdef class DataPlane:

@@ -4,7 +4,7 @@
 
 from libc.stdint cimport int32_t, uint64_t
 from pystream._native.connection cimport Call, Connection
-from pystream._native.event_loop cimport Loop
+from pystream._native.loop_state cimport Loop
 
 cdef void touch(Loop *loop, Connection *connection) noexcept nogil            # on the list of this turn
 cdef void queue_connection(Loop *loop, Connection *connection) noexcept nogil # on the list of the next turn

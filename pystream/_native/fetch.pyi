@@ -1,0 +1,1 @@
+"""No Python-visible names: Fetch is served inside the event loops."""

@@ -1,0 +1,1 @@
+"""No Python-visible names: a turn is a part of the event loop."""
