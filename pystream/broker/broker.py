@@ -1,0 +1,282 @@
+"""One broker: starts its parts in order, keeps them going, stops them in reverse.
+
+start   logs recovered -> metadata store -> listeners bound -> registered -> image loaded
+        -> logs and plane tables made to match -> event loops and router started -> ready
+stop    no new connections -> requests in flight answered -> periodic work ended -> logs flushed, marked clean
+        -> registration given up -> store closed
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+
+from pystream._native.data_plane import DataPlane
+from pystream.broker.applier import ImageApplier
+from pystream.broker.config import BrokerConfig, broker_keys
+from pystream.broker.context import BrokerContext
+from pystream.broker.metrics import BrokerMetrics, RequestMetrics, process_metrics
+from pystream.broker.registry import Registry
+from pystream.broker.router import Router
+from pystream.broker.settings_view import SettingsView
+from pystream.broker.status_pages import StatusPages
+from pystream.broker.storage_executor import StorageExecutor
+from pystream.common.clock import SECOND_MS, SleepingClock
+from pystream.common.config import LONG_MAX, definition_of
+from pystream.common.logging import get_logger
+from pystream.common.metrics import Registry as MetricsRegistry
+from pystream.common.model import Endpoint, TopicPartition
+from pystream.common.tasks import Supervisor
+from pystream.controller.commit import Committer
+from pystream.controller.configs import ConfigController
+from pystream.controller.producer_ids import ProducerIdAllocator
+from pystream.controller.registration import BrokerSession, found_cluster
+from pystream.controller.topics import TopicController
+from pystream.metadata.image import ClusterImage, difference
+from pystream.metadata.publisher import ImagePublisher
+from pystream.metadata.store.sqlite import SqliteStore
+from pystream.storage.config import LogConfig
+from pystream.storage.log_manager import LogManager
+
+logger = get_logger(__name__)
+
+METADATA_FILE = "metadata.db"
+METRICS_KEY = "metrics.listener"
+FLUSH_INTERVAL_MS = SECOND_MS
+
+
+class Broker:
+    """Started once, stopped once. Lives in one asyncio loop, but for the data plane and the storage threads."""
+
+    def __init__(self, config: BrokerConfig, *, clock: SleepingClock) -> None:
+        self.config = config
+        self.is_ready = False
+        self.endpoints: tuple[Endpoint, ...] = ()
+        self.metrics = MetricsRegistry()
+        self._clock = clock
+        self._supervisor = Supervisor("broker", clock)
+        self._executor = StorageExecutor(config.num_io_threads)
+        self._logs = LogManager(config.storage(), clock)
+        self._settings = SettingsView(config)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._opening = asyncio.Lock()
+        self._publisher: ImagePublisher | None = None
+        self._status_pages = StatusPages(
+            exposition=self.metrics.exposition, health=self._health, executor=self._executor
+        )
+        self._plane: DataPlane | None = None
+        self._store: SqliteStore | None = None
+        self._session: BrokerSession | None = None
+        self._applier: ImageApplier | None = None
+        self._router: Router | None = None
+
+    @property
+    def failure(self) -> BaseException | None:
+        """What made a part of the broker fail; it stops then."""
+        return self._supervisor.failure
+
+    @property
+    def metrics_address(self) -> str:
+        """host:port of /metrics and /health; empty when they are not served."""
+        return self._status_pages.address
+
+    def addresses(self) -> dict[str, str]:
+        """host:port by listener, as clients are told."""
+        return {endpoint.listener: str(endpoint).partition("://")[2] for endpoint in self.endpoints}
+
+    async def start(self) -> None:
+        """Return once clients can produce and consume. Raises PystreamError or OSError; stop() cleans up after it."""
+        began_ms = self._clock.monotonic_ms()
+        for name in self.config.unknown_settings():
+            logger.warning("setting is not known and has no effect", key=name)
+        self._loop = asyncio.get_running_loop()
+        await self._executor.run(self._logs.open, self._recovered_config)
+        publisher = await self._opened_metadata()
+        assert self._store is not None, "opened with the publisher"
+        cluster_id = await found_cluster(self._store)
+        await self._executor.run(self._logs.set_cluster_id, cluster_id)
+        plane = self._plane = DataPlane(
+            node_id=self.config.node_id,
+            event_loops=self.config.num_network_threads,
+            limits=self.config.plane_limits(),
+        )
+        self.endpoints = self._bind(plane)
+        await self._start_control_plane(self._store, publisher, plane)
+        plane.start()
+        self.is_ready = True
+        await self._serve_status_pages()
+        logger.info(
+            "broker ready",
+            node_id=self.config.node_id,
+            cluster_id=cluster_id,
+            listeners=",".join(map(str, self.endpoints)),
+            metrics=self.metrics_address,
+            took_ms=self._clock.monotonic_ms() - began_ms,
+        )
+
+    async def wait(self, stopping: asyncio.Event) -> None:
+        """Until `stopping` is set or a part has failed."""
+        await self._supervisor.failed_or(stopping)
+
+    async def stop(self) -> None:
+        """Answer what is in flight, make everything durable, leave the cluster. Also after a start that failed."""
+        self.is_ready = False
+        began_ms = self._clock.monotonic_ms()
+        if self._plane is not None:
+            drain_ms = self.config.shutdown_drain_ms if self.config.controlled_shutdown_enable else 0
+            await self._executor.run(self._plane.stop, drain_ms)
+        if self._router is not None:
+            self._router.stop(asyncio.get_running_loop())
+        await self._supervisor.stop()
+        await self._status_pages.stop()
+        if self._session is not None:
+            await self._session.leave()
+        await self._executor.run(self._logs.close)
+        if self._store is not None:
+            await self._store.close()
+        self._executor.close()
+        logger.info("broker stopped", took_ms=self._clock.monotonic_ms() - began_ms)
+
+    def _recovered_config(self, topic: str) -> LogConfig:
+        """The settings of a topic whose log is about to be recovered. Called on recovery threads.
+
+        The metadata lies in the first directory, so it is opened only now that the directories are locked.
+        """
+        assert self._loop is not None, "set before the logs are opened"
+        image = asyncio.run_coroutine_threadsafe(self._opened_metadata(), self._loop).result().image
+        found = image.topics.get(topic)
+        return self._settings.log_config(found.configs if found is not None else {}, image)
+
+    async def _opened_metadata(self) -> ImagePublisher:
+        """The publisher, its image loaded; the store is opened on the first call."""
+        async with self._opening:
+            if self._publisher is None:
+                path = Path((self.config.log_dirs or ())[0]) / METADATA_FILE
+                self._store = SqliteStore.open(path, self._clock)
+                publisher = ImagePublisher(self._store, self._clock)
+                await publisher.load()
+                self._publisher = publisher
+            return self._publisher
+
+    async def _serve_status_pages(self) -> None:
+        """A second broker on a machine finds the default port taken: it does without, unless the port was named."""
+        try:
+            await self._status_pages.start(self.config.metrics_listener)
+        except OSError as error:
+            if METRICS_KEY in self.config.settings:
+                raise OSError(error.errno, f"{METRICS_KEY}={self.config.metrics_listener}: {error.strerror}") from error
+            logger.warning("metrics and health are not served", listener=self.config.metrics_listener, error=error)
+
+    def _bind(self, plane: DataPlane) -> tuple[Endpoint, ...]:
+        """Open the listeners; clients connect only once the plane is started."""
+        endpoints = []
+        for listener in self.config.open_listeners():
+            port = plane.listen(listener.bind_host, listener.bind_port)
+            told = listener.advertised_port or port
+            endpoints.append(Endpoint(listener.name, listener.advertised_host, told, listener.security_protocol))
+        return tuple(endpoints)
+
+    def _health(self) -> tuple[bool, dict[str, object]]:
+        unusable = len(self._applier.unusable) if self._applier is not None else 0
+        state = "failed" if self.failure is not None else "ready" if self.is_ready else "stopping"
+        return state == "ready" and not unusable, {"state": state, "unusable_partitions": unusable}
+
+    async def _start_control_plane(self, store: SqliteStore, publisher: ImagePublisher, plane: DataPlane) -> None:
+        """Registration, image, tables, router; everything but the plane's own threads."""
+        applier = self._applier = ImageApplier(
+            node_id=self.config.node_id, logs=self._logs, plane=plane, executor=self._executor, settings=self._settings
+        )
+        session = self._session = BrokerSession(
+            store,
+            publisher,
+            self._clock,
+            self.config.controller,
+            node_id=self.config.node_id,
+            endpoints=self.endpoints,
+            rack=self.config.broker_rack,
+        )
+        await session.register()
+        await publisher.load()
+        applier.submit(difference(ClusterImage(), publisher.image), publisher.image)
+        publisher.subscribe(applier.submit)
+        await applier.apply_pending()
+        self._report_strays(applier)
+        committer = Committer(store, session.fence)
+        registry = Registry()
+        context = BrokerContext(
+            config=self.config,
+            clock=self._clock,
+            settings=self._settings,
+            topics=TopicController(store, publisher, committer, definition_of(LogConfig), self.config.controller),
+            configs=ConfigController(publisher, committer, definition_of(LogConfig), broker_keys()),
+            producer_ids=ProducerIdAllocator(committer),
+            publisher=publisher,
+            applier=applier,
+            logs=self._logs,
+            plane=plane,
+            executor=self._executor,
+            advertised=tuple(registry.advertised()),
+        )
+        requests = self._collect_metrics(plane, applier)
+        self._router = Router(
+            queue=plane.control,
+            listener_names=[endpoint.listener for endpoint in self.endpoints],
+            context=context,
+            registry=registry,
+            supervisor=self._supervisor,
+            metrics=requests,
+            clock=self._clock,
+        )
+        self._router.start(asyncio.get_running_loop())
+        self._supervisor.start("watch metadata", publisher.run())
+        self._supervisor.start("apply metadata", applier.run())
+        self._supervisor.start("heartbeat", session.run())
+        self._start_log_work()
+
+    def _collect_metrics(self, plane: DataPlane, applier: ImageApplier) -> RequestMetrics:
+        requests = RequestMetrics(self.metrics)
+        broker_metrics = BrokerMetrics(
+            node_id=self.config.node_id, plane=plane, logs=self._logs, applier=applier, requests=requests
+        )
+        self.metrics.collect_from(broker_metrics.collect)
+        self.metrics.collect_from(process_metrics(time.time(), self._clock.monotonic_ms))
+        return requests
+
+    def _start_log_work(self) -> None:
+        """Flushes and checkpoints, and retention after its first delay."""
+        interval_ms = self.config.log_flush_scheduler_interval_ms
+        self._supervisor.every(
+            "flush logs", FLUSH_INTERVAL_MS if interval_ms == LONG_MAX else interval_ms, self._flush_and_checkpoint
+        )
+        self._supervisor.start("retention", self._enforce_retention())
+        self._supervisor.every(
+            "expire producers", self.config.producer_id_expiration_check_interval_ms, self._expire_producers
+        )
+
+    async def _flush_and_checkpoint(self) -> None:
+        """A checkpoint that cannot be written costs recovery time, no data: it is tried again."""
+        await self._executor.run(self._logs.flush_dirty, self._clock.now_ms())
+        try:
+            await self._executor.run(self._logs.checkpoint)
+        except OSError as error:
+            logger.limited("checkpoints not written", error=error)
+
+    async def _enforce_retention(self) -> None:
+        await self._clock.sleep_ms(self.config.log_initial_task_delay_ms)
+        while True:
+            await self._executor.run(self._logs.enforce_retention, self._clock.now_ms())
+            await self._clock.sleep_ms(self.config.log_retention_check_interval_ms)
+
+    async def _expire_producers(self) -> None:
+        await self._executor.run(self._logs.expire_producers, self._clock.now_ms())
+
+    def _report_strays(self, applier: ImageApplier) -> None:
+        """Logs of topics that the metadata does not know are kept and told of, never deleted."""
+        strays = [
+            str(TopicPartition(log.topic, log.partition))
+            for log in self._logs.partitions()
+            if applier.image.partition(log.topic, log.partition) is None
+        ]
+        if strays:
+            logger.error("logs of unknown topics are left alone", count=len(strays), partitions=",".join(strays))

@@ -1,0 +1,384 @@
+"""The broker's settings, under the names and with the defaults of Kafka 4.2's server.properties.
+
+The cluster-wide defaults of topic settings (log.retention.ms, log.segment.bytes, message.max.bytes, ...) are not
+here: `storage.config.LogConfig` declares each topic key with its broker-wide synonyms; `broker_keys()` lists both.
+Own keys that Kafka does not have: metrics.listener, log.flush.policy (a synonym in LogConfig), log.format, log.level,
+log.dir.*, log.flush.gather.ms, log.open.segment.files, frame.*, control.queue.max.bytes, listeners.public.allow,
+max.inflight.requests.per.connection, max.partitions, shutdown.drain.ms. Other defaults than Kafka's: node.id is 1,
+listeners bind the loopback address, num.network.threads follows the cores, socket.*.buffer.bytes are the system's,
+log.dirs has none.
+Keys that are not known are kept, warned about, and have no effect, as in Kafka.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from pystream.broker.listeners import Listener, check_metrics_listener, parse_listeners
+from pystream.common.clock import DAY_MS, MINUTE_MS, SECOND_MS
+from pystream.common.config import INT_MAX, LONG_MAX, ConfigKey, ConfigSource, ConfigType, Layer, definition_of, key
+from pystream.common.errors import InvalidConfig
+from pystream.controller.config import ControllerConfig
+from pystream.storage.config import LogConfig, StorageConfig
+
+MIB = 1 << 20
+PROTOCOL_MAP = ("PLAINTEXT:PLAINTEXT", "SSL:SSL", "SASL_PLAINTEXT:SASL_PLAINTEXT", "SASL_SSL:SASL_SSL")
+# Keys of a KRaft server.properties that mean nothing to a broker that keeps its metadata in a store: no warning.
+SILENTLY_ACCEPTED = frozenset(
+    {
+        "broker.id",
+        "controller.quorum.bootstrap.servers",
+        "controller.quorum.voters",
+        "group.initial.rebalance.delay.ms",
+        "process.roles",
+        "share.coordinator.state.topic.min.isr",
+        "share.coordinator.state.topic.replication.factor",
+        "transaction.state.log.min.isr",
+        "transaction.state.log.replication.factor",
+    }
+)
+
+
+# Keys that the data plane takes as they are.
+PLANE_LIMITS = (
+    "socket.request.max.bytes",
+    "max.inflight.requests.per.connection",
+    "max.connections",
+    "max.connections.per.ip",
+    "connections.max.idle.ms",
+    "frame.timeout.ms",
+    "frame.min.bytes.per.second",
+    "queued.max.request.bytes",
+    "control.queue.max.bytes",
+    "fetch.max.bytes",
+    "max.incremental.fetch.session.cache.slots",
+    "socket.receive.buffer.bytes",
+    "socket.send.buffer.bytes",
+    "socket.listen.backlog.size",
+)
+CGROUP_MEMORY_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+
+
+def memory_bytes() -> int:
+    """Memory that this process may use: the machine's, or its control group's where that is less."""
+    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    for path in CGROUP_MEMORY_LIMITS:
+        try:
+            text = Path(path).read_text(encoding="ascii").strip()
+        except OSError:
+            continue
+        if text.isdigit():
+            return min(machine, int(text))
+    return machine
+
+
+def default_network_threads() -> int:
+    """One event loop for two cores."""
+    return max(1, len(os.sched_getaffinity(0)) // 2)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokerConfig:
+    """Everything a broker is started with. `settings` is what the operator wrote, unparsed."""
+
+    # identity
+    node_id: int = key(
+        "node.id", default=1, minimum=0, doc="This node's id, unique in the cluster; broker.id is taken for it."
+    )
+    cluster_id: str | None = key("cluster.id", default=None, doc="Id of a new cluster; null makes one up.")
+    broker_rack: str | None = key("broker.rack", default=None, doc="Where this broker stands, for spreading replicas.")
+
+    # listeners
+    listeners: tuple[str, ...] = key(
+        "listeners",
+        default=("PLAINTEXT://127.0.0.1:9092",),
+        doc="Where to listen: NAME://HOST:PORT, several by comma. Port 0 takes a free one.",
+    )
+    advertised_listeners: tuple[str, ...] | None = key(
+        "advertised.listeners",
+        default=None,
+        doc="What clients are told to connect to, by listener; null: the listeners.",
+    )
+    listener_security_protocol_map: tuple[str, ...] = key(
+        "listener.security.protocol.map",
+        default=PROTOCOL_MAP,
+        doc="Security protocol of each listener name, NAME:PROTOCOL.",
+    )
+    controller_listener_names: tuple[str, ...] = key(
+        "controller.listener.names",
+        default=(),
+        doc="Listeners of this list are not opened: there is no controller listener.",
+    )
+    inter_broker_listener_name: str | None = key(
+        "inter.broker.listener.name", default=None, doc="Listener that other brokers use; null: the first."
+    )
+    listeners_public_allow: bool = key(
+        "listeners.public.allow",
+        default=False,
+        doc="Whether a listener without authentication may be open to other machines.",
+    )
+    metrics_listener: str = key(
+        "metrics.listener",
+        default="http://127.0.0.1:9404",
+        check=check_metrics_listener,
+        doc="Where /metrics and /health are served: http://HOST:PORT. Empty: nowhere.",
+    )
+
+    # network
+    num_network_threads: int = key(
+        "num.network.threads",
+        default=default_network_threads(),
+        minimum=1,
+        doc="Event loops. Default: one for two cores.",
+    )
+    num_io_threads: int = key(
+        "num.io.threads", default=8, minimum=1, doc="Threads for requests that wait for the disk; made when needed."
+    )
+    socket_request_max_bytes: int = key(
+        "socket.request.max.bytes", default=100 * MIB, minimum=1, doc="A request above this size closes its connection."
+    )
+    queued_max_request_bytes: int = key(
+        "queued.max.request.bytes",
+        default=-1,
+        type=ConfigType.LONG,
+        doc="Memory for requests being received; beyond it sockets are not read. -1: a quarter of the machine's.",
+    )
+    max_inflight_requests_per_connection: int = key(
+        "max.inflight.requests.per.connection",
+        default=64,
+        minimum=1,
+        doc="Requests in flight on one connection; then it is not read.",
+    )
+    frame_timeout_ms: int = key(
+        "frame.timeout.ms",
+        default=30 * SECOND_MS,
+        minimum=1,
+        doc="A request that has begun to arrive must be whole by then.",
+    )
+    frame_min_bytes_per_second: int = key(
+        "frame.min.bytes.per.second", default=1024, minimum=0, doc="A request that arrives more slowly is given up."
+    )
+    control_queue_max_bytes: int = key(
+        "control.queue.max.bytes",
+        default=256 * MIB,
+        type=ConfigType.LONG,
+        minimum=MIB,
+        doc="Requests waiting for the control plane; beyond it their connections wait.",
+    )
+    socket_receive_buffer_bytes: int = key(
+        "socket.receive.buffer.bytes", default=-1, minimum=-1, doc="SO_RCVBUF of connections; -1: the system's default."
+    )
+    socket_send_buffer_bytes: int = key(
+        "socket.send.buffer.bytes", default=-1, minimum=-1, doc="SO_SNDBUF of connections; -1: the system's default."
+    )
+    socket_listen_backlog_size: int = key(
+        "socket.listen.backlog.size", default=1024, minimum=1, doc="Connections that wait to be accepted."
+    )
+    max_connections: int = key("max.connections", default=INT_MAX, minimum=0, doc="Connections of all listeners.")
+    max_connections_per_ip: int = key(
+        "max.connections.per.ip", default=INT_MAX, minimum=0, doc="Connections of one address."
+    )
+    connections_max_idle_ms: int = key(
+        "connections.max.idle.ms",
+        default=10 * MINUTE_MS,
+        type=ConfigType.LONG,
+        doc="Idle connections are closed after this time.",
+    )
+    request_timeout_ms: int = key(
+        "request.timeout.ms",
+        default=30 * SECOND_MS,
+        minimum=1,
+        doc="How long a request that names no time-out may take.",
+    )
+    fetch_max_bytes: int = key(
+        "fetch.max.bytes", default=55 * MIB, minimum=1024, doc="Upper bound of one fetch response."
+    )
+    max_incremental_fetch_session_cache_slots: int = key(
+        "max.incremental.fetch.session.cache.slots", default=1000, minimum=0, doc="Fetch sessions kept (KIP-227)."
+    )
+    max_request_partition_size_limit: int = key(
+        "max.request.partition.size.limit",
+        default=2000,
+        minimum=1,
+        doc="Upper bound of partitions in one DescribeTopicPartitions response.",
+    )
+
+    # topics
+    auto_create_topics_enable: bool = key(
+        "auto.create.topics.enable", default=True, doc="Whether asking for a topic that does not exist creates it."
+    )
+    offsets_topic_num_partitions: int = key(
+        "offsets.topic.num.partitions", default=50, minimum=1, doc="Partitions of the topic of committed offsets."
+    )
+    offsets_topic_replication_factor: int = key(
+        "offsets.topic.replication.factor",
+        default=3,
+        type=ConfigType.SHORT,
+        minimum=1,
+        doc="Replicas of that topic, at most one per broker.",
+    )
+    offsets_topic_segment_bytes: int = key(
+        "offsets.topic.segment.bytes", default=100 * MIB, minimum=1, doc="Segment size of that topic."
+    )
+
+    # logs
+    log_dirs: tuple[str, ...] | None = key(
+        "log.dirs",
+        default=None,
+        synonyms=("log.dirs", "log.dir"),
+        doc="Directories of the logs; the first also holds the metadata. Required.",
+    )
+    log_retention_check_interval_ms: int = key(
+        "log.retention.check.interval.ms",
+        default=5 * MINUTE_MS,
+        type=ConfigType.LONG,
+        minimum=1,
+        doc="How often logs are looked over for segments to delete.",
+    )
+    log_initial_task_delay_ms: int = key(
+        "log.initial.task.delay.ms",
+        default=30 * SECOND_MS,
+        type=ConfigType.LONG,
+        minimum=0,
+        doc="Wait before the first such look.",
+    )
+    log_flush_scheduler_interval_ms: int = key(
+        "log.flush.scheduler.interval.ms",
+        default=LONG_MAX,
+        type=ConfigType.LONG,
+        doc="How often logs are looked over for data to flush; at the largest value: every second.",
+    )
+    log_flush_offset_checkpoint_interval_ms: int = key(
+        "log.flush.offset.checkpoint.interval.ms",
+        default=MINUTE_MS,
+        minimum=1,
+        doc="How often the recovery points are written.",
+    )
+    num_recovery_threads_per_data_dir: int = key(
+        "num.recovery.threads.per.data.dir", default=2, minimum=1, doc="Threads for recovery at start, per directory."
+    )
+    log_flush_gather_ms: float = key(
+        "log.flush.gather.ms",
+        default=5.0,
+        minimum=0,
+        doc="The longest that a round of group commit waits for more requests to share its fsync.",
+    )
+    log_dir_reserve_bytes: int = key(
+        "log.dir.reserve.bytes",
+        default=256 * MIB,
+        type=ConfigType.LONG,
+        minimum=0,
+        doc="Space kept per directory for what must go on when its disk is full.",
+    )
+    log_dir_volatile_allow: bool = key(
+        "log.dir.volatile.allow",
+        default=False,
+        doc="Whether group commit may be promised on a file system that forgets, such as tmpfs.",
+    )
+    log_open_segment_files: int = key(
+        "log.open.segment.files", default=4096, minimum=16, doc="Segment files kept open; others are opened when read."
+    )
+    producer_id_expiration_check_interval_ms: int = key(
+        "producer.id.expiration.check.interval.ms",
+        default=10 * MINUTE_MS,
+        minimum=1,
+        doc="How often forgotten producers are looked for.",
+    )
+    producer_id_expiration_ms: int = key(
+        "producer.id.expiration.ms",
+        default=DAY_MS,
+        minimum=1,
+        doc="Idempotent producers silent for so long are forgotten.",
+    )
+
+    # process
+    controlled_shutdown_enable: bool = key(
+        "controlled.shutdown.enable", default=True, doc="Whether SIGTERM answers what is in flight before the end."
+    )
+    shutdown_drain_ms: int = key(
+        "shutdown.drain.ms",
+        default=5 * SECOND_MS,
+        minimum=0,
+        doc="How long a controlled shutdown waits for requests in flight.",
+    )
+    log_level: str = key(
+        "log.level",
+        default="info",
+        valid=("debug", "info", "warning", "error"),
+        doc="Least level of what is written to standard error.",
+    )
+    log_format: str = key("log.format", default="auto", valid=("auto", "text", "json"), doc="Form of those lines.")
+
+    controller: ControllerConfig = field(default_factory=ControllerConfig)
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, str]) -> BrokerConfig:
+        """Parse and check, cluster-wide topic settings too. Raises InvalidConfig for the first that is wrong."""
+        settings = dict(settings)
+        if "broker.id" in settings:
+            settings.setdefault("node.id", settings["broker.id"])
+        layer = Layer(ConfigSource.STATIC_BROKER_CONFIG, settings)
+        controller = definition_of(ControllerConfig).load(layer)
+        config = replace(definition_of(cls).load(layer), controller=controller, settings=settings)
+        definition_of(LogConfig).load(layer)
+        if not config.log_dirs:
+            raise InvalidConfig("no data directory: give --data-dir DIR, or set log.dirs")
+        config.open_listeners()
+        return config
+
+    def open_listeners(self) -> tuple[Listener, ...]:
+        """The listeners to open, with what clients are told. Raises InvalidConfig."""
+        return parse_listeners(
+            listeners=self.listeners,
+            advertised=self.advertised_listeners,
+            protocol_map=self.listener_security_protocol_map,
+            left_out=self.controller_listener_names,
+            public_allowed=self.listeners_public_allow,
+        )
+
+    def storage(self) -> StorageConfig:
+        """The settings that all logs share."""
+        return StorageConfig(
+            log_dirs=self.log_dirs or (),
+            node_id=self.node_id,
+            recovery_threads=self.num_recovery_threads_per_data_dir,
+            gather_ms=self.log_flush_gather_ms,
+            reserve_bytes=self.log_dir_reserve_bytes,
+            open_segment_files=self.log_open_segment_files,
+            producer_id_expiration_ms=self.producer_id_expiration_ms,
+            force_volatile=self.log_dir_volatile_allow,
+        )
+
+    def plane_limits(self) -> dict[str, int]:
+        """The limits of the data plane, by their keys."""
+        keys = definition_of(BrokerConfig).keys
+        limits = {name: getattr(self, keys[name].field_name) for name in PLANE_LIMITS}
+        if self.queued_max_request_bytes < 0:
+            limits["queued.max.request.bytes"] = memory_bytes() // 4
+        return limits
+
+    def static_layer(self) -> Layer:
+        """The operator's settings as the layer below every dynamic one."""
+        return Layer(ConfigSource.STATIC_BROKER_CONFIG, self.settings)
+
+    def unknown_settings(self) -> list[str]:
+        """Names in `settings` that no key has."""
+        known = broker_keys().keys() | SILENTLY_ACCEPTED
+        return sorted(name for name in self.settings if name not in known)
+
+
+def broker_keys() -> dict[str, ConfigKey]:
+    """Every key of a broker by name: its own, and the cluster-wide synonyms of topic keys."""
+    keys = {**definition_of(BrokerConfig).keys, **definition_of(ControllerConfig).keys}
+    for config_key in list(keys.values()):
+        for synonym in config_key.synonyms:
+            keys.setdefault(
+                synonym.name, replace(config_key, name=synonym.name, default=None, nullable=True, synonyms=())
+            )
+    for config_key in definition_of(LogConfig).broker_keys():
+        keys.setdefault(config_key.name, config_key)
+    return keys

@@ -1,0 +1,93 @@
+"""What handlers are given: the parts of the broker they may use, who is calling, and how long they may wait."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pystream.common.errors import RequestTimedOut
+
+if TYPE_CHECKING:
+    from pystream._native.data_plane import DataPlane
+    from pystream.broker.applier import ImageApplier
+    from pystream.broker.config import BrokerConfig
+    from pystream.broker.settings_view import SettingsView
+    from pystream.broker.storage_executor import StorageExecutor
+    from pystream.common.clock import Clock
+    from pystream.common.model import Endpoint
+    from pystream.controller.configs import ConfigController
+    from pystream.controller.producer_ids import ProducerIdAllocator
+    from pystream.controller.topics import TopicController
+    from pystream.metadata.image import BrokerImage, ClusterImage
+    from pystream.metadata.publisher import ImagePublisher
+    from pystream.storage.log_manager import LogManager
+
+
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request's header, and where it came in."""
+
+    api_key: int
+    api_version: int
+    correlation_id: int
+    client_id: str | None
+    listener: str
+    handle: int
+    started_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokerContext:
+    """`advertised` is what ApiVersions lists: (key, lowest version, highest version)."""
+
+    config: BrokerConfig
+    clock: Clock
+    settings: SettingsView
+    topics: TopicController
+    configs: ConfigController
+    producer_ids: ProducerIdAllocator
+    publisher: ImagePublisher
+    applier: ImageApplier
+    logs: LogManager
+    plane: DataPlane
+    executor: StorageExecutor
+    advertised: tuple[tuple[int, int, int], ...]
+
+    def image(self) -> ClusterImage:
+        """The cluster as far as this broker has applied it: what it shows takes records."""
+        return self.applier.image
+
+    def reachable_brokers(self, listener: str) -> list[tuple[BrokerImage, Endpoint]]:
+        """The running brokers that listen under this name, and where."""
+        found = [(broker, broker.endpoint(listener)) for broker in self.applier.image.brokers.values()]
+        return [(broker, endpoint) for broker, endpoint in found if endpoint is not None]
+
+    async def applied(self, revision: int) -> ClusterImage:
+        """The image, once this broker has applied `revision` of the metadata."""
+        await self.publisher.wait_for(revision)
+        return await self.applier.caught_up()
+
+
+async def in_time(work: Coroutine[Any, Any, R], timeout_ms: int) -> R:
+    """What `work` gives. Raises RequestTimedOut after `timeout_ms`: the change goes on, unwatched."""
+    task = asyncio.ensure_future(work)
+    try:
+        done, _ = await asyncio.wait([task], timeout=max(timeout_ms, 0) / 1_000)
+    except asyncio.CancelledError:
+        task.cancel()
+        raise
+    if not done:
+        task.add_done_callback(_retrieve)
+        raise RequestTimedOut()
+    return task.result()
+
+
+def _retrieve(task: asyncio.Task[Any]) -> None:
+    """Take note of how forsaken work ended, so that asyncio does not complain of it."""
+    if not task.cancelled():
+        task.exception()

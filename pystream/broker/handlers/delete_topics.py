@@ -1,0 +1,62 @@
+"""DeleteTopics (key 20), versions 1-6: topics by name, from version 6 also by id.
+
+Each topic succeeds or fails by itself and is answered once. The answer waits until this broker has taken the topic's
+partitions away, at most timeout_ms; their files follow. An id that is not known is UNKNOWN_TOPIC_ID.
+
+    4    flexible
+    5    error message, error THROTTLING_QUOTA_EXCEEDED (KIP-599)
+    6    topic ids (KIP-516)
+"""
+
+from __future__ import annotations
+
+from pystream.broker.context import BrokerContext, Call, in_time
+from pystream.common.error_codes import NONE, REQUEST_TIMED_OUT
+from pystream.common.errors import InvalidRequest, RequestTimedOut
+from pystream.common.model import ZERO_UUID
+from pystream.controller.requests import TopicOutcome
+from pystream.protocol.messages.delete_topics import (
+    DeletableTopicResult,
+    DeleteTopicsRequest,
+    DeleteTopicsResponse,
+)
+
+REQUEST = DeleteTopicsRequest
+
+
+async def handle(context: BrokerContext, call: Call, request: DeleteTopicsRequest) -> DeleteTopicsResponse:
+    if any(topic.name is not None and topic.topic_id != ZERO_UUID for topic in request.topics):
+        raise InvalidRequest("Topic name and topic id can not both be specified.")
+    names = [*request.topic_names, *(topic.name for topic in request.topics if topic.name is not None)]
+    topic_ids = [topic.topic_id for topic in request.topics if topic.name is None]
+
+    async def delete() -> list[TopicOutcome]:
+        outcomes = await context.topics.delete_topics(names=names, topic_ids=topic_ids)
+        await context.applier.caught_up()
+        return outcomes
+
+    try:
+        outcomes = await in_time(delete(), request.timeout_ms)
+    except RequestTimedOut as error:
+        return failed(request, REQUEST_TIMED_OUT, str(error))
+    return DeleteTopicsResponse(responses=[_result(outcome) for outcome in outcomes])
+
+
+def failed(request: DeleteTopicsRequest, code: int, message: str) -> DeleteTopicsResponse:
+    asked: list[tuple[str | None, bytes]] = [(name, ZERO_UUID) for name in request.topic_names]
+    asked += [(topic.name, topic.topic_id) for topic in request.topics]
+    return DeleteTopicsResponse(
+        responses=[
+            DeletableTopicResult(name=name, topic_id=topic_id, error_code=code, error_message=message)
+            for name, topic_id in dict.fromkeys(asked)
+        ]
+    )
+
+
+def _result(outcome: TopicOutcome) -> DeletableTopicResult:
+    return DeletableTopicResult(
+        name=outcome.name,
+        topic_id=outcome.topic_id,
+        error_code=NONE if outcome.error is None else outcome.error.code,
+        error_message=None if outcome.error is None else str(outcome.error),
+    )

@@ -1,0 +1,78 @@
+"""Which API keys are answered in Python, by which module, and what ApiVersions may list.
+
+A handler is a module of `broker.handlers` with three names:
+
+    REQUEST                                   the request class, of pystream.protocol.messages
+    def handle(context, call, request)        -> response, or something to await that gives it
+    def failed(request, code, message)        -> response that says so in every requested item: one result each, always
+
+Modules are imported on the first request of their key: codecs of keys that nobody calls cost neither time nor memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from pystream.broker.context import Call
+from pystream.protocol.api_keys import ADVERTISED, ApiKey, name_of
+
+HANDLER_MODULES: Mapping[int, str] = {
+    ApiKey.METADATA: "metadata",
+    ApiKey.FIND_COORDINATOR: "find_coordinator",
+    ApiKey.API_VERSIONS: "api_versions",
+    ApiKey.CREATE_TOPICS: "create_topics",
+    ApiKey.DELETE_TOPICS: "delete_topics",
+    ApiKey.DELETE_RECORDS: "delete_records",
+    ApiKey.INIT_PRODUCER_ID: "init_producer_id",
+    ApiKey.OFFSET_FOR_LEADER_EPOCH: "offset_for_leader_epoch",
+    ApiKey.DESCRIBE_CONFIGS: "describe_configs",
+    ApiKey.ALTER_CONFIGS: "alter_configs",
+    ApiKey.DESCRIBE_LOG_DIRS: "describe_log_dirs",
+    ApiKey.CREATE_PARTITIONS: "create_partitions",
+    ApiKey.INCREMENTAL_ALTER_CONFIGS: "incremental_alter_configs",
+    ApiKey.DESCRIBE_CLUSTER: "describe_cluster",
+    ApiKey.DESCRIBE_TOPIC_PARTITIONS: "describe_topic_partitions",
+}
+# Answered by the data plane; Produce is listed from 0 though 0-2 are refused (KAFKA-18659).
+PLANE_KEYS = (ApiKey.PRODUCE, ApiKey.FETCH, ApiKey.LIST_OFFSETS)
+
+
+@dataclass(frozen=True, slots=True)
+class Handler:
+    """A module of `broker.handlers`, resolved. `name` is Kafka's name of the key."""
+
+    name: str
+    request_class: Any
+    handle: Callable[[Any, Call, Any], Any | Awaitable[Any]]
+    failed: Callable[[Any, int, str], Any]
+
+
+class Registry:
+    """Handlers by API key."""
+
+    def __init__(self, modules: Mapping[int, str] = HANDLER_MODULES) -> None:
+        self._modules = modules
+        self._handlers: dict[int, Handler] = {}
+
+    def find(self, api_key: int, api_version: int) -> Handler | None:
+        """The handler of a key and version that ApiVersions lists; None for any other."""
+        versions = ADVERTISED.get(api_key)
+        if versions is None or api_key not in self._modules or not versions[0] <= api_version <= versions[1]:
+            return None
+        handler = self._handlers.get(api_key)
+        if handler is None:
+            handler = self._handlers[api_key] = _load(api_key, self._modules[api_key])
+        return handler
+
+    def advertised(self) -> list[tuple[int, int, int]]:
+        """(key, lowest version, highest version) of every key that is answered, by key."""
+        answered = {*self._modules, *PLANE_KEYS}
+        return [(key, *versions) for key, versions in sorted(ADVERTISED.items()) if key in answered]
+
+
+def _load(api_key: int, name: str) -> Handler:
+    module = import_module(f"pystream.broker.handlers.{name}")
+    return Handler(name_of(api_key), module.REQUEST, module.handle, module.failed)

@@ -1,0 +1,157 @@
+"""Takes the frames that the data plane does not answer itself, and gives them their answers.
+
+    control queue -> header -> pinned table -> codec -> handlers/<api>.py -> codec -> control queue
+
+What cannot be answered closes its connection, with a line in the log that is rate limited: a key that is not offered, a
+version that is not (but ApiVersions: a v0 body with error 35 and the range of key 18), bytes that do not parse. A fault
+of a handler is logged and answered with UNKNOWN_SERVER_ERROR in every requested item.
+
+Bytes after a request's end are passed over, as Kafka does: librdkafka 2.16 sends three too many when it asks for the
+metadata of all topics.
+
+A connection stays muted until its answer is given, so at most one request of a connection is here at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+from pystream.broker.context import BrokerContext, Call
+from pystream.broker.handlers.api_versions import unsupported_version_response
+from pystream.broker.metrics import RequestMetrics
+from pystream.broker.registry import Handler, Registry
+from pystream.common.clock import Clock
+from pystream.common.error_codes import UNKNOWN_SERVER_ERROR
+from pystream.common.errors import KafkaError, PystreamError, message_of
+from pystream.common.logging import get_logger
+from pystream.common.tasks import Supervisor, contained, contained_now
+from pystream.protocol.api_keys import ApiKey
+from pystream.protocol.headers import RequestHeader, encode_response
+
+if TYPE_CHECKING:
+    from pystream._native.control_queue import ControlQueue
+
+logger = get_logger(__name__)
+
+FRAMES_AT_A_TIME = 64
+_KEY_AND_VERSION = struct.Struct(">hh")
+
+
+class Router:
+    """Between the control queue and the handlers. Lives in the broker's asyncio loop."""
+
+    def __init__(
+        self,
+        *,
+        queue: ControlQueue,
+        listener_names: list[str],
+        context: BrokerContext,
+        registry: Registry,
+        supervisor: Supervisor,
+        metrics: RequestMetrics,
+        clock: Clock,
+    ) -> None:
+        """`listener_names` in the order in which the plane was told to listen: frames carry an index into it."""
+        self._queue = queue
+        self._listener_names = listener_names
+        self._context = context
+        self._registry = registry
+        self._supervisor = supervisor
+        self._metrics = metrics
+        self._clock = clock
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Take frames whenever the queue has some."""
+        loop.add_reader(self._queue.fileno(), self._take_waiting)
+
+    def stop(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Take no more frames. What is in progress goes on until the supervisor stops."""
+        loop.remove_reader(self._queue.fileno())
+
+    def _take_waiting(self) -> None:
+        for handle, listener, frame in self._queue.receive(FRAMES_AT_A_TIME):
+            self.take(handle, listener, frame)
+
+    def take(self, handle: int, listener: int, frame: bytes) -> None:
+        """Answer one frame (without its length), now or in a task, or close its connection."""
+        if len(frame) < _KEY_AND_VERSION.size:
+            self._refuse(handle, "frame shorter than a request header", size_bytes=len(frame))
+            return
+        api_key, api_version = _KEY_AND_VERSION.unpack_from(frame)
+        handler = self._registry.find(api_key, api_version)
+        if handler is None:
+            self._unknown(handle, api_key, api_version, frame)
+            return
+        try:
+            header, reader = RequestHeader.parse(frame)
+            request = handler.request_class.read(reader, api_version)
+        except PystreamError as error:
+            self._refuse(handle, "request does not parse", api=handler.name, version=api_version, error=error)
+            return
+        call = Call(
+            api_key=api_key,
+            api_version=api_version,
+            correlation_id=header.correlation_id,
+            client_id=header.client_id,
+            listener=self._listener_names[listener],
+            handle=handle,
+            started_ms=self._clock.monotonic_ms(),
+        )
+        self._answer(handler, call, request)
+
+    def _answer(self, handler: Handler, call: Call, request: Any) -> None:
+        """Call the handler; what it has to wait for goes on in a task."""
+
+        def work() -> Any:
+            try:
+                return handler.handle(self._context, call, request)
+            except KafkaError as error:
+                return handler.failed(request, error.code, str(error))
+
+        response = contained_now("request failed", work, _fault_of(handler, request), api=handler.name)
+        if isinstance(response, Awaitable):
+            self._supervisor.start(handler.name, self._answer_later(handler, call, request, response))
+        else:
+            self._send(handler, call, response)
+
+    async def _answer_later(self, handler: Handler, call: Call, request: Any, pending: Awaitable[Any]) -> None:
+        async def work() -> Any:
+            try:
+                return await pending
+            except KafkaError as error:
+                return handler.failed(request, error.code, str(error))
+
+        response = await contained("request failed", work(), _fault_of(handler, request), api=handler.name)
+        self._send(handler, call, response)
+
+    def _send(self, handler: Handler, call: Call, response: Any) -> None:
+        def work() -> bytes | None:
+            return encode_response(call.api_key, call.api_version, call.correlation_id, response)
+
+        encoded = contained_now("response does not encode", work, lambda error: None, api=handler.name)
+        self._metrics.answered(handler.name, self._clock.monotonic_ms() - call.started_ms)
+        if encoded is None:
+            self._queue.close_connection(call.handle)
+        else:
+            self._queue.answer(call.handle, encoded)
+
+    def _unknown(self, handle: int, api_key: int, api_version: int, frame: bytes) -> None:
+        if api_key == ApiKey.API_VERSIONS:
+            answer = unsupported_version_response(frame)
+            if answer is not None:
+                self._queue.answer(handle, answer)
+                return
+        self._refuse(handle, "request of a key or version that is not offered", api_key=api_key, version=api_version)
+
+    def _refuse(self, handle: int, event: str, **fields: object) -> None:
+        logger.limited(event, **fields)
+        self._metrics.refused()
+        self._queue.close_connection(handle)
+
+
+def _fault_of(handler: Handler, request: Any) -> Callable[[Exception], Any]:
+    """The answer to a request whose handler has failed in a way that nobody expected."""
+    return lambda error: handler.failed(request, UNKNOWN_SERVER_ERROR, message_of(error))

@@ -1,0 +1,244 @@
+"""The control plane without sockets and without a data plane: frames go in, frames come out.
+
+The metadata store, the controller, the publisher, the applier, the router and the handlers are the real ones. The plane
+and the logs are small stand-ins that keep what they are told, so that a test can look at it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+from pystream._native.wire import Reader
+from pystream.broker.applier import ImageApplier
+from pystream.broker.config import BrokerConfig, broker_keys
+from pystream.broker.context import BrokerContext
+from pystream.broker.metrics import RequestMetrics
+from pystream.broker.registry import Registry
+from pystream.broker.router import Router
+from pystream.broker.settings_view import SettingsView
+from pystream.broker.storage_executor import StorageExecutor
+from pystream.common.clock import SystemClock
+from pystream.common.config import definition_of
+from pystream.common.metrics import Registry as MetricsRegistry
+from pystream.common.model import Endpoint, TopicPartition
+from pystream.common.tasks import Supervisor
+from pystream.controller.commit import Committer
+from pystream.controller.configs import ConfigController
+from pystream.controller.producer_ids import ProducerIdAllocator
+from pystream.controller.registration import BrokerSession, found_cluster
+from pystream.controller.topics import TopicController
+from pystream.metadata.publisher import ImagePublisher
+from pystream.metadata.store.simulated import SimulatedStore
+from pystream.protocol.catalogue import response_class
+from pystream.protocol.headers import RequestHeader, encode_request, read_response_header
+from pystream.protocol.message import Message
+from pystream.storage.config import LogConfig
+
+NODE_ID = 1
+LISTENER = "PLAINTEXT"
+CLIENT_ID = "cold-rig"
+
+
+def encode(request: Message, version: int, correlation_id: int) -> bytes:
+    """Header and body, without the length in front."""
+    header = RequestHeader(
+        api_key=request.API_KEY, api_version=version, correlation_id=correlation_id, client_id=CLIENT_ID
+    )
+    return encode_request(header, request)
+
+
+def decode(frame: bytes, request: Message, version: int, correlation_id: int) -> Any:
+    """The body of a response frame, whose header is checked and which must end where its message does."""
+    reader = Reader(frame)
+    assert read_response_header(reader, request.API_KEY, version) == correlation_id
+    response = response_class(request.API_KEY).read(reader, version)
+    reader.finish()
+    return response
+
+
+class StandInLog:
+    """A log of nothing: its end is where the test puts it."""
+
+    def __init__(self) -> None:
+        self.start_offset = 0
+        self.end_offset = 0
+
+    def end_offset_for_epoch(self, leader_epoch: int) -> tuple[int, int]:
+        return (0, self.end_offset) if leader_epoch >= 0 else (-1, -1)
+
+
+@dataclass
+class StandInLogs:
+    """The part of LogManager that handlers and the applier use."""
+
+    logs: dict[tuple[str, int], Any] = field(default_factory=dict)
+
+    def get(self, topic: str, partition: int) -> Any:
+        return self.logs.get((topic, partition))
+
+    def create(self, topic: str, partition: int, topic_id: bytes, config: LogConfig) -> Any:
+        log = self.logs.get((topic, partition))
+        if log is None:
+            log = SimpleNamespace(native=StandInLog(), flusher=None, topic_id=topic_id, config=config)
+            log.reconfigure = functools.partial(setattr, log, "config")
+            self.logs[topic, partition] = log
+        return log
+
+    def delete(self, topic: str, partition: int) -> None:
+        del self.logs[topic, partition]
+
+    def reconfigure(self, topic: str, partition: int, config: LogConfig) -> None:
+        self.logs[topic, partition].config = config
+
+    def describe_dirs(self) -> list[Any]:
+        names = {TopicPartition(*name): log.native.end_offset for name, log in self.logs.items()}
+        return [SimpleNamespace(path="here", is_offline=False, total_bytes=9, usable_bytes=5, partitions=names)]
+
+    def delete_records(self, topic: str, partition: int, offset: int) -> int:
+        log = self.logs[topic, partition].native
+        log.start_offset = max(log.start_offset, offset)
+        return int(log.start_offset)
+
+
+@dataclass
+class StandInPlane:
+    """Remembers which partitions it was told of."""
+
+    logs: StandInLogs
+    partitions: dict[tuple[str, int], dict[str, Any]] = field(default_factory=dict)
+
+    def add_partition(self, topic: str, topic_id: bytes, partition: int, log: Any, flusher: Any, **rest: Any) -> None:
+        assert (topic, partition) not in self.partitions
+        self.partitions[topic, partition] = {"topic_id": topic_id, **rest}
+
+    def set_leadership(self, topic: str, partition: int, **rest: Any) -> None:
+        self.partitions[topic, partition].update(rest)
+
+    def remove_partition(self, topic: str, partition: int) -> None:
+        del self.partitions[topic, partition]
+
+    def advance_start_offset(self, topic: str, partition: int) -> None:
+        assert (topic, partition) in self.partitions
+
+    def partition_state(self, topic: str, partition: int) -> tuple[int, int, int, int, int]:
+        log = self.logs.logs[topic, partition].native
+        return log.start_offset, log.end_offset, log.end_offset, log.end_offset, 0
+
+
+class StandInQueue:
+    """The control queue's answering side; CLOSED instead of an answer when the connection was closed."""
+
+    CLOSED = b""
+
+    def __init__(self) -> None:
+        self._answers: dict[int, asyncio.Future[bytes]] = {}
+
+    def expect(self, handle: int) -> asyncio.Future[bytes]:
+        return self._answers.setdefault(handle, asyncio.get_running_loop().create_future())
+
+    def answer(self, handle: int, response: bytes) -> None:
+        self._answers[handle].set_result(response)
+
+    def close_connection(self, handle: int) -> None:
+        self._answers[handle].set_result(self.CLOSED)
+
+
+class ColdRig:
+    """Made by `run_cold`."""
+
+    def __init__(self, settings: dict[str, str]) -> None:
+        self.clock = SystemClock()
+        self.config = BrokerConfig.from_settings({"log.dirs": "unused", "node.id": str(NODE_ID), **settings})
+        self.queue = StandInQueue()
+        self.logs = StandInLogs()
+        self.plane = StandInPlane(self.logs)
+        self.executor = StorageExecutor(2)
+        self.store = SimulatedStore(self.clock)
+        self.metrics = MetricsRegistry()
+        self._handle = 0
+
+    async def start(self, supervisor: Supervisor) -> None:
+        publisher = ImagePublisher(self.store, self.clock)
+        self.settings = SettingsView(self.config)
+        self.applier = ImageApplier(
+            node_id=NODE_ID,
+            logs=self.logs,
+            plane=self.plane,
+            executor=self.executor,
+            settings=self.settings,
+        )
+        publisher.subscribe(self.applier.submit)
+        await found_cluster(self.store)
+        session = BrokerSession(
+            self.store,
+            publisher,
+            self.clock,
+            self.config.controller,
+            node_id=NODE_ID,
+            endpoints=[Endpoint(LISTENER, "127.0.0.1", 9092)],
+        )
+        await session.register()
+        await publisher.load()
+        await self.applier.apply_pending()
+        supervisor.start("watch metadata", publisher.run())
+        supervisor.start("apply metadata", self.applier.run())
+        committer = Committer(self.store, session.fence)
+        topic_definition = definition_of(LogConfig)
+        registry = Registry()
+        self.context = BrokerContext(
+            config=self.config,
+            clock=self.clock,
+            settings=self.settings,
+            topics=TopicController(self.store, publisher, committer, topic_definition, self.config.controller),
+            configs=ConfigController(publisher, committer, topic_definition, broker_keys()),
+            producer_ids=ProducerIdAllocator(committer),
+            publisher=publisher,
+            applier=self.applier,
+            logs=self.logs,
+            plane=self.plane,
+            executor=self.executor,
+            advertised=tuple(registry.advertised()),
+        )
+        self.router = Router(
+            queue=self.queue,
+            listener_names=[LISTENER],
+            context=self.context,
+            registry=registry,
+            supervisor=supervisor,
+            metrics=RequestMetrics(self.metrics),
+            clock=self.clock,
+        )
+
+    async def send(self, frame: bytes) -> bytes:
+        """The answer to a frame; StandInQueue.CLOSED when the connection was closed instead."""
+        self._handle += 1
+        answer = self.queue.expect(self._handle)
+        self.router.take(self._handle, 0, frame)
+        return await answer
+
+    async def call(self, request: Message, version: int) -> Any:
+        """The response to a generated request."""
+        correlation_id = 1_000 + self._handle
+        return decode(await self.send(encode(request, version, correlation_id)), request, version, correlation_id)
+
+
+def run_cold(scenario: Any, settings: dict[str, str] | None = None) -> Any:
+    """Run `await scenario(rig)` against a started rig and give what it gives."""
+
+    async def run() -> Any:
+        rig = ColdRig(settings or {})
+        async with Supervisor("test", rig.clock) as supervisor:
+            await rig.start(supervisor)
+            result = await scenario(rig)
+            assert supervisor.failure is None
+        rig.executor.close()
+        await rig.store.close()
+        return result
+
+    work: Coroutine[Any, Any, Any] = run()
+    return asyncio.run(work)

@@ -1,0 +1,146 @@
+"""The broker's settings as server.properties spells them."""
+
+from __future__ import annotations
+
+import pytest
+
+from pystream.broker.config import BrokerConfig, broker_keys
+from pystream.broker.listeners import parse_listeners
+from pystream.common.errors import InvalidConfig
+
+HERE = {"log.dirs": "data"}
+
+
+def test_the_defaults_are_kafkas():
+    config = BrokerConfig.from_settings(HERE)
+
+    assert config.controller.num_partitions == 1
+    assert config.auto_create_topics_enable is True
+    assert config.socket_request_max_bytes == 104_857_600
+    assert config.connections_max_idle_ms == 600_000
+    assert config.offsets_topic_num_partitions == 50
+
+
+def test_a_data_directory_is_required():
+    with pytest.raises(InvalidConfig, match="--data-dir"):
+        BrokerConfig.from_settings({})
+
+
+def test_log_dir_is_taken_where_log_dirs_is_missing():
+    assert BrokerConfig.from_settings({"log.dir": "one"}).log_dirs == ("one",)
+
+
+def test_broker_id_is_taken_where_node_id_is_missing():
+    assert BrokerConfig.from_settings({**HERE, "broker.id": "7"}).node_id == 7
+    assert BrokerConfig.from_settings({**HERE, "broker.id": "7", "node.id": "8"}).node_id == 8
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"num.partitions": "0"},
+        {"num.partitions": "many"},
+        {"auto.create.topics.enable": "perhaps"},
+        {"log.retention.ms": "soon"},
+        {"log.segment.bytes": "12"},
+        {"log.cleanup.policy": "shred"},
+        {"metrics.listener": "gopher://127.0.0.1:70"},
+        {"listeners": "9092"},
+    ],
+    ids=str,
+)
+def test_a_wrong_value_is_refused_at_start(wrong: dict[str, str]):
+    with pytest.raises(InvalidConfig):
+        BrokerConfig.from_settings({**HERE, **wrong})
+
+
+def test_unknown_settings_are_kept_and_named():
+    config = BrokerConfig.from_settings(
+        {**HERE, "log.retention.ms": "1", "process.roles": "broker", "no.such.key": "1"}
+    )
+
+    assert config.unknown_settings() == ["no.such.key"]
+
+
+def test_every_topic_synonym_is_a_broker_key():
+    expected = {"log.retention.hours", "log.retention.minutes", "log.retention.ms", "message.max.bytes"}
+
+    assert expected <= set(broker_keys())
+
+
+def test_the_properties_that_kafka_ships_are_accepted():
+    shipped = {
+        "process.roles": "broker,controller",
+        "node.id": "1",
+        "controller.quorum.bootstrap.servers": "localhost:9093",
+        "listeners": "PLAINTEXT://:9092,CONTROLLER://:9093",
+        "inter.broker.listener.name": "PLAINTEXT",
+        "advertised.listeners": "PLAINTEXT://localhost:9092,CONTROLLER://localhost:9093",
+        "controller.listener.names": "CONTROLLER",
+        "num.network.threads": "3",
+        "num.io.threads": "8",
+        "log.dirs": "kraft-combined-logs",
+        "offsets.topic.replication.factor": "1",
+        "log.retention.hours": "168",
+        "log.segment.bytes": "1073741824",
+        "log.retention.check.interval.ms": "300000",
+    }
+
+    (listener,) = BrokerConfig.from_settings(shipped).open_listeners()
+
+    assert (listener.name, listener.bind_host, listener.bind_port) == ("PLAINTEXT", "127.0.0.1", 9092)
+    assert (listener.advertised_host, listener.advertised_port) == ("localhost", 9092)
+
+
+def listen(*listeners: str, advertised: tuple[str, ...] | None = None, public: bool = False):
+    protocols = ("PLAINTEXT:PLAINTEXT", "INSIDE:PLAINTEXT", "SSL:SSL")
+    return parse_listeners(
+        listeners=listeners, advertised=advertised, protocol_map=protocols, left_out=(), public_allowed=public
+    )
+
+
+def test_the_bound_port_is_advertised_when_nothing_else_is_said():
+    (listener,) = listen("PLAINTEXT://127.0.0.1:0")
+
+    assert (listener.advertised_host, listener.advertised_port) == ("127.0.0.1", None)
+
+
+def test_an_address_of_ipv6_stands_in_brackets():
+    (listener,) = listen("INSIDE://[::1]:19092")
+
+    assert (listener.bind_host, listener.bind_port) == ("::1", 19092)
+
+
+def test_a_public_listener_without_authentication_wants_a_word():
+    with pytest.raises(InvalidConfig, match=r"listeners\.public\.allow"):
+        listen("PLAINTEXT://0.0.0.0:9092")
+    (listener,) = listen("PLAINTEXT://0.0.0.0:9092", public=True)
+    assert listener.advertised_host not in ("", "0.0.0.0")
+
+
+@pytest.mark.parametrize(
+    "listeners",
+    [
+        ("PLAINTEXT://127.0.0.1:99999",),
+        ("PLAINTEXT://127.0.0.1",),
+        ("PLAINTEXT://127.0.0.1:1", "PLAINTEXT://127.0.0.1:2"),
+        ("PLAINTEXT://127.0.0.1:1", "INSIDE://127.0.0.1:1"),
+        ("NOBODY://127.0.0.1:1",),
+        ("SSL://127.0.0.1:1",),
+        (),
+    ],
+    ids=str,
+)
+def test_a_listener_that_cannot_be_is_refused(listeners: tuple[str, ...]):
+    with pytest.raises(InvalidConfig):
+        listen(*listeners)
+
+
+def test_advertising_what_is_not_listened_on_is_refused():
+    with pytest.raises(InvalidConfig, match="INSIDE"):
+        listen("PLAINTEXT://127.0.0.1:1", advertised=("INSIDE://127.0.0.1:1",))
+
+
+def test_advertising_every_address_is_refused():
+    with pytest.raises(InvalidConfig, match="client"):
+        listen("PLAINTEXT://127.0.0.1:1", advertised=("PLAINTEXT://0.0.0.0:1",))
