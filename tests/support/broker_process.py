@@ -146,7 +146,7 @@ class BrokerProcess:
         return self._process
 
     def _command(self, ready_fd: int) -> list[str]:
-        settings = {"metrics.listener": "http://127.0.0.1:0", **self.settings}
+        settings = {"metrics.listener": "http://127.0.0.1:0", "log.dir.reserve.bytes": "1048576", **self.settings}
         return [
             sys.executable,
             *("-m", "pystream.cli.main", "broker"),

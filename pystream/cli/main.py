@@ -1,0 +1,96 @@
+"""`pystream NOUN [VERB] ...`: finds the command and imports only that one.
+
+    pystream --version        answered before anything is imported
+    pystream --help           a static table, likewise
+    pystream broker ...       imports click and pystream.cli.broker_command
+
+Exit codes: 0 fine, 1 it did not work, 2 wrong usage or configuration. A mistake of the user never prints a traceback.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import click
+
+PROGRAM = "pystream"
+ENTRY_POINT_GROUP = "pystream.commands"
+
+# name -> (module:attribute of the click command, one line of help). Commands of other packages come by entry point.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "broker": ("pystream.cli.broker_command:broker", "Run one broker in the foreground."),
+    "up": ("pystream.cli.up_command:up", "Start the platform on this machine and watch over it."),
+    "demo": ("pystream.demos.command:demo", "Run a demo application on a cluster that is up."),
+}
+
+
+def overview() -> str:
+    """What `pystream --help` prints."""
+    width = max(map(len, COMMANDS)) + 2
+    lines = [f"  {name:<{width}}{text}" for name, (_, text) in COMMANDS.items()]
+    return "\n".join(
+        [
+            f"Usage: {PROGRAM} COMMAND [OPTIONS]...",
+            "",
+            "A data-streaming platform with a Kafka-compatible broker.",
+            "",
+            "Commands:",
+            *lines,
+            "",
+            "Options:",
+            "  --version  Show the version and exit.",
+            "  --help     Show this text and exit; also after a command.",
+        ]
+    )
+
+
+def find_command(name: str) -> click.Command | None:
+    """The command of this name: from the table, else from an installed package's entry point."""
+    from importlib import import_module
+
+    if name in COMMANDS:
+        module, _, attribute = COMMANDS[name][0].partition(":")
+        command: click.Command = getattr(import_module(module), attribute)
+        return command
+    from importlib.metadata import entry_points
+
+    for entry_point in entry_points(group=ENTRY_POINT_GROUP, name=name):
+        command = entry_point.load()
+        return command
+    return None
+
+
+def unknown_command(name: str) -> str:
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, COMMANDS, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"see `{PROGRAM} --help`"
+    return f"{PROGRAM}: no command named {name!r}; {hint}"
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point of the console script; always leaves by SystemExit."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if not arguments:
+        print(overview(), file=sys.stderr)
+        raise SystemExit(2)
+    name = arguments[0]
+    if name == "--version":
+        from pystream import __version__
+
+        print(f"{PROGRAM} {__version__}")
+        raise SystemExit(0)
+    if name in ("--help", "-h", "help"):
+        print(overview())
+        raise SystemExit(0)
+    command = find_command(name)
+    if command is None:
+        print(unknown_command(name), file=sys.stderr)
+        raise SystemExit(2)
+    command.main(arguments[1:], prog_name=f"{PROGRAM} {name}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+"""`pystream up`: the platform on this machine, each component in a process of its own, watched over and restarted."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from pystream.cli.supervise import ChildFailed, Component, ProcessSupervisor
+
+KAFKA_PORT = 9092
+METRICS_PORT = 9404
+HIGHEST_PORT = 65_535
+
+
+@dataclass(frozen=True, slots=True)
+class UpOptions:
+    """What every component may need to build its command."""
+
+    data_dir: Path
+    host: str
+    port_offset: int
+    assignments: tuple[str, ...]
+
+
+def broker_component(options: UpOptions) -> Component:
+    kafka_port, metrics_port = KAFKA_PORT + options.port_offset, METRICS_PORT + options.port_offset
+    settings = (f"metrics.listener=http://{options.host}:{metrics_port}", *options.assignments)
+    return Component(
+        name="broker",
+        command=(
+            *("pystream.cli.main", "broker", "--data-dir", str(options.data_dir / "broker")),
+            *("--listener", f"PLAINTEXT://{options.host}:{kafka_port}"),
+            *(argument for setting in settings for argument in ("--set", setting)),
+        ),
+    )
+
+
+# In the order of starting. The services of later parts add a line each.
+COMPONENTS: dict[str, Callable[[UpOptions], Component]] = {"broker": broker_component}
+
+
+def default_data_dir() -> Path:
+    """$XDG_DATA_HOME/pystream, else ~/.local/share/pystream."""
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "pystream"
+
+
+def chosen_components(only: str | None) -> list[str]:
+    """Names to start, in starting order. Raises click.UsageError for an unknown or empty choice."""
+    if only is None:
+        return list(COMPONENTS)
+    names = [name.strip() for name in only.split(",") if name.strip()]
+    unknown = [name for name in names if name not in COMPONENTS]
+    if unknown or not names:
+        raise click.UsageError(f"--only takes some of {', '.join(COMPONENTS)}; got {only!r}")
+    return [name for name in COMPONENTS if name in names]
+
+
+def print_endpoints(supervisor: ProcessSupervisor, data_dir: Path) -> None:
+    """Where to look, as a table."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title="pystream is up", title_justify="left")
+    for heading in ("component", "what", "where"):
+        table.add_column(heading, no_wrap=True)
+    for child in supervisor.children:
+        name = child.component.name
+        for listener, address in child.ready.get("listeners", {}).items():
+            table.add_row(name, f"Kafka protocol ({listener})", address)
+        if metrics := child.ready.get("metrics"):
+            table.add_row(name, "metrics", f"http://{metrics}/metrics")
+            table.add_row(name, "health", f"http://{metrics}/health")
+        table.add_row(name, "process", str(child.pid))
+    table.add_row("", "data", str(data_dir))
+    console = Console()
+    console.print(table)
+    console.print("Ctrl-C stops it.")
+
+
+async def watch_over(supervisor: ProcessSupervisor, data_dir: Path) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, supervisor.request_stop)
+    await supervisor.start()
+    print_endpoints(supervisor, data_dir)
+    await supervisor.run()
+
+
+@click.command(help="Start the platform on this machine and watch over it, until SIGTERM or Ctrl-C.")
+@click.option("--data-dir", type=click.Path(path_type=Path, file_okay=False), help="Default: ~/.local/share/pystream.")
+@click.option("--only", metavar="A,B", help=f"Start only these of: {', '.join(COMPONENTS)}.")
+@click.option(
+    "--port-offset", type=click.IntRange(0, HIGHEST_PORT - METRICS_PORT), default=0, help="Added to every port."
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="A broker setting; may be repeated.")
+def up(data_dir: Path | None, only: str | None, port_offset: int, host: str, assignments: tuple[str, ...]) -> None:
+    """Build the components, run them; exit code 1 when one does not start or dies too often."""
+    data_dir = (data_dir or default_data_dir()).absolute()
+    options = UpOptions(data_dir=data_dir, host=host, port_offset=port_offset, assignments=assignments)
+    names = chosen_components(only)
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise click.UsageError(f"cannot make {data_dir}: {error.strerror}") from None
+
+    async def run() -> None:
+        supervisor = ProcessSupervisor([COMPONENTS[name](options) for name in names], report=click.echo)
+        await watch_over(supervisor, data_dir)
+
+    try:
+        asyncio.run(run())
+    except ChildFailed as error:
+        raise click.ClickException(str(error)) from None

@@ -1,0 +1,88 @@
+"""Finding a command, quickly and with clear words."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from pystream import __version__
+from pystream.cli.main import COMMANDS, find_command, main
+
+
+def outcome(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[object, str, str]:
+    with pytest.raises(SystemExit) as stopped:
+        main(list(arguments))
+    captured = capsys.readouterr()
+    return stopped.value.code, captured.out, captured.err
+
+
+def test_the_version_is_answered(capsys: pytest.CaptureFixture[str]):
+    assert outcome(capsys, "--version") == (0, f"pystream {__version__}\n", "")
+
+
+def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]):
+    code, out, _ = outcome(capsys, "--help")
+
+    assert code == 0
+    assert all(f"  {name} " in out for name in COMMANDS)
+
+
+def test_no_command_is_wrong_usage(capsys: pytest.CaptureFixture[str]):
+    code, out, err = outcome(capsys)
+
+    assert (code, out) == (2, "")
+    assert "Usage" in err
+
+
+def test_an_unknown_command_gets_a_hint(capsys: pytest.CaptureFixture[str]):
+    code, _, err = outcome(capsys, "borker")
+
+    assert code == 2
+    assert "'broker'" in err
+
+
+def test_version_and_help_import_no_command_line_library():
+    script = "import sys; sys.argv = ['pystream', '--help']\nfrom pystream.cli.main import main\n"
+    script += "try:\n    main()\nexcept SystemExit:\n    sys.exit('click' in sys.modules or 'asyncio' in sys.modules)"
+
+    assert subprocess.run([sys.executable, "-c", script], capture_output=True, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_of_the_table_loads(name: str):
+    command = find_command(name)
+
+    assert command is not None
+    assert command.name == name
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (("broker",), "--data-dir"),
+        (("broker", "--set", "nonsense"), "KEY=VALUE"),
+        (("broker", "--data-dir", "d", "--set", "num.partitions=none"), "num.partitions"),
+        (("broker", "--data-dir", "d", "--listener", "nowhere"), "NAME://HOST:PORT"),
+        (("broker", "--config", "no-such-file.properties"), "no-such-file.properties"),
+        (
+            (
+                "broker",
+                "--no-such-flag",
+            ),
+            "no-such-flag",
+        ),
+        (("up", "--only", "nothing"), "broker"),
+        (("up", "--port-offset", "-1"), "port-offset"),
+    ],
+    ids=str,
+)
+def test_a_mistake_of_the_user_is_exit_code_two_and_one_sentence(
+    capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], complaint: str
+):
+    code, _, err = outcome(capsys, *arguments)
+
+    assert code == 2
+    assert complaint in err
+    assert "Traceback" not in err
