@@ -4,7 +4,7 @@ offset checkpoint   recovery-point-offset-checkpoint, log-start-offset-checkpoin
                     text: "0\\n" version | "<count>\\n" | "<topic> <partition> <offset>\\n" ...
 partition.metadata  text: "version: 0\\n" | "topic_id: <22 characters of base64url>\\n"
 meta.properties     Java properties: version=1, cluster.id, node.id, directory.id, and our pystream.format.version
-run-state           ours: "version 0\\n" | "boot-id <uuid>\\n" | "runs <n>\\n" | "clean <0|1>\\n" | "crc32c <8 digits>\\n"
+run-state           ours: "version 0\\n" | "boot-id <uuid>\\n" | "runs <n>\\n" | "clean <0|1>\\n" | "crc32c <hex>\\n"
 
 What cannot be read is never trusted and never an error: the log itself must serve then.
 """

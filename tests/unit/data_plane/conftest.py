@@ -28,7 +28,9 @@ def batch(*values: bytes, timestamp: int = 1_700_000_000_000, **fields: Any) -> 
 class PlaneUnderTest:
     """A started plane with one topic `events` of `partitions` partitions."""
 
-    def __init__(self, directory: Path, *, partitions: int, loops: int, flush_policy: str, limits: dict[str, int]) -> None:
+    def __init__(
+        self, directory: Path, *, partitions: int, loops: int, flush_policy: str, limits: dict[str, int]
+    ) -> None:
         self.plane = DataPlane(node_id=1, event_loops=loops, limits=limits)
         self.flusher = Flusher()
         self.flusher.start()

@@ -9,12 +9,18 @@ from tests.unit.data_plane.conftest import TOPIC_ID
 
 
 def produce(
-    *batches: tuple[int, bytes | None], acks: int = 1, timeout_ms: int = 5000, topic: str = "events", topic_id: bytes = TOPIC_ID
+    *batches: tuple[int, bytes | None],
+    acks: int = 1,
+    timeout_ms: int = 5000,
+    topic: str = "events",
+    topic_id: bytes = TOPIC_ID,
 ) -> ProduceRequest:
     """`batches` are (partition, records)."""
     parts = [PartitionProduceData(index=index, records=records) for index, records in batches]
     return ProduceRequest(
-        acks=acks, timeout_ms=timeout_ms, topic_data=[TopicProduceData(name=topic, topic_id=topic_id, partition_data=parts)]
+        acks=acks,
+        timeout_ms=timeout_ms,
+        topic_data=[TopicProduceData(name=topic, topic_id=topic_id, partition_data=parts)],
     )
 
 
@@ -49,7 +55,9 @@ def fetch(
         session_id=session[0],
         session_epoch=session[1],
         topics=[FetchTopic(topic=topic, topic_id=topic_id, partitions=parts)] if parts else [],
-        forgotten_topics_data=[ForgottenTopic(topic=topic, topic_id=topic_id, partitions=list(forgotten))] if forgotten else [],
+        forgotten_topics_data=[ForgottenTopic(topic=topic, topic_id=topic_id, partitions=list(forgotten))]
+        if forgotten
+        else [],
     )
 
 

@@ -1,4 +1,4 @@
-"""Frames, limits and hostile clients: an error or a closed connection, never a crash, and the neighbours do not notice."""
+"""Frames, limits and hostile clients: an error or a closed connection, never a crash; neighbours do not notice."""
 
 from __future__ import annotations
 
@@ -48,7 +48,9 @@ def test_a_produce_cut_anywhere_is_refused_and_stores_nothing(plane: PlaneUnderT
     assert (plane.logs[0].end_offset, plane.logs[1].end_offset) == (0, 0)
 
 
-@pytest.mark.parametrize(("request_", "version"), [(fetch((0, 0), session=(0, 0)), 12), (fetch((0, 0)), 17), (list_offsets((0, -1)), 11)])
+@pytest.mark.parametrize(
+    ("request_", "version"), [(fetch((0, 0), session=(0, 0)), 12), (fetch((0, 0)), 17), (list_offsets((0, -1)), 11)]
+)
 def test_a_read_request_cut_anywhere_is_refused(plane: PlaneUnderTest, request_: object, version: int) -> None:
     with plane.client() as maker:
         whole = maker.frame(request_, version)[4:]  # type: ignore[arg-type]
@@ -168,7 +170,9 @@ def test_a_client_that_does_not_read_its_answers_is_not_read_either(plane: Plane
         for _ in range(8):
             writer.call(produce((0, batch(b"z" * 900_000))), 9)
     with plane.client() as greedy:
-        requests = b"".join(greedy.frame(fetch((0, 0), max_bytes=1 << 23, partition_max_bytes=1 << 23), 12) for _ in range(200))
+        requests = b"".join(
+            greedy.frame(fetch((0, 0), max_bytes=1 << 23, partition_max_bytes=1 << 23), 12) for _ in range(200)
+        )
         greedy.socket.sendall(requests)
         assert serves(plane)
         answers = [greedy.receive() for _ in range(200)]

@@ -44,4 +44,8 @@ def test_the_special_times(filled: PlaneUnderTest) -> None:
 def test_a_special_time_of_a_later_version_is_refused(filled: PlaneUnderTest) -> None:
     with filled.client() as client:
         answer = client.call(list_offsets((0, -3), (0, -99), (5, -1)), 6)
-    assert [part.error_code for part in answer.topics[0].partitions] == [UNSUPPORTED_VERSION, UNSUPPORTED_VERSION, UNKNOWN]
+    assert [part.error_code for part in answer.topics[0].partitions] == [
+        UNSUPPORTED_VERSION,
+        UNSUPPORTED_VERSION,
+        UNKNOWN,
+    ]

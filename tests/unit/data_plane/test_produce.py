@@ -23,7 +23,10 @@ def test_every_version_appends_and_answers_with_the_base_offset(plane: PlaneUnde
         first = client.call(produce((0, batch(b"a", b"b"))), version)
         second = client.call(produce((0, batch(b"c")), (1, batch(b"d"))), version)
     assert [part.base_offset for part in first.responses[0].partition_responses] == [0]
-    assert [(part.index, part.error_code, part.base_offset) for part in second.responses[0].partition_responses] == [(0, 0, 2), (1, 0, 0)]
+    assert [(part.index, part.error_code, part.base_offset) for part in second.responses[0].partition_responses] == [
+        (0, 0, 2),
+        (1, 0, 0),
+    ]
     assert plane.logs[0].end_offset == 3
 
 
@@ -48,7 +51,9 @@ def test_pipelined_requests_are_answered_in_order_and_appended_in_order(plane: P
     assert counters["appends"] < 200
 
 
-def test_without_acks_nothing_is_answered_and_all_is_stored_even_if_the_client_leaves_at_once(plane: PlaneUnderTest) -> None:
+def test_without_acks_nothing_is_answered_and_all_is_stored_even_if_the_client_leaves_at_once(
+    plane: PlaneUnderTest,
+) -> None:
     with plane.client() as client:
         for number in range(50):
             client.socket.sendall(client.frame(produce((0, batch(b"%d" % number)), acks=0), 9))
@@ -110,7 +115,9 @@ def with_lying_record(position: int, value: int) -> bytes:
 
 
 @pytest.mark.parametrize(("position", "value"), [(0, 2), (0, 120), (3, 2), (5, 0x7F), (5, 3), (9, 8)])
-def test_a_length_lie_inside_a_record_is_refused_though_the_crc_is_right(plane: PlaneUnderTest, position: int, value: int) -> None:
+def test_a_length_lie_inside_a_record_is_refused_though_the_crc_is_right(
+    plane: PlaneUnderTest, position: int, value: int
+) -> None:
     with plane.client() as client:
         answer = client.call(produce((0, with_lying_record(position, value))), 9)
     assert answer.responses[0].partition_responses[0].error_code == INVALID_RECORD
