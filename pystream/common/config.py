@@ -121,6 +121,10 @@ class ConfigKey:
     per_broker: bool
     synonyms: tuple[Synonym, ...]
     doc: str
+    default_settings: tuple[Setting, ...] = dataclasses.field(init=False, compare=False)  # as `explain` lists them
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "default_settings", _default_settings(self))
 
     @property
     def sensitive(self) -> bool:
@@ -231,6 +235,12 @@ class ConfigDefinition(Generic[C]):
             if config_key.name in self.keys:
                 raise ValueError(f"{config_class.__name__} declares {config_key.name} twice")
             self.keys[config_key.name] = config_key
+        self._defaults = {k.field_name: k.default for k in self.keys.values() if k.default is not REQUIRED}
+        self._in_topics = {k.name: [(0, k)] for k in self.keys.values()}
+        self._in_brokers: dict[str, list[tuple[int, ConfigKey]]] = {}  # name -> its place among a key's names, the key
+        for k in self.keys.values():
+            for place, name in enumerate(_names_in(k, ConfigSource.STATIC_BROKER_CONFIG)):
+                self._in_brokers.setdefault(name, []).append((place, k))
 
     def validate(self, values: Mapping[str, str | None]) -> None:
         """Raises InvalidConfig for the first unknown name or value that breaks its key's rules."""
@@ -242,21 +252,39 @@ class ConfigDefinition(Generic[C]):
 
     def load(self, *layers: Layer) -> C:
         """The config that `layers`, strongest first, and the defaults make. Names that are no key are left alone."""
-        values = {k.field_name: _resolve(k, layers) for k in self.keys.values()}
+        found: dict[str, tuple[int, ConfigKey, str, str]] = {}
+        for layer in reversed(layers):
+            found.update(self._set_in(layer))
+        values = dict(self._defaults)
+        for field_name, (_, config_key, name, text) in found.items():
+            values[field_name] = _parse_as(config_key, name, text)
+        for config_key in self.keys.values() if len(values) < len(self.keys) else ():
+            if config_key.field_name not in values:
+                raise _missing(config_key)
         return self.config_class(**values)
 
     def explain(self, config_key: ConfigKey, *layers: Layer) -> Explained:
         """Where `config_key`, of this definition or of `broker_keys()`, has values: the layers', then the defaults."""
         settings: list[Setting] = []
         for layer in layers:
-            for name in _names_in(config_key, layer.source):
+            for name in _names_in(config_key, layer.source) if layer.values else ():
                 if name in layer.values:
                     text = None if config_key.sensitive else layer.values[name]
                     settings.append(Setting(name, text, layer.source))
-        settings += _default_settings(config_key)
+        value = _resolve(config_key, layers) if settings else config_key.default
         source = settings[0].source if settings else ConfigSource.DEFAULT_CONFIG
-        text = None if config_key.sensitive else config_key.text_of(_resolve(config_key, layers))
-        return Explained(config_key, text, source, tuple(settings))
+        text = None if config_key.sensitive else config_key.text_of(value)
+        return Explained(config_key, text, source, (*settings, *config_key.default_settings))
+
+    def _set_in(self, layer: Layer) -> dict[str, tuple[int, ConfigKey, str, str]]:
+        """What one layer sets: field -> (place of the name, key, name, text), of several names the strongest."""
+        names = self._in_topics if layer.source is ConfigSource.DYNAMIC_TOPIC_CONFIG else self._in_brokers
+        found: dict[str, tuple[int, ConfigKey, str, str]] = {}
+        for name, text in layer.values.items():
+            for place, config_key in names.get(name, ()):
+                if config_key.field_name not in found or place < found[config_key.field_name][0]:
+                    found[config_key.field_name] = (place, config_key, name, text)
+        return found
 
     def broker_keys(self) -> list[ConfigKey]:
         """The keys that a broker has because this (topic) config names them as synonyms, one for each synonym."""
@@ -383,8 +411,12 @@ def _resolve(config_key: ConfigKey, layers: Sequence[Layer]) -> Any:
             if name in layer.values:
                 return _parse_as(config_key, name, layer.values[name])
     if config_key.default is REQUIRED:
-        raise InvalidConfig(f'Missing required configuration "{config_key.name}" which has no default value.')
+        raise _missing(config_key)
     return config_key.default
+
+
+def _missing(config_key: ConfigKey) -> InvalidConfig:
+    return InvalidConfig(f'Missing required configuration "{config_key.name}" which has no default value.')
 
 
 def _parse_as(config_key: ConfigKey, name: str, text: str) -> Any:
@@ -399,18 +431,18 @@ def _parse_as(config_key: ConfigKey, name: str, text: str) -> Any:
     return scaled
 
 
-def _default_settings(config_key: ConfigKey) -> list[Setting]:
+def _default_settings(config_key: ConfigKey) -> tuple[Setting, ...]:
     """The defaults, as the last settings: of the synonyms where there are any, else the key's own."""
     synonyms = config_key.synonyms
     if config_key.field_name and synonyms:
         defaults = [(s.name, _synonym_default(config_key, s)) for s in synonyms]
     else:
         defaults = [(config_key.name, config_key.default)]
-    return [
+    return tuple(
         Setting(name, None if config_key.sensitive else config_key.text_of(default), ConfigSource.DEFAULT_CONFIG)
         for name, default in defaults
         if default is not None and default is not REQUIRED
-    ]
+    )
 
 
 # --- text to values and back ------------------------------------------------------------------------------------------
