@@ -52,9 +52,12 @@ def drop_stale_translations() -> None:
 def extensions() -> list[Extension]:
     flags, link_flags, macros = compile_arguments()
     headers = [str(path) for path in sorted(NATIVE.glob("c/*.h"))]
+    bodies = {f"pystream._native.{body.stem}": body for body in sorted(NATIVE.glob("*.pyx"))}
+    if switch("SANITIZE"):
+        bodies |= {f"tests.fuzz.{body.stem}": body for body in sorted(Path("tests/fuzz").glob("*.pyx"))}
     return [
         Extension(
-            f"pystream._native.{body.stem}",
+            name,
             [str(body), *KERNELS.get(body.stem, [])],
             include_dirs=["native/c"],
             depends=headers,
@@ -62,7 +65,7 @@ def extensions() -> list[Extension]:
             extra_link_args=[*link_flags, "-ldl", "-lpthread"],
             define_macros=macros,
         )
-        for body in sorted(NATIVE.glob("*.pyx"))
+        for name, body in bodies.items()
     ]
 
 
