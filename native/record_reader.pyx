@@ -26,57 +26,94 @@ cdef enum:
 
 # ---- varints.  The same as in native/buffer.pyx, here so that the C compiler can inline them: a record has seven.
 
-cdef inline Status take_varlong(Cursor *cursor, int64_t *value) noexcept nogil:
-    """Zig-zag, at most 10 bytes and 64 bits."""
-    cdef Py_ssize_t position = cursor.position
+cdef inline Py_ssize_t take_short(Cursor *cursor, uint32_t *value) noexcept nogil:
+    """The unsigned value of a varint of one or two bytes, nearly all there are; 0, and nothing taken, for any other."""
+    cdef const uint8_t *next = cursor.data + cursor.position
+    if cursor.end - cursor.position < 2:
+        return 0
+    if next[0] < 0x80:
+        value[0] = next[0]
+        cursor.position += 1
+        return 1
+    if next[1] < 0x80:
+        value[0] = (next[0] & 0x7F) | <uint32_t>next[1] << 7
+        cursor.position += 2
+        return 2
+    return 0
+
+
+cdef Py_ssize_t long_varint(
+        const uint8_t *data, Py_ssize_t size, int highest_shift, uint8_t highest_byte, uint64_t *value) noexcept nogil:
+    """How many of `size` bytes a varint takes, whose byte at `highest_shift` may not pass `highest_byte`.
+
+    0 when it goes on behind them, -1 when it is too long.  Cursors stay outside, so that the compiler can keep them in
+    registers around the call.
+    """
+    cdef Py_ssize_t position = 0
     cdef uint64_t result = 0, byte
     cdef int shift = 0
-    while position < cursor.end:
-        byte = cursor.data[position]
+    while position < size:
+        byte = data[position]
         position += 1
-        if shift == 63 and byte > 1:
-            return MALFORMED
+        if shift == highest_shift and byte > highest_byte:
+            return -1
         result |= (byte & 0x7F) << shift
         if byte < 0x80:
-            cursor.position = position
-            value[0] = <int64_t>(result >> 1) ^ -<int64_t>(result & 1)
-            return OK
+            value[0] = result
+            return position
         shift += 7
-    return TRUNCATED
+    return 0
+
+
+cdef inline Status take_unsigned(Cursor *cursor, int highest_shift, uint8_t highest_byte, uint64_t *value) noexcept nogil:
+    cdef Py_ssize_t taken
+    cdef uint32_t short_value = 0
+    cdef uint64_t long_value = 0
+    if take_short(cursor, &short_value):
+        value[0] = short_value
+        return OK
+    taken = long_varint(
+        cursor.data + cursor.position, cursor.end - cursor.position, highest_shift, highest_byte, &long_value)
+    if taken <= 0:
+        return TRUNCATED if taken == 0 else MALFORMED
+    cursor.position += taken
+    value[0] = long_value
+    return OK
+
+
+cdef inline Status take_varlong(Cursor *cursor, int64_t *value) noexcept nogil:
+    """Zig-zag, at most 10 bytes and 64 bits."""
+    cdef uint64_t unsigned = 0
+    cdef Status status = take_unsigned(cursor, 63, 1, &unsigned)
+    value[0] = <int64_t>(unsigned >> 1) ^ -<int64_t>(unsigned & 1)
+    return status
 
 
 cdef inline Status take_varint(Cursor *cursor, int32_t *value) noexcept nogil:
     """Zig-zag, at most 5 bytes and 32 bits."""
-    cdef Py_ssize_t position = cursor.position
-    cdef uint32_t result = 0, byte
-    cdef int shift = 0
-    while position < cursor.end:
-        byte = cursor.data[position]
-        position += 1
-        if shift == 28 and byte > 0x0F:
-            return MALFORMED
-        result |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            cursor.position = position
-            value[0] = <int32_t>(result >> 1) ^ -<int32_t>(result & 1)
-            return OK
-        shift += 7
-    return TRUNCATED
+    cdef uint64_t unsigned = 0
+    cdef Status status = take_unsigned(cursor, 28, 0x0F, &unsigned)
+    value[0] = <int32_t>(<uint32_t>unsigned >> 1) ^ -<int32_t>(unsigned & 1)
+    return status
 
 
-cdef inline Status take_field(Cursor *cursor, const uint8_t **field, int32_t *size) noexcept nogil:
+cdef inline Status field_at(
+        const uint8_t *next, Py_ssize_t left, int32_t size, const uint8_t **field) noexcept nogil:
+    """The field of `size` bytes that starts at `next`; NULL for -1, which is null."""
+    field[0] = next if size >= 0 else NULL
+    if size < -1:
+        return MALFORMED
+    return OK if size <= left else TRUNCATED
+
+
+cdef Status take_field(Cursor *cursor, const uint8_t **field, int32_t *size) noexcept nogil:
     """Size and bytes; -1 is null, with a NULL field."""
     cdef Status status = take_varint(cursor, size)
-    if status != OK:
-        return status
-    if size[0] < 0:
-        field[0] = NULL
-        return OK if size[0] == -1 else MALFORMED
-    if size[0] > cursor.end - cursor.position:
-        return TRUNCATED
-    field[0] = cursor.data + cursor.position
-    cursor.position += size[0]
-    return OK
+    if status == OK:
+        status = field_at(cursor.data + cursor.position, cursor.end - cursor.position, size[0], field)
+    if status == OK and size[0] > 0:
+        cursor.position += size[0]
+    return status
 
 
 # ---- one batch, record by record
@@ -177,7 +214,7 @@ cdef inline Status resolve_deltas(
 
 cdef inline Status take_record(RecordCursor *cursor, RecordView *record) noexcept nogil:
     cdef Cursor body
-    cdef int32_t size = 0, offset_delta = 0
+    cdef int32_t size = 0, offset_delta = 0, field_size = 0
     cdef int64_t timestamp_delta = 0
     cdef Status status
     if cursor.remaining == 0:
@@ -196,11 +233,21 @@ cdef inline Status take_record(RecordCursor *cursor, RecordView *record) noexcep
     if status == OK:
         status = take_varint(&body, &offset_delta)
     if status == OK:
-        status = take_field(&body, &record.key, &record.key_size)
+        status = take_varint(&body, &field_size)
     if status == OK:
-        status = take_field(&body, &record.value, &record.value_size)
+        status = field_at(body.data + body.position, body.end - body.position, field_size, &record.key)
+    if status != OK:
+        return status
+    record.key_size = field_size
+    body.position += max(field_size, 0)
+    status = take_varint(&body, &field_size)
     if status == OK:
-        status = take_varint(&body, &record.header_count)
+        status = field_at(body.data + body.position, body.end - body.position, field_size, &record.value)
+    if status != OK:
+        return status
+    record.value_size = field_size
+    body.position += max(field_size, 0)
+    status = take_varint(&body, &record.header_count)
     if status != OK:
         return status
     record.headers = body.data + body.position
