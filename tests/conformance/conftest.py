@@ -1,0 +1,83 @@
+"""The broker under test: PYSTREAM_TEST_BOOTSTRAP where set, else a `pystream broker` of our own.
+
+PYSTREAM_TEST_BOOTSTRAP=HOST:PORT points the same tests at any Kafka broker: run on Apache Kafka, they show that the
+tests themselves are right. Tests that look at files or restart the broker need ours and are skipped there.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from tests.conformance.clients import CLIENTS, Client
+from tests.support.broker_process import BrokerProcess
+
+BROKER_SETTINGS = {"num.partitions": "4"}
+ADMIN_SECONDS = 30
+
+
+@pytest.fixture(scope="session")
+def bootstrap(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """host:port of the broker under test, one for the whole session."""
+    given = os.environ.get("PYSTREAM_TEST_BOOTSTRAP")
+    if given:
+        yield given
+        return
+    with BrokerProcess(tmp_path_factory.mktemp("conformance") / "data", BROKER_SETTINGS) as broker:
+        yield broker.bootstrap
+
+
+@pytest.fixture(scope="session")
+def admin(bootstrap: str) -> AdminClient:
+    return AdminClient({"bootstrap.servers": bootstrap})
+
+
+def await_leader(asker: Consumer, partition: TopicPartition) -> None:
+    """Ask the leader until there is one: Apache Kafka elects it a moment after it has created the topic."""
+    deadline = time.monotonic() + ADMIN_SECONDS
+    while True:
+        try:
+            asker.get_watermark_offsets(partition, timeout=ADMIN_SECONDS)
+            return
+        except KafkaException:
+            if time.monotonic() > deadline:
+                raise
+
+
+NewTopicName = Callable[..., str]
+
+
+@pytest.fixture(scope="session")
+def new_topic(admin: AdminClient, bootstrap: str) -> Iterator[NewTopicName]:
+    """Creates a topic of a fresh name: new_topic("stem", partitions=2, **{"cleanup.policy": "compact"})."""
+    numbers = itertools.count()
+    run = os.urandom(4).hex()
+    asker = Consumer({"bootstrap.servers": bootstrap, "group.id": "asks-for-offsets"})
+
+    def create(stem: str, *, partitions: int = 1, **config: str) -> str:
+        name = f"{stem}-{run}-{next(numbers)}"
+        topic = NewTopic(name, num_partitions=partitions, replication_factor=1, config={"retention.ms": "-1", **config})
+        admin.create_topics([topic])[name].result(ADMIN_SECONDS)
+        for partition in range(partitions):
+            await_leader(asker, TopicPartition(name, partition))
+        return name
+
+    yield create
+    asker.close()
+
+
+@pytest.fixture(scope="session")
+def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("scratch")
+
+
+@pytest.fixture(scope="session")
+def client_of(scratch: Path) -> Callable[[str], Client]:
+    return lambda name: CLIENTS[name](scratch)

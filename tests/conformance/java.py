@@ -1,0 +1,83 @@
+"""Java for the tests: Kafka's jars from Maven Central and our one Java program, both in a cache outside the repository.
+
+The cache is $XDG_CACHE_HOME/pystream-tests (~/.cache/pystream-tests): one folder per content of the inputs.
+Without Java, javac or Maven, or when Maven cannot fetch, the test that asked is skipped and says why.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent / "java"
+POM = HERE / "pom.xml"
+SOURCE = HERE / "RoundTrip.java"
+HEAP = "-Xmx512m"
+FETCH_SECONDS = 600
+COMPILE_SECONDS = 120
+
+
+def command() -> list[str]:
+    """The Java program with its common flags: serial collection and the first compiler only, these runs are short."""
+    return [_tool("java"), HEAP, "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto"]
+
+
+def class_path() -> str:
+    """A class path of all of Kafka's jars: broker, clients and tools."""
+    return f"{jars()}/*"
+
+
+@functools.cache
+def jars() -> Path:
+    """The folder of Kafka's jars, fetched when it is not there."""
+    return _cached("kafka", (POM,), _fetch)
+
+
+@functools.cache
+def compiled() -> Path:
+    """The folder of RoundTrip.class, compiled when it is not there."""
+    return _cached("round-trip", (POM, SOURCE), _compile)
+
+
+def _tool(name: str) -> str:
+    path = shutil.which(name)
+    if path is None:
+        pytest.skip(f"{name} is not installed")
+    return path
+
+
+def _cached(name: str, inputs: tuple[Path, ...], make: Callable[[Path], None]) -> Path:
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in inputs)).hexdigest()[:12]
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pystream-tests"
+    folder = cache / f"{name}-{digest}"
+    if not folder.exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=name, dir=cache))
+        make(work)
+        try:
+            work.rename(folder)
+        except OSError:  # another process was first
+            shutil.rmtree(work)
+    return folder
+
+
+def _fetch(folder: Path) -> None:
+    goal = ("dependency:copy-dependencies", f"-DoutputDirectory={folder}", "-DincludeScope=runtime")
+    command = [_tool("mvn"), "-q", "-B", "-f", str(POM), *goal]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=FETCH_SECONDS)
+    if done.returncode:
+        shutil.rmtree(folder)
+        pytest.skip(f"Maven could not fetch Kafka's jars: {(done.stdout + done.stderr)[-300:]}")
+
+
+def _compile(folder: Path) -> None:
+    arguments = ["--release", "17", "-cp", class_path(), "-d", str(folder), str(SOURCE)]
+    subprocess.run([_tool("javac"), *arguments], check=True, timeout=COMPILE_SECONDS)

@@ -1,0 +1,152 @@
+"""Client projects' own test suites on the broker. Sources are never committed: the environment names them.
+
+    PYSTREAM_LIBRDKAFKA_SRC      a librdkafka tree with tests/test-runner built
+    PYSTREAM_KAFKA_PYTHON_SRC    a kafka-python tree
+    PYSTREAM_CONFORMANCE         the folder of runners; ../shared/conformance/broker beside the repository by default
+
+What is not there is skipped, and says so.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conformance import librdkafka_tests
+from tests.support.broker_process import BrokerProcess
+
+ROOT = Path(__file__).resolve().parents[2]
+TEST_SECONDS = 300
+SUITE_SECONDS = 1_200
+# a test of librdkafka is bound by time; one more try, as its page advises
+RETRIES = 1
+
+pytestmark = pytest.mark.timeout(SUITE_SECONDS)
+
+# checks of kcat.sh that need groups or transactions
+KCAT_LATER = {"group_resume", "transaction"}
+
+# what of kafka-python's integration tests needs groups, transactions, ACLs or calls that later parts bring
+KAFKA_PYTHON_LATER = (
+    *("group", "heartbeat", "offset_commit_resume", "max_bytes_one_msg", "transactional"),
+    *("acls", "elect_leaders", "alter_replica", "metadata_quorum", "reassignments", "list_config_resources"),
+)
+
+
+def runners() -> Path:
+    folder = Path(os.environ.get("PYSTREAM_CONFORMANCE") or ROOT.parent / "shared" / "conformance" / "broker")
+    if not folder.is_dir():
+        pytest.skip(f"no runners of client suites: {folder} is missing")
+    return folder
+
+
+def source(variable: str) -> Path:
+    if not os.environ.get(variable):
+        pytest.skip(f"{variable} names no source tree")
+    return Path(os.environ[variable])
+
+
+@pytest.fixture(scope="module")
+def bootstrap_without_auto_creation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    settings = {"auto.create.topics.enable": "false", "num.partitions": "4"}
+    with BrokerProcess(tmp_path_factory.mktemp("no-auto-creation") / "data", settings) as broker:
+        yield broker.bootstrap
+
+
+def run_librdkafka(
+    bootstrap: str, number: str, out: Path, *options: str, environment: dict[str, str] | None = None
+) -> list[dict[str, Any]]:
+    """The verdicts of the tests of one number."""
+    tree = source("PYSTREAM_LIBRDKAFKA_SRC")
+    command = [sys.executable, str(runners() / "librdkafka.py"), bootstrap, str(tree), "--out", str(out)]
+    subprocess.run(
+        [*command, "--only", number, "--retry", str(RETRIES), *options],
+        env={**os.environ, "SHIM_PY": sys.executable, **(environment or {})},
+        capture_output=True,
+        timeout=SUITE_SECONDS,
+        check=False,
+    )
+    verdicts: list[dict[str, Any]] = json.loads((out / "librdkafka.json").read_text())
+    return verdicts
+
+
+def log_tail(out: Path, number: str) -> str:
+    return (out / "librdkafka.logs" / f"{number}.log").read_text(errors="replace")[-3_000:]
+
+
+@pytest.mark.parametrize("number", librdkafka_tests.RUN)
+def test_librdkafka(number: str, bootstrap: str, tmp_path: Path) -> None:
+    verdicts = run_librdkafka(bootstrap, number, tmp_path)
+    allowed = {"PASSED", "VACUOUS"} if number in librdkafka_tests.SHORT_BY_NATURE else {"PASSED"}
+    assert verdicts
+    assert {verdict["verdict"] for verdict in verdicts} <= allowed, (verdicts, log_tail(tmp_path, number))
+
+
+@pytest.mark.parametrize("number", librdkafka_tests.RUN_WITHOUT_AUTO_CREATION)
+def test_librdkafka_without_auto_creation(number: str, bootstrap_without_auto_creation: str, tmp_path: Path) -> None:
+    verdicts = run_librdkafka(bootstrap_without_auto_creation, number, tmp_path, "--scenario", "noautocreate")
+    assert [verdict["verdict"] for verdict in verdicts] == ["PASSED"], (verdicts, log_tail(tmp_path, number))
+
+
+@pytest.mark.parametrize("part", librdkafka_tests.ADMIN_PARTS)
+def test_librdkafka_admin(part: str, bootstrap: str, tmp_path: Path) -> None:
+    """0081_admin, one part at a time: a part passes when every run of it did, and at least one ran."""
+    verdicts = run_librdkafka(bootstrap, "0081", tmp_path, environment={"SUBTESTS": part})
+    log = (tmp_path / "librdkafka.logs" / "0081.log").read_text(errors="replace")
+    assert [verdict["verdict"] for verdict in verdicts] == ["PASSED"], (verdicts, log[-3_000:])
+    assert f"{part}:" in log
+    assert ": PASS (" in log
+
+
+def test_every_broker_test_of_librdkafka_is_run_or_left_out_with_a_reason() -> None:
+    tree = source("PYSTREAM_LIBRDKAFKA_SRC")
+    listed = subprocess.run(
+        [sys.executable, str(runners() / "librdkafka.py"), "none:0", str(tree), "--list"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=TEST_SECONDS,
+    )
+    numbers = {name[:4] for name in listed.stdout.split()}
+    run = {*librdkafka_tests.RUN, *librdkafka_tests.RUN_WITHOUT_AUTO_CREATION}
+    assert run.isdisjoint(librdkafka_tests.LEFT_OUT)
+    assert numbers == run | librdkafka_tests.LEFT_OUT.keys()
+
+
+def test_kcat_round_trips(bootstrap: str, tmp_path: Path) -> None:
+    """The checks of kcat.sh but those of KCAT_LATER, which may fail until the broker has groups and transactions."""
+    if shutil.which("kcat") is None:
+        pytest.skip("kcat is not installed")
+    subprocess.run(
+        ["bash", str(runners() / "kcat.sh"), bootstrap],
+        env={**os.environ, "OUT": str(tmp_path), "WAIT": "20"},
+        capture_output=True,
+        timeout=SUITE_SECONDS,
+        check=False,
+    )
+    lines = (tmp_path / "kcat.txt").read_text().splitlines()
+    failed = [line for line in lines if line.startswith("FAILED") and line.split()[1].rstrip(":") not in KCAT_LATER]
+    assert failed == []
+    assert sum(line.startswith("PASSED") for line in lines) >= 10
+
+
+def test_kafka_python(bootstrap: str, tmp_path: Path) -> None:
+    tree = source("PYSTREAM_KAFKA_PYTHON_SRC")
+    choice = f"not ({' or '.join(KAFKA_PYTHON_LATER)})"
+    done = subprocess.run(
+        ["bash", str(runners() / "kafka_python.sh"), bootstrap, str(tree), "-k", choice],
+        env={**os.environ, "OUT": str(tmp_path), "PY": sys.executable},
+        capture_output=True,
+        text=True,
+        timeout=SUITE_SECONDS,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + (tmp_path / "kafka-python" / "log").read_text()[-3_000:]

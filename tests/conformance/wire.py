@@ -1,0 +1,154 @@
+"""The wire without a client: frames through a socket, bodies through kio, batch headers by hand.
+
+kio is an independent reading of Kafka's schemas, and strict: it refuses unknown tags, and no byte may be left over.
+"""
+
+from __future__ import annotations
+
+import importlib
+import io
+import socket
+import struct
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any, NamedTuple
+
+from kio.serial import entity_reader, entity_writer
+
+from tests.conformance.records import CODECS
+
+TIMEOUT_SECONDS = 30
+CORRELATION_ID = 0x5EED
+FETCH_MAX_BYTES = 1 << 20
+# base offset, length, leader epoch, magic, CRC, attributes, last offset delta, first and max timestamp, producer id and
+# epoch, base sequence, record count
+_BATCH = struct.Struct(">qiibIhiqqqhii")
+BATCH_OVERHEAD = 12  # base offset and length, which the length does not count
+
+
+class Batch(NamedTuple):
+    """The header of a record batch, Kafka's names."""
+
+    base_offset: int
+    batch_length: int
+    partition_leader_epoch: int
+    magic: int
+    crc: int
+    attributes: int
+    last_offset_delta: int
+    base_timestamp: int
+    max_timestamp: int
+    producer_id: int
+    producer_epoch: int
+    base_sequence: int
+    record_count: int
+
+    @property
+    def codec(self) -> str:
+        return CODECS[self.attributes & 7]
+
+
+class Connection:
+    """One connection; requests are answered in order."""
+
+    def __init__(self, bootstrap: str) -> None:
+        host, _, port = bootstrap.rpartition(":")
+        self._socket = socket.create_connection((host, int(port)), TIMEOUT_SECONDS)
+        self._file = self._socket.makefile("rb")
+
+    def __enter__(self) -> Connection:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+        self._socket.close()
+
+    def send(self, frame: bytes) -> None:
+        """A frame without its length."""
+        self._socket.sendall(struct.pack(">i", len(frame)) + frame)
+
+    def receive(self) -> bytes:
+        """The next answer without its length. Raises ConnectionError when the broker has closed."""
+        head = self._file.read(4)
+        if len(head) < 4:
+            raise ConnectionError("closed by the broker")
+        (size,) = struct.unpack(">i", head)
+        body = self._file.read(size)
+        if len(body) < size:
+            raise ConnectionError("closed by the broker within an answer")
+        return body
+
+    def call(self, request: Any) -> Any:
+        """Send one of kio's request entities and parse the answer, to its last byte."""
+        self.send(request_bytes(request))
+        return parse_response(type(request), self.receive())
+
+
+def request_bytes(request: Any) -> bytes:
+    """Header and body of one of kio's request entities."""
+    kind = type(request)
+    header_type = kind.__header_schema__
+    header = header_type(
+        request_api_key=kind.__api_key__,
+        request_api_version=kind.__version__,
+        correlation_id=CORRELATION_ID,
+        client_id="pystream-conformance",
+    )
+    buffer = io.BytesIO()
+    entity_writer(header_type)(buffer, header)
+    entity_writer(kind)(buffer, request)
+    return buffer.getvalue()
+
+
+def parse_response(request_type: type[Any], answer: bytes) -> Any:
+    module = importlib.import_module(request_type.__module__.replace(".request", ".response"))
+    kind = getattr(module, request_type.__name__.replace("Request", "Response"))
+    header, position = entity_reader(kind.__header_schema__)(answer, 0)
+    assert header.correlation_id == CORRELATION_ID
+    body, size = entity_reader(kind)(answer, position)
+    assert position + size == len(answer), f"{len(answer) - position - size} bytes after the answer"
+    return body
+
+
+def fetch(connection: Connection, topic: str, partition: int, offset: int) -> bytes:
+    """The record batches of one Fetch, as they are on the wire."""
+    request = fetch_request(topic, partition, offset)
+    (answered,) = connection.call(request).responses
+    (part,) = answered.partitions
+    assert part.error_code == 0, part.error_code
+    return bytes(part.records or b"")
+
+
+def fetch_request(
+    topic: str,
+    partition: int,
+    offset: int,
+    *,
+    max_bytes: int = FETCH_MAX_BYTES,
+    partition_max_bytes: int = FETCH_MAX_BYTES,
+) -> Any:
+    schema: Any = importlib.import_module("kio.schema.fetch.v12.request")
+    part = schema.FetchPartition(partition=partition, fetch_offset=offset, partition_max_bytes=partition_max_bytes)
+    return schema.FetchRequest(
+        max_wait=timedelta(milliseconds=500),
+        min_bytes=1,
+        max_bytes=max_bytes,
+        topics=(schema.FetchTopic(topic=topic, partitions=(part,)),),
+        forgotten_topics_data=(),
+    )
+
+
+def batches(data: bytes) -> Iterator[Batch]:
+    """The whole batches in what a Fetch gave; a part of one at the end is left out."""
+    position = 0
+    while position + _BATCH.size <= len(data):
+        batch = Batch(*_BATCH.unpack_from(data, position))
+        position += BATCH_OVERHEAD + batch.batch_length
+        if position <= len(data):
+            yield batch
+
+
+def stored_codecs(bootstrap: str, topic: str, partition: int) -> set[str]:
+    """The codecs of the first stored batches: what a client asked for must be what is in the log."""
+    with Connection(bootstrap) as connection:
+        return {batch.codec for batch in batches(fetch(connection, topic, partition, 0))}
