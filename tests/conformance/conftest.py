@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from tests.conformance import wire
 from tests.conformance.clients import CLIENTS, Client
 from tests.support.broker_process import BrokerProcess
 
@@ -39,16 +39,11 @@ def admin(bootstrap: str) -> AdminClient:
     return AdminClient({"bootstrap.servers": bootstrap})
 
 
-def await_leader(asker: Consumer, partition: TopicPartition) -> None:
+def await_leader(connection: wire.Connection, topic: str, partition: int) -> None:
     """Ask the leader until there is one: Apache Kafka elects it a moment after it has created the topic."""
     deadline = time.monotonic() + ADMIN_SECONDS
-    while True:
-        try:
-            asker.get_watermark_offsets(partition, timeout=ADMIN_SECONDS)
-            return
-        except KafkaException:
-            if time.monotonic() > deadline:
-                raise
+    while int(wire.list_offset(connection, topic, partition, wire.LATEST).error_code) != 0:
+        assert time.monotonic() < deadline, f"{topic}-{partition} has no leader"
 
 
 NewTopicName = Callable[..., str]
@@ -59,18 +54,18 @@ def new_topic(admin: AdminClient, bootstrap: str) -> Iterator[NewTopicName]:
     """Creates a topic of a fresh name: new_topic("stem", partitions=2, **{"cleanup.policy": "compact"})."""
     numbers = itertools.count()
     run = os.urandom(4).hex()
-    asker = Consumer({"bootstrap.servers": bootstrap, "group.id": "asks-for-offsets"})
+    connection = wire.Connection(bootstrap)
 
     def create(stem: str, *, partitions: int = 1, **config: str) -> str:
         name = f"{stem}-{run}-{next(numbers)}"
         topic = NewTopic(name, num_partitions=partitions, replication_factor=1, config={"retention.ms": "-1", **config})
         admin.create_topics([topic])[name].result(ADMIN_SECONDS)
         for partition in range(partitions):
-            await_leader(asker, TopicPartition(name, partition))
+            await_leader(connection, name, partition)
         return name
 
-    yield create
-    asker.close()
+    with connection:
+        yield create
 
 
 @pytest.fixture(scope="session")

@@ -26,7 +26,6 @@ from confluent_kafka.admin import (
 )
 from kio.schema.api_versions.v4 import request as api_versions
 from kio.schema.describe_cluster.v1 import request as describe_cluster
-from kio.schema.list_offsets.v7 import request as list_offsets
 from kio.schema.metadata.v10 import request as metadata
 from kio.schema.offset_for_leader_epoch.v4 import request as offset_for_leader_epoch
 from kio.schema.produce.v9 import request as produce
@@ -42,7 +41,6 @@ INVALID_RECORD = 87
 UNSUPPORTED_VERSION = 35
 UNKNOWN_TOPIC_OR_PARTITION = 3
 OFFSET_OUT_OF_RANGE = 1
-EARLIEST, LATEST, MAX_TIMESTAMP = -2, -1, -3
 FIRST_MS = 1_700_000_000_000
 # AclOperation of Kafka: the bits that mean something for a topic and for the cluster
 TOPIC_OPERATIONS = {3, 4, 5, 6, 7, 8, 10, 11}  # READ .. DESCRIBE, DESCRIBE_CONFIGS, ALTER_CONFIGS
@@ -74,10 +72,7 @@ def answer_to_write(connection: wire.Connection, topic: str, batch: bytes) -> An
 
 
 def offset_at(connection: wire.Connection, topic: str, timestamp: int) -> Any:
-    part = list_offsets.ListOffsetsPartition(partition_index=0, timestamp=timestamp)
-    topics = (list_offsets.ListOffsetsTopic(name=topic, partitions=(part,)),)
-    request = list_offsets.ListOffsetsRequest(replica_id=-1, isolation_level=0, topics=topics)
-    return connection.call(request).topics[0].partitions[0]
+    return wire.list_offset(connection, topic, 0, timestamp)
 
 
 # -- ListOffsets: high watermark and offsets by time
@@ -112,9 +107,9 @@ def test_earliest_latest_and_newest_offsets(connection: wire.Connection, new_top
     rows = [(FIRST_MS, b"a", b"1"), (FIRST_MS + 50, b"b", b"2"), (FIRST_MS + 20, b"c", b"3")]
     write(connection, topic, kafka_python_batch("none", rows))
 
-    assert offset_at(connection, topic, EARLIEST).offset == 0
-    assert offset_at(connection, topic, LATEST).offset == 3
-    newest = offset_at(connection, topic, MAX_TIMESTAMP)
+    assert offset_at(connection, topic, wire.EARLIEST).offset == 0
+    assert offset_at(connection, topic, wire.LATEST).offset == 3
+    newest = offset_at(connection, topic, wire.MAX_TIMESTAMP)
     assert (newest.offset, newest.timestamp) == (1, FIRST_MS + 50)
 
 
@@ -207,7 +202,7 @@ def test_deleting_records_moves_the_start_and_harms_no_other_connection(
     deleted = admin.delete_records([partition])[partition].result(ADMIN_SECONDS)
 
     assert deleted.low_watermark == 6
-    assert offset_at(connection, topic, EARLIEST).offset == 6
+    assert offset_at(connection, topic, wire.EARLIEST).offset == 6
     (answered,) = connection.call(wire.fetch_request(topic, 0, 2)).responses
     assert int(answered.partitions[0].error_code) == OFFSET_OUT_OF_RANGE
     assert [batch.record_count for batch in wire.batches(wire.fetch(connection, topic, 0, 6))] == [10]
@@ -222,7 +217,7 @@ def test_records_beyond_the_end_are_not_deleted(
     with pytest.raises(KafkaException) as raised:
         admin.delete_records([partition])[partition].result(ADMIN_SECONDS)
     assert raised.value.args[0].code() == OFFSET_OUT_OF_RANGE
-    assert offset_at(connection, topic, EARLIEST).offset == 0
+    assert offset_at(connection, topic, wire.EARLIEST).offset == 0
 
 
 # -- fetch max bytes
@@ -260,7 +255,7 @@ def test_a_keyless_record_on_a_compacted_topic_is_named_in_the_refusal(
 
     assert int(answer.error_code) == INVALID_RECORD
     assert [error.batch_index for error in answer.record_errors] == [1]
-    assert offset_at(connection, topic, LATEST).offset == 0
+    assert offset_at(connection, topic, wire.LATEST).offset == 0
 
 
 @pytest.mark.parametrize("codec", CODECS)

@@ -19,6 +19,7 @@ from tests.conformance.records import CODECS
 
 TIMEOUT_SECONDS = 30
 CORRELATION_ID = 0x5EED
+EARLIEST, LATEST, MAX_TIMESTAMP = -2, -1, -3
 FETCH_MAX_BYTES = 1 << 20
 # base offset, length, leader epoch, magic, CRC, attributes, last offset delta, first and max timestamp, producer id and
 # epoch, base sequence, record count
@@ -136,6 +137,15 @@ def fetch_request(
         topics=(schema.FetchTopic(topic=topic, partitions=(part,)),),
         forgotten_topics_data=(),
     )
+
+
+def list_offset(connection: Connection, topic: str, partition: int, timestamp: int) -> Any:
+    """What ListOffsets answers for a time in ms, or for EARLIEST, LATEST or MAX_TIMESTAMP."""
+    schema: Any = importlib.import_module("kio.schema.list_offsets.v7.request")
+    part = schema.ListOffsetsPartition(partition_index=partition, timestamp=timestamp)
+    topics = (schema.ListOffsetsTopic(name=topic, partitions=(part,)),)
+    request = schema.ListOffsetsRequest(replica_id=-1, isolation_level=0, topics=topics)
+    return connection.call(request).topics[0].partitions[0]
 
 
 def batches(data: bytes) -> Iterator[Batch]:
