@@ -66,6 +66,13 @@ class KafkaProcess:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
+    def kill(self) -> None:
+        """kill -9: no clean-shutdown mark, indexes at their preallocated size. Harmless when stopped."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
     def stop(self) -> None:
         """A clean stop: Kafka then leaves its clean-shutdown mark and producer snapshots. Harmless when stopped."""
         if self._process is None:
@@ -74,6 +81,4 @@ class KafkaProcess:
         try:
             self._process.wait(STOP_SECONDS)
         finally:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
+            self.kill()

@@ -6,18 +6,23 @@ expectations are Kafka's own.
 
 from __future__ import annotations
 
+import itertools
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from confluent_kafka import TopicCollection
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from tests.conformance import kafka_dump, wire
-from tests.conformance.clients import KafkaPython
+from tests.conformance.clients import Client, Confluent, KafkaPython
+from tests.conformance.compare import read_and_compare, write
 from tests.conformance.kafka_process import KafkaProcess
-from tests.conformance.records import CODECS, NO_OFFSET, Placed, Record, generate
+from tests.conformance.records import CODECS, NO_OFFSET, PARTITIONS, Placed, Record, generate
 from tests.support.broker_process import BrokerProcess
 
 TOPIC = "dumped"
@@ -178,3 +183,83 @@ def test_leader_epochs_are_in_kafkas_form(written: Written) -> None:
     lines = (written.folder / "leader-epoch-checkpoint").read_text().splitlines()
     first_epoch = written.batches[0].partition_leader_epoch
     assert lines[:3] == ["0", "1", f"{first_epoch} 0"]
+
+
+# -- a log that Apache Kafka wrote, opened by pystream
+
+
+TAKEN_OVER = "taken-over"
+TAKEN_OVER_RECORDS = 4_000
+
+
+@pytest.fixture(scope="module", params=["stopped", "killed"])
+def kafka_log(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Kafka's log directory with one topic of two partitions, after a clean stop or a kill -9."""
+    scratch = tmp_path_factory.mktemp(f"kafka-{request.param}")
+    with KafkaProcess(scratch / "kafka") as kafka:
+        config = {"segment.bytes": str(SEGMENT_BYTES), "retention.ms": "-1"}
+        admin = AdminClient({"bootstrap.servers": kafka.bootstrap})
+        topic = NewTopic(TAKEN_OVER, num_partitions=PARTITIONS, replication_factor=1, config=config)
+        admin.create_topics([topic])[TAKEN_OVER].result(ADMIN_SECONDS)
+        for codec in CODECS:
+            write(Confluent(scratch), kafka.bootstrap, TAKEN_OVER, codec, TAKEN_OVER_RECORDS)
+        if request.param == "killed":
+            kafka.kill()
+    return kafka.log_dir
+
+
+@pytest.fixture
+def taken_over(kafka_log: Path, tmp_path: Path) -> Iterator[BrokerProcess]:
+    """pystream on a data directory into which Kafka's has been imported."""
+    data_dir = tmp_path / "data"
+    command = [sys.executable, "-m", "pystream.cli.main", "log", "import", str(kafka_log), "--data-dir", str(data_dir)]
+    subprocess.run([*command, "--topic-config", "retention.ms=-1"], check=True, timeout=WRITE_SECONDS)
+    with BrokerProcess(data_dir) as broker:
+        yield broker
+
+
+def written_before(client: Client) -> list[Iterator[Record]]:
+    def again(partition: int) -> Iterator[Record]:
+        for _ in CODECS:
+            yield from map(client.writes, generate(partition, TAKEN_OVER_RECORDS // PARTITIONS))
+
+    return [again(partition) for partition in range(PARTITIONS)]
+
+
+def test_a_log_that_kafka_wrote_is_served(taken_over: BrokerProcess, tmp_path: Path) -> None:
+    client = Confluent(tmp_path)
+    count = TAKEN_OVER_RECORDS * len(CODECS)
+    read_and_compare(client, taken_over.bootstrap, TAKEN_OVER, written_before(client), count)
+
+
+def test_a_log_that_kafka_wrote_goes_on(taken_over: BrokerProcess, tmp_path: Path) -> None:
+    """New records follow the old ones, and both are read."""
+    client = Confluent(tmp_path)
+    write(client, taken_over.bootstrap, TAKEN_OVER, "lz4", TAKEN_OVER_RECORDS)
+    expected = [
+        itertools.chain(old, generate(partition, TAKEN_OVER_RECORDS // PARTITIONS))
+        for partition, old in enumerate(written_before(client))
+    ]
+    count = TAKEN_OVER_RECORDS * (len(CODECS) + 1)
+    read_and_compare(client, taken_over.bootstrap, TAKEN_OVER, expected, count)
+
+
+def test_a_producer_that_wrote_to_kafka_is_still_known(taken_over: BrokerProcess) -> None:
+    """Its last batch, sent again, is a duplicate: answered with its offset, and not appended."""
+    with wire.Connection(taken_over.bootstrap) as connection:
+        end = wire.list_offset(connection, TAKEN_OVER, 0, wire.LATEST).offset
+        last = wire.last_batch(connection, TAKEN_OVER, 0)
+        (header,) = wire.batches(last)
+        assert header.producer_id >= 0
+
+        answer = wire.produce(connection, TAKEN_OVER, 0, last)
+
+        assert (int(answer.error_code), answer.base_offset) == (0, header.base_offset)
+        assert wire.list_offset(connection, TAKEN_OVER, 0, wire.LATEST).offset == end
+
+
+def test_the_topic_keeps_the_id_that_kafka_gave_it(kafka_log: Path, taken_over: BrokerProcess) -> None:
+    lines = (kafka_log / f"{TAKEN_OVER}-0" / "partition.metadata").read_text().splitlines()
+    admin = AdminClient({"bootstrap.servers": taken_over.bootstrap})
+    described = admin.describe_topics(TopicCollection([TAKEN_OVER]))[TAKEN_OVER].result(ADMIN_SECONDS)
+    assert lines[1] == f"topic_id: {described.topic_id}"

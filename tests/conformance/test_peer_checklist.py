@@ -10,7 +10,6 @@ import io
 import struct
 import time
 from collections.abc import Callable, Iterator
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,6 @@ from kio.schema.api_versions.v4 import request as api_versions
 from kio.schema.describe_cluster.v1 import request as describe_cluster
 from kio.schema.metadata.v10 import request as metadata
 from kio.schema.offset_for_leader_epoch.v4 import request as offset_for_leader_epoch
-from kio.schema.produce.v9 import request as produce
 from kio.serial import entity_writer
 
 from tests.conformance import wire
@@ -56,19 +54,8 @@ def connection(bootstrap: str) -> Iterator[wire.Connection]:
 
 
 def write(connection: wire.Connection, topic: str, batch: bytes) -> None:
-    """Produce one batch to partition 0, acks=all."""
-    answer = answer_to_write(connection, topic, batch)
+    answer = wire.produce(connection, topic, 0, batch)
     assert int(answer.error_code) == 0, answer
-
-
-def answer_to_write(connection: wire.Connection, topic: str, batch: bytes) -> Any:
-    part = produce.PartitionProduceData(index=0, records=batch)
-    request = produce.ProduceRequest(
-        acks=-1,
-        timeout=timedelta(seconds=ADMIN_SECONDS),
-        topic_data=(produce.TopicProduceData(name=topic, partition_data=(part,)),),
-    )
-    return connection.call(request).responses[0].partition_responses[0]
 
 
 def offset_at(connection: wire.Connection, topic: str, timestamp: int) -> Any:
@@ -251,7 +238,7 @@ def test_a_keyless_record_on_a_compacted_topic_is_named_in_the_refusal(
     topic = new_topic("compacted", **{"cleanup.policy": "compact"})
     rows = [(FIRST_MS, b"key", b"value"), (FIRST_MS, None, b"value"), (FIRST_MS, b"key", b"value")]
 
-    answer = answer_to_write(connection, topic, kafka_python_batch("none", rows))
+    answer = wire.produce(connection, topic, 0, kafka_python_batch("none", rows))
 
     assert int(answer.error_code) == INVALID_RECORD
     assert [error.batch_index for error in answer.record_errors] == [1]

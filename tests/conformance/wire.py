@@ -139,6 +139,21 @@ def fetch_request(
     )
 
 
+def last_batch(connection: Connection, topic: str, partition: int) -> bytes:
+    """The last record batch of a partition, as it is on the wire."""
+    end = list_offset(connection, topic, partition, LATEST).offset
+    return fetch(connection, topic, partition, end - 1)
+
+
+def produce(connection: Connection, topic: str, partition: int, batch: bytes) -> Any:
+    """Send one batch, acks=all; the partition's answer."""
+    schema: Any = importlib.import_module("kio.schema.produce.v9.request")
+    part = schema.PartitionProduceData(index=partition, records=batch)
+    topics = (schema.TopicProduceData(name=topic, partition_data=(part,)),)
+    request = schema.ProduceRequest(acks=-1, timeout=timedelta(seconds=TIMEOUT_SECONDS), topic_data=topics)
+    return connection.call(request).responses[0].partition_responses[0]
+
+
 def list_offset(connection: Connection, topic: str, partition: int, timestamp: int) -> Any:
     """What ListOffsets answers for a time in ms, or for EARLIEST, LATEST or MAX_TIMESTAMP."""
     schema: Any = importlib.import_module("kio.schema.list_offsets.v7.request")
