@@ -1,0 +1,95 @@
+"""`pystream log import`: take over topics from a log directory of Apache Kafka.
+
+    pystream log import /var/kafka/data --data-dir ./data --topic orders --topic-config retention.ms=-1
+
+Neither broker may run. Kafka's files are copied, never changed; topics keep their ids, names, records and offsets. But
+their settings lie elsewhere: give what they need, above all retention, with --topic-config.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from pystream.cli.settings import from_assignments
+from pystream.common.errors import DataDirectoryError, PystreamError, TopicAlreadyExists
+from pystream.common.model import NO_LEADER_EPOCH
+from pystream.storage.kafka_directory import KafkaPartition, copy_partition, find_partitions
+
+if TYPE_CHECKING:
+    from pystream.metadata.store import MetadataStore
+
+
+@click.group(help="Work on logs while no broker has them open.")
+def log() -> None:
+    """The noun; its verbs follow."""
+
+
+@log.command("import", help="Take over topics from a log directory (log.dirs) of Apache Kafka.")
+@click.argument("kafka_directory", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option("--data-dir", required=True, type=click.Path(path_type=Path, file_okay=False), help="Of the new broker.")
+@click.option("--topic", "topics", multiple=True, help="Only this topic; may be repeated. Else all but Kafka's own.")
+@click.option("--topic-config", "assignments", multiple=True, metavar="KEY=VALUE", help="Set on each topic.")
+@click.option("--node-id", default=1, show_default=True, help="The broker that will lead the partitions.")
+def import_(
+    kafka_directory: Path, data_dir: Path, topics: tuple[str, ...], assignments: tuple[str, ...], node_id: int
+) -> None:
+    """Copy, enter into the metadata, and say what came over; exit code 1 when something could not."""
+    configs = from_assignments(assignments)
+    try:
+        partitions = find_partitions(kafka_directory, frozenset(topics))
+        data_dir.mkdir(parents=True, exist_ok=True)
+        asyncio.run(_import(partitions, data_dir, configs, node_id))
+    except (PystreamError, OSError) as error:
+        print(f"pystream log import: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
+
+
+async def _import(
+    partitions: list[KafkaPartition], data_directory: Path, configs: dict[str, str], node_id: int
+) -> None:
+    from pystream.broker.broker import METADATA_FILE
+    from pystream.common.config import definition_of
+    from pystream.controller.adopt import reserve_producer_ids
+    from pystream.metadata.store.sqlite import SqliteStore
+    from pystream.storage.config import LogConfig
+
+    definition_of(LogConfig).validate(configs)
+    store = SqliteStore.open(data_directory / METADATA_FILE)
+    try:
+        await reserve_producer_ids(store, max((partition.next_producer_id for partition in partitions), default=0))
+        for name, group in itertools.groupby(partitions, key=lambda partition: partition.topic):
+            count = await _import_topic(store, name, list(group), data_directory, configs, node_id)
+            click.echo(f"{name}: {count} partitions")
+    finally:
+        await store.close()
+
+
+async def _import_topic(
+    store: MetadataStore,
+    name: str,
+    partitions: list[KafkaPartition],
+    data_directory: Path,
+    configs: dict[str, str],
+    node_id: int,
+) -> int:
+    """The files first, then the metadata: what is interrupted leaves directories that no topic knows, and no more."""
+    from pystream.controller.adopt import AdoptedTopic, adopt_topic
+    from pystream.metadata.records import topic_name_key
+
+    topic_ids = {partition.topic_id for partition in partitions}
+    if len(topic_ids) > 1:
+        raise DataDirectoryError(f"the partitions of {name} belong to topics of different ids")
+    if await store.get(topic_name_key(name)) is not None:
+        raise TopicAlreadyExists(f"Topic '{name}' already exists.")
+    leader_epochs = [NO_LEADER_EPOCH] * (partitions[-1].partition + 1)
+    for partition in partitions:
+        copy_partition(partition, data_directory)
+        leader_epochs[partition.partition] = partition.leader_epoch
+    await adopt_topic(store, AdoptedTopic(name, topic_ids.pop(), leader_epochs, configs), node_id=node_id)
+    return len(leader_epochs)
