@@ -13,9 +13,6 @@ RUN = (
     *("0065", "0068", "0070", "0073", "0075", "0085", "0086", "0088", "0110", "0112", "0114", "0123"),
 )
 
-# these need a broker that creates no topics by itself
-RUN_WITHOUT_AUTO_CREATION = ("0111",)
-
 # these take under two seconds, and their files hold parts for a mock too: librdkafka.py takes that for a vacuous pass
 SHORT_BY_NATURE = ("0031", "0034")
 
@@ -38,6 +35,7 @@ COMMITTED = "starts from, stores or reads committed offsets"
 TRANSACTIONS = "uses transactions"
 ACLS = "creates ACLs and expects refusals"
 SASL = "needs a listener with SASL"
+THREE_BROKERS = "creates a topic of three replicas"
 MOCK = "talks to a mock inside the client, never to a broker"
 
 LEFT_OUT = {
@@ -80,11 +78,12 @@ LEFT_OUT = {
     "0097": "needs the suite's own TLS set",
     "0098": TRANSACTIONS,
     "0099": COMMITTED,
-    "0101": "needs three brokers with racks",
+    "0101": THREE_BROKERS,
     "0102": GROUPS,
     "0103": TRANSACTIONS,
     "0107": GROUPS,
     "0109": ACLS,
+    "0111": THREE_BROKERS,
     "0113": GROUPS,
     "0115": ACLS,
     "0118": GROUPS,
