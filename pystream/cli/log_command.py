@@ -19,10 +19,13 @@ import click
 from pystream.cli.settings import from_assignments
 from pystream.common.errors import DataDirectoryError, PystreamError, TopicAlreadyExists
 from pystream.common.model import NO_LEADER_EPOCH
+from pystream.storage.directories import LogDirectory
 from pystream.storage.kafka_directory import KafkaPartition, copy_partition, find_partitions
 
 if TYPE_CHECKING:
     from pystream.metadata.store import MetadataStore
+
+DEFAULT_NODE_ID = 1
 
 
 @click.group(help="Work on logs while no broker has them open.")
@@ -35,16 +38,20 @@ def log() -> None:
 @click.option("--data-dir", required=True, type=click.Path(path_type=Path, file_okay=False), help="Of the new broker.")
 @click.option("--topic", "topics", multiple=True, help="Only this topic; may be repeated. Else all but Kafka's own.")
 @click.option("--topic-config", "assignments", multiple=True, metavar="KEY=VALUE", help="Set on each topic.")
-@click.option("--node-id", default=1, show_default=True, help="The broker that will lead the partitions.")
+@click.option("--node-id", type=int, help="The new broker's; by default whose directory it is, or 1.")
 def import_(
-    kafka_directory: Path, data_dir: Path, topics: tuple[str, ...], assignments: tuple[str, ...], node_id: int
+    kafka_directory: Path, data_dir: Path, topics: tuple[str, ...], assignments: tuple[str, ...], node_id: int | None
 ) -> None:
     """Copy, enter into the metadata, and say what came over; exit code 1 when something could not."""
     configs = from_assignments(assignments)
     try:
         partitions = find_partitions(kafka_directory, frozenset(topics))
-        data_dir.mkdir(parents=True, exist_ok=True)
-        asyncio.run(_import(partitions, data_dir, configs, node_id))
+        target = LogDirectory.open(data_dir)
+        try:
+            leader = int(target.meta.get("node.id", DEFAULT_NODE_ID)) if node_id is None else node_id
+            asyncio.run(_import(partitions, data_dir, configs, leader))
+        finally:
+            target.close(clean=False)  # what was copied is checked, and its indexes are made, when the broker starts
     except (PystreamError, OSError) as error:
         print(f"pystream log import: {error}", file=sys.stderr)
         raise SystemExit(1) from None

@@ -22,6 +22,7 @@ ENTRY_POINT_GROUP = "pystream.commands"
 COMMANDS: dict[str, tuple[str, str]] = {
     "broker": ("pystream.cli.broker_command:broker", "Run one broker in the foreground."),
     "up": ("pystream.cli.up_command:up", "Start the platform on this machine and watch over it."),
+    "log": ("pystream.cli.log_command:log", "Take over the logs of an Apache Kafka broker."),
     "demo": ("pystream.demos.command:demo", "Run a demo application on a cluster that is up."),
 }
 
