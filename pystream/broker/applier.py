@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from pystream.common.errors import PystreamError
+from pystream.common.errors import InconsistentTopicId, PystreamError
 from pystream.common.logging import get_logger
 from pystream.common.model import TopicPartition
 from pystream.metadata.image import ClusterImage, Delta, PartitionImage, TopicImage, difference
@@ -157,12 +157,21 @@ class ImageApplier:
             if config is None:
                 config = configs[topic.name] = self._settings.log_config(topic.configs, image)
             try:
-                log = self._logs.create(topic.name, partition.index, topic.topic_id, config)
+                log = self._log_of(topic, partition, config)
                 if log.config is not config:
                     log.reconfigure(config)
             except (PystreamError, OSError) as error:
                 failures[TopicPartition(topic.name, partition.index)] = str(error)
         return failures
+
+    def _log_of(self, topic: TopicImage, partition: PartitionImage, config: LogConfig) -> PartitionLog:
+        """The partition's log. One of a former topic of that name, whose deletion was cut short, is set aside."""
+        try:
+            return self._logs.create(topic.name, partition.index, topic.topic_id, config)
+        except InconsistentTopicId as error:
+            kept = self._logs.set_aside(topic.name, partition.index)
+            logger.error("log of a former topic set aside", kept=kept, error=error)
+            return self._logs.create(topic.name, partition.index, topic.topic_id, config)
 
     def _tell_plane(self, topic: TopicImage, partition: PartitionImage, log: PartitionLog, *, added: bool) -> None:
         if added:

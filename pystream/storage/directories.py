@@ -36,6 +36,7 @@ FORMAT_VERSION = "1"
 META_VERSION = "1"
 CLEAN_MARK = ".kafka_cleanshutdown"
 DELETED_SUFFIX = "-delete"
+STRAY_SUFFIX = "-stray"  # Kafka's name too: kept for an operator, opened by nobody
 BOOT_ID_FILE = Path("/proc/sys/kernel/random/boot_id")
 VOLATILE_FILE_SYSTEMS = frozenset({"tmpfs", "ramfs"})
 NETWORK_FILE_SYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "fuse.sshfs", "9p"})

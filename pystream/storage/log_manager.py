@@ -37,7 +37,7 @@ from pystream.storage.checkpoints import (
     write_topic_id,
 )
 from pystream.storage.config import LogConfig, StorageConfig, native_options
-from pystream.storage.directories import DELETED_SUFFIX, LogDirectory
+from pystream.storage.directories import DELETED_SUFFIX, STRAY_SUFFIX, LogDirectory
 from pystream.storage.disk import Disk, DiskState
 from pystream.storage.partition_log import HostedDirectory, PartitionLog, jitter_of
 
@@ -197,15 +197,20 @@ class LogManager:
         if log is None:
             return
         log.native.close(clean=False)
-        source = Path(log.directory)
-        target = source.with_name(f"{source.name}.{random_uuid().hex()}{DELETED_SUFFIX}")
-        try:
-            source.rename(target)
-            sync_directory(str(source.parent))
-        except OSError as error:
-            raise KafkaStorageError(f"{log.name}: {error}") from error
+        target = _renamed(log, DELETED_SUFFIX)
         with self._lock:
             self._deleted.append((self._clock.now_ms() + log.config.file_delete_delay_ms, target))
+
+    def set_aside(self, topic: str, partition: int) -> Path | None:
+        """Take a log out of the way of another topic of its name. Its files are kept, for an operator to judge, in
+        the directory that is returned; None when there is no log. Raises KafkaStorageError.
+        """
+        with self._lock:
+            log = self._logs.pop(TopicPartition(topic, partition), None)
+        if log is None:
+            return None
+        log.native.close(clean=False)
+        return _renamed(log, STRAY_SUFFIX)
 
     def reconfigure(self, topic: str, partition: int, config: LogConfig) -> None:
         """Put new settings in force at once. Raises UnknownTopicOrPartition."""
@@ -463,6 +468,18 @@ class LogManager:
             log.native.refuse_appends(state is DiskState.FULL)
         if state is not DiskState.OK:
             self.enforce_retention(now_ms)
+
+
+def _renamed(log: PartitionLog, suffix: str) -> Path:
+    """Give the directory of a closed log a name that is no partition's, durably. Raises KafkaStorageError."""
+    source = Path(log.directory)
+    target = source.with_name(f"{source.name}.{random_uuid().hex()}{suffix}")
+    try:
+        source.rename(target)
+        sync_directory(str(source.parent))
+    except OSError as error:
+        raise KafkaStorageError(f"{log.name}: {error}") from error
+    return target
 
 
 def _moved_starts(logs: Iterable[PartitionLog]) -> dict[TopicPartition, int]:

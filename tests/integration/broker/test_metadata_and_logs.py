@@ -1,0 +1,72 @@
+"""Metadata and logs that do not agree after a crash between the two."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+
+from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from pystream.metadata import records
+from pystream.metadata.store import Delete
+from pystream.metadata.store.sqlite import SqliteStore
+from tests.support.broker_process import BrokerProcess
+
+TIMEOUT_SECONDS = 30.0
+TOPIC = "orders"
+
+
+def create(broker: BrokerProcess) -> None:
+    admin = AdminClient({"bootstrap.servers": broker.bootstrap})
+    admin.create_topics([NewTopic(TOPIC, 2, 1)])[TOPIC].result(TIMEOUT_SECONDS)
+
+
+def produce(broker: BrokerProcess, values: Sequence[bytes]) -> None:
+    producer = Producer({"bootstrap.servers": broker.bootstrap, "acks": "all"})
+    for value in values:
+        producer.produce(TOPIC, value, partition=0)
+    assert producer.flush(TIMEOUT_SECONDS) == 0
+
+
+def consume(broker: BrokerProcess, count: int) -> list[bytes]:
+    consumer = Consumer({"bootstrap.servers": broker.bootstrap, "group.id": "g", "enable.auto.commit": False})
+    try:
+        consumer.assign([TopicPartition(TOPIC, 0, 0)])
+        return [message.value() for message in consumer.consume(count, TIMEOUT_SECONDS)]
+    finally:
+        consumer.close()
+
+
+def forget_topic(path: Path) -> None:
+    """What DeleteTopics writes, without what the broker does about it: it was killed in between."""
+
+    async def within_loop() -> None:
+        store = SqliteStore.open(path)
+        (item,) = (await store.range(records.TOPICS)).items
+        await store.transaction([], [Delete(item.key), Delete(records.topic_name_key(TOPIC))])
+        await store.close()
+
+    asyncio.run(within_loop())
+
+
+def test_a_topic_of_a_name_whose_deletion_was_cut_short_starts_empty_and_the_old_files_are_kept(tmp_path: Path) -> None:
+    broker = BrokerProcess(tmp_path / "data")
+    with broker:
+        create(broker)
+        produce(broker, [b"old"] * 3)
+        broker.kill()
+    forget_topic(tmp_path / "data" / "metadata.db")
+
+    with broker:
+        assert TOPIC not in AdminClient({"bootstrap.servers": broker.bootstrap}).list_topics(timeout=30).topics
+        create(broker)
+        produce(broker, [b"new"])
+        assert consume(broker, 1) == [b"new"]
+        assert broker.terminate() == 0
+
+    (kept,) = (tmp_path / "data").glob("orders-0.*-stray")
+    assert b"old" in (kept / f"{0:020}.log").read_bytes()
+    with broker:
+        assert consume(broker, 1) == [b"new"]
