@@ -138,7 +138,7 @@ def list_command() -> None:
 )
 @click.option("--time-limit", default=60.0, show_default=True, help="Minutes; nothing new is begun after it.")
 @click.option(
-    "--touch-gib", default=5, show_default=True, help="Memory touched before writing workloads; see native/touch.c."
+    "--touch-gib", default=4, show_default=True, help="Memory touched before writing workloads; see native/touch.c."
 )
 @click.option("--json", "json_path", default="", help="Result file; default latest.json in the cache folder.")
 @click.option("--append", is_flag=True, help="Add to the result file.")

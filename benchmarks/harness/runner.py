@@ -33,7 +33,7 @@ class Timing:
     window_ms: int = 2500
     warmup_ms: int = 500
     first_warmup_ms: int = 4000
-    touch_gib: int = 5
+    touch_gib: int = 4
     """Memory to touch before a workload that writes much: see native/touch.c."""
 
 

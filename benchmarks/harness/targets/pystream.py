@@ -10,6 +10,7 @@ from pathlib import Path
 
 from benchmarks.harness.process import Child
 from benchmarks.harness.targets.base import Target
+from benchmarks.harness.wire import free_port
 from benchmarks.harness.workload import Workload
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -33,6 +34,7 @@ class Pystream(Target):
     def launch(self) -> Child:
         command = [sys.executable, "-c", ENTRY, "broker", "--data-dir", str(self.folder / "data")]
         command += ["--listener", f"PLAINTEXT://127.0.0.1:{self.port}"]
+        command += ["--set", f"metrics.listener=http://127.0.0.1:{free_port()}"]
         for setting in EXTRA:
             command += ["--set", setting]
         path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
