@@ -19,7 +19,7 @@ from pystream._native.posix cimport pthread_mutex_lock, pthread_mutex_unlock
 from pystream._native.producer_state cimport producers_encode
 from pystream._native.segment cimport (
     IndexImage, index_image_free, index_image_write, index_image_written, segment_file_release, segment_file_retain,
-    segment_image_index, segment_path,
+    segment_image_index, segment_path, segment_trim_open_files,
 )
 from pystream._native.status cimport LOG_OFFLINE, OK, OUT_OF_MEMORY, STORAGE_ERROR
 
@@ -248,6 +248,7 @@ cdef Status flush_once(LogState *log, bint all_indexes, bint *again) noexcept no
             log.last_errno = side_error
             log.epochs.unsaved = log.epochs.unsaved or plan.epochs != NULL
         again[0] = not publish(log, &plan, side_error == 0)
+        segment_trim_open_files(log)
     pthread_mutex_unlock(&log.mutex)
     free_plan(&plan)
     return STORAGE_ERROR if error != 0 else OK

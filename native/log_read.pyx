@@ -117,6 +117,8 @@ cdef Status walk_to_end(
     cdef int64_t position = from_position
     cdef int64_t next_offset
     cdef Status status = walk_header(walk, position, &header)
+    if status == OK and position > search.start_position:
+        result.next_offset = header.base_offset              # when this batch does not fit any more, the range ends before it
     while status == OK:
         next_offset = header.base_offset + header.last_offset_delta + 1
         if next_offset > limit_offset:

@@ -128,6 +128,23 @@ cdef void unlock_after(SegmentFile *file) noexcept nogil:
     pthread_mutex_unlock(lock)
 
 
+cdef void close_surplus(const pthread_mutex_t *held, int32_t wanted) noexcept nogil:
+    """Closes files until `wanted` more fit under the limit, or all that are left are busy.  Called under the ring's lock."""
+    cdef int32_t before
+    while open_files.count + wanted > open_files.limit:
+        before = open_files.count
+        close_one(held)
+        if open_files.count == before:
+            return
+
+
+cdef void segment_trim_open_files(LogState *log) noexcept nogil:
+    if open_files.count > open_files.limit:
+        pthread_mutex_lock(&open_files.lock)
+        close_surplus(&log.mutex, 0)
+        pthread_mutex_unlock(&open_files.lock)
+
+
 cdef int open_log_file(LogState *log, Segment *segment) noexcept nogil:
     """A descriptor or -errno; makes room once when the process has no descriptor left."""
     cdef char path[MAX_PATH_SIZE]
@@ -168,11 +185,7 @@ cdef Status segment_open(LogState *log, Segment *segment) noexcept nogil:
     file.lock = &log.mutex
     file.segment = segment
     pthread_mutex_lock(&open_files.lock)
-    while open_files.count >= open_files.limit:
-        fd = open_files.count
-        close_one(&log.mutex)
-        if open_files.count == fd:
-            break                                                # all are busy: one more than the limit, for now
+    close_surplus(&log.mutex, 1)                                 # when all are busy: one more than the limit, for now
     if open_files.hand == NULL:
         file.previous = file.next = open_files.hand = file
     else:

@@ -35,6 +35,8 @@ cdef Segment *segment_new(int64_t base_offset) noexcept nogil
 cdef void segment_free(Segment *segment) noexcept nogil
 # Opens the .log file when it is closed, creating it when it does not exist yet. Closes others when too many are open.
 cdef Status segment_open(LogState *log, Segment *segment) noexcept nogil
+# Closes what is open beyond the limit and may be closed by now.
+cdef void segment_trim_open_files(LogState *log) noexcept nogil
 cdef void segment_close(Segment *segment) noexcept nogil
 cdef void segment_file_retain(SegmentFile *file) noexcept nogil
 cdef void segment_file_release(SegmentFile *file) noexcept nogil
