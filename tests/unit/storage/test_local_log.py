@@ -97,6 +97,16 @@ def test_a_read_ends_with_a_whole_batch_within_max_bytes(log):
     assert offsets(log.read(offset=0, max_bytes=3 * len(one) + 5)) == [(0, 0), (1, 1), (2, 2)]
 
 
+def test_a_read_tells_where_to_go_on_when_the_first_indexed_batch_does_not_fit(tmp_path):
+    log = small(tmp_path, segment_bytes=1 << 20)
+    one = batch(1, size=900)
+    log.append(one * 20)
+    for count in range(1, 20):
+        _, size, first, following = log.read_range(offset=0, max_bytes=count * len(one) + 7)
+        assert (size, first, following) == (count * len(one), 0, count)
+    log.close()
+
+
 def test_a_read_ends_before_the_limit_offset(log):
     log.append(batch(2) * 5)
     assert offsets(log.read(offset=0, limit_offset=5)) == [(0, 1), (2, 3)]
