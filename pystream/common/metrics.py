@@ -7,7 +7,8 @@
     body = registry.exposition()
 
 What the native plane counts without a lock comes in through `collect_from`: it is read once per scrape, not pushed.
-A metric is used from one thread (the loop's); `add` from another thread may lose counts but breaks nothing.
+A metric is changed from one thread (the loop's); `add` from another thread may lose counts but breaks nothing. The
+exposition may be made on any thread.
 """
 
 from __future__ import annotations
@@ -136,7 +137,7 @@ class Labelled(Generic[M]):
         self._children.pop(values, None)
 
     def samples(self) -> Iterable[Sample]:
-        for values, child in self._children.items():
+        for values, child in list(self._children.items()):  # others may add some meanwhile
             yield from child.samples(tuple(zip(self._names, values, strict=True)))
 
 

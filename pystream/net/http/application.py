@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from email.utils import formatdate
 from typing import Final
 
@@ -30,14 +30,16 @@ def application(routes: Sequence[BaseRoute]) -> ASGIApp:
     return Starlette(routes=routes, exception_handlers={HTTPException: _refusal})
 
 
-def operations_routes(exposition: Callable[[], str], health: Health) -> list[Route]:
+def operations_routes(exposition: Callable[[], str | Awaitable[str]], health: Health) -> list[Route]:
     """`/metrics` in Prometheus' text format, and `/health`: 200 or 503 with the state as JSON.
 
+    `exposition` may give its text later: where it is long, it is better made on another thread than the loop's.
     `health()` tells whether all is well, and details that are shown to whoever asks.
     """
 
     async def metrics(request: Request) -> Response:
-        return Response(exposition(), headers={"content-type": CONTENT_TYPE})
+        text = exposition()
+        return Response(text if isinstance(text, str) else await text, headers={"content-type": CONTENT_TYPE})
 
     async def healthy(request: Request) -> Response:
         well, details = health()
