@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 logger = get_logger(__name__)
 
 Hosted = tuple[TopicImage, PartitionImage]
+TOPICS_NAMED = 10  # in one line of the log
 
 
 class ImageApplier:
@@ -213,5 +214,7 @@ class ImageApplier:
 
 
 def _names(hosted: list[Hosted]) -> str:
-    """The topics of some partitions, each once, for a line of the log."""
-    return ",".join(dict.fromkeys(topic.name for topic, _ in hosted))
+    """The topics of some partitions, each once and not too many of them, for a line of the log."""
+    names = list(dict.fromkeys(topic.name for topic, _ in hosted))
+    left_out = len(names) - TOPICS_NAMED
+    return ",".join(names[:TOPICS_NAMED]) + (f" and {left_out} more" if left_out > 0 else "")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Set
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pystream.common.errors import RequestTimedOut
+from pystream.common.model import NO_BROKER, TopicPartition
 
 if TYPE_CHECKING:
     from pystream._native.data_plane import DataPlane
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from pystream.controller.configs import ConfigController
     from pystream.controller.producer_ids import ProducerIdAllocator
     from pystream.controller.topics import TopicController
-    from pystream.metadata.image import BrokerImage, ClusterImage
+    from pystream.metadata.image import BrokerImage, ClusterImage, PartitionImage
     from pystream.metadata.publisher import ImagePublisher
     from pystream.storage.log_manager import LogManager
 
@@ -66,6 +67,12 @@ class BrokerContext:
         """The running brokers that listen under this name, and where."""
         found = [(broker, broker.endpoint(listener)) for broker in self.applier.image.brokers.values()]
         return [(broker, endpoint) for broker, endpoint in found if endpoint is not None]
+
+    def leader_of(self, topic: str, partition: PartitionImage, reachable: Set[int]) -> int:
+        """Who leads the partition and can be asked; NO_BROKER when nobody can: no log, or no such broker."""
+        if partition.leader not in reachable or TopicPartition(topic, partition.index) in self.applier.unusable:
+            return NO_BROKER
+        return partition.leader
 
     async def applied(self, revision: int) -> ClusterImage:
         """The image, once this broker has applied `revision` of the metadata."""

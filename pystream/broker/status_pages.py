@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 
 class StatusPages:
-    """Served once started; `address` is host:port, empty while nothing is served."""
+    """Served once started; `address` is host:port, empty while nothing is served.
+
+    `exposition` is called on a storage thread: with many partitions its text is long, and clients do not wait for it.
+    """
 
     def __init__(self, *, exposition: Callable[[], str], health: Health, executor: StorageExecutor) -> None:
         self.address = ""
@@ -34,7 +37,7 @@ class StatusPages:
         from pystream.net.http import HttpServer, application, operations_routes
 
         where = parse_address(listener)
-        routes = operations_routes(self._exposition, self._health)
+        routes = operations_routes(lambda: self._executor.run(self._exposition), self._health)
         self._server = HttpServer(application(routes), host=where.host, port=where.port)
         port = await self._server.start()
         self.address = f"[{where.host}]:{port}" if ":" in where.host else f"{where.host}:{port}"

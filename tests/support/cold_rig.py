@@ -90,7 +90,7 @@ class StandInLogs:
         return log
 
     def delete(self, topic: str, partition: int) -> None:
-        del self.logs[topic, partition]
+        self.logs.pop((topic, partition), None)
 
     def reconfigure(self, topic: str, partition: int, config: LogConfig) -> None:
         self.logs[topic, partition].config = config

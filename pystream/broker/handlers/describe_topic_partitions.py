@@ -81,24 +81,26 @@ def _described(
     context: BrokerContext, call: Call, topic: TopicImage, page: tuple[PartitionImage, ...]
 ) -> DescribeTopicPartitionsResponseTopic:
     reachable = {broker.node_id for broker, _ in context.reachable_brokers(call.listener)}
+
+    def describe(partition: PartitionImage) -> DescribeTopicPartitionsResponsePartition:
+        leader = context.leader_of(topic.name, partition, reachable)
+        return DescribeTopicPartitionsResponsePartition(
+            error_code=LEADER_NOT_AVAILABLE if leader == NO_BROKER else NONE,
+            partition_index=partition.index,
+            leader_id=leader,
+            leader_epoch=partition.leader_epoch,
+            replica_nodes=partition.replicas,
+            isr_nodes=partition.isr,
+            eligible_leader_replicas=[],
+            last_known_elr=[],
+            offline_replicas=[replica for replica in partition.replicas if replica not in reachable],
+        )
+
     return DescribeTopicPartitionsResponseTopic(
         name=topic.name,
         topic_id=topic.topic_id,
         is_internal=is_internal(topic.name),
-        partitions=[
-            DescribeTopicPartitionsResponsePartition(
-                error_code=NONE if partition.leader in reachable else LEADER_NOT_AVAILABLE,
-                partition_index=partition.index,
-                leader_id=partition.leader if partition.leader in reachable else NO_BROKER,
-                leader_epoch=partition.leader_epoch,
-                replica_nodes=list(partition.replicas),
-                isr_nodes=list(partition.isr),
-                eligible_leader_replicas=[],
-                last_known_elr=[],
-                offline_replicas=[replica for replica in partition.replicas if replica not in reachable],
-            )
-            for partition in page
-        ],
+        partitions=[describe(partition) for partition in page],
         topic_authorized_operations=ALL_ON_TOPIC,
     )
 

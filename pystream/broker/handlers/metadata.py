@@ -99,7 +99,10 @@ def _answer(context: BrokerContext, call: Call, request: MetadataRequest, failur
             name=topic.name,
             topic_id=topic.topic_id,
             is_internal=is_internal(topic.name),
-            partitions=[_partition(partition, reachable, no_listener) for partition in topic.partitions],
+            partitions=[
+                _partition(partition, context.leader_of(topic.name, partition, reachable), reachable, no_listener)
+                for partition in topic.partitions
+            ],
             topic_authorized_operations=operations,
         )
 
@@ -136,19 +139,21 @@ def _topics(
             yield image.topics.get(name) or _unknown(name, ZERO_UUID, code)
 
 
-def _partition(partition: PartitionImage, reachable: set[int], no_listener: int) -> MetadataResponsePartition:
+def _partition(
+    partition: PartitionImage, leader: int, reachable: set[int], no_listener: int
+) -> MetadataResponsePartition:
+    """`leader` is the one that can be asked: of a leader on another listener we say that, else that there is none."""
     code = NONE
-    if partition.leader == NO_BROKER:
-        code = LEADER_NOT_AVAILABLE
-    elif partition.leader not in reachable:
-        code = no_listener
+    if leader == NO_BROKER:
+        elsewhere = partition.leader != NO_BROKER and partition.leader not in reachable
+        code = no_listener if elsewhere else LEADER_NOT_AVAILABLE
     return MetadataResponsePartition(
         error_code=code,
         partition_index=partition.index,
-        leader_id=partition.leader if code == NONE else NO_BROKER,
+        leader_id=leader,
         leader_epoch=partition.leader_epoch,
-        replica_nodes=list(partition.replicas),
-        isr_nodes=list(partition.isr),
+        replica_nodes=partition.replicas,
+        isr_nodes=partition.isr,
         offline_replicas=[replica for replica in partition.replicas if replica not in reachable],
     )
 

@@ -10,6 +10,7 @@ from pystream.common.error_codes import (
     INVALID_REPLICATION_FACTOR,
     INVALID_REQUEST,
     INVALID_TOPIC_EXCEPTION,
+    LEADER_NOT_AVAILABLE,
     NONE,
     REQUEST_TIMED_OUT,
     TOPIC_ALREADY_EXISTS,
@@ -17,6 +18,7 @@ from pystream.common.error_codes import (
     UNKNOWN_TOPIC_ID,
     UNKNOWN_TOPIC_OR_PARTITION,
 )
+from pystream.common.errors import KafkaStorageError
 from pystream.common.model import ZERO_UUID
 from pystream.protocol.messages.create_partitions import CreatePartitionsRequest, CreatePartitionsTopic
 from pystream.protocol.messages.create_topics import (
@@ -348,3 +350,24 @@ def test_describing_partitions_answers_every_name():
         ("bad/name", INVALID_TOPIC_EXCEPTION),
         ("missing", UNKNOWN_TOPIC_OR_PARTITION),
     ]
+
+
+def test_a_partition_whose_log_cannot_be_made_has_no_leader_and_its_neighbours_do(monkeypatch: pytest.MonkeyPatch):
+    async def scenario(rig: ColdRig):
+        make = rig.logs.create
+
+        def fails_for_one(name: str, partition: int, *rest):
+            if partition == 1:
+                raise KafkaStorageError("the disk is gone")
+            return make(name, partition, *rest)
+
+        monkeypatch.setattr(rig.logs, "create", fails_for_one)
+        await create(rig, topic("orders", partitions=3))
+        shown = (await rig.call(MetadataRequest(topics=None), 12)).topics[0]
+        await rig.call(DeleteTopicsRequest(topic_names=["orders"], timeout_ms=10_000), 5)
+        return {p.partition_index: (p.error_code, p.leader_id) for p in shown.partitions}, rig.plane.partitions
+
+    shown, left = run_cold(scenario)
+
+    assert shown == {0: (NONE, 1), 1: (LEADER_NOT_AVAILABLE, -1), 2: (NONE, 1)}
+    assert left == {}
