@@ -504,8 +504,11 @@ def find_max_timestamp(const uint8_t[::1] batch not None, *, int64_t from_offset
 def check(const uint8_t[::1] batch not None, *, Py_ssize_t limit=0, bint require_keys=False):
     """Read every record of a batch; raise unless all are well formed, numbered without gaps and, if asked, keyed."""
     cdef Status status
+    cdef codec_buffer scratch
     cdef int32_t index = -1
     cdef const uint8_t *first = first_byte(batch)
+    memset(&scratch, 0, sizeof(codec_buffer))
     with nogil:
-        status = check_records(first, batch.shape[0], limit, require_keys, NULL, &index)
+        status = check_records(first, batch.shape[0], limit, require_keys, &scratch, &index)
+        release_buffer(&scratch)
     raise_for_status(status, 0, f"record {index} of a batch" if index >= 0 else "record batch")

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pystream._native import batch, crc32c, hash, record_builder, record_columns, record_reader
 from pystream.common import errors
 from tests.model import record_model as model
+from tests.support.record_oracles import aiokafka_read, kafka_python_read
 from tests.support.record_strategies import damage, records
 
 REFUSALS = {
@@ -140,6 +141,17 @@ def test_reading_damaged_records_accepts_and_refuses_as_the_model(honest, data):
         # Which of two faults of one record is named first is nobody's business.
         both = {expected, found}
         assert both == {expected} or both == {errors.TruncatedInput, errors.MalformedInput}, both
+
+
+@given(records(), st.data(), st.sampled_from((kafka_python_read, aiokafka_read)))
+def test_damaged_batches_that_we_read_are_read_alike_by_other_clients(honest, data, read):
+    """Header keys that are no UTF-8 are left out: those clients refuse them, Java and we do not."""
+    damaged = with_right_crc(data.draw(damage(model.batch_of(honest).encode())))
+    found = outcome(read_natively, damaged)
+    if isinstance(found, tuple) and isinstance(outcome(batch.validate, damaged), tuple):
+        keys = [key for record in found[1] for key, _ in record.headers]
+        if not any("\ud800" <= character <= "\udfff" for key in keys for character in key):
+            assert read(damaged) == found[1]
 
 
 @given(records(dense=False), st.integers(0, 7))
