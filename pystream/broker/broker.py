@@ -16,6 +16,7 @@ from pystream._native.data_plane import DataPlane
 from pystream.broker.applier import ImageApplier
 from pystream.broker.config import BrokerConfig, broker_keys
 from pystream.broker.context import BrokerContext
+from pystream.broker.found_logs import adopt, collect_garbage, report_strays
 from pystream.broker.metrics import BrokerMetrics, RequestMetrics, process_metrics
 from pystream.broker.registry import Registry
 from pystream.broker.router import Router
@@ -26,7 +27,7 @@ from pystream.common.clock import SECOND_MS, SleepingClock
 from pystream.common.config import LONG_MAX, definition_of
 from pystream.common.logging import get_logger
 from pystream.common.metrics import Registry as MetricsRegistry
-from pystream.common.model import Endpoint, TopicPartition
+from pystream.common.model import Endpoint
 from pystream.common.tasks import Supervisor
 from pystream.controller.commit import Committer
 from pystream.controller.configs import ConfigController
@@ -94,7 +95,7 @@ class Broker:
         await self._executor.run(self._logs.open, self._recovered_config)
         publisher = await self._opened_metadata()
         assert self._store is not None, "opened with the publisher"
-        cluster_id = await found_cluster(self._store)
+        cluster_id = await found_cluster(self._store, cluster_id=self.config.cluster_id or self._logs.cluster_id)
         await self._executor.run(self._logs.set_cluster_id, cluster_id)
         plane = self._plane = DataPlane(
             node_id=self.config.node_id,
@@ -184,6 +185,7 @@ class Broker:
 
     async def _start_control_plane(self, store: SqliteStore, publisher: ImagePublisher, plane: DataPlane) -> None:
         """Registration, image, tables, router; everything but the plane's own threads."""
+        is_new_cluster = not publisher.image.cluster_id  # the image is older than the founding
         applier = self._applier = ImageApplier(
             node_id=self.config.node_id, logs=self._logs, plane=plane, executor=self._executor, settings=self._settings
         )
@@ -201,7 +203,6 @@ class Broker:
         applier.submit(difference(ClusterImage(), publisher.image), publisher.image)
         publisher.subscribe(applier.submit)
         await applier.apply_pending()
-        self._report_strays(applier)
         committer = Committer(store, session.fence)
         registry = Registry()
         context = BrokerContext(
@@ -232,6 +233,10 @@ class Broker:
         self._supervisor.start("watch metadata", publisher.run())
         self._supervisor.start("apply metadata", applier.run())
         self._supervisor.start("heartbeat", session.run())
+        if is_new_cluster:
+            await adopt(context.topics, self._logs.partitions(), node_id=self.config.node_id)
+        report_strays(self._logs.partitions(), await applier.caught_up())
+        self._supervisor.start("collect garbage", collect_garbage(context.topics))
         self._start_log_work()
 
     def _collect_metrics(self, plane: DataPlane, applier: ImageApplier) -> RequestMetrics:
@@ -270,13 +275,3 @@ class Broker:
 
     async def _expire_producers(self) -> None:
         await self._executor.run(self._logs.expire_producers, self._clock.now_ms())
-
-    def _report_strays(self, applier: ImageApplier) -> None:
-        """Logs of topics that the metadata does not know are kept and told of, never deleted."""
-        strays = [
-            str(TopicPartition(log.topic, log.partition))
-            for log in self._logs.partitions()
-            if applier.image.partition(log.topic, log.partition) is None
-        ]
-        if strays:
-            logger.error("logs of unknown topics are left alone", count=len(strays), partitions=",".join(strays))

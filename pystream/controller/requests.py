@@ -25,6 +25,15 @@ class NewTopic:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FoundTopic:
+    """A topic whose logs are there before the cluster is. Without an id (ZERO_UUID) it gets a new one."""
+
+    name: str
+    topic_id: bytes
+    partitions: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MorePartitions:
     """A topic to grow to `count` partitions. `assignments`: replicas of the added ones, in order; None: place them."""
 

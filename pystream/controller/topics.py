@@ -42,7 +42,7 @@ from pystream.common.model import (
 from pystream.controller.commit import CHUNK, Committer
 from pystream.controller.config import ControllerConfig
 from pystream.controller.placement import check_assignment, place
-from pystream.controller.requests import UNSET, MorePartitions, NewTopic, TopicOutcome
+from pystream.controller.requests import UNSET, FoundTopic, MorePartitions, NewTopic, TopicOutcome
 from pystream.metadata import records
 from pystream.metadata.image import ClusterImage, TopicImage
 from pystream.metadata.publisher import ImagePublisher
@@ -110,6 +110,23 @@ class TopicController:
             return await self._all(
                 [self._create(plan) if isinstance(plan, _Plan) else _known(plan) for plan in planned.values()]
             )
+
+    async def adopt_topics(self, found: Sequence[FoundTopic], *, node_id: int) -> list[TopicOutcome]:
+        """Enter topics that were found on the disk of a broker when its cluster was founded: all replicas are its own.
+
+        Their settings are not in the logs: they begin with the defaults.
+        """
+        async with self._turn:
+            plans = [
+                _Plan(
+                    topic.name,
+                    random_uuid() if topic.topic_id == ZERO_UUID else topic.topic_id,
+                    records.assignment_of([(node_id,)] * topic.partitions),
+                    {},
+                )
+                for topic in found
+            ]
+            return await self._all([self._create(plan) for plan in plans])
 
     async def create_partitions(
         self, topics: Sequence[MorePartitions], *, validate_only: bool = False

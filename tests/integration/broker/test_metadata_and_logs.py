@@ -70,3 +70,37 @@ def test_a_topic_of_a_name_whose_deletion_was_cut_short_starts_empty_and_the_old
     assert b"old" in (kept / f"{0:020}.log").read_bytes()
     with broker:
         assert consume(broker, 1) == [b"new"]
+
+
+def topic_id_of(path: Path) -> str:
+    async def within_loop() -> str:
+        store = SqliteStore.open(path)
+        item = await store.get(records.topic_name_key(TOPIC))
+        await store.close()
+        assert item is not None
+        return item.value.decode()
+
+    return asyncio.run(within_loop())
+
+
+def test_a_broker_that_founds_its_cluster_takes_over_the_logs_that_it_finds(tmp_path: Path) -> None:
+    metadata = tmp_path / "data" / "metadata.db"
+    broker = BrokerProcess(tmp_path / "data")
+    with broker:
+        create(broker)
+        produce(broker, [b"kept"] * 3)
+        cluster_id = AdminClient({"bootstrap.servers": broker.bootstrap}).list_topics(timeout=30).cluster_id
+        assert broker.terminate() == 0
+    topic_id = topic_id_of(metadata)
+    for path in metadata.parent.glob("metadata.db*"):
+        path.unlink()
+
+    with broker:
+        found = AdminClient({"bootstrap.servers": broker.bootstrap}).list_topics(timeout=30)
+        assert found.cluster_id == cluster_id
+        assert len(found.topics[TOPIC].partitions) == 2
+        produce(broker, [b"new"])
+        assert consume(broker, 4) == [b"kept"] * 3 + [b"new"]
+        assert broker.terminate() == 0
+
+    assert topic_id_of(metadata) == topic_id

@@ -7,7 +7,7 @@ import pytest
 from pystream.common import errors
 from pystream.common.model import ZERO_UUID, random_uuid
 from pystream.controller.config import ControllerConfig
-from pystream.controller.requests import MorePartitions, NewTopic
+from pystream.controller.requests import FoundTopic, MorePartitions, NewTopic
 from pystream.metadata import records
 from pystream.metadata.image import difference
 from pystream.metadata.records import PartitionRecord
@@ -406,5 +406,21 @@ def test_garbage_of_an_interrupted_deletion_is_collected() -> None:
         assert await kit.topics.collect_garbage() == 3
         assert await kit.topics.collect_garbage() == 0
         assert await kit.store.get(kept) is not None
+
+    with_controller(scenario)
+
+
+def test_found_topics_keep_their_ids_and_start_with_the_defaults() -> None:
+    async def scenario(kit: ControllerKit) -> None:
+        known = random_uuid()
+        found = [
+            FoundTopic(name="known", topic_id=known, partitions=3),
+            FoundTopic(name="__consumer_offsets", topic_id=ZERO_UUID, partitions=1),
+        ]
+        outcomes = await kit.topics.adopt_topics(found, node_id=1)
+        assert [outcome.error for outcome in outcomes] == [None, None]
+        topic = kit.image.topics["known"]
+        assert (topic.topic_id, [p.replicas for p in topic.partitions], topic.configs) == (known, [(1,)] * 3, {})
+        assert kit.image.topics["__consumer_offsets"].topic_id != ZERO_UUID
 
     with_controller(scenario)
