@@ -58,6 +58,11 @@ class BrokerProcess:
         return self._port
 
     @property
+    def listeners(self) -> dict[str, str]:
+        """host:port by listener, as clients are told."""
+        return dict(self._ready["listeners"])
+
+    @property
     def metrics_url(self) -> str:
         """http://host:port of /metrics and /health."""
         return f"http://{self._ready['metrics']}"

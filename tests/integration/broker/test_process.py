@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from tests.support.broker_process import ROOT, BrokerFailed, BrokerProcess
 
 TIMEOUT_SECONDS = 30.0
 RECORDS = 200
+MakeBroker = Callable[..., BrokerProcess]
 
 
 def create(broker: BrokerProcess, name: str, partitions: int = 1, **config: str) -> None:
@@ -80,8 +82,8 @@ def read(url: str) -> tuple[int, str]:
         return response.status, response.read().decode()
 
 
-def test_records_and_topics_survive_a_clean_stop(tmp_path: Path):
-    broker = BrokerProcess(tmp_path / "data").start()
+def test_records_and_topics_survive_a_clean_stop(make_broker: MakeBroker):
+    broker = make_broker().start()
     create(broker, "orders", partitions=3, retention_ms="86400000")
     produce(broker, "orders", RECORDS)
 
@@ -97,8 +99,8 @@ def test_records_and_topics_survive_a_clean_stop(tmp_path: Path):
         assert consume(broker, "orders", RECORDS) == [f"value {number}" for number in range(RECORDS)]
 
 
-def test_acknowledged_records_survive_kill_minus_nine(tmp_path: Path):
-    broker = BrokerProcess(tmp_path / "data").start()
+def test_acknowledged_records_survive_kill_minus_nine(make_broker: MakeBroker):
+    broker = make_broker().start()
     create(broker, "orders")
     for round_number in range(3):
         produce(broker, "orders", RECORDS, first=round_number * RECORDS)
@@ -110,9 +112,9 @@ def test_acknowledged_records_survive_kill_minus_nine(tmp_path: Path):
     assert with_all == [f"value {number}" for number in range(3 * RECORDS)]
 
 
-def test_a_second_broker_on_one_directory_is_refused(tmp_path: Path):
-    with BrokerProcess(tmp_path / "data"):
-        second = BrokerProcess(tmp_path / "data")
+def test_a_second_broker_on_one_directory_is_refused(make_broker: MakeBroker, tmp_path: Path):
+    with make_broker():
+        second = make_broker()
         with pytest.raises(BrokerFailed) as refused:
             second.start()
 
@@ -120,8 +122,8 @@ def test_a_second_broker_on_one_directory_is_refused(tmp_path: Path):
     assert str(tmp_path / "data") in str(refused.value)
 
 
-def test_a_port_in_use_is_one_sentence_and_exit_code_one(tmp_path: Path):
-    with BrokerProcess(tmp_path / "data") as broker:
+def test_a_port_in_use_is_one_sentence_and_exit_code_one(make_broker: MakeBroker, tmp_path: Path):
+    with make_broker() as broker:
         listener = f"PLAINTEXT://{broker.bootstrap}"
         result = subprocess.run(
             [
@@ -140,8 +142,8 @@ def test_a_port_in_use_is_one_sentence_and_exit_code_one(tmp_path: Path):
     assert "Traceback" not in result.stderr
 
 
-def test_metrics_and_health_are_served(tmp_path: Path):
-    with BrokerProcess(tmp_path / "data") as broker:
+def test_metrics_and_health_are_served(make_broker: MakeBroker):
+    with make_broker() as broker:
         create(broker, "orders")
         produce(broker, "orders", RECORDS)
         _, metrics = read(f"{broker.metrics_url}/metrics")
