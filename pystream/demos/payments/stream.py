@@ -52,11 +52,13 @@ class Traffic:
 
 
 def ensure_topic(bootstrap: str, topic: str, *, partitions: int) -> None:
-    """Create the topic unless it is there. Raises DemoFailed when the broker refuses or does not answer."""
+    """Create the topic unless it is there. Raises DemoFailed when the broker refuses or does not answer.
+
+    Records carry the time of their payment, long past: retention by time would delete them as they come.
+    """
     admin = AdminClient({"bootstrap.servers": bootstrap})
-    created = admin.create_topics(
-        [NewTopic(topic, num_partitions=partitions, replication_factor=1)], request_timeout=REQUEST_TIMEOUT_SECONDS
-    )
+    wanted = NewTopic(topic, num_partitions=partitions, replication_factor=1, config={"retention.ms": "-1"})
+    created = admin.create_topics([wanted], request_timeout=REQUEST_TIMEOUT_SECONDS)
     try:
         created[topic].result()
     except KafkaException as error:
