@@ -20,7 +20,9 @@ from pystream.common.errors import PystreamError
 
 ENVIRONMENT_PREFIX = "PYSTREAM_"
 # Switches of the build and of the tests that share the prefix.
-NOT_SETTINGS = frozenset({"PYSTREAM_SANITIZE", "PYSTREAM_ANNOTATE", "PYSTREAM_TRACE"})
+NOT_SETTINGS = frozenset(
+    f"{ENVIRONMENT_PREFIX}{name}" for name in ("SANITIZE", "ANNOTATE", "TRACE", "PYTHON", "TEST_FULL")
+)
 
 
 def from_file(path: Path) -> dict[str, str]:
