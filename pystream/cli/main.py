@@ -24,7 +24,6 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "up": ("pystream.cli.up_command:up", "Start the platform on this machine and watch over it."),
     "log": ("pystream.cli.log_command:log", "Take over the logs of an Apache Kafka broker."),
     "demo": ("pystream.demos.command:demo", "Run a demo application on a cluster that is up."),
-    "demo": ("pystream.demos.command:demo", "Run a demo application on a cluster that is up."),
 }
 
 

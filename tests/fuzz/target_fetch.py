@@ -28,10 +28,15 @@ def seeds() -> list[bytes]:
                     FetchTopic(
                         topic=TOPIC,
                         topic_id=TOPIC_ID,
-                        partitions=[FetchPartition(partition=index, fetch_offset=index, partition_max_bytes=100) for index in range(3)],
+                        partitions=[
+                            FetchPartition(partition=index, fetch_offset=index, partition_max_bytes=100)
+                            for index in range(3)
+                        ],
                     )
                 ],
-                forgotten_topics_data=[ForgottenTopic(topic=TOPIC, topic_id=TOPIC_ID, partitions=[1])] if session[1] > 0 else [],
+                forgotten_topics_data=[ForgottenTopic(topic=TOPIC, topic_id=TOPIC_ID, partitions=[1])]
+                if session[1] > 0
+                else [],
             )
             inputs.append(bytes([version]) + request.encode(version))
     return inputs

@@ -14,8 +14,15 @@ SMALLEST_FRAME = 8
 
 
 def seeds() -> list[bytes]:
-    frames = [struct.pack(">i", size) + bytes(range(256)) * (size // 256) + b"f" * (size % 256) for size in (8, 100, 1500)]
-    return [b"\x03" + frames[0] * 3, b"\x40" + frames[1] + frames[2], b"\xff" + frames[2] + struct.pack(">i", -1), b"\x01\0\0\0\x07"]
+    frames = [
+        struct.pack(">i", size) + bytes(range(256)) * (size // 256) + b"f" * (size % 256) for size in (8, 100, 1500)
+    ]
+    return [
+        b"\x03" + frames[0] * 3,
+        b"\x40" + frames[1] + frames[2],
+        b"\xff" + frames[2] + struct.pack(">i", -1),
+        b"\x01\0\0\0\x07",
+    ]
 
 
 def cut(data: bytes) -> list[bytes]:

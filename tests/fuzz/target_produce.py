@@ -21,11 +21,15 @@ def seeds() -> list[bytes]:
         for acks in (1, -1):
             parts = [
                 PartitionProduceData(index=0, records=batch(b"value", b"more")),
-                PartitionProduceData(index=1, records=batch(b"x", codec=1, producer_id=5, producer_epoch=0, base_sequence=0)),
+                PartitionProduceData(
+                    index=1, records=batch(b"x", codec=1, producer_id=5, producer_epoch=0, base_sequence=0)
+                ),
                 PartitionProduceData(index=9, records=None),
             ]
             request = ProduceRequest(
-                acks=acks, timeout_ms=10, topic_data=[TopicProduceData(name=TOPIC, topic_id=TOPIC_ID, partition_data=parts)]
+                acks=acks,
+                timeout_ms=10,
+                topic_data=[TopicProduceData(name=TOPIC, topic_id=TOPIC_ID, partition_data=parts)],
             )
             inputs += [bytes([version, mode]) + request.encode(version) for mode in (0, 1)]
     return inputs

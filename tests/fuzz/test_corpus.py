@@ -12,7 +12,9 @@ NEEDS_PROBE = ("fetch", "frames", "list_offsets", "produce")
 
 def load(name: str) -> corpus.Target:
     if name in NEEDS_PROBE and not plane.is_built():
-        pytest.skip("the probe of the data plane is built with PYSTREAM_SANITIZE=1 only: tools/check/sanitize runs this")
+        pytest.skip(
+            "the probe of the data plane is built with PYSTREAM_SANITIZE=1 only: tools/check/sanitize runs this"
+        )
     return corpus.load(name)
 
 
