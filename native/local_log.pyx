@@ -33,6 +33,7 @@ DEFAULTS = {
     "segment_index_bytes": 10 << 20,
     "max_message_bytes": 1048588,
     "log_append_time": False,
+    "require_keys": False,
     "preallocate": False,
     "flush_policy": "group",
 }
@@ -73,6 +74,10 @@ cdef int32_t log_max_message_bytes(LogState *log) noexcept nogil:
     return atomic_load32(&log.limits.max_message_bytes)
 
 
+cdef bint log_requires_keys(LogState *log) noexcept nogil:
+    return atomic_load32(<const int32_t *> &log.limits.require_keys) != 0
+
+
 cdef bint log_is_offline(LogState *log) noexcept nogil:
     return atomic_load32(&log.offline) != OK
 
@@ -90,6 +95,7 @@ cdef LogLimits make_limits(dict options) except *:
     limits.max_time_entries = max(options["segment_index_bytes"] // TIME_ENTRY_SIZE, 2)
     limits.max_message_bytes = options["max_message_bytes"]
     limits.log_append_time = options["log_append_time"]
+    limits.require_keys = options["require_keys"]
     limits.preallocate = options["preallocate"]
     limits.flush_policy = FLUSH_POLICIES[options["flush_policy"]]
     if limits.segment_bytes < 1 or limits.segment_bytes > INT32_MAX or limits.index_interval_bytes < 0:

@@ -2,7 +2,7 @@
 
 from libc.stdint cimport uint8_t, uint64_t
 from libc.stdlib cimport calloc, free, realloc
-from libc.string cimport memset
+from libc.string cimport memcpy, memset, strlen
 
 from pystream._native.access cimport MAY_WRITE, is_allowed
 from pystream._native.atomics cimport atomic_count64, atomic_load64
@@ -12,10 +12,13 @@ from pystream._native.buffer cimport (
     write_int16, write_int32, write_int64, write_raw, write_string, write_unsigned_varint,
 )
 from pystream._native.connection cimport CALL_PARKED, CALL_READY, CALL_SILENT, CallPart, CallTopic, Watch, call_add_part, call_add_topic
-from pystream._native.local_log cimport FLUSH_GROUP, log_append, log_flush_policy, log_is_offline, log_max_message_bytes, log_start_offset
+from pystream._native.local_log cimport (
+    FLUSH_GROUP, log_append, log_flush_policy, log_is_offline, log_max_message_bytes, log_requires_keys, log_start_offset,
+)
 from pystream._native.partition cimport Topic, partition_check_leader, partition_publish, partition_request_flush
 from pystream._native.partition_table cimport find_partition, find_topic, find_topic_by_id
 from pystream._native.purgatory cimport purgatory_forget, purgatory_set_timer, purgatory_wake, purgatory_watch
+from pystream._native.record_reader cimport RecordCursor, RecordView, close_batch, init_record_cursor, next_record, open_batch
 from pystream._native.record_reader cimport check_records as check_each_record
 from pystream._native.status cimport (
     DUPLICATE_SEQUENCE, INVALID_RECORD, INVALID_REQUIRED_ACKS, INVALID_TXN_STATE, LOG_OFFLINE, NOT_ENOUGH_REPLICAS, NOT_LEADER, OK,
@@ -31,6 +34,10 @@ cdef enum:
     FIRST_LOG_START_VERSION = 5
     ZSTD_CODEC = 4
     LARGEST_KEPT_STAGE = 1024
+
+
+cdef const char *KEYLESS_MESSAGE = b"Compacted topic cannot accept message without key."
+cdef const char *REJECTED_MESSAGE = b"One or more records have been rejected"
 
 
 cdef bint produce_stage_init(ProduceStage *stage) noexcept nogil:
@@ -133,9 +140,28 @@ cdef StagedBatch *stage_batch(ProduceStage *stage, Partition *partition, Call *c
 
 # ---- request
 
-cdef Status check_records(Partition *partition, const Call *call, const uint8_t *records, int32_t size, StagedBatch *staged) noexcept nogil:
+cdef void note_keyless(Call *call, CallPart *part, const uint8_t *records, int32_t size) noexcept nogil:
+    """Puts the indexes of the records that have no key behind the call's names, for the answer's record errors (KIP-467)."""
+    cdef RecordCursor cursor
+    cdef RecordView record
+    cdef int32_t index = 0
+    init_record_cursor(&cursor)
+    part.errors_position = <int32_t>call.names.size
+    if open_batch(&cursor, records, size, 0) == OK:
+        while next_record(&cursor, &record) == OK:
+            if record.key == NULL:
+                write_raw(&call.names, <const uint8_t *>&index, sizeof(index))
+                part.errors_count += 1
+            index += 1
+    close_batch(&cursor)
+    if call.names.status != OK:
+        part.errors_count = 0
+
+
+cdef Status check_records(Partition *partition, Call *call, CallPart *part, const uint8_t *records, int32_t size, StagedBatch *staged) noexcept nogil:
     """Exactly one v2 batch, sound as far as can be told without decompressing.  Source: ProduceRequest.validateRecords."""
     cdef Status status
+    cdef bint require_keys = log_requires_keys(partition.log)
     if records == NULL or size <= 0:
         return INVALID_RECORD
     status = validate_batch(records, size, log_max_message_bytes(partition.log), &staged.header)
@@ -150,8 +176,12 @@ cdef Status check_records(Partition *partition, const Call *call, const uint8_t 
     if staged.header.attributes & TRANSACTIONAL_FLAG:
         # No transaction can be open: InitProducerId hands out no transactional producer ids in this version.
         return INVALID_TXN_STATE
-    if staged.header.attributes & CODEC_MASK == 0 and check_each_record(records, size, 0, False, NULL, NULL) != OK:
+    if staged.header.attributes & CODEC_MASK != 0 and not require_keys:
         # Compressed batches pass as they are: whoever opens one bounds what comes out of it.
+        return OK
+    if check_each_record(records, size, 0, require_keys, NULL, NULL) != OK:
+        if require_keys and call.version >= FIRST_RECORD_ERRORS_VERSION:
+            note_keyless(call, part, records, size)
         return INVALID_RECORD
     return OK
 
@@ -175,7 +205,7 @@ cdef Status stage_part(ProduceStage *stage, Topic *topic, Call *call, CallPart *
         return status
     if call.acks == -1 and not partition.enough_replicas:
         return NOT_ENOUGH_REPLICAS
-    status = check_records(partition, call, records, size, &batch)
+    status = check_records(partition, call, part, records, size, &batch)
     if status != OK:
         return status
     staged = stage_batch(stage, partition, call, call.part_count - 1)
@@ -427,6 +457,23 @@ cdef bint produce_has_failures(const Call *call) noexcept nogil:
 
 # ---- answer
 
+cdef void encode_record_errors(const Call *call, const CallPart *part, Output *output) noexcept nogil:
+    """Which records were refused, and why; the partition's own message.  Source: KIP-467, LogValidator."""
+    cdef int32_t index
+    cdef int32_t i
+    write_array_count(output, call.flexible, part.errors_count)
+    for i in range(part.errors_count):
+        memcpy(&index, call.names.data + part.errors_position + i * sizeof(index), sizeof(index))
+        write_int32(output, index)
+        write_string(output, call.flexible, <const uint8_t *>KEYLESS_MESSAGE, strlen(KEYLESS_MESSAGE))
+        if call.flexible:
+            write_unsigned_varint(output, 0)
+    if part.errors_count > 0:
+        write_string(output, call.flexible, <const uint8_t *>REJECTED_MESSAGE, strlen(REJECTED_MESSAGE))
+    else:
+        write_string(output, call.flexible, NULL, -1)
+
+
 cdef void encode_part(const Call *call, const CallPart *part, Output *output) noexcept nogil:
     cdef bint failed = part.status != OK
     write_int32(output, part.index)
@@ -436,8 +483,7 @@ cdef void encode_part(const Call *call, const CallPart *part, Output *output) no
     if call.version >= FIRST_LOG_START_VERSION:
         write_int64(output, -1 if failed else part.log_start_offset)
     if call.version >= FIRST_RECORD_ERRORS_VERSION:
-        write_array_count(output, call.flexible, 0)
-        write_string(output, call.flexible, NULL, -1)
+        encode_record_errors(call, part, output)
     if not call.flexible:
         return
     if call.version >= FIRST_LEADER_HINT_VERSION and part.status == NOT_LEADER:

@@ -41,6 +41,8 @@ cdef struct CallPart:                # one partition of a Produce or ListOffsets
     int64_t offset                   # base offset, or the offset looked up
     int64_t timestamp_ms             # asked for, then answered; Produce: LogAppendTime
     int64_t log_start_offset
+    int32_t errors_position          # Produce: in the call's names, an int32 for each record refused by itself
+    int32_t errors_count
 
 cdef struct Watch:                   # a parked call on one partition; see purgatory
     Watch *next_in_partition

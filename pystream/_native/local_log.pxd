@@ -27,6 +27,7 @@ cdef int64_t log_durable_offset(LogState *log) noexcept nogil      # everything 
 cdef int64_t log_first_undecided_offset(LogState *log) noexcept nogil   # first offset of the oldest open transaction, or INT64_MAX
 cdef FlushPolicy log_flush_policy(LogState *log) noexcept nogil
 cdef int32_t log_max_message_bytes(LogState *log) noexcept nogil
+cdef bint log_requires_keys(LogState *log) noexcept nogil          # compacted: records without a key are refused
 cdef bint log_is_offline(LogState *log) noexcept nogil
 
 cdef class LocalLog:

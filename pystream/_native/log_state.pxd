@@ -83,6 +83,7 @@ cdef struct LogLimits:
     int32_t max_time_entries
     int32_t max_message_bytes
     bint log_append_time
+    bint require_keys
     bint preallocate
     FlushPolicy flush_policy
 

@@ -346,6 +346,7 @@ def native_options(config: LogConfig, *, jitter_ms: int = 0) -> dict[str, int | 
         "segment_index_bytes": config.segment_index_bytes,
         "max_message_bytes": config.max_message_bytes,
         "log_append_time": config.message_timestamp_type == "LogAppendTime",
+        "require_keys": "compact" in config.cleanup_policy,
         "preallocate": config.preallocate,
         "flush_policy": config.flush_policy,
     }
