@@ -1,8 +1,8 @@
-"""kill -9 under load: whatever was acknowledged with acks=all is read back at its offset, byte for byte, nothing else in between.
+"""kill -9 under load: what was acknowledged with acks=all is read back at its offset, byte for byte, and nothing else.
 
-One broker process after the other on the same data directory; raw producers on several connections, pipelined, so that the kill
-falls into appends and group commits in flight. In half of the cycles the last segment is given a torn tail besides, as a crash in the
-middle of a write leaves it. What a cycle could not acknowledge may be there or not, but whole.
+One broker process after the other on the same data directory; raw producers on several connections, pipelined, so that
+the kill falls into appends and group commits in flight. In half of the cycles the last segment is given a torn tail
+besides, as a crash in the middle of a write leaves it. What a cycle could not acknowledge may be there, but whole.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A real file system that is full: errors instead of acknowledgements, nothing acknowledged is lost, and it goes on when there is room."""
+"""A real file system that is full: errors, nothing acknowledged is lost, and it goes on when there is room."""
 
 from __future__ import annotations
 
