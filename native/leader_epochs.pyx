@@ -1,15 +1,18 @@
 """Leader epochs of a partition: which leader wrote which offsets, and Kafka's checkpoint file of them (see the .pxd)."""
 
+from libc.errno cimport ENOMEM
 from libc.stdio cimport snprintf
 from libc.stdlib cimport free, malloc, realloc
 from libc.stdint cimport int32_t, int64_t, uint8_t
 from libc.string cimport memmove
 
+from pystream._native.io_table cimport io_replace_file
 from pystream._native.status cimport MALFORMED, NOT_FOUND, OK, OUT_OF_MEMORY
 
 cdef enum:
     LONGEST_LINE = 36            # an int32, a space, an int64, a newline and the closing zero
     MAX_ENTRIES = 1 << 20
+    MAX_PATH = 1024
 
 
 cdef int32_t leader_epochs_latest(const LeaderEpochs *epochs) noexcept nogil:
@@ -114,6 +117,21 @@ cdef uint8_t *leader_epochs_encode(const LeaderEpochs *epochs, Py_ssize_t *size)
             <int> epochs.entries[slot].epoch, <long long> epochs.entries[slot].start_offset)
     size[0] = done
     return <uint8_t *> text
+
+
+cdef int leader_epochs_save(LeaderEpochs *epochs, const char *directory) noexcept nogil:
+    cdef char path[MAX_PATH]
+    cdef Py_ssize_t size = 0
+    cdef uint8_t *data = leader_epochs_encode(epochs, &size)
+    cdef int error
+    if data == NULL:
+        return ENOMEM
+    snprintf(path, MAX_PATH, b"%s/leader-epoch-checkpoint", directory)
+    error = io_replace_file(directory, path, data, size, True)
+    free(data)
+    if error == 0:
+        epochs.unsaved = False
+    return error
 
 
 cdef Status take_number(const uint8_t *data, Py_ssize_t size, Py_ssize_t *position, uint8_t closing, int64_t *value) noexcept nogil:

@@ -8,9 +8,9 @@ from libc.stdlib cimport free
 from pystream._native.atomics cimport atomic_load32, atomic_store64
 from pystream._native.batch cimport BatchHeader
 from pystream._native.io_table cimport (
-    io_read_file, io_rename, io_replace_file, io_status, io_sync, io_sync_directory, io_truncate, io_unlink,
+    io_read_file, io_rename, io_status, io_sync, io_sync_directory, io_truncate, io_unlink,
 )
-from pystream._native.leader_epochs cimport leader_epochs_encode, leader_epochs_truncate_end, leader_epochs_truncate_start
+from pystream._native.leader_epochs cimport leader_epochs_save, leader_epochs_truncate_end, leader_epochs_truncate_start
 from pystream._native.log_recovery cimport replay_segment
 from pystream._native.log_memory cimport log_drop_segments
 from pystream._native.log_state cimport (
@@ -90,21 +90,6 @@ cdef int drop_snapshots(LogState *log, int64_t end_offset) noexcept nogil:
         log.snapshots[KEPT_SNAPSHOTS - 1] = log.snapshots[0]
         log.snapshots[0] = -1
     return 0
-
-
-cdef int save_epochs(LogState *log) noexcept nogil:
-    cdef char path[MAX_PATH_SIZE]
-    cdef Py_ssize_t size = 0
-    cdef uint8_t *data = leader_epochs_encode(&log.epochs, &size)
-    cdef int error
-    if data == NULL:
-        return 0                                             # still marked as unsaved: the next flush writes it
-    snprintf(path, MAX_PATH_SIZE, b"%s/leader-epoch-checkpoint", log.directory)
-    error = io_replace_file(log.directory, path, data, size, True)
-    free(data)
-    if error == 0:
-        log.epochs.unsaved = False
-    return error
 
 
 cdef Status reload_producers(LogState *log) noexcept nogil:
@@ -193,7 +178,7 @@ cdef Status truncate_locked(LogState *log, int64_t offset) noexcept nogil:
     leader_epochs_truncate_end(&log.epochs, next_offset)
     error = drop_snapshots(log, next_offset)
     if error == 0:
-        error = save_epochs(log)
+        error = leader_epochs_save(&log.epochs, log.directory)
     if error != 0:
         log.last_errno = error
     return reload_producers(log)

@@ -136,6 +136,7 @@ cdef Status find_end(
         LogState *log, Walk *walk, const Search *search, int64_t limit_offset, int64_t max_bytes, bint at_least_one,
         ReadResult *result) noexcept nogil:
     cdef int64_t from_position
+    cdef int64_t last_position = search.readable - 1
     cdef int64_t rest = search.readable - search.start_position
     if search.readable == search.segment_size and limit_offset >= search.segment_next_offset and rest <= max_bytes:
         result.range.size = rest
@@ -145,7 +146,9 @@ cdef Status find_end(
         result.range.size = search.limit_position - search.start_position
         result.next_offset = limit_offset
         return OK
-    from_position = known_position_below(log, search, search.start_position + max_bytes, limit_offset)
+    if max_bytes < rest:
+        last_position = search.start_position + max_bytes
+    from_position = known_position_below(log, search, last_position, limit_offset)
     if from_position < search.start_position:
         from_position = search.start_position
     return walk_to_end(walk, search, from_position, limit_offset, max_bytes, at_least_one, result)
@@ -158,6 +161,8 @@ cdef Status find_range(
     cdef Walk walk
     cdef BatchHeader header
     cdef Status status
+    if search.start_known and search.start_position >= search.readable:
+        return DAMAGED
     walk_over(&walk, search.file.fd, search.readable)
     if not search.start_known:
         status = walk_to_offset(&walk, search.start_position, offset, &search.start_position, &header)

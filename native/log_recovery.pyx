@@ -23,13 +23,14 @@ from pystream._native.batch cimport CONTROL_FLAG, NO_PRODUCER_ID, BatchHeader
 from pystream._native.io_table cimport (
     io_read_at, io_read_file, io_rename, io_sync, io_sync_directory, io_truncate, io_unlink,
 )
-from pystream._native.leader_epochs cimport leader_epochs_assign, leader_epochs_decode, leader_epochs_truncate_end
+from pystream._native.leader_epochs cimport leader_epochs_assign, leader_epochs_decode, leader_epochs_save, leader_epochs_truncate_end
 from pystream._native.log_scan cimport SCAN_BUFFER_SIZE, Scan, scan_file
 from pystream._native.log_memory cimport log_add_segment, log_create, log_drop_segments, log_release
 from pystream._native.log_state cimport (
     KEPT_SNAPSHOTS, MAX_PATH_SIZE, LogLimits, LogState, Segment, log_publish_undecided, log_segment_slot, log_take_offline,
 )
 from pystream._native.offset_index cimport offset_index_slot, time_index_truncate
+from pystream._native.posix cimport pthread_mutex_lock, pthread_mutex_unlock
 from pystream._native.producer_state cimport producers_apply, producers_begin, producers_clear, producers_decode, producers_keep
 from pystream._native.segment cimport (
     Walk, segment_free, segment_load_index, segment_new, segment_open, walk_header, walk_over,
@@ -297,6 +298,7 @@ cdef int64_t scan_start(LogState *log, Segment *segment, int64_t recovery_point,
     if trust_index and recovery_point > segment.base_offset:
         segment.next_offset = segment.base_offset + INT32_MAX           # not known yet; bounds the index only
         check(segment_load_index(log, segment), "index")
+        segment.damaged_from = -1                                       # a torn tail is not for the index to judge
         slot = offset_index_slot(&segment.offsets, recovery_point - 1 - segment.base_offset)
     if slot >= 0:
         position = segment.offsets.entries[slot].position
@@ -332,6 +334,7 @@ cdef bint scan_segment(
     """Scans; True when the file ends with a valid batch.  Afterwards the segment ends with the last valid batch."""
     cdef Status status
     check(segment_open(log, segment), "segment")
+    segment.unsynced = True                                  # until sync_recovered(); keeps the file open, too
     scan.fd = segment.file.fd
     scan.file_size = file_size
     scan.position = from_position
@@ -516,9 +519,11 @@ cdef void recover(LogState *log, str directory, dict options, dict report) excep
     log.end_offset = active.next_offset
     log.start_offset = min(max(<int64_t> options["log_start_offset"], log.segments[0].base_offset), log.end_offset)
     load_state(log, directory, listing, epochs_known, options, report)
-    log.durable_offset = log.recovery_point = log.end_offset
-    if not clean:
+    if clean:
+        active.unsynced = False
+    else:
         sync_recovered(log, directory)
+    log.durable_offset = log.recovery_point = log.end_offset
     report["clean"] = bool(clean)
     report["recovery_point"] = options["recovery_point"]
     if report["damaged"]:
@@ -526,11 +531,14 @@ cdef void recover(LogState *log, str directory, dict options, dict report) excep
 
 
 cdef void sync_recovered(LogState *log, str directory) except *:
-    """After a process crash what was checked may lie in the page cache only: it becomes durable before anybody is told of it."""
+    """What was checked may lie in the page cache only: it becomes durable before anybody is told of it, and so do the epochs."""
     cdef int32_t slot
     for slot in range(log.segment_count):
-        if log.segments[slot].file != NULL:
+        if log.segments[slot].unsynced and log.segments[slot].file != NULL:
             check_errno(io_sync(log.segments[slot].file.fd), directory)
+        log.segments[slot].unsynced = False
+    if log.epochs.unsaved:
+        check_errno(leader_epochs_save(&log.epochs, log.directory), directory)
 
 
 cdef LogState *load_log(str directory, const LogLimits *limits, dict options, dict report) except NULL:
@@ -543,9 +551,12 @@ cdef LogState *load_log(str directory, const LogLimits *limits, dict options, di
     report.update(scanned_bytes=0, cut_bytes=0, alarms=0, verdicts=[], damaged=[], clean_refuted=False)
     log.limits = limits[0]
     log.oldest_unflushed_ms = -1
+    pthread_mutex_lock(&log.mutex)                           # nobody else knows the log, but its files are in the ring of open ones
     try:
         recover(log, directory, options, report)
     except BaseException:
+        pthread_mutex_unlock(&log.mutex)
         log_release(log)
         raise
+    pthread_mutex_unlock(&log.mutex)
     return log

@@ -29,4 +29,6 @@ cdef void leader_epochs_free(LeaderEpochs *epochs) noexcept nogil
 # The file's text in fresh memory (free with libc free), or NULL.
 cdef uint8_t *leader_epochs_encode(const LeaderEpochs *epochs, Py_ssize_t *size) noexcept nogil
 # MALFORMED: rebuild from the log
+# Writes the file in `directory`, durably; 0 or an errno.
+cdef int leader_epochs_save(LeaderEpochs *epochs, const char *directory) noexcept nogil
 cdef Status leader_epochs_decode(LeaderEpochs *epochs, const uint8_t *data, Py_ssize_t size) noexcept nogil
