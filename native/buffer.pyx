@@ -157,6 +157,46 @@ cdef Status read_compact_size(Cursor *cursor, int64_t *size) noexcept nogil:
     return status
 
 
+cdef bint is_continuation(const uint8_t *text, Py_ssize_t count) noexcept nogil:
+    """Whether `count` bytes are all continuation bytes (10xxxxxx)."""
+    cdef Py_ssize_t i
+    for i in range(count):
+        if text[i] & 0xC0 != 0x80:
+            return False
+    return True
+
+
+cdef Py_ssize_t sequence_size(const uint8_t *text, Py_ssize_t available) noexcept nogil:
+    """Bytes of the character that begins at `text`; 0 when it is not one: cut, over-long, a surrogate, above U+10FFFF."""
+    cdef uint8_t first = text[0]
+    cdef Py_ssize_t size = 1 if first < 0x80 else 2 if first < 0xE0 else 3 if first < 0xF0 else 4
+    if 0x80 <= first < 0xC2 or first > 0xF4 or size > available or not is_continuation(text + 1, size - 1):
+        return 0
+    if (first == 0xE0 and text[1] < 0xA0) or (first == 0xED and text[1] > 0x9F):
+        return 0
+    if (first == 0xF0 and text[1] < 0x90) or (first == 0xF4 and text[1] > 0x8F):
+        return 0
+    return size
+
+
+cdef bint is_utf8(const uint8_t *text, Py_ssize_t size) noexcept nogil:
+    """As Python's strict decoder sees it (RFC 3629); eight bytes at a time as long as they are ASCII."""
+    cdef Py_ssize_t position = 0
+    cdef Py_ssize_t step
+    cdef uint64_t eight
+    while position < size:
+        if size - position >= 8:
+            memcpy(&eight, text + position, 8)
+            if eight & <uint64_t>0x8080808080808080 == 0:
+                position += 8
+                continue
+        step = sequence_size(text + position, size - position)
+        if step == 0:
+            return False
+        position += step
+    return True
+
+
 cdef Status read_string(Cursor *cursor, bint flexible, const uint8_t **field, int32_t *size) noexcept nogil:
     cdef int64_t length = 0
     cdef int16_t legacy_length = 0
@@ -172,7 +212,16 @@ cdef Status read_string(Cursor *cursor, bint flexible, const uint8_t **field, in
     if length > INT16_MAX:                       # Kafka's longest string, in either form
         cursor.position = start
         return MALFORMED
-    return take_sized(cursor, start, length, field, size)
+    status = take_sized(cursor, start, length, field, size)
+    if status == OK and length > 0 and not is_utf8(field[0], length):
+        cursor.position = start
+        return MALFORMED
+    return status
+
+
+cdef Status read_required_string(Cursor *cursor, bint flexible, const uint8_t **field, int32_t *size) noexcept nogil:
+    cdef Status status = read_string(cursor, flexible, field, size)
+    return MALFORMED if status == OK and size[0] < 0 else status
 
 
 cdef Status read_bytes(Cursor *cursor, bint flexible, const uint8_t **field, int32_t *size) noexcept nogil:
@@ -212,6 +261,15 @@ cdef Status read_array_count(Cursor *cursor, bint flexible, Py_ssize_t smallest_
         return status
     count[0] = <int32_t>announced
     return OK
+
+
+cdef Status read_required_array_count(Cursor *cursor, bint flexible, Py_ssize_t smallest_element_size, int32_t *count) noexcept nogil:
+    cdef Status status = read_array_count(cursor, flexible, smallest_element_size, count)
+    return MALFORMED if status == OK and count[0] < 0 else status
+
+
+cdef Status expect_end(const Cursor *cursor) noexcept nogil:
+    return OK if cursor.position == cursor.end else MALFORMED
 
 
 cdef Status read_tag_count(Cursor *cursor, uint32_t *count) noexcept nogil:

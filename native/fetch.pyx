@@ -7,8 +7,9 @@ from libc.string cimport memset
 from pystream._native.access cimport MAY_READ, is_allowed
 from pystream._native.atomics cimport atomic_count64, atomic_load64
 from pystream._native.buffer cimport (
-    Output, patch_int32, read_array_count, read_int8, read_int32, read_int64, read_string, read_unsigned_varint, skip_tagged_fields,
-    take, write_array_count, write_int16, write_int32, write_int64, write_raw, write_string, write_unsigned_varint,
+    Output, cursor_over, expect_end, patch_int32, read_int8, read_int32, read_int64, read_required_array_count, read_required_string,
+    read_string, read_tag, read_tag_count, skip_tagged_fields, take, write_array_count, write_int16, write_int32, write_int64, write_raw,
+    write_string, write_unsigned_varint,
 )
 from pystream._native.connection cimport CALL_PARKED, CALL_READY, out_add_file
 from pystream._native.fetch_session cimport (
@@ -33,7 +34,12 @@ cdef enum:
     FIRST_TOPIC_ID_VERSION = 13
     FIRST_REPLICA_STATE_VERSION = 15
     FIRST_LOG_START_VERSION = 5
+    FIRST_REPLICA_DIRECTORY_VERSION = 17
+    FIRST_HIGH_WATERMARK_VERSION = 18
+    CLUSTER_ID_TAG = 0           # of the request
     REPLICA_STATE_TAG = 1
+    REPLICA_DIRECTORY_TAG = 0    # of a partition
+    HIGH_WATERMARK_TAG = 1
     READ_COMMITTED = 1
     MAXIMUM_POOLED_REQUESTS = 256
     LARGEST_KEPT_SET = 64
@@ -118,6 +124,23 @@ cdef inline FetchSet *set_of(FetchRequest *request) noexcept nogil:
 
 # ---- request
 
+cdef Status read_part_tags(const Call *call, Cursor *body) noexcept nogil:
+    """Replica directory and high watermark are what followers tell: only their sizes are checked."""
+    cdef const uint8_t *field
+    cdef uint32_t count = 0
+    cdef uint32_t size = 0
+    cdef int64_t tag = -1
+    cdef Status status = read_tag_count(body, &count)
+    while status == OK and count > 0:
+        status = read_tag(body, tag, &tag, &field, &size)
+        if tag == REPLICA_DIRECTORY_TAG and call.version >= FIRST_REPLICA_DIRECTORY_VERSION and size != 16:
+            status = MALFORMED
+        if tag == HIGH_WATERMARK_TAG and call.version >= FIRST_HIGH_WATERMARK_VERSION and size != 8:
+            status = MALFORMED
+        count -= 1
+    return status
+
+
 cdef Status read_part(Call *call, FetchSet *set, Cursor *body) noexcept nogil:
     cdef int32_t index
     cdef int32_t current_leader_epoch = -1
@@ -138,7 +161,7 @@ cdef Status read_part(Call *call, FetchSet *set, Cursor *body) noexcept nogil:
     if status == OK:
         status = read_int32(body, &max_bytes)
     if status == OK and call.flexible:
-        status = skip_tagged_fields(body)
+        status = read_part_tags(call, body)
     if status != OK:
         return status
     part = fetch_set_add_part(set, index)
@@ -159,9 +182,7 @@ cdef Status read_topic_key(Call *call, FetchSet *set, Cursor *body) noexcept nog
     if call.version >= FIRST_TOPIC_ID_VERSION:
         status = take(body, 16, &topic_id)
     else:
-        status = read_string(body, call.flexible, &name, &name_size)
-        if status == OK and name_size < 0:
-            status = MALFORMED
+        status = read_required_string(body, call.flexible, &name, &name_size)
     if status != OK:
         return status
     return OK if fetch_set_add_topic(set, name, name_size, topic_id) else OUT_OF_MEMORY
@@ -174,11 +195,11 @@ cdef Status read_topics(Call *call, FetchSet *set, Cursor *body, bint forgotten)
     cdef int32_t index
     cdef int32_t _i
     cdef int32_t _k
-    cdef Status status = read_array_count(body, call.flexible, 3 if call.flexible else 6, &topics)
+    cdef Status status = read_required_array_count(body, call.flexible, 3 if call.flexible else 6, &topics)
     for _i in range(topics if status == OK else 0):
         status = read_topic_key(call, set, body)
         if status == OK:
-            status = read_array_count(body, call.flexible, 4 if forgotten else 16, &parts)
+            status = read_required_array_count(body, call.flexible, 4 if forgotten else 16, &parts)
         for _k in range(parts if status == OK else 0):
             if forgotten:
                 status = read_int32(body, &index)
@@ -195,29 +216,39 @@ cdef Status read_topics(Call *call, FetchSet *set, Cursor *body, bint forgotten)
     return status
 
 
-cdef Status read_trailing_tags(FetchRequest *request, Cursor *body) noexcept nogil:
-    """The request's tagged fields: replica state (v15+) tells followers from consumers, everything else is skipped."""
-    cdef Cursor section = body[0]
+cdef Status read_tagged_field(const Call *call, FetchRequest *request, int64_t tag, Cursor *field) noexcept nogil:
+    """A tagged field of the request: replica state tells followers from consumers; the cluster id is only checked to be one."""
+    cdef const uint8_t *cluster_id
+    cdef int32_t size
+    cdef int64_t replica_epoch
+    cdef Status status
+    if tag == CLUSTER_ID_TAG:
+        status = read_string(field, True, &cluster_id, &size)
+    elif tag == REPLICA_STATE_TAG and call.version >= FIRST_REPLICA_STATE_VERSION:
+        status = read_int32(field, &request.replica_id)
+        if status == OK:
+            status = read_int64(field, &replica_epoch)
+        if status == OK:
+            status = skip_tagged_fields(field)
+    else:
+        return OK
+    return expect_end(field) if status == OK else status
+
+
+cdef Status read_trailing_tags(const Call *call, FetchRequest *request, Cursor *body) noexcept nogil:
     cdef Cursor field
     cdef const uint8_t *data
-    cdef uint32_t count
-    cdef uint32_t tag
-    cdef uint32_t size
-    cdef uint32_t _i
-    cdef Status status = skip_tagged_fields(body)        # checks the whole section
-    if status != OK:
-        return status
-    read_unsigned_varint(&section, &count)
-    for _i in range(count):
-        read_unsigned_varint(&section, &tag)
-        read_unsigned_varint(&section, &size)
-        take(&section, size, &data)
-        if tag == REPLICA_STATE_TAG:
-            field.data = data
-            field.position = 0
-            field.end = size
-            return read_int32(&field, &request.replica_id)
-    return OK
+    cdef uint32_t count = 0
+    cdef uint32_t size = 0
+    cdef int64_t tag = -1
+    cdef Status status = read_tag_count(body, &count)
+    while status == OK and count > 0:
+        status = read_tag(body, tag, &tag, &data, &size)
+        if status == OK:
+            cursor_over(&field, data, size)
+            status = read_tagged_field(call, request, tag, &field)
+        count -= 1
+    return status
 
 
 cdef Status read_request(Call *call, FetchRequest *request, Cursor *body) noexcept nogil:
@@ -245,10 +276,10 @@ cdef Status read_request(Call *call, FetchRequest *request, Cursor *body) noexce
     if status == OK and call.version >= FIRST_SESSION_VERSION:
         status = read_topics(call, &request.forgotten, body, True)
     if status == OK and call.version >= FIRST_RACK_VERSION:
-        status = read_string(body, call.flexible, &rack, &size)
+        status = read_required_string(body, call.flexible, &rack, &size)
     if status == OK and call.flexible:
-        status = read_trailing_tags(request, body)
-    return status
+        status = read_trailing_tags(call, request, body)
+    return expect_end(body) if status == OK else status
 
 
 cdef int16_t enter_session(FetchContext *context, LoopCounters *counters, Call *call, FetchRequest *request, int64_t now_ms) noexcept nogil:

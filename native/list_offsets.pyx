@@ -5,8 +5,8 @@ from libc.stdint cimport int8_t, int16_t, int32_t, uint8_t
 from pystream._native.access cimport MAY_DESCRIBE, is_allowed
 from pystream._native.atomics cimport atomic_load64
 from pystream._native.buffer cimport (
-    patch_int32, read_array_count, read_int8, read_int32, read_int64, read_string, skip_tagged_fields, write_array_count, write_int16,
-    write_int32, write_int64, write_string, write_unsigned_varint,
+    expect_end, patch_int32, read_int8, read_int32, read_int64, read_required_array_count, read_required_string, skip_tagged_fields,
+    write_array_count, write_int16, write_int32, write_int64, write_string, write_unsigned_varint,
 )
 from pystream._native.connection cimport CALL_READY, CallPart, CallTopic, call_add_part, call_add_topic
 from pystream._native.local_log cimport (
@@ -15,7 +15,7 @@ from pystream._native.local_log cimport (
 from pystream._native.partition cimport Partition, Topic, partition_check_leader, partition_last_stable_offset
 from pystream._native.partition_table cimport find_partition, find_topic
 from pystream._native.status cimport (
-    MALFORMED, OK, OUT_OF_MEMORY, TOPIC_AUTHORIZATION_FAILED, UNKNOWN_TOPIC_OR_PARTITION, UNSUPPORTED_VERSION, kafka_error_code,
+    OK, OUT_OF_MEMORY, TOPIC_AUTHORIZATION_FAILED, UNKNOWN_TOPIC_OR_PARTITION, UNSUPPORTED_VERSION, kafka_error_code,
 )
 
 cdef enum:
@@ -111,15 +111,13 @@ cdef Status read_topic(const PartitionTable *table, Call *call, Cursor *body) no
     cdef int32_t _i
     cdef CallPart *part
     cdef Topic *topic
-    cdef Status status = read_string(body, call.flexible, &name, &name_size)
+    cdef Status status = read_required_string(body, call.flexible, &name, &name_size)
     if status != OK:
         return status
-    if name_size < 0:
-        return MALFORMED
     topic = find_topic(table, name, name_size)
     if call_add_topic(call, name, name_size, NULL) == NULL:
         return OUT_OF_MEMORY
-    status = read_array_count(body, call.flexible, 12, &count)
+    status = read_required_array_count(body, call.flexible, 12, &count)
     for _i in range(count if status == OK else 0):
         status = read_int32(body, &index)
         if status == OK and call.version >= FIRST_EPOCH_VERSION:
@@ -152,7 +150,7 @@ cdef Status list_offsets_answer(const PartitionTable *table, Call *call, Cursor 
         status = read_int8(body, &isolation_level)
     call.isolation_level = isolation_level
     if status == OK:
-        status = read_array_count(body, call.flexible, 3 if call.flexible else 6, &count)
+        status = read_required_array_count(body, call.flexible, 3 if call.flexible else 6, &count)
     for _i in range(count if status == OK else 0):
         status = read_topic(table, call, body)
         if status != OK:
@@ -161,7 +159,10 @@ cdef Status list_offsets_answer(const PartitionTable *table, Call *call, Cursor 
         status = read_int32(body, &call.timeout_ms)
     if status == OK and call.flexible:
         status = skip_tagged_fields(body)
-    call.state = CALL_READY
+    if status == OK:
+        status = expect_end(body)
+    if status == OK:
+        call.state = CALL_READY
     return status
 
 

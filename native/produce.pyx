@@ -8,8 +8,8 @@ from pystream._native.access cimport MAY_WRITE, is_allowed
 from pystream._native.atomics cimport atomic_count64, atomic_load64
 from pystream._native.batch cimport CODEC_MASK, CONTROL_FLAG, NO_TIMESTAMP, TRANSACTIONAL_FLAG, validate_batch
 from pystream._native.buffer cimport (
-    patch_int32, read_array_count, read_bytes, read_int16, read_int32, read_string, skip_tagged_fields, take, write_array_count,
-    write_int16, write_int32, write_int64, write_raw, write_string, write_unsigned_varint,
+    expect_end, patch_int32, read_bytes, read_int16, read_int32, read_required_array_count, read_required_string, read_string,
+    skip_tagged_fields, take, write_array_count, write_int16, write_int32, write_int64, write_raw, write_string, write_unsigned_varint,
 )
 from pystream._native.connection cimport CALL_PARKED, CALL_READY, CALL_SILENT, CallPart, CallTopic, Watch, call_add_part, call_add_topic
 from pystream._native.local_log cimport (
@@ -227,7 +227,7 @@ cdef Status read_partitions(ProduceStage *stage, Topic *topic, Call *call, Curso
     cdef int32_t size
     cdef int32_t _i
     cdef CallPart *part
-    cdef Status status = read_array_count(body, call.flexible, 6 if call.flexible else 8, &count)
+    cdef Status status = read_required_array_count(body, call.flexible, 6 if call.flexible else 8, &count)
     if status != OK:
         return status
     for _i in range(count):
@@ -257,11 +257,9 @@ cdef Status read_topic(ProduceStage *stage, const PartitionTable *table, Call *c
             return status
         topic = find_topic_by_id(table, topic_id)
     else:
-        status = read_string(body, call.flexible, &name, &name_size)
+        status = read_required_string(body, call.flexible, &name, &name_size)
         if status != OK:
             return status
-        if name_size < 0:
-            return INVALID_RECORD
         topic = find_topic(table, name, name_size)
     if call_add_topic(call, name, name_size, topic_id) == NULL:
         return OUT_OF_MEMORY
@@ -285,7 +283,7 @@ cdef Status read_topics(ProduceStage *stage, const PartitionTable *table, Call *
     cdef int32_t count
     cdef int32_t _i
     cdef int32_t smallest = 18 if call.version >= FIRST_TOPIC_ID_VERSION else (3 if call.flexible else 6)
-    cdef Status status = read_array_count(body, call.flexible, smallest, &count)
+    cdef Status status = read_required_array_count(body, call.flexible, smallest, &count)
     if status != OK:
         return status
     for _i in range(count):
@@ -293,8 +291,8 @@ cdef Status read_topics(ProduceStage *stage, const PartitionTable *table, Call *
         if status != OK:
             return status
     if call.flexible:
-        return skip_tagged_fields(body)
-    return OK
+        status = skip_tagged_fields(body)
+    return expect_end(body) if status == OK else status
 
 
 cdef Status produce_begin(ProduceStage *stage, const PartitionTable *table, Call *call, Cursor *body) noexcept nogil:

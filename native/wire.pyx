@@ -305,10 +305,7 @@ cdef class Reader:
             raise_for_status(status, self.cursor.position, "string")
         if field == NULL:
             return self.null_of("string", nullable)
-        try:
-            return PyUnicode_DecodeUTF8(<const char *>field, size, NULL)
-        except UnicodeDecodeError:
-            raise_for_status(MALFORMED, self.cursor.position - size, "string that is not UTF-8")
+        return PyUnicode_DecodeUTF8(<const char *>field, size, NULL)     # read_string() has seen that it is UTF-8
 
     cdef copied(self, bint compact, bint nullable):
         cdef const uint8_t *field = NULL

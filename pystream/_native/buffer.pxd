@@ -27,11 +27,16 @@ cdef Status read_int64(Cursor *cursor, int64_t *value) noexcept nogil
 cdef Status read_unsigned_varint(Cursor *cursor, uint32_t *value) noexcept nogil        # at most 5 bytes
 cdef Status read_varint(Cursor *cursor, int32_t *value) noexcept nogil                  # zig-zag, at most 5 bytes
 cdef Status read_varlong(Cursor *cursor, int64_t *value) noexcept nogil                 # zig-zag, at most 10 bytes
-# Strings and bytes: `flexible` chooses the compact form. A null gives field NULL and size -1.
+# Strings and bytes: `flexible` chooses the compact form. A null gives field NULL and size -1. A string that is not UTF-8 is malformed.
 cdef Status read_string(Cursor *cursor, bint flexible, const uint8_t **field, int32_t *size) noexcept nogil
 cdef Status read_bytes(Cursor *cursor, bint flexible, const uint8_t **field, int32_t *size) noexcept nogil
 # count x smallest_element_size is checked against the bytes left. A null array gives -1.
 cdef Status read_array_count(Cursor *cursor, bint flexible, Py_ssize_t smallest_element_size, int32_t *count) noexcept nogil
+# The same where null is malformed.
+cdef Status read_required_string(Cursor *cursor, bint flexible, const uint8_t **field, int32_t *size) noexcept nogil
+cdef Status read_required_array_count(Cursor *cursor, bint flexible, Py_ssize_t smallest_element_size, int32_t *count) noexcept nogil
+# MALFORMED when bytes are left: nothing may follow a request.
+cdef Status expect_end(const Cursor *cursor) noexcept nogil
 # Skips a whole tagged-field section; duplicate or descending tags are malformed.
 cdef Status skip_tagged_fields(Cursor *cursor) noexcept nogil
 

@@ -183,3 +183,5 @@ class ProcessSupervisor:
                 await child.start()
             except ChildFailed as error:
                 self._report(str(error))
+            else:
+                self._report(f"{name} is up again, process {child.pid}")

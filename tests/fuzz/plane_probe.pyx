@@ -4,18 +4,20 @@ Built only with PYSTREAM_SANITIZE=1 (see setup.py), for tests/fuzz/target_produc
 copied into memory of exactly its size first, so that AddressSanitizer sees the first byte read too far.
 """
 
-from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t
+from libc.stdint cimport int16_t, int32_t, uint8_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy
 
 from pystream._native.buffer cimport Cursor, Output, cursor_over, output_free, output_init
 from pystream._native.connection cimport (
-    CALL_FETCH, CALL_LIST_OFFSETS, CALL_PRODUCE, BufferPool, Call, CallKind, Connection, MemoryPool, OutQueue, buffer_pool_free, buffer_pool_init,
-    call_free, call_new, connection_add_call, connection_end_turn, connection_free, connection_next_frame, connection_receive,
-    connection_take_call, out_free, out_new,
+    CALL_FETCH, CALL_LIST_OFFSETS, CALL_PRODUCE, BufferPool, Call, CallKind, Connection, MemoryPool, OutQueue, buffer_pool_free,
+    buffer_pool_init, call_free, call_new, connection_add_call, connection_end_turn, connection_free, connection_next_frame,
+    connection_receive, connection_take_call, out_free, out_new,
 )
 from pystream._native.counters cimport LoopCounters
-from pystream._native.fetch cimport FetchContext, fetch_begin, fetch_context_free, fetch_context_init, fetch_encode, fetch_end, fetch_evaluate
+from pystream._native.fetch cimport (
+    FetchContext, fetch_begin, fetch_context_free, fetch_context_init, fetch_encode, fetch_end, fetch_evaluate,
+)
 from pystream._native.flusher cimport Flusher
 from pystream._native.list_offsets cimport list_offsets_answer, list_offsets_encode
 from pystream._native.local_log cimport LocalLog

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
 import sys
 import urllib.request
@@ -14,7 +13,6 @@ import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic
 
-from pystream.cli.up_command import HIGHEST_PORT, KAFKA_PORT, METRICS_PORT
 from tests.support.broker_process import ROOT, BrokerFailed, BrokerProcess
 
 TIMEOUT_SECONDS = 30.0
@@ -60,21 +58,6 @@ def consume(broker: BrokerProcess, topic: str, count: int) -> list[str]:
         return values
     finally:
         consumer.close()
-
-
-def free_port_offset() -> int:
-    """An offset at which both of the platform's ports are free."""
-    while True:
-        with socket.socket() as kafka, socket.socket() as metrics:
-            kafka.bind(("127.0.0.1", 0))
-            offset = kafka.getsockname()[1] - KAFKA_PORT
-            if not 0 <= offset <= HIGHEST_PORT - METRICS_PORT:
-                continue
-            try:
-                metrics.bind(("127.0.0.1", METRICS_PORT + offset))
-            except OSError:
-                continue
-            return offset
 
 
 def read(url: str) -> tuple[int, str]:
@@ -157,21 +140,3 @@ def test_metrics_and_health_are_served(make_broker: MakeBroker):
     assert int(lines['kafka_network_requestmetrics_requests_total{request="Produce"}']) >= 1
     assert int(lines['kafka_network_requestmetrics_requests_total{request="Metadata"}']) >= 1
     assert (status, json.loads(health)["status"]) == (200, "ok")
-
-
-def test_the_platform_starts_in_children_and_stops_with_its_supervisor(tmp_path: Path):
-    command = [sys.executable, "-m", "pystream.cli.main", "up", "--data-dir", str(tmp_path / "data")]
-    offset = free_port_offset()
-    command += ["--port-offset", str(offset), "--only", "broker"]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        shown = ""
-        while "Ctrl-C" not in shown:
-            line = process.stdout.readline()
-            assert line, f"it ended: {shown}"
-            shown += line
-        process.terminate()
-        code = process.wait(TIMEOUT_SECONDS)
-
-    assert code == 0
-    assert f"127.0.0.1:{KAFKA_PORT + offset}" in shown

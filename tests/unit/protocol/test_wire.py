@@ -190,8 +190,33 @@ def test_a_varint_that_is_cut_is_truncated(method: str):
 
 def test_a_string_that_is_not_utf_8_is_malformed():
     for text in (b"\xff", b"\xc3", b"\xed\xa0\x80"):  # no start byte, cut, half a surrogate pair
-        with pytest.raises(MalformedInput, match="not UTF-8"):
+        with pytest.raises(MalformedInput, match="malformed"):
             Reader(bytes([0, len(text)]) + text).string()
+
+
+def is_read(text: bytes) -> bool:
+    try:
+        return Reader(len(text).to_bytes(2, "big") + text).string() == text.decode()
+    except MalformedInput:
+        return False
+
+
+def is_utf_8(text: bytes) -> bool:
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def test_what_is_utf_8_is_what_python_decodes():
+    """Every pair of bytes, alone, behind and before ASCII; first and second bytes with the edges of two more."""
+    edges = (0x00, 0x7F, 0x80, 0xBF, 0xC0)
+    tails = [bytes((third,)) for third in edges] + [bytes((third, fourth)) for third in edges for fourth in edges]
+    pairs = [bytes((first, second)) for first in range(256) for second in range(256)]
+    longer = [pair + tail for pair in pairs if pair[0] >= 0xC0 and 0x70 <= pair[1] < 0xD0 for tail in tails]
+    texts = pairs + longer + [text + b"eight or more" for text in pairs] + [b"eight or more" + text for text in pairs]
+    assert [text for text in texts if is_read(text) != is_utf_8(text)] == []
 
 
 def test_a_string_may_have_32767_bytes_and_no_more():
