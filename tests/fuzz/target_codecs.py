@@ -59,7 +59,7 @@ def check(data: bytes) -> None:
 
 
 def is_same(again: object, first: object) -> bool:
-    """Equality, but that NaN is itself, and that a tagged struct which was sent at its defaults is not written again."""
+    """Equality, but that NaN is itself, and that a tagged struct sent at its defaults is not written again."""
     if isinstance(first, Struct):
         if again is None:
             return first == type(first)()
