@@ -41,6 +41,7 @@ class Codec(IntEnum):
 
 
 DEFAULT_LIMIT = HIGHEST_OUTPUT
+_KAFKA_DEFAULTS = {Codec.GZIP: -1, Codec.LZ4: 9, Codec.ZSTD: 3}
 _LEVELS = {Codec.GZIP: (1, 9), Codec.LZ4: (1, 17), Codec.ZSTD: (-131072, 22)}
 
 
@@ -135,9 +136,9 @@ def decompress(const uint8_t[::1] data not None, int codec, *, Py_ssize_t limit=
 def compress(const uint8_t[::1] data not None, int codec, *, level=None):
     """`data` in the framing that Kafka's clients read; `level` None means the codec's own default.
 
-    Levels: gzip 1 to 9, lz4 1 to 17 (above 2 the slow compressor; 12 is the highest that differs), zstd -131072 to 22;
-    the others have none.
-    Raises ValueError for a level the codec does not have, and UnsupportedCompressionType as decompress() does.
+    Levels are those of Kafka's compression.*.level: gzip 1 to 9 (-1 the default), lz4 1 to 17 (9 the default, which is the
+    fast compressor; above 2 all others are slow), zstd -131072 to 22 (3 the default); the others have none.  Raises
+    ValueError for a level the codec does not have, and UnsupportedCompressionType as decompress() does.
     """
     cdef codec_buffer output
     cdef Status status
@@ -157,6 +158,8 @@ cpdef int level_of(int codec, object level) except? -1:
         return DEFAULT_LEVEL
     if codec not in _LEVELS:
         raise ValueError(f"codec {codec} has no levels, {level} was given")
+    if level == _KAFKA_DEFAULTS[codec]:
+        return DEFAULT_LEVEL
     lowest, highest = _LEVELS[codec]
     if not lowest <= level <= highest:
         raise ValueError(f"level {level} is outside {lowest} to {highest} of codec {codec}")

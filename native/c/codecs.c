@@ -126,6 +126,7 @@ static struct {
 #define LZ4F_VERSION 100
 #define LZ4F_BLOCKS_OF_64_KIB 4
 #define LZ4F_INDEPENDENT_BLOCKS 1
+#define KAFKA_LZ4_DEFAULT_LEVEL 9                  /* of compression.lz4.level; the Java client means the fast compressor */
 
 struct lz4_preferences {                           /* LZ4F_preferences_t */
     int block_size_id;
@@ -508,7 +509,7 @@ static enum codec_result lz4_compress(int32_t level, const uint8_t *data, size_t
     struct lz4_preferences preferences = {
         .block_size_id = LZ4F_BLOCKS_OF_64_KIB,
         .block_mode = LZ4F_INDEPENDENT_BLOCKS,
-        .compression_level = level == CODEC_DEFAULT_LEVEL ? 0 : level,
+        .compression_level = level == CODEC_DEFAULT_LEVEL || level == KAFKA_LZ4_DEFAULT_LEVEL ? 0 : level,
     };
     output->size = 0;
     enum codec_result result = buffer_reserve(output, lz4.compress_bound(size, &preferences));

@@ -36,9 +36,9 @@ def decompress(data: Buffer, codec: int, *, limit: int = ...) -> bytes:
 def compress(data: Buffer, codec: int, *, level: int | None = None) -> bytes:
     """`data` in the framing that Kafka's clients read; `level` None means the codec's own default.
 
-    Levels: gzip 1 to 9, lz4 1 to 17 (above 2 the slow compressor; 12 is the highest that differs), zstd -131072 to 22;
-    the others have none.  Raises ValueError for a level the codec does not have, and UnsupportedCompressionType as
-    decompress() does.
+    Levels are those of Kafka's compression.*.level: gzip 1 to 9 (-1 the default), lz4 1 to 17 (9 the default, which is the
+    fast compressor; above 2 all others are slow), zstd -131072 to 22 (3 the default); the others have none.  Raises
+    ValueError for a level the codec does not have, and UnsupportedCompressionType as decompress() does.
     """
 
 def level_of(codec: int, level: int | None) -> int:

@@ -274,9 +274,14 @@ def test_levels_reach_from_lowest_to_highest(codec, lowest, highest):
         assert decompress(data, codec) == TEXT
         sizes.append(len(data))
     assert sizes[1] < sizes[0]
-    for level in (lowest - 1, highest + 1):
+    for level in (lowest - 2, highest + 1):
         with pytest.raises(ValueError, match=str(level)):
             compress(TEXT, codec, level=level)
+
+
+@pytest.mark.parametrize(("codec", "default"), [(Codec.GZIP, -1), (Codec.LZ4, 9), (Codec.ZSTD, 3)])
+def test_kafkas_default_levels_are_the_defaults(codec, default):
+    assert compress(TEXT, codec, level=default) == compress(TEXT, codec)
 
 
 def test_snappy_has_no_levels():
