@@ -110,7 +110,7 @@ def is_available(int codec):
 
 
 def limit_for(Py_ssize_t size, Py_ssize_t topic_limit=0):
-    """What `size` compressed bytes may become: min(100 MiB, 1,000 x size but at least 16 MiB, topic_limit where > 0)."""
+    """What `size` compressed bytes may become: min(100 MiB, max(16 MiB, 1,000 x size), topic_limit where > 0)."""
     return decompression_limit(size, topic_limit)
 
 
@@ -136,8 +136,8 @@ def decompress(const uint8_t[::1] data not None, int codec, *, Py_ssize_t limit=
 def compress(const uint8_t[::1] data not None, int codec, *, level=None):
     """`data` in the framing that Kafka's clients read; `level` None means the codec's own default.
 
-    Levels are those of Kafka's compression.*.level: gzip 1 to 9 (-1 the default), lz4 1 to 17 (9 the default, which is the
-    fast compressor; above 2 all others are slow), zstd -131072 to 22 (3 the default); the others have none.  Raises
+    Levels are those of Kafka's compression.*.level: gzip 1 to 9 (-1 the default), lz4 1 to 17 (9 the default, which is
+    the fast compressor; above 2 all others are slow), zstd -131072 to 22 (3 the default); the others have none.  Raises
     ValueError for a level the codec does not have, and UnsupportedCompressionType as decompress() does.
     """
     cdef codec_buffer output

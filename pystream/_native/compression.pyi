@@ -24,7 +24,7 @@ def is_available(codec: int) -> bool:
     """Whether `codec` is known and its library can be opened."""
 
 def limit_for(size: int, topic_limit: int = 0) -> int:
-    """What `size` compressed bytes may become: min(100 MiB, 1,000 x size but at least 16 MiB, topic_limit where > 0)."""
+    """What `size` compressed bytes may become: min(100 MiB, max(16 MiB, 1,000 x size), topic_limit where > 0)."""
 
 def decompress(data: Buffer, codec: int, *, limit: int = ...) -> bytes:
     """The bytes that `data` stands for, at most `limit` of them.  Never takes more than that much memory for them.
@@ -36,8 +36,8 @@ def decompress(data: Buffer, codec: int, *, limit: int = ...) -> bytes:
 def compress(data: Buffer, codec: int, *, level: int | None = None) -> bytes:
     """`data` in the framing that Kafka's clients read; `level` None means the codec's own default.
 
-    Levels are those of Kafka's compression.*.level: gzip 1 to 9 (-1 the default), lz4 1 to 17 (9 the default, which is the
-    fast compressor; above 2 all others are slow), zstd -131072 to 22 (3 the default); the others have none.  Raises
+    Levels are those of Kafka's compression.*.level: gzip 1 to 9 (-1 the default), lz4 1 to 17 (9 the default, which is
+    the fast compressor; above 2 all others are slow), zstd -131072 to 22 (3 the default); the others have none.  Raises
     ValueError for a level the codec does not have, and UnsupportedCompressionType as decompress() does.
     """
 
