@@ -346,18 +346,19 @@ cdef void path_of(int fd, char *path) noexcept nogil:
 
 
 cdef Rule *striking_rule(int call, const char *path) noexcept nogil:
-    """The rule that this call meets, or NULL.  Called under the lock."""
+    """The first rule that this call meets, or NULL; every rule counts it.  Called under the lock."""
     cdef Rule *rule
+    cdef Rule *struck = NULL
     cdef int number
     for number in range(faults.rule_count):
         rule = &faults.rules[number]
         if rule.used or (rule.call >= 0 and rule.call != call) or (rule.path[0] != 0 and strstr(path, rule.path) == NULL):
             continue
         rule.left -= 1
-        if rule.left <= 0:
+        if rule.left <= 0 and struck == NULL:
             rule.used = not rule.for_ever
-            return rule
-    return NULL
+            struck = rule
+    return struck
 
 
 cdef int meet(int call, const char *path, int64_t *short_by) noexcept nogil:

@@ -181,7 +181,10 @@ cdef Status truncate_locked(LogState *log, int64_t offset) noexcept nogil:
         error = leader_epochs_save(&log.epochs, log.directory)
     if error != 0:
         log.last_errno = error
-    return reload_producers(log)
+    status = reload_producers(log)
+    if status != OK:
+        log_take_offline(log, status, log.last_errno)        # its producers are not known any more: recovery will tell
+    return status
 
 
 cdef Status log_truncate_to(LogState *log, int64_t offset) noexcept nogil:
