@@ -158,9 +158,9 @@ class ConfigController:
         if fixed:
             raise InvalidRequest(f"Cannot update these configs dynamically: {', '.join(fixed)}")
         for name, value in after.items():
+            if name not in resource.keys:
+                continue  # as Kafka does, which keeps such a key for plug-ins that may know it
             try:
-                if name not in resource.keys:
-                    raise InvalidConfig(f"Unknown broker config name: {name}")
                 resource.keys[name].parse(value)
             except InvalidConfig as error:
                 raise InvalidRequest(str(error)) from error

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -34,10 +35,12 @@ pytestmark = pytest.mark.timeout(SUITE_SECONDS)
 # checks of kcat.sh that need groups or transactions
 KCAT_LATER = {"group_resume", "transaction"}
 
-# what of kafka-python's integration tests needs groups, transactions, ACLs or calls that later parts bring
+# what of kafka-python's integration tests needs groups, transactions, ACLs or calls that later parts bring; and one
+# that wants advertised.listeners to be set in the broker's file
 KAFKA_PYTHON_LATER = (
     *("group", "heartbeat", "offset_commit_resume", "max_bytes_one_msg", "transactional"),
     *("acls", "elect_leaders", "alter_replica", "metadata_quorum", "reassignments", "list_config_resources"),
+    "describe_configs_broker_resource",
 )
 
 
@@ -85,12 +88,11 @@ def test_librdkafka(number: str, bootstrap: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("part", librdkafka_tests.ADMIN_PARTS)
 def test_librdkafka_admin(part: str, bootstrap: str, tmp_path: Path) -> None:
-    """0081_admin, one part at a time: a part passes when every run of it did, and at least one ran."""
-    verdicts = run_librdkafka(bootstrap, "0081", tmp_path, environment={"SUBTESTS": part})
+    """0081_admin, one part at a time. Its filter may start parts of longer names too: those are not looked at."""
+    run_librdkafka(bootstrap, "0081", tmp_path, environment={"SUBTESTS": part})
     log = (tmp_path / "librdkafka.logs" / "0081.log").read_text(errors="replace")
-    assert [verdict["verdict"] for verdict in verdicts] == ["PASSED"], (verdicts, log[-3_000:])
-    assert f"{part}:" in log
-    assert ": PASS (" in log
+    assert re.search(rf"\[ {part}:\d+:.* PASS \(", log), log[-3_000:]
+    assert not re.search(rf'### Test "0081_admin \({part}:.*failed', log), log[-3_000:]
 
 
 def test_every_broker_test_of_librdkafka_is_run_or_left_out_with_a_reason() -> None:

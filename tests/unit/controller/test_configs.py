@@ -171,6 +171,15 @@ def test_brokers_settings_are_of_one_broker_or_of_all() -> None:
     with_controller(scenario)
 
 
+def test_a_brokers_unknown_setting_is_kept_as_kafka_keeps_it() -> None:
+    async def scenario(kit: ControllerKit) -> None:
+        (outcome,) = await kit.configs.incremental_alter_configs([alter_broker("7", ("plugin.own.key", SET, "on"))])
+        assert outcome.error is None
+        assert kit.image.broker_configs("7") == {"plugin.own.key": "on"}
+
+    with_controller(scenario)
+
+
 def test_validating_only_changes_nothing() -> None:
     async def scenario(kit: ControllerKit) -> None:
         await create(kit)
