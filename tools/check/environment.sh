@@ -80,7 +80,7 @@ make_venv() {
 }
 
 native_hash() { # native_hash DIRECTORY: of everything that decides what the native modules are
-    (cd "$1" && { find native pystream/_native setup.py pyproject.toml -type f \
+    (cd "$1" && { find native pystream/_native tests/fuzz setup.py pyproject.toml -type f \
         \( -name '*.pyx' -o -name '*.pxd' -o -name '*.pxi' -o -name '*.h' -o -path "native/c/*" -o -name setup.py -o -name pyproject.toml \) -print0 \
         | LC_ALL=C sort -z | xargs -0 sha256sum; "$PYTHON" --version; "$PYTHON" -c 'import Cython; print(Cython.__version__)'; } | sha256sum)
 }
