@@ -102,6 +102,12 @@ build_native() { # build_native [DIRECTORY]: the checkout, or a copy of it
     echo "$hash" >"$stamp"
 }
 
+copy_checkout() { # copy_checkout DIRECTORY: for a build of another kind, with the translations if they are of now
+    local translated=()
+    [ "$(cat "$ROOT/.cache/native-built-from" 2>/dev/null)" != "$(native_hash "$ROOT")" ] || translated=(--translated)
+    "$PYTHON" "$ROOT/tools/check/copy_tree.py" "$ROOT" "$1" "${translated[@]}"
+}
+
 missing_modules() { # missing_modules DIRECTORY: bodies without a built module
     local body
     for body in "$1"/native/*.pyx; do
