@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pystream.cli.log_repair import repair, verify
 from pystream.cli.settings import from_assignments
 from pystream.common.errors import DataDirectoryError, PystreamError, TopicAlreadyExists
 from pystream.common.model import NO_LEADER_EPOCH
@@ -31,6 +32,10 @@ DEFAULT_NODE_ID = 1
 @click.group(help="Work on logs while no broker has them open.")
 def log() -> None:
     """The noun; its verbs follow."""
+
+
+log.add_command(verify)
+log.add_command(repair)
 
 
 @log.command("import", help="Take over topics from a log directory (log.dirs) of Apache Kafka.")

@@ -22,7 +22,7 @@ ENTRY_POINT_GROUP = "pystream.commands"
 COMMANDS: dict[str, tuple[str, str]] = {
     "broker": ("pystream.cli.broker_command:broker", "Run one broker in the foreground."),
     "up": ("pystream.cli.up_command:up", "Start the platform on this machine and watch over it."),
-    "log": ("pystream.cli.log_command:log", "Take over the logs of an Apache Kafka broker."),
+    "log": ("pystream.cli.log_command:log", "Check and repair logs, or take over those of an Apache Kafka broker."),
     "demo": ("pystream.demos.command:demo", "Run a demo application on a cluster that is up."),
 }
 

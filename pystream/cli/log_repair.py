@@ -1,0 +1,86 @@
+"""`pystream log verify`, `pystream log repair`: what an operator does about damaged logs of a stopped broker."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from pystream.common.errors import NotFound, PystreamError
+from pystream.common.model import TopicPartition
+from pystream.storage.verification import PartitionReport, cut_at_damage, held, partitions_of, verify_partition
+
+
+def chosen(data_dir: Path, partitions: Sequence[str]) -> list[TopicPartition]:
+    """The partitions named as TOPIC-NUMBER or TOPIC; all when none is named. Raises NotFound for what is not there."""
+    there = partitions_of(data_dir)
+    if not partitions:
+        return there
+    for wanted in partitions:
+        if not any(wanted in (name.topic, str(name)) for name in there):
+            raise NotFound(f"{data_dir} holds no partition of {wanted}")
+    return [name for name in there if {name.topic, str(name)} & set(partitions)]
+
+
+def describe(report: PartitionReport) -> list[str]:
+    """One line, and one for each fault."""
+    state = "DAMAGED" if report.is_damaged else "torn tail" if report.faults else "ok"
+    gaps = f", {report.gaps} offsets without a record" if report.gaps else ""
+    lines = [
+        f"{report.name}: {state}; offsets {report.start_offset} to {report.end_offset}, {report.records} records in "
+        f"{report.batches} batches and {report.segments} segments, {report.size_bytes} bytes{gaps}"
+    ]
+    for fault in report.faults:
+        behind = "nothing valid follows"
+        if fault.valid_again_at is not None:
+            behind = f"valid again at position {fault.valid_again_at}"
+        lines.append(
+            f"  {fault.segment:020d}.log, position {fault.position} of {fault.file_bytes}, "
+            f"offset {fault.offset}: {fault.reason}; {behind}"
+        )
+    return lines
+
+
+@click.command(help="Read logs from end to end and say what is damaged; changes nothing. Exit code 1 for damage.")
+@click.argument("data_dir", type=click.Path(path_type=Path, file_okay=False))
+@click.argument("partitions", nargs=-1, metavar="[TOPIC | TOPIC-NUMBER]...")
+@click.option("--records", is_flag=True, help="Decompress batches and check every record in them, too.")
+@click.option("--compacted", is_flag=True, help="Offsets may be missing, as compaction leaves them.")
+def verify(data_dir: Path, partitions: tuple[str, ...], records: bool, compacted: bool) -> None:
+    damaged = 0
+    try:
+        names = chosen(data_dir, partitions)
+        with held(data_dir):
+            for name in names:
+                report = verify_partition(data_dir, name, records=records, compacted=compacted)
+                damaged += report.is_damaged
+                click.echo("\n".join(describe(report)))
+    except (PystreamError, OSError) as error:
+        print(f"pystream log verify: {error}", file=sys.stderr)
+        raise SystemExit(2 if isinstance(error, NotFound) else 1) from None
+    click.echo(f"{len(names)} partitions read, {damaged} damaged")
+    if damaged:
+        raise SystemExit(1)
+
+
+@click.command(help="Make a damaged partition writable again. What is cut is kept in lost+found/ of the directory.")
+@click.argument("data_dir", type=click.Path(path_type=Path, file_okay=False))
+@click.argument("partition", metavar="TOPIC-NUMBER")
+@click.option("--truncate", is_flag=True, required=True, help="End the log before its first damaged batch.")
+@click.option("--compacted", is_flag=True, help="Offsets may be missing, as compaction leaves them.")
+def repair(data_dir: Path, partition: str, truncate: bool, compacted: bool) -> None:
+    try:
+        names = [name for name in chosen(data_dir, [partition]) if str(name) == partition]
+        if not names:
+            raise NotFound(f"{data_dir} holds no partition {partition}; name one partition, as TOPIC-NUMBER")
+        report, cut_bytes = cut_at_damage(data_dir, names[0], compacted=compacted)
+    except (PystreamError, OSError) as error:
+        print(f"pystream log repair: {error}", file=sys.stderr)
+        raise SystemExit(2 if isinstance(error, NotFound) else 1) from None
+    click.echo("\n".join(describe(report)))
+    if cut_bytes == 0:
+        click.echo("nothing is damaged, nothing was changed")
+    else:
+        click.echo(f"cut {cut_bytes} bytes at the first damage; they are kept in {data_dir / 'lost+found' / partition}")

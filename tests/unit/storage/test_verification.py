@@ -1,0 +1,182 @@
+"""Logs read end to end, damage told from torn tails, and cutting on command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pystream._native.local_log import LocalLog
+from pystream.common.errors import DataDirectoryLocked, NotFound
+from pystream.common.model import TopicPartition
+from pystream.storage.checkpoints import RECOVERY_POINTS, write_offsets
+from pystream.storage.directories import LogDirectory
+from pystream.storage.verification import cut_at_damage, held, partitions_of, verify_partition
+from tests.unit.storage.batches import batch
+
+NAME = TopicPartition("orders", 0)
+BATCHES = 10
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path) -> Path:
+    """A partition of ten batches with three records each, in several segments, closed cleanly."""
+    directory = tmp_path / "data"
+    directory.mkdir()
+    log = LocalLog.open(str(directory / str(NAME)), segment_bytes=600)
+    for number in range(BATCHES):
+        log.append(batch(3, timestamp=1_000 + number, size=20))
+    log.close()
+    return directory
+
+
+def segment_files(data_dir: Path) -> list[Path]:
+    return sorted((data_dir / str(NAME)).glob("*.log"))
+
+
+def flip(path: Path, position: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[position] ^= 1
+    path.write_bytes(data)
+
+
+def reopened(data_dir: Path) -> LocalLog:
+    return LocalLog.open(str(data_dir / str(NAME)), segment_bytes=600)
+
+
+def test_a_sound_log_is_read_to_its_end(data_dir: Path):
+    report = verify_partition(data_dir, NAME, records=True)
+
+    assert (report.batches, report.records, report.gaps) == (BATCHES, 3 * BATCHES, 0)
+    assert (report.start_offset, report.end_offset) == (0, 3 * BATCHES)
+    assert report.segments == len(segment_files(data_dir)) > 1
+    assert report.faults == []
+
+
+def test_partitions_are_found_by_their_directories(data_dir: Path):
+    (data_dir / "lost+found").mkdir()
+
+    assert partitions_of(data_dir) == [NAME]
+    with pytest.raises(NotFound):
+        partitions_of(data_dir / "nothing")
+    with pytest.raises(NotFound):
+        verify_partition(data_dir, TopicPartition("orders", 9))
+
+
+@pytest.mark.parametrize(
+    "at", [0, 7, 8, 16, 20, 60, 80], ids=["offset", "low offset", "length", "magic", "CRC", "count", "record"]
+)
+def test_a_flipped_bit_is_damage_and_what_follows_is_found(data_dir: Path, at: int):
+    first = segment_files(data_dir)[0]
+    flip(first, at)
+
+    report = verify_partition(data_dir, NAME)
+
+    assert report.is_damaged
+    assert (report.faults[0].segment, report.faults[0].position, report.faults[0].offset) == (0, 0, 0)
+    assert report.faults[0].valid_again_at is not None
+    assert report.batches == BATCHES - 1
+    assert report.end_offset == 3 * BATCHES
+
+
+def test_a_batch_that_the_file_ends_inside_is_a_torn_tail(data_dir: Path):
+    last = segment_files(data_dir)[-1]
+    last.write_bytes(last.read_bytes()[:-5])
+
+    (fault,) = verify_partition(data_dir, NAME).faults
+
+    assert fault.is_torn
+    assert not verify_partition(data_dir, NAME).is_damaged
+
+
+def test_a_tail_of_zeros_is_torn(data_dir: Path):
+    last = segment_files(data_dir)[-1]
+    last.write_bytes(last.read_bytes() + bytes(4096))
+
+    (fault,) = verify_partition(data_dir, NAME).faults
+
+    assert fault.is_torn
+
+
+def test_a_short_file_below_the_recovery_point_is_damage(data_dir: Path):
+    write_offsets(data_dir / RECOVERY_POINTS, {NAME: 3 * BATCHES})
+    last = segment_files(data_dir)[-1]
+    last.write_bytes(last.read_bytes()[:-5])
+
+    assert verify_partition(data_dir, NAME).is_damaged
+
+
+def test_a_short_closed_segment_is_damage(data_dir: Path):
+    first = segment_files(data_dir)[0]
+    first.write_bytes(first.read_bytes()[:-5])
+
+    assert verify_partition(data_dir, NAME).is_damaged
+
+
+def test_offsets_that_compaction_took_are_gaps_where_it_is_said(tmp_path: Path):
+    log = LocalLog.open(str(tmp_path / str(NAME)))
+    for number in range(3):
+        log.append(batch(2, timestamp=number))
+    log.close()
+    (path,) = segment_files(tmp_path)
+    data = path.read_bytes()
+    size = len(data) // 3
+    path.write_bytes(data[:size] + data[2 * size :])
+
+    report = verify_partition(tmp_path, NAME, compacted=True)
+
+    assert (report.faults, report.gaps, report.end_offset) == ([], 2, 6)
+    assert verify_partition(tmp_path, NAME).is_damaged
+
+
+def test_a_directory_in_use_is_left_alone(data_dir: Path):
+    directory = LogDirectory.open(data_dir)
+    try:
+        with pytest.raises(DataDirectoryLocked), held(data_dir):
+            pass
+        with pytest.raises(DataDirectoryLocked):
+            cut_at_damage(data_dir, NAME)
+    finally:
+        directory.close(clean=True)
+
+
+def test_reading_leaves_no_trace(data_dir: Path):
+    before = {path: path.read_bytes() for path in data_dir.rglob("*") if path.is_file()}
+
+    with held(data_dir):
+        verify_partition(data_dir, NAME, records=True)
+
+    assert {path: path.read_bytes() for path in data_dir.rglob("*") if path.is_file()} == before
+
+
+def test_cutting_a_sound_log_changes_nothing(data_dir: Path):
+    before = [path.read_bytes() for path in segment_files(data_dir)]
+
+    _, cut_bytes = cut_at_damage(data_dir, NAME)
+
+    assert cut_bytes == 0
+    assert [path.read_bytes() for path in segment_files(data_dir)] == before
+
+
+def test_a_damaged_log_ends_before_the_damage_and_what_was_cut_is_kept(data_dir: Path):
+    write_offsets(data_dir / RECOVERY_POINTS, {NAME: 3 * BATCHES})
+    files = segment_files(data_dir)
+    size_of_one = len(batch(3, size=20))
+    flip(files[1], size_of_one + 80)
+    before = sum(path.stat().st_size for path in files)
+    first_damaged = 3 * (files[0].stat().st_size // size_of_one + 1)
+
+    report, cut_bytes = cut_at_damage(data_dir, NAME)
+    log = reopened(data_dir)
+    try:
+        end = log.end_offset
+        log.append(batch(1))
+    finally:
+        log.close()
+
+    assert report.is_damaged
+    assert end == first_damaged
+    kept = list((data_dir / "lost+found" / str(NAME)).iterdir())
+    assert sum(path.stat().st_size for path in kept) == cut_bytes
+    assert cut_bytes == before - files[0].stat().st_size - size_of_one
+    assert not verify_partition(data_dir, NAME).faults
