@@ -21,7 +21,11 @@ from pystream.common.errors import PystreamError
 ENVIRONMENT_PREFIX = "PYSTREAM_"
 # Switches of the build and of the tests that share the prefix.
 NOT_SETTINGS = frozenset(
-    f"{ENVIRONMENT_PREFIX}{name}" for name in ("SANITIZE", "ANNOTATE", "TRACE", "PYTHON", "TEST_FULL")
+    f"{ENVIRONMENT_PREFIX}{name}"
+    for name in (
+        *("SANITIZE", "ANNOTATE", "TRACE", "PYTHON"),
+        *("TEST_FULL", "TEST_BOOTSTRAP", "LIBRDKAFKA_SRC", "KAFKA_PYTHON_SRC", "CONFORMANCE"),
+    )
 )
 
 
