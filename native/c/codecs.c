@@ -146,7 +146,6 @@ static struct {
     unsigned int (*is_error)(size_t code);
     size_t (*create_decompression)(void **context, unsigned int version);
     size_t (*free_decompression)(void *context);
-    void (*reset_decompression)(void *context);
     size_t (*decompress)(void *context, void *output, size_t *output_size, const void *input, size_t *input_size,
                          const void *options);
     size_t (*compress_bound)(size_t size, const struct lz4_preferences *);
@@ -197,7 +196,6 @@ static const struct symbol snappy_symbols[] = {
 static const struct symbol lz4_symbols[] = {
     {&lz4.is_error, "LZ4F_isError"}, {&lz4.create_decompression, "LZ4F_createDecompressionContext"},
     {&lz4.free_decompression, "LZ4F_freeDecompressionContext"},
-    {&lz4.reset_decompression, "LZ4F_resetDecompressionContext"},
     {&lz4.decompress, "LZ4F_decompress"}, {&lz4.compress_bound, "LZ4F_compressFrameBound"},
     {&lz4.compress, "LZ4F_compressFrame"}, {NULL, NULL}};
 static const struct symbol zstd_symbols[] = {
@@ -500,8 +498,13 @@ static enum codec_result lz4_decompress(const uint8_t *data, size_t size, size_t
             return CODEC_OUT_OF_MEMORY;
         contexts->lz4_decompression = context;
     }
-    lz4.reset_decompression(contexts->lz4_decompression);
-    return lz4_decompress_frames(contexts->lz4_decompression, data, size, limit, output);
+    result = lz4_decompress_frames(contexts->lz4_decompression, data, size, limit, output);
+    if (result != CODEC_OK) {
+        /* Up to 1.9.4 a reset keeps the content size that a broken-off frame still owed, and the next frame would fail. */
+        lz4.free_decompression(contexts->lz4_decompression);
+        contexts->lz4_decompression = NULL;
+    }
+    return result;
 }
 
 static enum codec_result lz4_compress(int32_t level, const uint8_t *data, size_t size, struct codec_buffer *output)

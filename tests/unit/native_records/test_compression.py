@@ -225,6 +225,17 @@ def test_a_refusal_leaves_nothing_behind_in_the_threads_context(codec):
         assert decompress(data, codec) == TEXT
 
 
+def test_an_lz4_frame_that_breaks_off_before_its_content_size_does_not_spoil_the_next():
+    """liblz4 1.9.4 keeps what the broken frame still owed in its context, even over LZ4F_resetDecompressionContext()."""
+    broken = lz4.frame.compress(TEXT, store_size=True)[:200]
+    with pytest.raises(errors.MalformedInput):
+        decompress(broken, Codec.LZ4)
+    assert decompress(compress(TEXT, Codec.LZ4), Codec.LZ4) == TEXT
+    with pytest.raises(errors.LimitExceeded):
+        decompress(lz4.frame.compress(TEXT, store_size=True), Codec.LZ4, limit=100)
+    assert decompress(compress(TEXT, Codec.LZ4), Codec.LZ4) == TEXT
+
+
 def test_threads_have_contexts_of_their_own():
     samples = [random.Random(seed).randbytes(500) * 200 for seed in range(4)]
     failures: list[int] = []
