@@ -30,6 +30,7 @@ from pystream._native.txn_index cimport txn_index_encode, txn_index_free, txn_in
 
 cdef enum:
     DEFAULT_OPEN_FILES = 4096
+    MAX_SWEEP = 64
     MAX_INDEX_FILE = 1 << 28
 
 cdef struct OpenFiles:
@@ -104,6 +105,8 @@ cdef void close_one(const pthread_mutex_t *held) noexcept nogil:
     """Sweeps for a file to close; `held` is the mutex of the log that the caller is in.  Called under the ring's lock."""
     cdef SegmentFile *file = open_files.hand
     cdef int32_t steps = 2 * open_files.count
+    if steps > MAX_SWEEP:
+        steps = MAX_SWEEP                                        # with thousands of busy logs nobody may sweep them all at each open
     while steps > 0 and file != NULL:
         steps -= 1
         open_files.hand = file.next

@@ -179,6 +179,7 @@ class LogManager:
             except OSError as error:
                 raise KafkaStorageError(f"{name}: {error}") from error
             self._logs[name] = log
+            hosted.logs += 1
             return log
 
     def get(self, topic: str, partition: int) -> PartitionLog | None:
@@ -194,8 +195,9 @@ class LogManager:
         """
         with self._lock:
             log = self._logs.pop(TopicPartition(topic, partition), None)
-        if log is None:
-            return
+            if log is None:
+                return
+            log.hosted.logs -= 1
         log.native.close(clean=False)
         target = _renamed(log, DELETED_SUFFIX)
         with self._lock:
@@ -309,15 +311,10 @@ class LogManager:
         return HostedDirectory(directory, flusher, Disk(path, reserve_bytes=self.config.reserve_bytes))
 
     def _choose_directory(self) -> HostedDirectory:
-        """Called under the lock."""
-        counts = {id(hosted): 0 for hosted in self._online()}
-        for log in self._logs.values():
-            if id(log.hosted) in counts:
-                counts[id(log.hosted)] += 1
         usable = [hosted for hosted in self._online() if hosted.disk.state is not DiskState.FULL] or self._online()
         if not usable:
             raise LogDirNotFound("no log directory is usable")
-        return min(usable, key=lambda hosted: counts[id(hosted)])
+        return min(usable, key=lambda hosted: hosted.logs)
 
     def _make_log(
         self, name: TopicPartition, topic_id: bytes, config: LogConfig, hosted: HostedDirectory
@@ -387,6 +384,7 @@ class LogManager:
         if told["damaged"]:
             report.damaged.append(name)
         self._logs[name] = found
+        found.hosted.logs += 1
 
     def _close_log(self, log: PartitionLog, clean: bool) -> Exception | None:
         try:

@@ -24,6 +24,7 @@ class HostedDirectory:
     directory: LogDirectory
     flusher: Flusher
     disk: Disk
+    logs: int = 0  # how many lie here
 
     @property
     def path(self) -> Path:
