@@ -163,6 +163,10 @@ class ImageApplier:
                     log.reconfigure(config)
             except (PystreamError, OSError) as error:
                 failures[TopicPartition(topic.name, partition.index)] = str(error)
+        try:
+            self._logs.sync_created()
+        except PystreamError as error:
+            failures |= {TopicPartition(topic.name, partition.index): str(error) for topic, partition in here}
         return failures
 
     def _log_of(self, topic: TopicImage, partition: PartitionImage, config: LogConfig) -> PartitionLog:

@@ -76,7 +76,12 @@ def read_topic_id(directory: Path) -> bytes | None:
 
 
 def write_topic_id(directory: Path, topic_id: bytes) -> None:
-    write_text(directory / PARTITION_METADATA, f"version: 0\ntopic_id: {uuid_text(topic_id)}\n")
+    """Not fsynced: a topic of thousands of partitions must not wait for as many fsyncs, and what a lost one would say
+    stands in the metadata store too. Raises OSError.
+    """
+    temporary = directory / (PARTITION_METADATA + ".tmp")
+    temporary.write_text(f"version: 0\ntopic_id: {uuid_text(topic_id)}\n", encoding="utf-8")
+    temporary.replace(directory / PARTITION_METADATA)
 
 
 def read_properties(path: Path) -> dict[str, str]:

@@ -80,6 +80,7 @@ class LogManager:
         self.config = config
         self._clock = clock
         self._lock = threading.Lock()
+        self._created_in: set[str] = set()  # log directories with entries that are not yet fsynced
         self._logs: dict[TopicPartition, PartitionLog] = {}
         self._hosted: list[HostedDirectory] = []
         self._deleted: list[tuple[int, Path]] = []
@@ -161,8 +162,9 @@ class LogManager:
     def create(self, topic: str, partition: int, topic_id: bytes, config: LogConfig) -> PartitionLog:
         """The partition's log, made in the directory with the fewest partitions when there is none.
 
-        Raises InconsistentTopicId when there is one of another topic of that name, KafkaStorageError when no
-        directory works.
+        A new log's place in its log directory is durable after sync_created(), which must come before anything
+        written to the log is acknowledged: one fsync for any number of logs. Raises InconsistentTopicId when there is
+        one of another topic of that name, KafkaStorageError when no directory works.
         """
         name = TopicPartition(topic, partition)
         with self._lock:
@@ -181,6 +183,16 @@ class LogManager:
             self._logs[name] = log
             hosted.logs += 1
             return log
+
+    def sync_created(self) -> None:
+        """Make the directories of all logs durable that create() has made. Raises KafkaStorageError."""
+        with self._lock:
+            waiting, self._created_in = self._created_in, set()
+        for path in waiting:
+            try:
+                sync_directory(path)
+            except OSError as error:
+                raise KafkaStorageError(f"{path}: {error}") from error
 
     def get(self, topic: str, partition: int) -> PartitionLog | None:
         return self._logs.get(TopicPartition(topic, partition))
@@ -322,7 +334,7 @@ class LogManager:
         path = hosted.path / str(name)
         path.mkdir(exist_ok=True)
         write_topic_id(path, topic_id)
-        sync_directory(str(hosted.path))
+        self._created_in.add(str(hosted.path))
         native = LocalLog.open(str(path), "", **native_options(config, jitter_ms=jitter_of(name, config)))
         native.refuse_appends(hosted.disk.state is DiskState.FULL)
         return PartitionLog(native, name.topic, name.partition, topic_id, config, hosted)
