@@ -89,6 +89,9 @@ class StandInLogs:
             self.logs[topic, partition] = log
         return log
 
+    def sync_created(self) -> None:
+        """Nothing here outlives the process."""
+
     def delete(self, topic: str, partition: int) -> None:
         self.logs.pop((topic, partition), None)
 
