@@ -55,7 +55,7 @@ def handle(
 
 
 def failed(request: MetadataRequest, code: int, message: str) -> MetadataResponse:
-    topics = [_unknown(topic.name, topic.topic_id, code) for topic in request.topics or ()]
+    topics = [_unknown(topic.name or "", topic.topic_id, code) for topic in request.topics or ()]
     return MetadataResponse(topics=topics, error_code=code)
 
 
@@ -133,7 +133,7 @@ def _topics(
         if topic_id != ZERO_UUID:
             yield image.topics_by_id.get(topic_id) or _unknown(None, topic_id, UNKNOWN_TOPIC_ID)
         elif name is None:
-            yield _unknown(None, ZERO_UUID, INVALID_REQUEST)
+            yield _unknown("", ZERO_UUID, INVALID_REQUEST)  # a null name cannot be answered before version 12
         else:
             code = failures.get(name, UNKNOWN_TOPIC_OR_PARTITION) if _valid(name) else INVALID_TOPIC_EXCEPTION
             yield image.topics.get(name) or _unknown(name, ZERO_UUID, code)

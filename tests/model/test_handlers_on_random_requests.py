@@ -1,0 +1,76 @@
+"""Every handler on random requests, well formed and damaged: an answer that decodes or a closed connection."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+
+import pytest
+
+from pystream._native.wire import Reader, Writer
+from pystream.broker.registry import HANDLER_MODULES
+from pystream.protocol.api_keys import ADVERTISED, ApiKey, name_of
+from pystream.protocol.catalogue import request_class, response_class
+from pystream.protocol.headers import RequestHeader, read_response_header
+from pystream.protocol.messages.create_topics import CreatableTopic, CreateTopicsRequest
+from tests.support.codec_values import entities, sample
+from tests.support.cold_rig import ColdRig, StandInQueue, run_cold
+
+ROUNDS, FULL_ROUNDS = 20, 500
+FAULTS = {"request failed", "response does not encode", "task failed"}
+CORRELATION_ID = 7
+
+
+def requests(api_key: int, version: int, rounds: int) -> Iterator[bytes]:
+    """Frames with random bodies, the same ones in each run."""
+    ours = request_class(api_key)
+    (entity,) = [e for e in entities() if e.kind == "request" and e.version == version and e.ours is ours]
+    header = RequestHeader(api_key=api_key, api_version=version, correlation_id=CORRELATION_ID, client_id="random")
+    writer = Writer()
+    header.write(writer)
+    for seed in range(rounds):
+        yield writer.getvalue() + sample(entity, seed)
+
+
+def damaged(frame: bytes, seed: int) -> bytes:
+    """The frame cut short, with a few bytes changed, or with bytes put in."""
+    source = random.Random(seed)
+    changed = bytearray(frame)
+    match source.randrange(3):
+        case 0:
+            del changed[source.randrange(8, len(changed) + 1) :]
+        case 1:
+            for _ in range(source.randrange(1, 4)):
+                changed[source.randrange(8, len(changed))] = source.randrange(256)
+        case _:
+            place = source.randrange(8, len(changed) + 1)
+            changed[place:place] = source.randbytes(source.randrange(1, 9))
+    return bytes(changed)
+
+
+@pytest.mark.parametrize("api_key", HANDLER_MODULES, ids=lambda key: HANDLER_MODULES[key])
+def test_random_requests_find_no_fault_in_a_handler(api_key: int, full: bool, caplog: pytest.LogCaptureFixture):
+    low, high = ADVERTISED[api_key]
+    rounds = FULL_ROUNDS if full else ROUNDS
+
+    async def scenario(rig: ColdRig) -> int:
+        topic = CreatableTopic(name="orders", num_partitions=2, replication_factor=1)
+        await rig.call(CreateTopicsRequest(topics=[topic], timeout_ms=10_000), 7)
+        answered = 0
+        for version in range(low, high + 1):
+            for seed, frame in enumerate(requests(api_key, version, rounds)):
+                for sent in (frame, damaged(frame, seed)):
+                    answer = await rig.send(sent)
+                    if answer == StandInQueue.CLOSED:
+                        continue
+                    answered += 1
+                    reader = Reader(answer)
+                    assert read_response_header(reader, api_key, version) == CORRELATION_ID
+                    response_class(api_key).read(reader, version)
+                    reader.finish()
+        return answered
+
+    answered = run_cold(scenario)
+
+    assert answered >= rounds * (high - low + 1), name_of(ApiKey(api_key))
+    assert [record for record in caplog.records if record.message in FAULTS] == []
