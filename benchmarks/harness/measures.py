@@ -33,9 +33,9 @@ def start_up(target: Target) -> Row:
         if time.monotonic() > began + START_TIMEOUT_S:
             raise HarnessError(f"no produce was accepted in {START_TIMEOUT_S} s")
         time.sleep(POLL_S)
-    start_s = time.monotonic() - began
+    start_s, spent = time.monotonic() - began, target.running.cpu_time()
     time.sleep(SETTLE_S)
-    return {"start_s": start_s, "idle_bytes": target.running.memory_bytes()}
+    return {"start_s": start_s, "start_cpu_s": spent.user + spent.system, "idle_bytes": target.running.memory_bytes()}
 
 
 def accepts_a_produce(target: Target) -> bool:

@@ -82,6 +82,7 @@ def figure_cells(found: Figures, workload: Workload) -> list[str]:
 
 MEASURE_COLUMNS: dict[str, tuple[str, float]] = {
     "start_s": ("start to first accepted produce, s", 1),
+    "start_cpu_s": ("CPU until then, s", 1),
     "idle_bytes": ("idle, MiB", MIB),
     "connections_bytes": ("10,000 idle connections, MiB more", MIB),
     "partitions_bytes": ("10,000 partitions, MiB more", MIB),

@@ -108,7 +108,15 @@ def tabulate(content: dict[str, Any]) -> Table:
                 figures[workload.name, target] = found
     names = {workload for workload, _ in figures}
     measures: dict[tuple[str, str], float] = {}
-    fields = ("start_s", "idle_bytes", "connections_bytes", "partitions_bytes", "partitions_s", "open_files")
+    fields = (
+        "start_s",
+        "start_cpu_s",
+        "idle_bytes",
+        "connections_bytes",
+        "partitions_bytes",
+        "partitions_s",
+        "open_files",
+    )
     for target in targets:
         for field in fields:
             known = [row[field] for row in content["measures"] if row["target"] == target and field in row]
