@@ -125,6 +125,10 @@ class ImageApplier:
                 self._logs.delete(topic.name, partition.index)
             except (PystreamError, OSError) as error:
                 logger.error("log not deleted", partition=f"{topic.name}-{partition.index}", error=error)
+        try:
+            self._logs.sync_directories()
+        except PystreamError as error:
+            logger.error("deletion of logs may not outlast a power cut", error=error)
 
     async def _open(self, here: list[Hosted], image: ClusterImage) -> None:
         """Make logs that do not exist, put the topics' settings in force in those that do, and tell the plane."""
@@ -164,7 +168,7 @@ class ImageApplier:
             except (PystreamError, OSError) as error:
                 failures[TopicPartition(topic.name, partition.index)] = str(error)
         try:
-            self._logs.sync_created()
+            self._logs.sync_directories()
         except PystreamError as error:
             failures |= {TopicPartition(topic.name, partition.index): str(error) for topic, partition in here}
         return failures

@@ -80,7 +80,7 @@ class LogManager:
         self.config = config
         self._clock = clock
         self._lock = threading.Lock()
-        self._created_in: set[str] = set()  # log directories with entries that are not yet fsynced
+        self._unsynced: set[str] = set()  # log directories with entries that are not yet fsynced
         self._logs: dict[TopicPartition, PartitionLog] = {}
         self._hosted: list[HostedDirectory] = []
         self._deleted: list[tuple[int, Path]] = []
@@ -162,7 +162,7 @@ class LogManager:
     def create(self, topic: str, partition: int, topic_id: bytes, config: LogConfig) -> PartitionLog:
         """The partition's log, made in the directory with the fewest partitions when there is none.
 
-        A new log's place in its log directory is durable after sync_created(), which must come before anything
+        A new log's place in its log directory is durable after sync_directories(), which must come before anything
         written to the log is acknowledged: one fsync for any number of logs. Raises InconsistentTopicId when there is
         one of another topic of that name, KafkaStorageError when no directory works.
         """
@@ -184,10 +184,10 @@ class LogManager:
             hosted.logs += 1
             return log
 
-    def sync_created(self) -> None:
-        """Make the directories of all logs durable that create() has made. Raises KafkaStorageError."""
+    def sync_directories(self) -> None:
+        """Make durable which logs create() has made and delete() has taken away. Raises KafkaStorageError."""
         with self._lock:
-            waiting, self._created_in = self._created_in, set()
+            waiting, self._unsynced = self._unsynced, set()
         for path in waiting:
             try:
                 sync_directory(path)
@@ -202,8 +202,8 @@ class LogManager:
         return self._snapshot()
 
     def delete(self, topic: str, partition: int) -> None:
-        """Take the log away; its files go after file.delete.delay.ms. Nothing happens when there is none. Raises
-        KafkaStorageError.
+        """Take the log away; its files go after file.delete.delay.ms. Nothing happens when there is none. Durable after
+        sync_directories(). Raises KafkaStorageError.
         """
         with self._lock:
             log = self._logs.pop(TopicPartition(topic, partition), None)
@@ -213,17 +213,22 @@ class LogManager:
         log.native.close(clean=False)
         target = _renamed(log, DELETED_SUFFIX)
         with self._lock:
+            self._unsynced.add(str(log.hosted.path))
             self._deleted.append((self._clock.now_ms() + log.config.file_delete_delay_ms, target))
 
     def set_aside(self, topic: str, partition: int) -> Path | None:
         """Take a log out of the way of another topic of its name. Its files are kept, for an operator to judge, in
-        the directory that is returned; None when there is no log. Raises KafkaStorageError.
+        the directory that is returned; None when there is no log. Durable after sync_directories(). Raises
+        KafkaStorageError.
         """
         with self._lock:
             log = self._logs.pop(TopicPartition(topic, partition), None)
-        if log is None:
-            return None
+            if log is None:
+                return None
+            log.hosted.logs -= 1
         log.native.close(clean=False)
+        with self._lock:
+            self._unsynced.add(str(log.hosted.path))
         return _renamed(log, STRAY_SUFFIX)
 
     def reconfigure(self, topic: str, partition: int, config: LogConfig) -> None:
@@ -334,7 +339,7 @@ class LogManager:
         path = hosted.path / str(name)
         path.mkdir(exist_ok=True)
         write_topic_id(path, topic_id)
-        self._created_in.add(str(hosted.path))
+        self._unsynced.add(str(hosted.path))
         native = LocalLog.open(str(path), "", **native_options(config, jitter_ms=jitter_of(name, config)))
         native.refuse_appends(hosted.disk.state is DiskState.FULL)
         return PartitionLog(native, name.topic, name.partition, topic_id, config, hosted)
@@ -481,12 +486,11 @@ class LogManager:
 
 
 def _renamed(log: PartitionLog, suffix: str) -> Path:
-    """Give the directory of a closed log a name that is no partition's, durably. Raises KafkaStorageError."""
+    """Give the directory of a closed log a name that is no partition's. Raises KafkaStorageError."""
     source = Path(log.directory)
     target = source.with_name(f"{source.name}.{random_uuid().hex()}{suffix}")
     try:
         source.rename(target)
-        sync_directory(str(source.parent))
     except OSError as error:
         raise KafkaStorageError(f"{log.name}: {error}") from error
     return target

@@ -89,7 +89,7 @@ class StandInLogs:
             self.logs[topic, partition] = log
         return log
 
-    def sync_created(self) -> None:
+    def sync_directories(self) -> None:
         """Nothing here outlives the process."""
 
     def delete(self, topic: str, partition: int) -> None:

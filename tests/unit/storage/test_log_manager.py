@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from pystream._native import io_table
 from pystream.common.clock import DAY_MS, ManualClock
 from pystream.common.errors import DataDirectoryError, DataDirectoryLocked, InconsistentTopicId, OffsetOutOfRange
 from pystream.common.model import TopicPartition
@@ -215,3 +216,38 @@ def test_the_interval_policy_flushes_by_count_or_age(tmp_path, clock):
     log.native.append(batch(7), now_ms=NOW_MS)
     assert log.wants_flush(NOW_MS)
     logs.close()
+
+
+def test_a_log_that_is_set_aside_is_kept_and_its_name_is_free(tmp_path, clock):
+    logs = opened(tmp_path, clock)
+    logs.create("orders", 0, TOPIC_ID, LogConfig()).native.append(batch(3))
+    kept = logs.set_aside("orders", 0)
+    assert logs.create("orders", 0, b"9" * 16, LogConfig()).native.end_offset == 0
+    logs.close()
+    assert kept.name.endswith("-stray")
+    assert (kept / f"{0:020d}.log").stat().st_size > 0
+    again = opened(tmp_path, clock)
+    assert [log.topic_id for log in again.partitions()] == [b"9" * 16]
+    assert again.set_aside("never", 0) is None
+    again.close()
+
+
+def test_many_logs_are_made_and_deleted_with_one_fsync_of_their_directory(tmp_path, clock):
+    logs = opened(tmp_path, clock)
+    io_table.record_calls(True)
+    for partition in range(20):
+        logs.create("many", partition, TOPIC_ID, LogConfig())
+    logs.sync_directories()
+    for partition in range(20):
+        logs.delete("many", partition)
+    logs.sync_directories()
+    logs.sync_directories()
+    synced = [
+        path for call, path, *_ in io_table.recorded_calls() if call == "fsync_directory" and path == str(tmp_path)
+    ]
+    io_table.reset()
+    assert len(synced) == 2
+    logs.close()
+    again = opened(tmp_path, clock)
+    assert again.partitions() == []
+    again.close()
