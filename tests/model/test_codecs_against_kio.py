@@ -11,7 +11,7 @@ from tests.support.codec_values import Entity, Values, defaults, entities, oracl
 
 EVERY_ENTITY = pytest.mark.parametrize("entity", entities(), ids=str)
 SEEDS = st.integers(min_value=0, max_value=2**64 - 1)
-EXAMPLES, FULL_EXAMPLES = 6, 200
+EXAMPLES, FULL_EXAMPLES = 6, 60
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ from pystream.common.errors import MalformedInput
 from tests.support.codec_values import Entity, entities, sample
 
 EVERY_ENTITY = pytest.mark.parametrize("entity", entities(), ids=str)
-FLIPS, FULL_FLIPS = 60, 5_000
-NOISES, FULL_NOISES = 40, 5_000
+FLIPS, FULL_FLIPS = 60, 1_000
+NOISES, FULL_NOISES = 40, 1_000
 
 
 @pytest.fixture
