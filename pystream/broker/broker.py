@@ -179,9 +179,11 @@ class Broker:
         return tuple(endpoints)
 
     def _health(self) -> tuple[bool, dict[str, object]]:
-        unusable = len(self._applier.unusable) if self._applier is not None else 0
+        """Well while it serves: damaged partitions are told of, but ending the process would help none of them."""
         state = "failed" if self.failure is not None else "ready" if self.is_ready else "stopping"
-        return state == "ready" and not unusable, {"state": state, "unusable_partitions": unusable}
+        unusable = len(self._applier.unusable) if self._applier is not None else 0
+        offline = unusable + sum(log.native.is_offline for log in self._logs.partitions())
+        return state == "ready", {"state": state, "offline_partitions": offline}
 
     async def _start_control_plane(self, store: SqliteStore, publisher: ImagePublisher, plane: DataPlane) -> None:
         """Registration, image, tables, router; everything but the plane's own threads."""

@@ -186,8 +186,13 @@ class BrokerMetrics:
         yield _single(f"{name}_partitioncount", GAUGE, "Partitions on this broker.", len(hosted))
         yield _single(f"{name}_leadercount", GAUGE, "Partitions that this broker leads.", len(led))
         yield _single(f"{name}_underreplicatedpartitions", GAUGE, "Led partitions with a replica behind.", lagging)
-        offline = len(self._applier.unusable)
-        yield _single(f"{name}_offlinereplicacount", GAUGE, "Partitions whose log cannot be used.", offline)
+        refusing = [log for log in self._logs.partitions() if log.native.is_offline]
+        offline = len(self._applier.unusable) + len(refusing)
+        yield _single(f"{name}_offlinereplicacount", GAUGE, "Partitions whose log is damaged or failed.", offline)
+        directories = {id(log.hosted) for log in refusing if log.hosted.directory.is_offline}
+        yield _single(
+            "kafka_log_logmanager_offlinelogdirectorycount", GAUGE, "Log directories that failed.", len(directories)
+        )
 
     def _cluster(self) -> Iterator[Family]:
         image = self._applier.image

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+import urllib.request
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -61,6 +63,8 @@ def test_damage_is_served_around_verified_and_cut_on_command(make_broker: Callab
     verified = pystream("log", "verify", str(data_dir), "orders")
     broker.start()
     refused, served = produce(broker, "refused"), first_value(broker)
+    with urllib.request.urlopen(f"{broker.metrics_url}/health", timeout=TIMEOUT_SECONDS) as response:
+        health = json.load(response)
     broker.terminate()
     repaired = pystream("log", "repair", str(data_dir), "orders-0", "--truncate")
     again = pystream("log", "verify", str(data_dir), "--records")
@@ -70,6 +74,7 @@ def test_damage_is_served_around_verified_and_cut_on_command(make_broker: Callab
     assert refused is not None
     assert refused.code() == KafkaError.KAFKA_STORAGE_ERROR
     assert served == b"value 0"
+    assert (health["status"], health["offline_partitions"]) == ("ok", 1)
     assert (repaired.returncode, "lost+found" in repaired.stdout) == (0, True)
     assert (again.returncode, "orders-0: ok" in again.stdout) == (0, True)
     assert produce(broker, "taken again") is None
