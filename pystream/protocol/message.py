@@ -56,6 +56,7 @@ class Message(Struct):
     """
 
     __slots__: ClassVar[tuple[str, ...]] = ()
+    API_KEY: ClassVar[int]  # of requests and responses only
     READERS: ClassVar[Mapping[int, Callable[[Reader], Any]]]
     WRITERS: ClassVar[Mapping[int, Callable[[Writer, Any], None]]]
 
