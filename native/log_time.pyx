@@ -75,6 +75,18 @@ cdef uint8_t *read_batch(int fd, int64_t position, const BatchHeader *header, St
     return data
 
 
+cdef Status guess_from_header(
+        const BatchHeader *header, int64_t timestamp_ms, int64_t from_offset, int64_t limit_offset,
+        TimestampOffset *result) noexcept nogil:
+    """A producer may have sent a batch whose CRC is right and whose compressed records are not: nobody can search it for others."""
+    cdef bint first = timestamp_ms <= header.base_timestamp
+    result.timestamp_ms = header.base_timestamp if first else header.max_timestamp
+    result.offset = header.base_offset if first else header.base_offset + header.last_offset_delta
+    if result.offset < from_offset:
+        result.offset = from_offset
+    return OK if result.offset < limit_offset else NOT_FOUND
+
+
 cdef Status look_in_batch(
         int fd, int64_t position, const BatchHeader *header, int64_t timestamp_ms, int64_t from_offset,
         int64_t limit_offset, TimestampOffset *result) noexcept nogil:
@@ -89,6 +101,8 @@ cdef Status look_in_batch(
         status = first_record_at_or_after(
             data, header.size, timestamp_ms, from_offset, limit_offset, NULL, &result.timestamp_ms, &result.offset)
     free(data)
+    if status != OK and status != NOT_FOUND:
+        status = guess_from_header(header, timestamp_ms, from_offset, limit_offset, result)
     if status == OK:
         result.leader_epoch = header.partition_leader_epoch
     else:
