@@ -158,7 +158,8 @@ cdef void note_keyless(Call *call, CallPart *part, const uint8_t *records, int32
         part.errors_count = 0
 
 
-cdef Status check_records(Partition *partition, Call *call, CallPart *part, const uint8_t *records, int32_t size, StagedBatch *staged) noexcept nogil:
+cdef Status check_records(
+        Partition *partition, Call *call, CallPart *part, const uint8_t *records, int32_t size, StagedBatch *staged) noexcept nogil:
     """Exactly one v2 batch, sound as far as can be told without decompressing.  Source: ProduceRequest.validateRecords."""
     cdef Status status
     cdef bint require_keys = log_requires_keys(partition.log)

@@ -226,7 +226,7 @@ def test_a_refusal_leaves_nothing_behind_in_the_threads_context(codec):
 
 
 def test_an_lz4_frame_that_breaks_off_before_its_content_size_does_not_spoil_the_next():
-    """liblz4 1.9.4 keeps what the broken frame still owed in its context, even over LZ4F_resetDecompressionContext()."""
+    """liblz4 1.9.4 keeps what the broken frame still owed, even over LZ4F_resetDecompressionContext()."""
     broken = lz4.frame.compress(TEXT, store_size=True)[:200]
     with pytest.raises(errors.MalformedInput):
         decompress(broken, Codec.LZ4)
