@@ -17,6 +17,7 @@ Records = bytes | bytearray | memoryview  # read as a memoryview, written from a
 
 ZERO_UUID: Final = bytes(16)
 
+
 def required(value: T | None, name: str) -> T:
     """`value`, which some versions may leave out, in a version that may not."""
     if value is None:
