@@ -3,7 +3,7 @@
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcpy, memmove, memset
 
-from pystream._native.atomics cimport atomic_add64, atomic_count64
+from pystream._native.atomics cimport atomic_count64, atomic_load64, atomic_relaxed64
 from pystream._native.buffer cimport Cursor, cursor_over, output_clear, output_free, output_init, output_reserve, read_int32, write_raw
 from pystream._native.local_log cimport segment_file_release
 from pystream._native.posix cimport EAGAIN, EINTR, MSG_MORE, MSG_NOSIGNAL, errno, pread, recv, send, sendfile
@@ -63,13 +63,18 @@ cdef void release_buffer(Connection *connection, BufferPool *pool) noexcept nogi
     if connection.capacity == BASE_BUFFER_SIZE:
         give_base_buffer(pool, connection.buffer)
     else:
-        if connection.capacity > BASE_BUFFER_SIZE:
-            atomic_count64(&pool.memory.used, -connection.capacity)
         free(connection.buffer)
     connection.buffer = NULL
     connection.capacity = 0
     connection.start = 0
     connection.end = 0
+
+
+cdef void account(Connection *connection, BufferPool *pool) noexcept nogil:
+    """Tells the shared pool what the connection holds between two turns."""
+    if connection.capacity != connection.accounted:
+        atomic_count64(&pool.memory.used, connection.capacity - connection.accounted)
+        connection.accounted = connection.capacity
 
 
 # ---- calls
@@ -238,7 +243,8 @@ cdef Status connection_receive(Connection *connection, BufferPool *pool, int64_t
         return status
     room = connection.capacity - connection.end
     if room == 0:
-        return BUSY
+        # A peer that has left will not see its frame answered: it must not hold the memory that the others wait for.
+        return CLOSED if connection.ending and connection.starved else BUSY
     while True:
         received = recv(connection.fd, connection.buffer + connection.end, room, 0)
         if received >= 0 or errno != EINTR:
@@ -279,12 +285,10 @@ cdef Status grow_buffer(Connection *connection, BufferPool *pool, Py_ssize_t nee
     cdef Py_ssize_t size = connection.end - connection.start
     cdef Py_ssize_t capacity = min(needed, connection.capacity * 2)
     cdef uint8_t *grown
-    if atomic_add64(&pool.memory.used, capacity) > pool.memory.limit:
-        atomic_count64(&pool.memory.used, -capacity)
+    if atomic_load64(&pool.memory.used) + capacity - connection.accounted > pool.memory.limit:
         return BUSY
     grown = <uint8_t *>malloc(capacity)
     if grown == NULL:
-        atomic_count64(&pool.memory.used, -capacity)
         return OUT_OF_MEMORY
     memcpy(grown, connection.buffer + connection.start, size)
     release_buffer(connection, pool)
@@ -295,7 +299,7 @@ cdef Status grow_buffer(Connection *connection, BufferPool *pool, Py_ssize_t nee
 
 
 cdef void stash_rest(Connection *connection, BufferPool *pool) noexcept nogil:
-    """Keeps a small rest of a frame in memory of its own size and gives the base buffer back."""
+    """Keeps what is left in memory of its own size and gives the base buffer back."""
     cdef Py_ssize_t size = connection.end - connection.start
     cdef uint8_t *stash = <uint8_t *>malloc(size)
     if stash == NULL:
@@ -308,7 +312,7 @@ cdef void stash_rest(Connection *connection, BufferPool *pool) noexcept nogil:
     connection.end = size
 
 
-cdef void connection_end_turn(Connection *connection, BufferPool *pool, int64_t now_ms) noexcept nogil:
+cdef void arrange_buffer(Connection *connection, BufferPool *pool, int64_t now_ms) noexcept nogil:
     cdef Py_ssize_t size = connection.end - connection.start
     cdef Py_ssize_t needed
     cdef Cursor cursor
@@ -331,7 +335,9 @@ cdef void connection_end_turn(Connection *connection, BufferPool *pool, int64_t 
         cursor_over(&cursor, connection.buffer + connection.start, size)
         read_int32(&cursor, &length)
     needed = FRAME_LENGTH_SIZE + <Py_ssize_t>length
-    if size <= STASH_SIZE and connection.capacity == BASE_BUFFER_SIZE and not connection.readable and size < needed:
+    if connection.capacity == BASE_BUFFER_SIZE and (
+        connection.muted or (size <= STASH_SIZE and size < needed and not connection.readable)
+    ):
         stash_rest(connection, pool)
     elif needed > connection.capacity and size * 2 > connection.capacity:
         if grow_buffer(connection, pool, needed + BASE_BUFFER_SIZE) != OK:
@@ -342,13 +348,24 @@ cdef void connection_end_turn(Connection *connection, BufferPool *pool, int64_t 
         connection.end = size
 
 
+cdef void connection_end_turn(Connection *connection, BufferPool *pool, int64_t now_ms) noexcept nogil:
+    arrange_buffer(connection, pool, now_ms)
+    account(connection, pool)
+
+
 cdef void connection_shrink(Connection *connection, BufferPool *pool) noexcept nogil:
     if connection.end == connection.start and connection.capacity > BASE_BUFFER_SIZE:
         release_buffer(connection, pool)
+        account(connection, pool)
+
+
+cdef bint connection_may_receive(const Connection *connection, const BufferPool *pool) noexcept nogil:
+    return connection.buffer != NULL or atomic_relaxed64(&pool.memory.used) < pool.memory.limit
 
 
 cdef void connection_free(Connection *connection, BufferPool *pool) noexcept nogil:
     release_buffer(connection, pool)
+    account(connection, pool)
     if connection.pending != NULL:
         out_free(connection.pending)
     free(connection)

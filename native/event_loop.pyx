@@ -125,10 +125,10 @@ cdef bint add_slots(Loop *loop) noexcept nogil:
 
 
 cdef void refuse(Loop *loop, int fd, uint64_t address_hash) noexcept nogil:
+    loop.counters.connections_refused += 1
     close(fd)
     address_leave(&loop.plane.addresses, address_hash)
     atomic_count64(&loop.plane.connection_count, -1)
-    loop.counters.connections_refused += 1
 
 
 cdef void open_connection(Loop *loop, int fd, int32_t listener, uint64_t address_hash) noexcept nogil:
@@ -245,8 +245,8 @@ cdef void accept_some(Loop *loop, int32_t listener) noexcept nogil:
                 watch_listeners(loop, False)
             return
         if not address_enter(&plane.addresses, address_hash, plane.limits.connections_per_address):
-            close(fd)
             loop.counters.connections_refused += 1
+            close(fd)
         elif atomic_add64(&plane.connection_count, 1) > plane.limits.connections:
             refuse(loop, fd, address_hash)
         else:
@@ -350,7 +350,8 @@ cdef bint has_expired(const Loop *loop, const Connection *connection) noexcept n
     cdef const Limits *limits = &loop.plane.limits
     cdef int64_t started_ms = loop.now_ms - connection.frame_started_ms
     if connection.frame_started_ms > 0 and not connection.muted and started_ms > limits.frame_ms:
-        if (connection.end - connection.start) * 1000 < started_ms * limits.frame_bytes_per_second:
+        # A starved one waits for memory that others hold half-sent frames in: somebody must let go.
+        if connection.starved or (connection.end - connection.start) * 1000 < started_ms * limits.frame_bytes_per_second:
             return True
     if loop.now_ms - connection.active_ms > limits.idle_ms:
         return connection.call_count == 0 or connection.pending != NULL

@@ -130,6 +130,7 @@ cdef struct Connection:
     Connection *next_queued
     uint8_t *buffer
     Py_ssize_t capacity
+    Py_ssize_t accounted             # bytes of the shared pool that this connection is charged with
     Py_ssize_t start
     Py_ssize_t end
     int64_t frame_started_ms         # 0 when no frame is half received
@@ -155,6 +156,8 @@ cdef Call *connection_take_call(Connection *connection) noexcept nogil
 
 # One recv. OK: bytes arrived; BUSY: none, or no room in the buffer; CLOSED: the peer is gone; OUT_OF_MEMORY.
 cdef Status connection_receive(Connection *connection, BufferPool *pool, int64_t now_ms) noexcept nogil
+# False while the shared pool is empty and the connection holds no buffer yet: its socket is then not read.
+cdef bint connection_may_receive(const Connection *connection, const BufferPool *pool) noexcept nogil
 # The next whole frame, without its length. TRUNCATED: not whole yet; LIMIT_EXCEEDED or MALFORMED: a length that is not accepted.
 cdef Status connection_next_frame(Connection *connection, int32_t maximum_size, const uint8_t **frame, int32_t *size) noexcept nogil
 # After the appends of the turn: gives the buffer back, keeps a partial frame, grows for a large one.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import select
@@ -100,6 +101,30 @@ def test_large_frames_arrive_whole_and_their_memory_is_given_back(make_plane: Ca
             assert [part.error_code for part in answer.responses[0].partition_responses] == [0, 0]
     with plane.client() as client:
         client.call(list_offsets((0, -1)), 7)
+    assert plane.plane.counters()["memory_used_bytes"] == 0
+
+
+def test_half_sent_frames_never_take_more_than_the_pool_and_the_others_go_on_when_it_is_given_back(
+    make_plane: Callable[..., PlaneUnderTest],
+) -> None:
+    limit = 4 << 20
+    plane = make_plane(queued_max_request_bytes=limit, frame_timeout_ms=300)
+    hogs = [plane.client() for _ in range(12)]
+    for hog in hogs:
+        hog.socket.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            hog.socket.send(struct.pack(">i", 50_000_000) + bytes(3_000_000))
+    with plane.client() as honest:
+        honest.send(list_offsets((0, -1)), 7)
+        while plane.plane.counters()["bytes_received"] < limit // 2:
+            select.select([], [], [], 0.001)
+        assert plane.plane.counters()["memory_used_bytes"] <= limit + (1 << 18)
+        assert honest.receive().topics[0].partitions[0].error_code == 0
+        for hog in hogs:
+            hog.socket.settimeout(20)
+            assert hog.is_closed_by_peer()
+            hog.close()
+        honest.call(list_offsets((0, -1)), 7)
     assert plane.plane.counters()["memory_used_bytes"] == 0
 
 
