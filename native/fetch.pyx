@@ -279,7 +279,7 @@ cdef Status read_request(Call *call, FetchRequest *request, Cursor *body) noexce
         status = read_required_string(body, call.flexible, &rack, &size)
     if status == OK and call.flexible:
         status = read_trailing_tags(call, request, body)
-    return expect_end(body) if status == OK else status
+    return status
 
 
 cdef int16_t enter_session(FetchContext *context, LoopCounters *counters, Call *call, FetchRequest *request, int64_t now_ms) noexcept nogil:

@@ -5,7 +5,7 @@ from libc.stdint cimport int8_t, int16_t, int32_t, uint8_t
 from pystream._native.access cimport MAY_DESCRIBE, is_allowed
 from pystream._native.atomics cimport atomic_load64
 from pystream._native.buffer cimport (
-    expect_end, patch_int32, read_int8, read_int32, read_int64, read_required_array_count, read_required_string, skip_tagged_fields,
+    patch_int32, read_int8, read_int32, read_int64, read_required_array_count, read_required_string, skip_tagged_fields,
     write_array_count, write_int16, write_int32, write_int64, write_string, write_unsigned_varint,
 )
 from pystream._native.connection cimport CALL_READY, CallPart, CallTopic, call_add_part, call_add_topic
@@ -159,8 +159,6 @@ cdef Status list_offsets_answer(const PartitionTable *table, Call *call, Cursor 
         status = read_int32(body, &call.timeout_ms)
     if status == OK and call.flexible:
         status = skip_tagged_fields(body)
-    if status == OK:
-        status = expect_end(body)
     if status == OK:
         call.state = CALL_READY
     return status

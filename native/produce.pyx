@@ -8,7 +8,7 @@ from pystream._native.access cimport MAY_WRITE, is_allowed
 from pystream._native.atomics cimport atomic_count64, atomic_load64
 from pystream._native.batch cimport CODEC_MASK, CONTROL_FLAG, NO_TIMESTAMP, TRANSACTIONAL_FLAG, validate_batch
 from pystream._native.buffer cimport (
-    expect_end, patch_int32, read_bytes, read_int16, read_int32, read_required_array_count, read_required_string, read_string,
+    patch_int32, read_bytes, read_int16, read_int32, read_required_array_count, read_required_string, read_string,
     skip_tagged_fields, take, write_array_count, write_int16, write_int32, write_int64, write_raw, write_string, write_unsigned_varint,
 )
 from pystream._native.connection cimport CALL_PARKED, CALL_READY, CALL_SILENT, CallPart, CallTopic, Watch, call_add_part, call_add_topic
@@ -291,9 +291,8 @@ cdef Status read_topics(ProduceStage *stage, const PartitionTable *table, Call *
         status = read_topic(stage, table, call, body)
         if status != OK:
             return status
-    if call.flexible:
-        status = skip_tagged_fields(body)
-    return expect_end(body) if status == OK else status
+    # What stands behind the body is passed over, as Kafka does: librdkafka 2.16 leaves surplus bytes in some requests.
+    return skip_tagged_fields(body) if call.flexible else OK
 
 
 cdef Status produce_begin(ProduceStage *stage, const PartitionTable *table, Call *call, Cursor *body) noexcept nogil:

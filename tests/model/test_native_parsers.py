@@ -82,7 +82,6 @@ def is_read(frame: bytes, request_class: type[Message]) -> bool:
     try:
         header, reader = RequestHeader.parse(frame)
         request_class.read(reader, header.api_version)
-        reader.finish()
     except MalformedInput:
         return False
     return True
