@@ -121,6 +121,7 @@ def tear(data_dir: Path, generator: random.Random) -> None:
             with open(newest, "r+b") as segment:
                 segment.seek(position)
                 segment.write(whole[: generator.randint(1, len(whole) - 1)])
+                segment.truncate()  # the kill may have left a longer one: two halves of writes are no crash's work
 
 
 def run_cycle(broker: BrokerProcess, seed: int, acknowledgements: int) -> list[dict[int, bytes]]:
