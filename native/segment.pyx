@@ -2,6 +2,7 @@
 
 Open files form one ring for the process.  When a segment is opened and more than `limit` are open, a hand sweeps the ring: a file
 used since the last sweep gets another round, one with unsynced bytes or a busy log is passed over, the first other one is closed.
+A sealed segment's index is in memory only while its file is open; it also sweeps when such indexes take more than MAX_INDEX_BYTES.
 A reader that still sends from it holds a reference: the descriptor lives until that is given back.
 """
 
@@ -9,16 +10,18 @@ from libc.errno cimport EMFILE, ENFILE
 from libc.stdint cimport int32_t, int64_t, uint8_t
 from libc.stdio cimport snprintf
 from libc.stdlib cimport calloc, free, malloc
-from posix.fcntl cimport O_CREAT, O_RDWR, O_TRUNC, O_WRONLY
+from posix.fcntl cimport O_CREAT, O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY
+from posix.unistd cimport SEEK_END, lseek
 
-from pystream._native.atomics cimport atomic_add32
+from pystream._native.atomics cimport atomic_add32, atomic_add64, atomic_relaxed64
 from pystream._native.batch cimport BATCH_HEADER_SIZE, NO_TIMESTAMP, parse_batch_header
 from pystream._native.io_table cimport (
     io_allocate, io_open, io_read_at, io_read_file, io_status, io_sync, io_truncate, io_write_at, iovec,
 )
 from pystream._native.log_state cimport MAX_PATH_SIZE
 from pystream._native.offset_index cimport (
-    OFFSET_ENTRY_SIZE, TIME_ENTRY_SIZE, offset_index_append, offset_index_decode, offset_index_encode, offset_index_free,
+    OFFSET_ENTRY_SIZE, TIME_ENTRY_SIZE, OffsetEntry, TimeEntry, load_int32, load_int64,
+    offset_index_append, offset_index_decode, offset_index_encode, offset_index_free,
     offset_index_slot, offset_index_truncate, time_index_append, time_index_decode, time_index_encode, time_index_free,
     time_index_truncate,
 )
@@ -31,6 +34,7 @@ from pystream._native.txn_index cimport txn_index_encode, txn_index_free, txn_in
 cdef enum:
     DEFAULT_OPEN_FILES = 4096
     MAX_SWEEP = 64
+    MAX_INDEX_BYTES = 1 << 27
     MAX_INDEX_FILE = 1 << 28
 
 cdef struct OpenFiles:
@@ -38,6 +42,7 @@ cdef struct OpenFiles:
     SegmentFile *hand
     int32_t count
     int32_t limit
+    int64_t index_bytes          # atomic
 
 cdef OpenFiles open_files
 pthread_mutex_init(&open_files.lock, NULL)
@@ -59,8 +64,22 @@ cdef Segment *segment_new(int64_t base_offset) noexcept nogil:
     return segment
 
 
+cdef void count_index(Segment *segment) noexcept nogil:
+    """Under the log's mutex."""
+    if segment.sealed and segment.index_bytes == 0:
+        segment.index_bytes = (
+            segment.offsets.capacity * <int64_t> sizeof(OffsetEntry) + segment.times.capacity * <int64_t> sizeof(TimeEntry))
+        atomic_add64(&open_files.index_bytes, segment.index_bytes)
+
+
+cdef void uncount_index(Segment *segment) noexcept nogil:
+    atomic_add64(&open_files.index_bytes, -segment.index_bytes)
+    segment.index_bytes = 0
+
+
 cdef void segment_free(Segment *segment) noexcept nogil:
     segment_close(segment)
+    uncount_index(segment)
     offset_index_free(&segment.offsets)
     time_index_free(&segment.times)
     txn_index_free(&segment.aborted)
@@ -97,6 +116,7 @@ cdef void drop_file(SegmentFile *file) noexcept nogil:
     if segment.sealed and segment.index_final and segment.offsets.count > 0:
         offset_index_free(&segment.offsets)
         time_index_free(&segment.times)
+        uncount_index(segment)
         segment.index_loaded = False
     segment_file_release(file)
 
@@ -111,7 +131,8 @@ cdef void close_one(const pthread_mutex_t *held) noexcept nogil:
         steps -= 1
         open_files.hand = file.next
         if file.used != 0:
-            file.used = 0
+            if file.used == 1:
+                file.used = 0
         elif file.lock == held:
             if may_close(file.segment):
                 drop_file(file)
@@ -132,9 +153,9 @@ cdef void unlock_after(SegmentFile *file) noexcept nogil:
 
 
 cdef void close_surplus(const pthread_mutex_t *held, int32_t wanted) noexcept nogil:
-    """Closes files until `wanted` more fit under the limit, or all that are left are busy.  Called under the ring's lock."""
+    """Closes files until `wanted` more fit under the limits, or all that are left are busy.  Called under the ring's lock."""
     cdef int32_t before
-    while open_files.count + wanted > open_files.limit:
+    while open_files.count + wanted > open_files.limit or atomic_relaxed64(&open_files.index_bytes) > MAX_INDEX_BYTES:
         before = open_files.count
         close_one(held)
         if open_files.count == before:
@@ -142,7 +163,7 @@ cdef void close_surplus(const pthread_mutex_t *held, int32_t wanted) noexcept no
 
 
 cdef void segment_trim_open_files(LogState *log) noexcept nogil:
-    if open_files.count > open_files.limit:
+    if open_files.count > open_files.limit or atomic_relaxed64(&open_files.index_bytes) > MAX_INDEX_BYTES:
         pthread_mutex_lock(&open_files.lock)
         close_surplus(&log.mutex, 0)
         pthread_mutex_unlock(&open_files.lock)
@@ -320,6 +341,18 @@ cdef Status segment_load_index(LogState *log, Segment *segment) noexcept nogil:
     cdef Status status
     if segment.index_loaded and not segment.index_suspect:
         return OK
+    uncount_index(segment)
+    status = load_or_rebuild_index(log, segment)
+    if status == OK and segment.file != NULL:
+        count_index(segment)
+        segment.file.used = 2                                    # the sweep must not take what was loaded just now
+        segment_trim_open_files(log)
+        segment.file.used = 1
+    return status
+
+
+cdef Status load_or_rebuild_index(LogState *log, Segment *segment) noexcept nogil:
+    cdef Status status
     if segment.size == 0:
         segment.index_loaded = segment.time_range_known = True
         return OK
@@ -336,13 +369,38 @@ cdef Status segment_load_index(LogState *log, Segment *segment) noexcept nogil:
     return segment_rebuild_index(log, segment)
 
 
+cdef bint read_closing_entry(const LogState *log, Segment *segment) noexcept nogil:
+    """The last entry of a sealed segment's time index is its highest timestamp; False when the file cannot tell."""
+    cdef char path[MAX_PATH_SIZE]
+    cdef uint8_t entry[TIME_ENTRY_SIZE]
+    cdef int64_t size
+    cdef int64_t relative
+    cdef int fd
+    segment_path(log, segment.base_offset, b".timeindex", path)
+    fd = io_open(path, O_RDONLY)
+    if fd < 0:
+        return False
+    size = lseek(fd, 0, SEEK_END)
+    if size <= 0 or size % TIME_ENTRY_SIZE != 0 or io_read_at(fd, entry, TIME_ENTRY_SIZE, size - TIME_ENTRY_SIZE) != TIME_ENTRY_SIZE:
+        close(fd)
+        return False
+    close(fd)
+    relative = load_int32(entry + 8)
+    if load_int64(entry) < 0 or relative < 0 or segment.base_offset + relative >= segment.next_offset:
+        return False
+    segment.max_timestamp = load_int64(entry)
+    segment.max_timestamp_offset = segment.base_offset + relative
+    segment.time_range_known = True
+    return True
+
+
 cdef Status segment_load_time_range(LogState *log, Segment *segment) noexcept nogil:
     cdef Walk walk
     cdef BatchHeader header
     cdef int64_t position = 0
     cdef int32_t slot
     cdef Status status
-    if segment.time_range_known:
+    if segment.time_range_known or (segment.sealed and not segment.index_loaded and read_closing_entry(log, segment)):
         return OK
     status = segment_load_index(log, segment)
     if status != OK or segment.time_range_known:
@@ -392,6 +450,7 @@ cdef Status segment_prepare_append(LogState *log, Segment *segment) noexcept nog
 
 
 cdef void segment_cut(Segment *segment, int64_t next_offset, int64_t size) noexcept nogil:
+    uncount_index(segment)
     offset_index_truncate(&segment.offsets, next_offset - segment.base_offset)
     time_index_truncate(&segment.times, next_offset - segment.base_offset)
     txn_index_truncate(&segment.aborted, next_offset)
@@ -478,6 +537,7 @@ cdef void index_image_written(Segment *segment, const IndexImage *image) noexcep
         segment.aborted_stored = image.aborted_count
     if image.final and image.next_offset == segment.next_offset:
         segment.index_final = True
+        count_index(segment)
 
 
 cdef void index_image_free(IndexImage *image) noexcept nogil:

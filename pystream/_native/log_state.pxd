@@ -33,7 +33,7 @@ cdef struct LogState
 cdef struct SegmentFile:
     int fd
     int32_t references
-    int32_t used                 # touched since the sweep last came by
+    int32_t used                 # 1: touched since the sweep last came by; 2: not to be closed now
     pthread_mutex_t *lock        # of the log that owns `segment`
     Segment *segment             # NULL once the segment let go of it
     SegmentFile *previous        # ring of open files, see segment.pyx
@@ -53,6 +53,7 @@ cdef struct Segment:
     TxnIndex aborted
     uint8_t *snapshot            # producer state at the start of the NEXT segment, waiting to be written; owned
     Py_ssize_t snapshot_size
+    int64_t index_bytes          # what the index of this sealed segment counts for in the table of open files
     int64_t damaged_from         # first position recovery does not vouch for; -1: all is well
     int64_t damaged_to           # where valid batches begin again; -1: nowhere
     int64_t damaged_to_offset    # base offset of the batch there

@@ -333,7 +333,6 @@ class StorageConfig:
     reserve_bytes: int = 256 * MIB  # kept per directory for what must go on when the disk is full
     open_segment_files: int = 4_096
     producer_id_expiration_ms: int = DAY_MS
-    force_volatile: bool = False  # group commit on a file system that forgets
 
 
 def native_options(config: LogConfig, *, jitter_ms: int = 0) -> dict[str, int | str | bool]:

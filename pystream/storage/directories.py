@@ -91,6 +91,7 @@ class LogDirectory:
         self.is_lossy = False
         self.is_foreign = False
         self.is_offline = False
+        self.is_volatile = False
         self.meta: dict[str, str] = {}
         self._runs = 0
         self._boot_id = boot_id()
@@ -188,6 +189,7 @@ class LogDirectory:
             self.is_foreign = state.clean and not marked
         self.is_lossy = not self.is_clean and (state is None or self.is_foreign or state.boot_id != self._boot_id)
         kind = file_system_of(self.path)
+        self.is_volatile = kind in VOLATILE_FILE_SYSTEMS
         if kind in VOLATILE_FILE_SYSTEMS or kind in NETWORK_FILE_SYSTEMS:
             logger.warning(
                 "log directory is on a file system that fsync does not make durable", path=str(self.path), kind=kind

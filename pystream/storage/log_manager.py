@@ -325,7 +325,8 @@ class LogManager:
         directory = LogDirectory.open(path)
         flusher = Flusher(self.config.gather_ms)
         flusher.start()
-        return HostedDirectory(directory, flusher, Disk(path, reserve_bytes=self.config.reserve_bytes))
+        reserve_bytes = 0 if directory.is_volatile else self.config.reserve_bytes
+        return HostedDirectory(directory, flusher, Disk(path, reserve_bytes=reserve_bytes))
 
     def _choose_directory(self) -> HostedDirectory:
         usable = [hosted for hosted in self._online() if hosted.disk.state is not DiskState.FULL] or self._online()
