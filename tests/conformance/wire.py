@@ -154,6 +154,16 @@ def produce(connection: Connection, topic: str, partition: int, batch: bytes) ->
     return connection.call(request).responses[0].partition_responses[0]
 
 
+def new_producer_id(connection: Connection) -> int:
+    """An idempotent producer's id, of epoch 0."""
+    schema: Any = importlib.import_module("kio.schema.init_producer_id.v4.request")
+    answer = connection.call(
+        schema.InitProducerIdRequest(transactional_id=None, transaction_timeout=timedelta(milliseconds=2**31 - 1))
+    )
+    assert (int(answer.error_code), answer.producer_epoch) == (0, 0)
+    return int(answer.producer_id)
+
+
 def list_offset(connection: Connection, topic: str, partition: int, timestamp: int) -> Any:
     """What ListOffsets answers for a time in ms, or for EARLIEST, LATEST or MAX_TIMESTAMP."""
     schema: Any = importlib.import_module("kio.schema.list_offsets.v7.request")
