@@ -450,6 +450,7 @@ cdef void *loop_main(void *argument) noexcept nogil:
         count = epoll_wait(loop.epoll_fd, events, EVENTS_PER_TURN, wait_ms(loop))
         loop.now_ms = monotonic_ms()
         loop.wall_clock_ms = wall_clock_ms()
+        loop.stage.wall_clock_ms = loop.wall_clock_ms
         loop.counters.turns += 1
         table_read_lock(&loop.plane.table)
         for i in range(count):

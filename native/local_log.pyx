@@ -2,7 +2,7 @@
 
 import os
 
-from libc.stdint cimport INT32_MAX, INT64_MAX, int32_t, int64_t, uint8_t
+from libc.stdint cimport INT32_MAX, INT64_MAX, INT64_MIN, int32_t, int64_t, uint8_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
@@ -34,6 +34,8 @@ DEFAULTS = {
     "max_message_bytes": 1048588,
     "log_append_time": False,
     "require_keys": False,
+    "timestamp_before_max_ms": INT64_MAX,
+    "timestamp_after_max_ms": INT64_MAX,
     "preallocate": False,
     "flush_policy": "group",
 }
@@ -78,6 +80,14 @@ cdef bint log_requires_keys(LogState *log) noexcept nogil:
     return atomic_load32(<const int32_t *> &log.limits.require_keys) != 0
 
 
+cdef void log_timestamp_bounds(LogState *log, int64_t now_ms, int64_t *lowest, int64_t *highest) noexcept nogil:
+    cdef int64_t before_ms = atomic_load64(&log.limits.timestamp_before_max_ms)
+    cdef int64_t after_ms = atomic_load64(&log.limits.timestamp_after_max_ms)
+    cdef bint given = not atomic_load32(<const int32_t *> &log.limits.log_append_time)
+    lowest[0] = now_ms - before_ms if given and before_ms != INT64_MAX else INT64_MIN
+    highest[0] = now_ms + after_ms if given and after_ms < INT64_MAX - now_ms else INT64_MAX
+
+
 cdef bint log_is_offline(LogState *log) noexcept nogil:
     return atomic_load32(&log.offline) != OK
 
@@ -96,6 +106,8 @@ cdef LogLimits make_limits(dict options) except *:
     limits.max_message_bytes = options["max_message_bytes"]
     limits.log_append_time = options["log_append_time"]
     limits.require_keys = options["require_keys"]
+    limits.timestamp_before_max_ms = options["timestamp_before_max_ms"]
+    limits.timestamp_after_max_ms = options["timestamp_after_max_ms"]
     limits.preallocate = options["preallocate"]
     limits.flush_policy = FLUSH_POLICIES[options["flush_policy"]]
     if limits.segment_bytes < 1 or limits.segment_bytes > INT32_MAX or limits.index_interval_bytes < 0:

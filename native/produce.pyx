@@ -1,12 +1,12 @@
 """Produce 3-13: parse, validate and stage during a turn; one append per dirty partition at its end."""
 
-from libc.stdint cimport uint8_t, uint64_t
+from libc.stdint cimport INT64_MAX, INT64_MIN, uint8_t, uint64_t
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memcpy, memset, strlen
 
 from pystream._native.access cimport MAY_WRITE, is_allowed
 from pystream._native.atomics cimport atomic_count64, atomic_load64
-from pystream._native.batch cimport CODEC_MASK, CONTROL_FLAG, NO_TIMESTAMP, TRANSACTIONAL_FLAG, validate_batch
+from pystream._native.batch cimport BatchHeader, CODEC_MASK, CONTROL_FLAG, NO_TIMESTAMP, TRANSACTIONAL_FLAG, validate_batch
 from pystream._native.buffer cimport (
     patch_int32, read_bytes, read_int16, read_int32, read_required_array_count, read_required_string, read_string,
     skip_tagged_fields, take, write_array_count, write_int16, write_int32, write_int64, write_raw, write_string, write_unsigned_varint,
@@ -14,16 +14,19 @@ from pystream._native.buffer cimport (
 from pystream._native.connection cimport CALL_PARKED, CALL_READY, CALL_SILENT, CallPart, CallTopic, Watch, call_add_part, call_add_topic
 from pystream._native.local_log cimport (
     FLUSH_GROUP, log_append, log_flush_policy, log_is_offline, log_max_message_bytes, log_requires_keys, log_start_offset,
+    log_timestamp_bounds,
 )
 from pystream._native.partition cimport Topic, partition_check_leader, partition_publish, partition_request_flush
 from pystream._native.partition_table cimport find_partition, find_topic, find_topic_by_id
 from pystream._native.purgatory cimport purgatory_forget, purgatory_set_timer, purgatory_wake, purgatory_watch
-from pystream._native.record_reader cimport RecordCursor, RecordView, close_batch, init_record_cursor, next_record, open_batch
+from pystream._native.record_reader cimport (
+    RecordCursor, RecordView, close_batch, init_record_cursor, next_record, open_batch,
+)
 from pystream._native.record_reader cimport check_records as check_each_record
 from pystream._native.status cimport (
-    DUPLICATE_SEQUENCE, INVALID_RECORD, INVALID_REQUIRED_ACKS, INVALID_TXN_STATE, LOG_OFFLINE, NOT_ENOUGH_REPLICAS, NOT_LEADER, OK,
-    OUT_OF_MEMORY, REQUEST_TIMED_OUT, TOPIC_AUTHORIZATION_FAILED, UNKNOWN_TOPIC_ID, UNKNOWN_TOPIC_OR_PARTITION,
-    UNSUPPORTED_COMPRESSION, UNSUPPORTED_MAGIC, kafka_error_code,
+    DUPLICATE_SEQUENCE, INVALID_RECORD, INVALID_REQUIRED_ACKS, INVALID_TIMESTAMP, INVALID_TXN_STATE, LOG_OFFLINE,
+    NOT_ENOUGH_REPLICAS, NOT_LEADER, OK, OUT_OF_MEMORY, REQUEST_TIMED_OUT, TOPIC_AUTHORIZATION_FAILED,
+    UNKNOWN_TOPIC_ID, UNKNOWN_TOPIC_OR_PARTITION, UNSUPPORTED_COMPRESSION, UNSUPPORTED_MAGIC, kafka_error_code,
 )
 
 cdef enum:
@@ -37,6 +40,7 @@ cdef enum:
 
 
 cdef const char *KEYLESS_MESSAGE = b"Compacted topic cannot accept message without key."
+cdef const char *TIMESTAMP_MESSAGE = b"Timestamp of message is out of range."
 cdef const char *REJECTED_MESSAGE = b"One or more records have been rejected"
 
 
@@ -140,8 +144,13 @@ cdef StagedBatch *stage_batch(ProduceStage *stage, Partition *partition, Call *c
 
 # ---- request
 
-cdef void note_keyless(Call *call, CallPart *part, const uint8_t *records, int32_t size) noexcept nogil:
-    """Puts the indexes of the records that have no key behind the call's names, for the answer's record errors (KIP-467)."""
+cdef void note_refused(
+    Call *call, CallPart *part, const uint8_t *records, int32_t size, bint keyless, int64_t lowest, int64_t highest,
+) noexcept nogil:
+    """Puts the indexes of records without a key, or with a timestamp out of bounds, behind the call's names.
+
+    They become the answer's record errors (KIP-467).
+    """
     cdef RecordCursor cursor
     cdef RecordView record
     cdef int32_t index = 0
@@ -149,7 +158,9 @@ cdef void note_keyless(Call *call, CallPart *part, const uint8_t *records, int32
     part.errors_position = <int32_t>call.names.size
     if open_batch(&cursor, records, size, 0) == OK:
         while next_record(&cursor, &record) == OK:
-            if record.key == NULL:
+            if (keyless and record.key == NULL) or (
+                record.timestamp != NO_TIMESTAMP and (record.timestamp < lowest or record.timestamp > highest)
+            ):
                 write_raw(&call.names, <const uint8_t *>&index, sizeof(index))
                 part.errors_count += 1
             index += 1
@@ -158,11 +169,36 @@ cdef void note_keyless(Call *call, CallPart *part, const uint8_t *records, int32
         part.errors_count = 0
 
 
-cdef Status check_records(
-        Partition *partition, Call *call, CallPart *part, const uint8_t *records, int32_t size, StagedBatch *staged) noexcept nogil:
-    """Exactly one v2 batch, sound as far as can be told without decompressing.  Source: ProduceRequest.validateRecords."""
-    cdef Status status
+cdef Status check_content(
+    Partition *partition, Call *call, CallPart *part, const uint8_t *records, int32_t size, const BatchHeader *header,
+    int64_t now_ms,
+) noexcept nogil:
+    """Record by record.  A compressed batch passes unopened, unless a rule of its topic needs more than its header."""
     cdef bint require_keys = log_requires_keys(partition.log)
+    cdef int64_t lowest
+    cdef int64_t highest
+    cdef bint times_doubtful
+    log_timestamp_bounds(partition.log, now_ms, &lowest, &highest)
+    times_doubtful = header.max_timestamp > highest or lowest != INT64_MIN
+    if header.attributes & CODEC_MASK != 0 and not require_keys and not times_doubtful:
+        return OK
+    if check_each_record(records, size, 0, require_keys, NULL, NULL) != OK:
+        if require_keys:
+            note_refused(call, part, records, size, True, INT64_MIN, INT64_MAX)
+        return INVALID_RECORD
+    if times_doubtful:
+        note_refused(call, part, records, size, False, lowest, highest)
+        if part.errors_count > 0 or header.max_timestamp > highest:
+            return INVALID_TIMESTAMP
+    return OK
+
+
+cdef Status check_records(
+    Partition *partition, Call *call, CallPart *part, const uint8_t *records, int32_t size, StagedBatch *staged,
+    int64_t now_ms,
+) noexcept nogil:
+    """Exactly one v2 batch that keeps the rules of its topic.  Source: ProduceRequest.validateRecords, LogValidator."""
+    cdef Status status
     if records == NULL or size <= 0:
         return INVALID_RECORD
     status = validate_batch(records, size, log_max_message_bytes(partition.log), &staged.header)
@@ -177,14 +213,7 @@ cdef Status check_records(
     if staged.header.attributes & TRANSACTIONAL_FLAG:
         # No transaction can be open: InitProducerId hands out no transactional producer ids in this version.
         return INVALID_TXN_STATE
-    if staged.header.attributes & CODEC_MASK != 0 and not require_keys:
-        # Compressed batches pass as they are: whoever opens one bounds what comes out of it.
-        return OK
-    if check_each_record(records, size, 0, require_keys, NULL, NULL) != OK:
-        if require_keys and call.version >= FIRST_RECORD_ERRORS_VERSION:
-            note_keyless(call, part, records, size)
-        return INVALID_RECORD
-    return OK
+    return check_content(partition, call, part, records, size, &staged.header, now_ms)
 
 
 cdef Status stage_part(ProduceStage *stage, Topic *topic, Call *call, CallPart *part, const uint8_t *records, int32_t size) noexcept nogil:
@@ -206,7 +235,7 @@ cdef Status stage_part(ProduceStage *stage, Topic *topic, Call *call, CallPart *
         return status
     if call.acks == -1 and not partition.enough_replicas:
         return NOT_ENOUGH_REPLICAS
-    status = check_records(partition, call, part, records, size, &batch)
+    status = check_records(partition, call, part, records, size, &batch, stage.wall_clock_ms)
     if status != OK:
         return status
     staged = stage_batch(stage, partition, call, call.part_count - 1)
@@ -457,13 +486,14 @@ cdef bint produce_has_failures(const Call *call) noexcept nogil:
 
 cdef void encode_record_errors(const Call *call, const CallPart *part, Output *output) noexcept nogil:
     """Which records were refused, and why; the partition's own message.  Source: KIP-467, LogValidator."""
+    cdef const char *message = TIMESTAMP_MESSAGE if part.status == INVALID_TIMESTAMP else KEYLESS_MESSAGE
     cdef int32_t index
     cdef int32_t i
     write_array_count(output, call.flexible, part.errors_count)
     for i in range(part.errors_count):
         memcpy(&index, call.names.data + part.errors_position + i * sizeof(index), sizeof(index))
         write_int32(output, index)
-        write_string(output, call.flexible, <const uint8_t *>KEYLESS_MESSAGE, strlen(KEYLESS_MESSAGE))
+        write_string(output, call.flexible, <const uint8_t *>message, strlen(message))
         if call.flexible:
             write_unsigned_varint(output, 0)
     if part.errors_count > 0:

@@ -28,6 +28,8 @@ cdef int64_t log_first_undecided_offset(LogState *log) noexcept nogil   # first 
 cdef FlushPolicy log_flush_policy(LogState *log) noexcept nogil
 cdef int32_t log_max_message_bytes(LogState *log) noexcept nogil
 cdef bint log_requires_keys(LogState *log) noexcept nogil          # compacted: records without a key are refused
+# Within which a producer's timestamps must lie; the ends of int64 where nothing bounds them (LogAppendTime, Long.MAX_VALUE).
+cdef void log_timestamp_bounds(LogState *log, int64_t now_ms, int64_t *lowest, int64_t *highest) noexcept nogil
 cdef bint log_is_offline(LogState *log) noexcept nogil
 
 cdef class LocalLog:

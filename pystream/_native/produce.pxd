@@ -35,6 +35,7 @@ cdef struct ProduceStage:
     DirtyPartition *dirty
     int32_t count
     int32_t capacity
+    int64_t wall_clock_ms            # set by the event loop at the start of each turn
     int32_t *slots                   # open addressing by partition: index + 1, 0 free
     int32_t slot_count
 

@@ -346,6 +346,8 @@ def native_options(config: LogConfig, *, jitter_ms: int = 0) -> dict[str, int | 
         "max_message_bytes": config.max_message_bytes,
         "log_append_time": config.message_timestamp_type == "LogAppendTime",
         "require_keys": "compact" in config.cleanup_policy,
+        "timestamp_before_max_ms": config.message_timestamp_before_max_ms,
+        "timestamp_after_max_ms": config.message_timestamp_after_max_ms,
         "preallocate": config.preallocate,
         "flush_policy": config.flush_policy,
     }
