@@ -8,6 +8,7 @@ from libc.string cimport memcpy
 
 from pystream._native.atomics cimport atomic_load32, atomic_load64, atomic_store32
 from pystream._native.batch cimport BatchHeader, parse_batch_header, validate_batch
+from pystream._native.compression cimport GZIP, LZ4, NO_CODEC, SNAPPY, ZSTD, level_of
 from pystream._native.io_table cimport io_read_at
 from pystream._native.leader_epochs cimport leader_epochs_latest
 from pystream._native.log_flush cimport log_flush_all
@@ -25,6 +26,7 @@ cdef enum:
     MAX_DELETED_AT_ONCE = 64
 
 FLUSH_POLICIES = {"os": FLUSH_OS, "interval": FLUSH_INTERVAL, "group": FLUSH_GROUP, "write": FLUSH_WRITE}
+CODECS = {"producer": AS_SENT, "uncompressed": NO_CODEC, "gzip": GZIP, "snappy": SNAPPY, "lz4": LZ4, "zstd": ZSTD}
 DEFAULTS = {
     "segment_bytes": 1 << 30,
     "segment_ms": 7 * 24 * 3600 * 1000,
@@ -34,6 +36,8 @@ DEFAULTS = {
     "max_message_bytes": 1048588,
     "log_append_time": False,
     "require_keys": False,
+    "codec": "producer",
+    "codec_level": None,
     "timestamp_before_max_ms": INT64_MAX,
     "timestamp_after_max_ms": INT64_MAX,
     "preallocate": False,
@@ -80,6 +84,11 @@ cdef bint log_requires_keys(LogState *log) noexcept nogil:
     return atomic_load32(<const int32_t *> &log.limits.require_keys) != 0
 
 
+cdef int log_codec(LogState *log, int32_t *level) noexcept nogil:
+    level[0] = atomic_load32(&log.limits.codec_level)
+    return atomic_load32(&log.limits.codec)
+
+
 cdef void log_timestamp_bounds(LogState *log, int64_t now_ms, int64_t *lowest, int64_t *highest) noexcept nogil:
     cdef int64_t before_ms = atomic_load64(&log.limits.timestamp_before_max_ms)
     cdef int64_t after_ms = atomic_load64(&log.limits.timestamp_after_max_ms)
@@ -106,6 +115,8 @@ cdef LogLimits make_limits(dict options) except *:
     limits.max_message_bytes = options["max_message_bytes"]
     limits.log_append_time = options["log_append_time"]
     limits.require_keys = options["require_keys"]
+    limits.codec = CODECS[options["codec"]]
+    limits.codec_level = level_of(max(limits.codec, NO_CODEC), options["codec_level"])
     limits.timestamp_before_max_ms = options["timestamp_before_max_ms"]
     limits.timestamp_after_max_ms = options["timestamp_after_max_ms"]
     limits.preallocate = options["preallocate"]
@@ -151,7 +162,8 @@ cdef class LocalLog:
         """Opens `directory` (or directory/name), makes it when it is missing, and recovers what is in it.
 
         Settings: segment_bytes, segment_ms, segment_jitter_ms, index_interval_bytes, segment_index_bytes, max_message_bytes,
-        log_append_time, preallocate, flush_policy (os, interval, group, write).  Recovery: clean (the last stop was clean), lossy
+        log_append_time, preallocate, flush_policy (os, interval, group, write), require_keys, codec, codec_level,
+        timestamp_before_max_ms, timestamp_after_max_ms.  Recovery: clean (the last stop was clean), lossy
         (a power loss may have come between), recovery_point and log_start_offset (checkpointed), compacted, trust_snapshots (False
         for a directory that somebody else wrote).  Raises TypeError for an unknown setting, OSError, KafkaError.
         """

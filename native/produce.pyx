@@ -6,26 +6,32 @@ from libc.string cimport memcpy, memset, strlen
 
 from pystream._native.access cimport MAY_WRITE, is_allowed
 from pystream._native.atomics cimport atomic_count64, atomic_load64
-from pystream._native.batch cimport BatchHeader, CODEC_MASK, CONTROL_FLAG, NO_TIMESTAMP, TRANSACTIONAL_FLAG, validate_batch
+from pystream._native.batch cimport (
+    BatchHeader, CODEC_MASK, CONTROL_FLAG, NO_TIMESTAMP, TRANSACTIONAL_FLAG, parse_batch_header, validate_batch,
+)
 from pystream._native.buffer cimport (
     patch_int32, read_bytes, read_int16, read_int32, read_required_array_count, read_required_string, read_string,
     skip_tagged_fields, take, write_array_count, write_int16, write_int32, write_int64, write_raw, write_string, write_unsigned_varint,
 )
-from pystream._native.connection cimport CALL_PARKED, CALL_READY, CALL_SILENT, CallPart, CallTopic, Watch, call_add_part, call_add_topic
+from pystream._native.compression cimport codec_buffer, release_buffer
+from pystream._native.connection cimport (
+    CALL_PARKED, CALL_READY, CALL_SILENT, CallPart, CallTopic, Watch, call_add_part, call_add_topic,
+)
 from pystream._native.local_log cimport (
-    FLUSH_GROUP, log_append, log_flush_policy, log_is_offline, log_max_message_bytes, log_requires_keys, log_start_offset,
-    log_timestamp_bounds,
+    AS_SENT, FLUSH_GROUP, log_append, log_codec, log_flush_policy, log_is_offline, log_max_message_bytes,
+    log_requires_keys, log_start_offset, log_timestamp_bounds,
 )
 from pystream._native.partition cimport Topic, partition_check_leader, partition_publish, partition_request_flush
 from pystream._native.partition_table cimport find_partition, find_topic, find_topic_by_id
 from pystream._native.purgatory cimport purgatory_forget, purgatory_set_timer, purgatory_wake, purgatory_watch
+from pystream._native.record_builder cimport free_recoder, recode_batch
 from pystream._native.record_reader cimport (
     RecordCursor, RecordView, close_batch, init_record_cursor, next_record, open_batch,
 )
 from pystream._native.record_reader cimport check_records as check_each_record
 from pystream._native.status cimport (
-    DUPLICATE_SEQUENCE, INVALID_RECORD, INVALID_REQUIRED_ACKS, INVALID_TIMESTAMP, INVALID_TXN_STATE, LOG_OFFLINE,
-    NOT_ENOUGH_REPLICAS, NOT_LEADER, OK, OUT_OF_MEMORY, REQUEST_TIMED_OUT, TOPIC_AUTHORIZATION_FAILED,
+    BATCH_TOO_LARGE, DUPLICATE_SEQUENCE, INVALID_RECORD, INVALID_REQUIRED_ACKS, INVALID_TIMESTAMP, INVALID_TXN_STATE,
+    LOG_OFFLINE, NOT_ENOUGH_REPLICAS, NOT_LEADER, OK, OUT_OF_MEMORY, REQUEST_TIMED_OUT, TOPIC_AUTHORIZATION_FAILED,
     UNKNOWN_TOPIC_ID, UNKNOWN_TOPIC_OR_PARTITION, UNSUPPORTED_COMPRESSION, UNSUPPORTED_MAGIC, kafka_error_code,
 )
 
@@ -56,6 +62,10 @@ cdef void produce_stage_free(ProduceStage *stage) noexcept nogil:
     for i in range(stage.capacity):
         free(stage.dirty[i].batches)
         free(stage.dirty[i].origins)
+    for i in range(stage.recoded_count):
+        release_buffer(&stage.recoded[i])
+    free(stage.recoded)
+    free_recoder(&stage.recoder)
     free(stage.dirty)
     free(stage.slots)
 
@@ -169,18 +179,52 @@ cdef void note_refused(
         part.errors_count = 0
 
 
+cdef Status recode(ProduceStage *stage, Partition *partition, StagedBatch *staged) noexcept nogil:
+    """Puts the batch into its topic's codec, where that is another: the new bytes live until the end of the turn."""
+    cdef int32_t level
+    cdef int codec = log_codec(partition.log, &level)
+    cdef int32_t capacity
+    cdef codec_buffer *grown
+    cdef Status status
+    if codec == AS_SENT or codec == staged.header.attributes & CODEC_MASK:
+        return OK
+    status = recode_batch(&stage.recoder, staged.data, &staged.header, codec, level, 0)
+    if status != OK:
+        return status
+    if stage.recoder.batch.size > <size_t>log_max_message_bytes(partition.log):
+        return BATCH_TOO_LARGE
+    if stage.recoded_count == stage.recoded_capacity:
+        capacity = stage.recoded_capacity * 2 if stage.recoded_capacity > 0 else 4
+        grown = <codec_buffer *>realloc(stage.recoded, capacity * sizeof(codec_buffer))
+        if grown == NULL:
+            return OUT_OF_MEMORY
+        stage.recoded = grown
+        stage.recoded_capacity = capacity
+    stage.recoded[stage.recoded_count] = stage.recoder.batch
+    stage.recoded_count += 1
+    staged.data = stage.recoder.batch.data
+    status = parse_batch_header(staged.data, stage.recoder.batch.size, &staged.header)
+    memset(&stage.recoder.batch, 0, sizeof(codec_buffer))
+    return status
+
+
 cdef Status check_content(
     Partition *partition, Call *call, CallPart *part, const uint8_t *records, int32_t size, const BatchHeader *header,
     int64_t now_ms,
 ) noexcept nogil:
     """Record by record.  A compressed batch passes unopened, unless a rule of its topic needs more than its header."""
+    cdef int32_t level
+    cdef int codec = log_codec(partition.log, &level)
     cdef bint require_keys = log_requires_keys(partition.log)
     cdef int64_t lowest
     cdef int64_t highest
     cdef bint times_doubtful
     log_timestamp_bounds(partition.log, now_ms, &lowest, &highest)
     times_doubtful = header.max_timestamp > highest or lowest != INT64_MIN
-    if header.attributes & CODEC_MASK != 0 and not require_keys and not times_doubtful:
+    if (
+        header.attributes & CODEC_MASK != 0 and not require_keys and not times_doubtful
+        and (codec == AS_SENT or codec == header.attributes & CODEC_MASK)
+    ):
         return OK
     if check_each_record(records, size, 0, require_keys, NULL, NULL) != OK:
         if require_keys:
@@ -238,11 +282,15 @@ cdef Status stage_part(ProduceStage *stage, Topic *topic, Call *call, CallPart *
     status = check_records(partition, call, part, records, size, &batch, stage.wall_clock_ms)
     if status != OK:
         return status
+    batch.data = <uint8_t *>records
+    status = recode(stage, partition, &batch)
+    if status != OK:
+        return status
     staged = stage_batch(stage, partition, call, call.part_count - 1)
     if staged == NULL:
         return OUT_OF_MEMORY
     staged.header = batch.header
-    staged.data = <uint8_t *>records
+    staged.data = batch.data
     staged.status = OK
     staged.base_offset = -1
     staged.append_time_ms = NO_TIMESTAMP
@@ -422,6 +470,9 @@ cdef void trim_stage(ProduceStage *stage) noexcept nogil:
             stage.dirty[i].origins = NULL
             stage.dirty[i].capacity = 0
         stage.dirty[i].count = 0
+    for i in range(stage.recoded_count):
+        release_buffer(&stage.recoded[i])
+    stage.recoded_count = 0
     memset(stage.slots, 0, stage.slot_count * sizeof(int32_t))
     stage.count = 0
 

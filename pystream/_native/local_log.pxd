@@ -21,6 +21,9 @@ from pystream._native.log_write cimport StagedBatch, log_append
 from pystream._native.segment cimport segment_file_release
 from pystream._native.status cimport Status
 
+cdef enum:
+    AS_SENT = -1                     # compression.type=producer
+
 cdef int64_t log_start_offset(LogState *log) noexcept nogil
 cdef int64_t log_end_offset(LogState *log) noexcept nogil
 cdef int64_t log_durable_offset(LogState *log) noexcept nogil      # everything below is fsynced
@@ -28,6 +31,8 @@ cdef int64_t log_first_undecided_offset(LogState *log) noexcept nogil   # first 
 cdef FlushPolicy log_flush_policy(LogState *log) noexcept nogil
 cdef int32_t log_max_message_bytes(LogState *log) noexcept nogil
 cdef bint log_requires_keys(LogState *log) noexcept nogil          # compacted: records without a key are refused
+# What records are to be compressed with, or AS_SENT; and the level for compress_into().
+cdef int log_codec(LogState *log, int32_t *level) noexcept nogil
 # Within which a producer's timestamps must lie; the ends of int64 where nothing bounds them (LogAppendTime, Long.MAX_VALUE).
 cdef void log_timestamp_bounds(LogState *log, int64_t now_ms, int64_t *lowest, int64_t *highest) noexcept nogil
 cdef bint log_is_offline(LogState *log) noexcept nogil

@@ -85,6 +85,8 @@ cdef struct LogLimits:
     int32_t max_message_bytes
     bint log_append_time
     bint require_keys
+    int32_t codec                # AS_SENT, or what batches are recompressed with
+    int32_t codec_level
     int64_t timestamp_before_max_ms
     int64_t timestamp_after_max_ms
     bint preallocate

@@ -5,12 +5,14 @@
 
 from libc.stdint cimport int32_t, int64_t, uint32_t
 from pystream._native.buffer cimport Cursor, Output
+from pystream._native.compression cimport codec_buffer
 from pystream._native.connection cimport Call
 from pystream._native.counters cimport LoopCounters
 from pystream._native.local_log cimport StagedBatch
 from pystream._native.partition cimport Partition
 from pystream._native.partition_table cimport PartitionTable
 from pystream._native.purgatory cimport Purgatory
+from pystream._native.record_builder cimport Recoder
 from pystream._native.status cimport Status
 
 cdef enum:
@@ -35,6 +37,10 @@ cdef struct ProduceStage:
     DirtyPartition *dirty
     int32_t count
     int32_t capacity
+    Recoder recoder                  # for topics with a codec of their own
+    codec_buffer *recoded            # batches that stand in for what was received, until the end of the turn
+    int32_t recoded_count
+    int32_t recoded_capacity
     int64_t wall_clock_ms            # set by the event loop at the start of each turn
     int32_t *slots                   # open addressing by partition: index + 1, 0 free
     int32_t slot_count

@@ -335,7 +335,7 @@ class StorageConfig:
     producer_id_expiration_ms: int = DAY_MS
 
 
-def native_options(config: LogConfig, *, jitter_ms: int = 0) -> dict[str, int | str | bool]:
+def native_options(config: LogConfig, *, jitter_ms: int = 0) -> dict[str, int | str | bool | None]:
     """The settings that the native log goes by; `jitter_ms` is this log's own part of segment.jitter.ms."""
     return {
         "segment_bytes": config.segment_bytes,
@@ -346,6 +346,12 @@ def native_options(config: LogConfig, *, jitter_ms: int = 0) -> dict[str, int | 
         "max_message_bytes": config.max_message_bytes,
         "log_append_time": config.message_timestamp_type == "LogAppendTime",
         "require_keys": "compact" in config.cleanup_policy,
+        "codec": config.compression_type,
+        "codec_level": {
+            "gzip": None if config.compression_gzip_level == -1 else config.compression_gzip_level,
+            "lz4": config.compression_lz4_level,
+            "zstd": config.compression_zstd_level,
+        }.get(config.compression_type),
         "timestamp_before_max_ms": config.message_timestamp_before_max_ms,
         "timestamp_after_max_ms": config.message_timestamp_after_max_ms,
         "preallocate": config.preallocate,

@@ -20,6 +20,7 @@ from tests.conformance.records import CODECS
 TIMEOUT_SECONDS = 30
 CORRELATION_ID = 0x5EED
 EARLIEST, LATEST, MAX_TIMESTAMP = -2, -1, -3
+COORDINATOR_LOAD_IN_PROGRESS = 14
 FETCH_MAX_BYTES = 1 << 20
 # base offset, length, leader epoch, magic, CRC, attributes, last offset delta, first and max timestamp, producer id and
 # epoch, base sequence, record count
@@ -155,11 +156,12 @@ def produce(connection: Connection, topic: str, partition: int, batch: bytes) ->
 
 
 def new_producer_id(connection: Connection) -> int:
-    """An idempotent producer's id, of epoch 0."""
+    """An idempotent producer's id, of epoch 0. Apache Kafka fetches its first block while it answers "loading"."""
     schema: Any = importlib.import_module("kio.schema.init_producer_id.v4.request")
-    answer = connection.call(
-        schema.InitProducerIdRequest(transactional_id=None, transaction_timeout=timedelta(milliseconds=2**31 - 1))
-    )
+    request = schema.InitProducerIdRequest(transactional_id=None, transaction_timeout=timedelta(minutes=1))
+    answer = connection.call(request)
+    while int(answer.error_code) == COORDINATOR_LOAD_IN_PROGRESS:
+        answer = connection.call(request)
     assert (int(answer.error_code), answer.producer_epoch) == (0, 0)
     return int(answer.producer_id)
 
