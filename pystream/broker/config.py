@@ -273,11 +273,6 @@ class BrokerConfig:
         minimum=0,
         doc="Space kept per directory for what must go on when its disk is full.",
     )
-    log_dir_volatile_allow: bool = key(
-        "log.dir.volatile.allow",
-        default=False,
-        doc="Whether group commit may be promised on a file system that forgets, such as tmpfs.",
-    )
     log_open_segment_files: int = key(
         "log.open.segment.files", default=4096, minimum=16, doc="Segment files kept open; others are opened when read."
     )
@@ -350,7 +345,6 @@ class BrokerConfig:
             reserve_bytes=self.log_dir_reserve_bytes,
             open_segment_files=self.log_open_segment_files,
             producer_id_expiration_ms=self.producer_id_expiration_ms,
-            force_volatile=self.log_dir_volatile_allow,
         )
 
     def plane_limits(self) -> dict[str, int]:
