@@ -150,9 +150,6 @@ cdef class LocalLog:
     snapshot_offset, ends_below_recovery_point.
     """
 
-    def __cinit__(self) -> None:
-        self.state = NULL
-
     def __dealloc__(self) -> None:
         if self.state != NULL:
             log_release(self.state)
