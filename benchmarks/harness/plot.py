@@ -19,6 +19,8 @@ def draw(content: dict[str, Any], *, base: str, path: Path) -> None:
         import matplotlib
 
         matplotlib.use("Agg")
+        matplotlib.rcParams["svg.fonttype"] = "none"  # text stays text, the file small
+        matplotlib.rcParams["svg.hashsalt"] = "pystream"
         from matplotlib import pyplot
     except ImportError:
         raise HarnessError("the plot needs matplotlib: pip install matplotlib") from None
