@@ -11,7 +11,7 @@ topic that is only compacted is refused with POLICY_VIOLATION, an internal one w
 from __future__ import annotations
 
 from pystream.broker.context import BrokerContext, Call
-from pystream.common.error_codes import NONE
+from pystream.common.error_codes import KAFKA_STORAGE_ERROR, NONE
 from pystream.common.errors import (
     InvalidTopic,
     KafkaError,
@@ -70,6 +70,9 @@ async def _delete(context: BrokerContext, topic: str, partition: int, offset: in
         context.plane.advance_start_offset(topic, partition)
     except KafkaError as error:
         return DeleteRecordsPartitionResult(partition_index=partition, low_watermark=NO_OFFSET, error_code=error.code)
+    except KeyError:  # the plane does not have it: its log cannot be used, or its topic has just been deleted
+        code = KAFKA_STORAGE_ERROR
+        return DeleteRecordsPartitionResult(partition_index=partition, low_watermark=NO_OFFSET, error_code=code)
     return DeleteRecordsPartitionResult(partition_index=partition, low_watermark=low_watermark, error_code=NONE)
 
 
