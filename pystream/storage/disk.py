@@ -14,6 +14,10 @@ import enum
 import os
 from pathlib import Path
 
+from pystream.common.logging import get_logger
+
+logger = get_logger(__name__)
+
 GIB = 1 << 30
 RESERVE_FILE = ".reserve"
 LARGEST_RESERVE_PART = 0.005  # of the disk
@@ -52,7 +56,9 @@ class Disk:
         return stats.f_blocks * stats.f_frsize, stats.f_bavail * stats.f_frsize
 
     def check(self) -> DiskState:
-        """Look at the disk; take the reserve when there is room, give it back when it is full. Raises OSError."""
+        """Look at the disk; take the reserve when there is room, give it back when it is full. Raises OSError when the
+        directory cannot be looked at.
+        """
         total, free = self.usage()
         held = self._reserve.stat().st_size if self._reserve.exists() else 0
         self.state = state_of(total_bytes=total, free_bytes=free + held, reserve_bytes=self._reserve_bytes)
@@ -63,9 +69,14 @@ class Disk:
         return self.state
 
     def _take_reserve(self) -> None:
-        """Raises OSError; a file system that cannot reserve goes without."""
-        handle = os.open(self._reserve, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        """A file system or a quota that does not give it: the directory goes without."""
         try:
-            os.posix_fallocate(handle, 0, self._reserve_bytes)
-        finally:
-            os.close(handle)
+            handle = os.open(self._reserve, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                os.posix_fallocate(handle, 0, self._reserve_bytes)
+            finally:
+                os.close(handle)
+        except OSError as error:
+            logger.warning("no reserve could be taken", path=str(self._path), error=error)
+            self._reserve_bytes = 0
+            self._reserve.unlink(missing_ok=True)
