@@ -80,8 +80,10 @@ class LogManager:
         self.config = config
         self._clock = clock
         self._lock = threading.Lock()
+        self._writing = threading.Lock()  # of checkpoints: what was read last is what the file holds in the end
         self._unsynced: set[str] = set()  # log directories with entries that are not yet fsynced
         self._logs: dict[TopicPartition, PartitionLog] = {}
+        self._failed: dict[TopicPartition, str] = {}  # not recovered, and why: left alone until open()
         self._hosted: list[HostedDirectory] = []
         self._deleted: list[tuple[int, Path]] = []
         self._written: dict[Path, dict[TopicPartition, int]] = {}
@@ -141,6 +143,7 @@ class LogManager:
                 logger.error("directory could not be marked as clean", path=str(hosted.path), error=str(error))
         self._hosted.clear()
         self._logs.clear()
+        self._failed.clear()
 
     def set_cluster_id(self, cluster_id: str) -> None:
         """Write it to meta.properties, or raise DataDirectoryError when a directory belongs to another cluster or
@@ -164,10 +167,12 @@ class LogManager:
 
         A new log's place in its log directory is durable after sync_directories(), which must come before anything
         written to the log is acknowledged: one fsync for any number of logs. Raises InconsistentTopicId when there is
-        one of another topic of that name, KafkaStorageError when no directory works.
+        one of another topic of that name, KafkaStorageError when no directory works or open() could not recover it.
         """
         name = TopicPartition(topic, partition)
         with self._lock:
+            if name in self._failed:
+                raise KafkaStorageError(f"{name}: {self._failed[name]}")
             known = self._logs.get(name)
             if known is not None:
                 if known.topic_id not in (topic_id, ZERO_UUID):
@@ -238,7 +243,10 @@ class LogManager:
     # -- periodic work
 
     def enforce_retention(self, now_ms: int) -> int:
-        """Delete segments that have had their time, and files whose delay is over; how many segments."""
+        """Delete segments that have had their time, and files whose delay is over; how many segments.
+
+        Where the new start offsets cannot be made durable, no segment goes; the next call tries again.
+        """
         targets = []
         for log in self._snapshot():
             try:
@@ -248,7 +256,11 @@ class LogManager:
                 targets.append(log)
             except (KafkaError, OSError) as error:
                 logger.error("retention failed", partition=log.name, error=str(error))
-        self._write_start_offsets()
+        try:
+            self._write_start_offsets()
+        except OSError as error:
+            logger.error("start offsets not written, no segment is deleted", error=str(error))
+            return self._remove_deleted(now_ms)
         return sum(self._delete_segments(log, now_ms) for log in targets) + self._remove_deleted(now_ms)
 
     def delete_records(self, topic: str, partition: int, offset: int) -> int:
@@ -276,14 +288,15 @@ class LogManager:
         last failure.
         """
         failure = None
-        for hosted in self._online():
-            logs = [log for log in self._snapshot() if log.hosted is hosted]
-            try:
-                self._write(hosted.path / RECOVERY_POINTS, {log.name: log.native.recovery_point for log in logs})
-                self._write(hosted.path / START_OFFSETS, _moved_starts(logs))
-                self._write(hosted.path / HIGH_WATERMARKS, {log.name: log.high_watermark() for log in logs})
-            except OSError as error:
-                failure = error
+        with self._writing:
+            for hosted in self._online():
+                logs = [log for log in self._snapshot() if log.hosted is hosted]
+                try:
+                    self._write(hosted.path / RECOVERY_POINTS, {log.name: log.native.recovery_point for log in logs})
+                    self._write(hosted.path / START_OFFSETS, _moved_starts(logs))
+                    self._write(hosted.path / HIGH_WATERMARKS, {log.name: log.high_watermark() for log in logs})
+                except OSError as error:
+                    failure = error
         if failure is not None:
             raise failure
 
@@ -381,7 +394,7 @@ class LogManager:
 
     def _take_recovered(self, name: TopicPartition, found: PartitionLog | Exception, report: RecoveryReport) -> None:
         if isinstance(found, Exception):
-            report.failed[name] = str(found)
+            report.failed[name] = self._failed[name] = str(found)
             logger.error("log could not be opened", partition=name, error=str(found))
             return
         told = found.native.recovery
@@ -424,10 +437,10 @@ class LogManager:
             self._written[path] = offsets
 
     def _write_start_offsets(self) -> None:
-        for hosted in self._online():
-            self._write(
-                hosted.path / START_OFFSETS, _moved_starts([log for log in self._snapshot() if log.hosted is hosted])
-            )
+        with self._writing:
+            for hosted in self._online():
+                logs = [log for log in self._snapshot() if log.hosted is hosted]
+                self._write(hosted.path / START_OFFSETS, _moved_starts(logs))
 
     def _delete_segments(self, log: PartitionLog, now_ms: int) -> int:
         try:

@@ -8,7 +8,13 @@ import pytest
 
 from pystream._native import io_table
 from pystream.common.clock import DAY_MS, ManualClock
-from pystream.common.errors import DataDirectoryError, DataDirectoryLocked, InconsistentTopicId, OffsetOutOfRange
+from pystream.common.errors import (
+    DataDirectoryError,
+    DataDirectoryLocked,
+    InconsistentTopicId,
+    KafkaStorageError,
+    OffsetOutOfRange,
+)
 from pystream.common.model import TopicPartition
 from pystream.storage.checkpoints import HIGH_WATERMARKS, RECOVERY_POINTS, START_OFFSETS, read_offsets, read_topic_id
 from pystream.storage.config import LogConfig, StorageConfig
@@ -101,6 +107,30 @@ def test_an_active_segment_past_its_time_is_rolled_and_deleted(tmp_path, clock):
     assert (log.native.start_offset, log.native.end_offset, log.native.size_bytes) == (2, 2, 0)
     log.native.append(batch(1))
     assert offsets(log.native.read(offset=2)) == [(2, 2)]
+    logs.close()
+
+
+def test_retention_deletes_nothing_while_start_offsets_cannot_be_written(tmp_path, clock):
+    logs = opened(tmp_path, clock)
+    log = logs.create("orders", 0, TOPIC_ID, LogConfig())
+    log.native.append(batch(2, timestamp=NOW_MS - 8 * DAY_MS))
+    log.native.flush()
+    (tmp_path / START_OFFSETS).mkdir()
+    assert logs.enforce_retention(NOW_MS) == 0
+    (tmp_path / START_OFFSETS).rmdir()
+    assert logs.enforce_retention(NOW_MS) == 1
+    logs.close()
+
+
+def test_a_log_that_could_not_be_recovered_is_left_alone(tmp_path, clock):
+    unreadable = tmp_path / "orders-0" / f"{0:020d}.log"
+    unreadable.mkdir(parents=True)
+    logs = manager(tmp_path, clock)
+    assert list(logs.open().failed) == [ORDERS]
+    unreadable.rmdir()
+    with pytest.raises(KafkaStorageError):
+        logs.create("orders", 0, TOPIC_ID, LogConfig())
+    assert list((tmp_path / "orders-0").iterdir()) == []
     logs.close()
 
 
