@@ -169,7 +169,7 @@ cdef int write_side_files(LogState *log, FlushPlan *plan) noexcept nogil:
         item = &plan.items[number]
         if item.snapshot != NULL and failed == 0:
             segment_path(log, item.snapshot_offset, b".snapshot", path)
-            # One in the middle of a segment may be lost again: it says only what is durable already, and spares acknowledgements two fsyncs.
+            # One in the middle of a segment may be lost again: without its fsyncs acknowledgements wait less.
             failed = io_replace_file(log.directory, path, item.snapshot, item.snapshot_size, not item.has_image or item.image.final)
             if failed == 0:
                 note_snapshot(log, item.snapshot_offset)
