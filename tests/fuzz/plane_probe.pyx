@@ -4,17 +4,18 @@ Built only with PYSTREAM_SANITIZE=1 (see setup.py), for tests/fuzz/target_produc
 copied into memory of exactly its size first, so that AddressSanitizer sees the first byte read too far.
 """
 
-from libc.stdint cimport int16_t, int32_t, uint8_t
+from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy
 
-from pystream._native.buffer cimport Cursor, Output, cursor_over, output_free, output_init
+from pystream._native.buffer cimport Cursor, Output, cursor_over
 from pystream._native.connection cimport (
     CALL_FETCH, CALL_LIST_OFFSETS, CALL_PRODUCE, BufferPool, Call, CallKind, Connection, MemoryPool, OutQueue, buffer_pool_free,
     buffer_pool_init, call_free, call_new, connection_add_call, connection_end_turn, connection_free, connection_next_frame,
     connection_receive, connection_take_call, out_free, out_new,
 )
 from pystream._native.counters cimport LoopCounters
+from pystream._native.crc32c cimport crc32c_extend
 from pystream._native.fetch cimport (
     FetchContext, fetch_begin, fetch_context_free, fetch_context_init, fetch_encode, fetch_end, fetch_evaluate,
 )
@@ -35,6 +36,111 @@ cdef extern from "<sys/socket.h>" nogil:
 
 cdef enum:
     NOW_MS = 1_000_000
+    MAXIMUM_SEEDS = 256
+    BATCH_MAGIC_AT = 16
+    BATCH_CRC_AT = 17
+    BATCH_CRC_FROM = 21
+
+cdef struct Seed:
+    const uint8_t *data              # kept alive by the caller
+    Py_ssize_t size
+    int16_t version
+
+cdef struct Mutator:
+    Seed seeds[MAXIMUM_SEEDS]
+    int count
+    uint64_t state
+
+
+cdef void mutator_init(Mutator *mutator, uint64_t seed) noexcept nogil:
+    mutator.count = 0
+    mutator.state = seed | 1
+
+
+cdef void mutator_add(Mutator *mutator, const uint8_t *data, Py_ssize_t size, int version) noexcept nogil:
+    if mutator.count < MAXIMUM_SEEDS and size > 0:
+        mutator.seeds[mutator.count].data = data
+        mutator.seeds[mutator.count].size = size
+        mutator.seeds[mutator.count].version = <int16_t>version
+        mutator.count += 1
+
+
+cdef uint64_t next_random(Mutator *mutator) noexcept nogil:
+    """xorshift64*"""
+    mutator.state ^= mutator.state >> 12
+    mutator.state ^= mutator.state << 25
+    mutator.state ^= mutator.state >> 27
+    return (mutator.state * 0x2545F4914F6CDD1DULL) >> 16
+
+
+cdef void repair_checksum(uint8_t *data, Py_ssize_t size) noexcept nogil:
+    """Makes the CRC of the first thing that looks like a batch right: most damage would otherwise end there."""
+    cdef Py_ssize_t at
+    cdef Py_ssize_t start
+    cdef int64_t length
+    cdef uint32_t crc
+    for at in range(BATCH_MAGIC_AT, size - 8):
+        start = at - BATCH_MAGIC_AT
+        length = (<int64_t>data[start + 8] << 24 | data[start + 9] << 16 | data[start + 10] << 8 | data[start + 11]) + 12
+        if data[at] == 2 and length >= 61 and start + length <= size:
+            crc = crc32c_extend(0, data + start + BATCH_CRC_FROM, length - BATCH_CRC_FROM)
+            data[start + BATCH_CRC_AT] = crc >> 24
+            data[start + BATCH_CRC_AT + 1] = (crc >> 16) & 0xFF
+            data[start + BATCH_CRC_AT + 2] = (crc >> 8) & 0xFF
+            data[start + BATCH_CRC_AT + 3] = crc & 0xFF
+            return
+
+
+cdef void change(Mutator *mutator, uint8_t *data, Py_ssize_t size) noexcept nogil:
+    """One change in place: a bit, a byte, or a whole number at the edge of its range."""
+    cdef Py_ssize_t at = next_random(mutator) % size
+    cdef uint64_t choice = next_random(mutator)
+    cdef int width = 1 << (choice >> 8) % 4
+    cdef int i
+    cdef uint8_t edge
+    if choice % 4 == 0:
+        data[at] ^= 1 << (choice >> 8) % 8
+    elif choice % 4 == 1:
+        data[at] = (choice >> 8) & 0xFF
+    else:
+        edge = (choice >> 16) % 4
+        for i in range(width):
+            if at + i < size:
+                if edge == 0:
+                    data[at + i] = 0x00
+                elif edge == 1:
+                    data[at + i] = 0xFF
+                elif edge == 2:
+                    data[at + i] = 0x7F if i == 0 else 0xFF
+                else:
+                    data[at + i] = 0x80 if i == 0 else 0x00
+
+
+cdef uint8_t *mutate(Mutator *mutator, Py_ssize_t *size, int16_t *version) noexcept nogil:
+    """A changed copy of a seed in memory of exactly its size: cut, grown from another seed, changed in a few places."""
+    cdef const Seed *seed = &mutator.seeds[next_random(mutator) % mutator.count]
+    cdef const Seed *other = &mutator.seeds[next_random(mutator) % mutator.count]
+    cdef uint64_t choice = next_random(mutator)
+    cdef Py_ssize_t kept = seed.size
+    cdef Py_ssize_t added = 0
+    cdef uint8_t *data
+    cdef int _i
+    if choice % 8 == 0:
+        kept = next_random(mutator) % seed.size
+    if choice % 8 == 1:
+        kept = next_random(mutator) % seed.size
+        added = next_random(mutator) % other.size
+    size[0] = kept + added
+    version[0] = seed.version
+    data = <uint8_t *>malloc(size[0])
+    memcpy(data, seed.data, kept)
+    memcpy(data + kept, other.data + (other.size - added), added)
+    if size[0] > 0:
+        for _i in range(<int>((choice >> 8) % 5)):
+            change(mutator, data, size[0])
+    if (choice >> 16) % 2 == 0:
+        repair_checksum(data, size[0])
+    return data
 
 
 cdef class PlaneProbe:
@@ -81,77 +187,114 @@ cdef class PlaneProbe:
         table_free(&self.table)
         inbox_free(&self.inbox)
 
-    cdef Call *begin(self, CallKind kind, int16_t version):
+    cdef Call *begin(self, CallKind kind, int16_t version) noexcept nogil:
         cdef Call *call = call_new(&self.buffers, &self.connection, kind, version, 1)
         connection_add_call(&self.connection, call)
         return call
 
-    cdef void drop(self):
+    cdef void drop(self) noexcept nogil:
         cdef Call *call = connection_take_call(&self.connection)
         purgatory_forget(&self.purgatory, call)
         fetch_end(&self.fetches, call)
         call_free(&self.buffers, call)
 
-    def produce(self, bytes body, int version) -> bytes:
-        """The answer with its length, or None for a malformed body."""
-        cdef Py_ssize_t size = len(body)
-        cdef uint8_t *data = <uint8_t *>malloc(size)
+    cdef Status run_produce(self, uint8_t *data, Py_ssize_t size, int16_t version, Output *answer) noexcept nogil:
         cdef Call *call = self.begin(CALL_PRODUCE, version)
         cdef Cursor cursor
-        cdef Output output
         cdef Status status
-        answer = None
-        memcpy(data, <const char *>body, size)
         cursor_over(&cursor, data, size)
         status = produce_begin(&self.stage, &self.table, call, &cursor)
         produce_flush(&self.stage, &self.purgatory, &self.counters, NOW_MS, NOW_MS)
-        free(data)
         if status == OK:
-            output_init(&output, 0)
-            produce_encode(call, &output)
-            answer = output.data[:output.size]
-            output_free(&output)
+            produce_encode(call, answer)
         self.drop()
+        return status
+
+    cdef Status run_fetch(self, uint8_t *data, Py_ssize_t size, int16_t version, OutQueue *queue) noexcept nogil:
+        cdef Call *call = self.begin(CALL_FETCH, version)
+        cdef Cursor cursor
+        cdef Status status
+        cursor_over(&cursor, data, size)
+        status = fetch_begin(&self.fetches, &self.counters, call, &cursor, NOW_MS)
+        if status == OK:
+            fetch_evaluate(&self.table, &self.purgatory, &self.counters, call, NOW_MS)
+            status = fetch_encode(call, queue, &self.counters)
+        self.drop()
+        return status
+
+    cdef Status run_list_offsets(self, uint8_t *data, Py_ssize_t size, int16_t version, Output *answer) noexcept nogil:
+        cdef Call *call = self.begin(CALL_LIST_OFFSETS, version)
+        cdef Cursor cursor
+        cdef Status status
+        cursor_over(&cursor, data, size)
+        status = list_offsets_answer(&self.table, call, &cursor)
+        if status == OK:
+            list_offsets_encode(call, answer)
+        self.drop()
+        return status
+
+    cdef object run(self, str kind, bytes body, int16_t version):
+        cdef Py_ssize_t size = len(body)
+        cdef uint8_t *data = <uint8_t *>malloc(size)
+        cdef OutQueue *queue = out_new()
+        cdef Status status
+        memcpy(data, <const char *>body, size)
+        if kind == "produce":
+            status = self.run_produce(data, size, version, &queue.bytes)
+        elif kind == "fetch":
+            status = self.run_fetch(data, size, version, queue)
+        else:
+            status = self.run_list_offsets(data, size, version, &queue.bytes)
+        free(data)
+        answer = queue.bytes.data[:queue.bytes.size] if status == OK else None
+        out_free(queue)
         return answer
+
+    def produce(self, bytes body, int version) -> bytes:
+        """The answer with its length, or None for a malformed body."""
+        return self.run("produce", body, version)
 
     def fetch(self, bytes body, int version) -> bytes:
         """The answer's bytes without file ranges, or None for a malformed body; a fetch that would be parked is answered at once."""
-        cdef Py_ssize_t size = len(body)
-        cdef uint8_t *data = <uint8_t *>malloc(size)
-        cdef Call *call = self.begin(CALL_FETCH, version)
-        cdef Cursor cursor
-        cdef OutQueue *queue
-        answer = None
-        memcpy(data, <const char *>body, size)
-        cursor_over(&cursor, data, size)
-        if fetch_begin(&self.fetches, &self.counters, call, &cursor, NOW_MS) == OK:
-            fetch_evaluate(&self.table, &self.purgatory, &self.counters, call, NOW_MS)
-            queue = out_new()
-            if fetch_encode(call, queue, &self.counters) == OK:
-                answer = queue.bytes.data[:queue.bytes.size]
-            out_free(queue)
-        free(data)
-        self.drop()
-        return answer
+        return self.run("fetch", body, version)
 
     def list_offsets(self, bytes body, int version) -> bytes:
         """The answer with its length, or None for a malformed body."""
-        cdef Py_ssize_t size = len(body)
-        cdef uint8_t *data = <uint8_t *>malloc(size)
-        cdef Call *call = self.begin(CALL_LIST_OFFSETS, version)
-        cdef Cursor cursor
-        cdef Output output
-        answer = None
-        memcpy(data, <const char *>body, size)
-        cursor_over(&cursor, data, size)
-        if list_offsets_answer(&self.table, call, &cursor) == OK:
-            output_init(&output, 0)
-            list_offsets_encode(call, &output)
-            answer = output.data[:output.size]
-            output_free(&output)
-        free(data)
-        self.drop()
-        return answer
+        return self.run("list_offsets", body, version)
+
+    def hammer(self, str kind, list seeds, int first_version, int last_version, int64_t count, uint64_t random_seed) -> tuple:
+        """`count` mutated bodies without Python in between; (accepted, refused). `seeds` are (version, body)."""
+        cdef Mutator mutator
+        cdef OutQueue *queue = out_new()
+        cdef int64_t accepted = 0
+        cdef int64_t _done
+        cdef int which = ("produce", "fetch", "list_offsets").index(kind)
+        cdef int versions = last_version - first_version + 1
+        cdef int16_t version
+        cdef uint8_t *data
+        cdef Py_ssize_t size
+        cdef Status status
+        cdef list _alive = [body for _, body in seeds]
+        mutator_init(&mutator, random_seed)
+        for wanted, body in seeds:
+            mutator_add(&mutator, <const uint8_t *><const char *>body, len(body), wanted)
+        with nogil:
+            for _done in range(count):
+                data = mutate(&mutator, &size, &version)
+                if next_random(&mutator) % 16 == 0:
+                    version = <int16_t>(first_version + next_random(&mutator) % versions)
+                if which == 0:
+                    status = self.run_produce(data, size, version, &queue.bytes)
+                elif which == 1:
+                    status = self.run_fetch(data, size, version, queue)
+                else:
+                    status = self.run_list_offsets(data, size, version, &queue.bytes)
+                free(data)
+                accepted += status == OK
+                out_free(queue)
+                queue = out_new()
+        out_free(queue)
+        return accepted, count - accepted
 
     def frames(self, list pieces, int maximum_size) -> list:
         """The frames that a connection cuts out of `pieces`, each received by itself; the last item is the status that ended it, or 0."""

@@ -38,14 +38,14 @@ def seeds() -> list[bytes]:
                 if session[1] > 0
                 else [],
             )
-            inputs += [bytes([mode + version]) + request.encode(version) for mode in (0, 128)]
+            inputs += [bytes([mode + VERSIONS.index(version)]) + request.encode(version) for mode in (0, 128)]
     return inputs
 
 
 def check(data: bytes) -> None:
     if not data:
         return
-    version = VERSIONS[data[0] % len(VERSIONS)]
+    version = VERSIONS[(data[0] & 127) % len(VERSIONS)]
     answer = shared().probe.fetch(data[1:], version)
     if not data[0] & 128:
         return

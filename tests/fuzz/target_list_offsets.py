@@ -21,13 +21,15 @@ VERSIONS = range(1, 12)
 def seeds() -> list[bytes]:
     parts = [ListOffsetsPartition(partition_index=index, timestamp=time) for index in (0, 1, 5) for time in (-2, 1001)]
     request = ListOffsetsRequest(topics=[ListOffsetsTopic(name=TOPIC, partitions=parts)])
-    return [bytes([mode + version]) + request.encode(version) for version in VERSIONS for mode in (0, 128)]
+    return [
+        bytes([mode + VERSIONS.index(version)]) + request.encode(version) for version in VERSIONS for mode in (0, 128)
+    ]
 
 
 def check(data: bytes) -> None:
     if not data:
         return
-    version = VERSIONS[data[0] % len(VERSIONS)]
+    version = VERSIONS[(data[0] & 127) % len(VERSIONS)]
     answer = shared().probe.list_offsets(data[1:], version)
     if not data[0] & 128:
         return

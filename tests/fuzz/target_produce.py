@@ -32,7 +32,7 @@ def seeds() -> list[bytes]:
                 timeout_ms=10,
                 topic_data=[TopicProduceData(name=TOPIC, topic_id=TOPIC_ID, partition_data=parts)],
             )
-            inputs += [bytes([version, mode]) + request.encode(version) for mode in (0, 1, 2)]
+            inputs += [bytes([VERSIONS.index(version), mode]) + request.encode(version) for mode in (0, 1, 2)]
     return inputs
 
 
