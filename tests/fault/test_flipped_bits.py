@@ -25,7 +25,7 @@ def directory(tmp_path: Path) -> Iterator[Directory]:
         yield Directory(tmp_path)
 
 
-@pytest.mark.parametrize("shift", (0, 3, 6))
+@pytest.mark.parametrize("shift", [0, 3, 6])
 def test_a_flipped_bit_is_damage_and_nothing_is_cut(directory, shift):
     """One bit of every byte; a leader epoch that only rises cannot be told from a real one: the one exception."""
     pristine = bytes(directory.data)
