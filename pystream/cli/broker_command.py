@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from pystream.cli.failure import sentence
 from pystream.cli.settings import gather
 from pystream.common.errors import PystreamError
 
@@ -50,5 +51,5 @@ def broker(
     try:
         run(config, ready_fd=ready_fd, lifeline_fd=lifeline_fd)
     except (PystreamError, OSError) as error:
-        print(f"pystream broker: {error}", file=sys.stderr)
+        print(f"pystream broker: {sentence(error)}", file=sys.stderr)
         raise SystemExit(1) from None

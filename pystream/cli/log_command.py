@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pystream.cli.failure import sentence
 from pystream.cli.log_repair import repair, verify
 from pystream.cli.settings import from_assignments
-from pystream.common.errors import DataDirectoryError, PystreamError, TopicAlreadyExists
+from pystream.common.errors import DataDirectoryError, NotFound, PystreamError, TopicAlreadyExists
 from pystream.common.model import NO_LEADER_EPOCH
 from pystream.storage.directories import LogDirectory
 from pystream.storage.kafka_directory import KafkaPartition, copy_partition, find_partitions
+from pystream.storage.verification import held
 
 if TYPE_CHECKING:
     from pystream.metadata.store import MetadataStore
@@ -48,17 +50,20 @@ def import_(
     kafka_directory: Path, data_dir: Path, topics: tuple[str, ...], assignments: tuple[str, ...], node_id: int | None
 ) -> None:
     """Copy, enter into the metadata, and say what came over; exit code 1 when something could not."""
-    configs = from_assignments(assignments)
+    configs = from_assignments(assignments, option="--topic-config")
     try:
-        partitions = find_partitions(kafka_directory, frozenset(topics))
-        target = LogDirectory.open(data_dir)
-        try:
-            leader = int(target.meta.get("node.id", DEFAULT_NODE_ID)) if node_id is None else node_id
-            asyncio.run(_import(partitions, data_dir, configs, leader))
-        finally:
-            target.close(clean=False)  # what was copied is checked, and its indexes are made, when the broker starts
+        with held(kafka_directory):
+            partitions = find_partitions(kafka_directory, frozenset(topics))
+            if not partitions:
+                raise NotFound(f"{kafka_directory} holds no partition of a topic")
+            target = LogDirectory.open(data_dir)
+            try:
+                leader = int(target.meta.get("node.id", DEFAULT_NODE_ID)) if node_id is None else node_id
+                asyncio.run(_import(partitions, data_dir, configs, leader))
+            finally:
+                target.close(clean=False)  # what was copied is checked, and its indexes are made, at the broker's start
     except (PystreamError, OSError) as error:
-        print(f"pystream log import: {error}", file=sys.stderr)
+        print(f"pystream log import: {sentence(error)}", file=sys.stderr)
         raise SystemExit(1) from None
 
 

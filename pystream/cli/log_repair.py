@@ -8,14 +8,20 @@ from pathlib import Path
 
 import click
 
+from pystream.cli.failure import sentence
 from pystream.common.errors import NotFound, PystreamError
 from pystream.common.model import TopicPartition
+from pystream.storage.checkpoints import META_PROPERTIES
 from pystream.storage.verification import PartitionReport, cut_at_damage, held, partitions_of, verify_partition
 
 
 def chosen(data_dir: Path, partitions: Sequence[str]) -> list[TopicPartition]:
     """The partitions named as TOPIC-NUMBER or TOPIC; all when none is named. Raises NotFound for what is not there."""
     there = partitions_of(data_dir)
+    if not there and not (data_dir / META_PROPERTIES).exists():
+        inside = data_dir / "broker"  # where `pystream up` has it
+        hint = f"; did you mean {inside}?" if (inside / META_PROPERTIES).exists() else ""
+        raise NotFound(f"{data_dir} is not the data directory of a broker{hint}")
     if not partitions:
         return there
     for wanted in partitions:
@@ -58,7 +64,7 @@ def verify(data_dir: Path, partitions: tuple[str, ...], records: bool, compacted
                 damaged += report.is_damaged
                 click.echo("\n".join(describe(report)))
     except (PystreamError, OSError) as error:
-        print(f"pystream log verify: {error}", file=sys.stderr)
+        print(f"pystream log verify: {sentence(error)}", file=sys.stderr)
         raise SystemExit(2 if isinstance(error, NotFound) else 1) from None
     click.echo(f"{len(names)} partitions read, {damaged} damaged")
     if damaged:
@@ -77,7 +83,7 @@ def repair(data_dir: Path, partition: str, truncate: bool, compacted: bool) -> N
             raise NotFound(f"{data_dir} holds no partition {partition}; name one partition, as TOPIC-NUMBER")
         report, cut_bytes = cut_at_damage(data_dir, names[0], compacted=compacted)
     except (PystreamError, OSError) as error:
-        print(f"pystream log repair: {error}", file=sys.stderr)
+        print(f"pystream log repair: {sentence(error)}", file=sys.stderr)
         raise SystemExit(2 if isinstance(error, NotFound) else 1) from None
     click.echo("\n".join(describe(report)))
     if cut_bytes == 0:

@@ -47,13 +47,13 @@ def from_environment(environment: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def from_assignments(assignments: Sequence[str]) -> dict[str, str]:
+def from_assignments(assignments: Sequence[str], *, option: str = "--set") -> dict[str, str]:
     """["num.partitions=3"] -> {"num.partitions": "3"}. Raises click.UsageError for one without "=" or without a key."""
     settings = {}
     for assignment in assignments:
         key, equals, value = assignment.partition("=")
         if not equals or not key.strip():
-            raise click.UsageError(f"--set wants KEY=VALUE, got {assignment!r}")
+            raise click.UsageError(f"{option} wants KEY=VALUE, got {assignment!r}")
         settings[key.strip()] = value.strip()
     return settings
 

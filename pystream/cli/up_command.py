@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 
+from pystream.cli.settings import from_assignments
 from pystream.cli.supervise import ChildFailed, Component, ProcessSupervisor
 
 KAFKA_PORT = 9092
@@ -105,6 +106,7 @@ def up(data_dir: Path | None, only: str | None, port_offset: int, host: str, ass
     data_dir = (data_dir or default_data_dir()).absolute()
     options = UpOptions(data_dir=data_dir, host=host, port_offset=port_offset, assignments=assignments)
     names = chosen_components(only)
+    from_assignments(assignments)  # only their form; whether a component knows them it says itself
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -81,17 +81,22 @@ def partitions_of(data_dir: Path) -> list[TopicPartition]:
 
 @contextmanager
 def held(data_dir: Path) -> Iterator[None]:
-    """Keep brokers away from the directory, without a trace. Raises DataDirectoryLocked while one has it open."""
+    """Keep brokers away from the directory, without a trace. Raises DataDirectoryLocked while one has it open.
+
+    One of ours holds an flock; Apache Kafka (Java) holds a POSIX lock, which flock does not see.
+    """
     try:
         descriptor = os.open(data_dir / ".lock", os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         yield
         return
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.lockf(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
+            raise DataDirectoryLocked(f"{data_dir} is in use by another process") from None
         yield
-    except BlockingIOError:
-        raise DataDirectoryLocked(f"{data_dir} is in use by another process") from None
     finally:
         os.close(descriptor)
 

@@ -31,7 +31,7 @@ def test_all_payments_come_through_a_topic_twice_in_a_row(tmp_path: Path):
 
 
 def test_a_broker_that_is_not_there_is_told_and_fails_the_demo(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("pystream.demos.payments.stream.REQUEST_TIMEOUT_SECONDS", 2)
+    monkeypatch.setattr("pystream.demos.payments.stream.FIRST_ANSWER_SECONDS", 2)
     from pystream.demos.payments.stream import DemoFailed, ensure_topic
 
     with socket.socket() as nobody:

@@ -24,7 +24,9 @@ from pystream.demos.payments.generator import Payment
 
 REPORT_EVERY = 512  # events between two reports of progress
 POLL_EVENTS = 2000
+FIRST_ANSWER_SECONDS = 10  # nobody there?
 REQUEST_TIMEOUT_SECONDS = 30
+QUIET = 2  # the client logs no failed connection twenty times a second: what comes of it is raised
 SILENCE_SECONDS = 30  # a consumer that hears nothing for so long gives up
 
 # progress(records, bytes) of what was done since the last report
@@ -56,14 +58,14 @@ def ensure_topic(bootstrap: str, topic: str, *, partitions: int) -> None:
 
     Records carry the time of their payment, long past: retention by time would delete them as they come.
     """
-    admin = AdminClient({"bootstrap.servers": bootstrap})
+    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": QUIET})
     wanted = NewTopic(topic, num_partitions=partitions, replication_factor=1, config={"retention.ms": "-1"})
-    created = admin.create_topics([wanted], request_timeout=REQUEST_TIMEOUT_SECONDS)
+    created = admin.create_topics([wanted], request_timeout=FIRST_ANSWER_SECONDS)
     try:
         created[topic].result()
     except KafkaException as error:
         if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
-            raise DemoFailed(f"cannot create topic {topic} at {bootstrap}: {error}") from None
+            raise DemoFailed(f"cannot create topic {topic} at {bootstrap}: {error.args[0].str()}") from None
 
 
 class PaymentSource:
@@ -75,6 +77,7 @@ class PaymentSource:
         self._producer = Producer(
             {
                 "bootstrap.servers": bootstrap,
+                "log_level": QUIET,
                 "enable.idempotence": True,
                 "acks": "all",
                 "compression.type": "lz4",
@@ -169,6 +172,7 @@ class PaymentSink:
         self._consumer = Consumer(
             {
                 "bootstrap.servers": bootstrap,
+                "log_level": QUIET,
                 "group.id": "payments-demo",  # the client wants a name; nothing is joined, nothing committed
                 "enable.auto.commit": False,
                 "fetch.wait.max.ms": 100,
@@ -179,7 +183,7 @@ class PaymentSink:
             self._consumer.assign([self._end_of(TopicPartition(topic, partition)) for partition in partitions])
         except KafkaException as error:
             self._consumer.close()
-            raise DemoFailed(f"cannot read topic {topic} at {bootstrap}: {error}") from None
+            raise DemoFailed(f"cannot read topic {topic} at {bootstrap}: {error.args[0].str()}") from None
 
     def _end_of(self, partition: TopicPartition) -> TopicPartition:
         _, end = self._consumer.get_watermark_offsets(partition, timeout=REQUEST_TIMEOUT_SECONDS)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -180,3 +182,17 @@ def test_a_damaged_log_ends_before_the_damage_and_what_was_cut_is_kept(data_dir:
     assert sum(path.stat().st_size for path in kept) == cut_bytes
     assert cut_bytes == before - files[0].stat().st_size - size_of_one
     assert not verify_partition(data_dir, NAME).faults
+
+
+def test_a_directory_that_java_has_locked_is_left_alone(tmp_path: Path) -> None:
+    lock = tmp_path / ".lock"
+    lock.touch()
+    hold = "import fcntl, sys; f = open(sys.argv[1], 'r+'); fcntl.lockf(f, fcntl.LOCK_EX); print(); sys.stdin.read()"
+    with subprocess.Popen([sys.executable, "-c", hold, lock], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        with pytest.raises(DataDirectoryLocked), held(tmp_path):
+            pass
+        holder.communicate()
+    with held(tmp_path):
+        pass
