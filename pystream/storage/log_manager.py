@@ -64,7 +64,7 @@ class RecoveryReport:
 
 @dataclass(frozen=True, slots=True)
 class LogDirDescription:
-    """For DescribeLogDirs. `partitions` maps to (size in bytes, offset lag); an offline directory has none."""
+    """For DescribeLogDirs. `partitions` maps to sizes in bytes; an offline directory has none."""
 
     path: str
     is_offline: bool
@@ -125,10 +125,9 @@ class LogManager:
         nothing.
         """
         failed = set()
+        logs = self._snapshot()
         with ThreadPoolExecutor(self.config.recovery_threads, thread_name_prefix="close-log") as pool:
-            for log, error in zip(
-                self._snapshot(), pool.map(lambda log: self._close_log(log, clean), self._snapshot()), strict=True
-            ):
+            for log, error in zip(logs, pool.map(lambda log: self._close_log(log, clean), logs), strict=True):
                 if error is not None:
                     failed.add(log.hosted)
                     logger.error("log could not be closed", partition=log.name, error=str(error))
