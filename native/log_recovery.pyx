@@ -490,6 +490,28 @@ cdef int64_t certified_offset(LogState *log, str directory, list snapshots, dict
     return max(newest, <int64_t> options["recovery_point"])
 
 
+cdef bint begins_with_a_hole(LogState *log, dict options) except *:
+    """A power loss took the first segments' names, which were never fsynced, and left later ones: nothing here was ever durable.
+
+    The start offset is made durable before retention deletes anything, so a log of ours that begins behind it has lost its beginning.
+    """
+    cdef int64_t first = log.segments[0].base_offset
+    return options["lossy"] and options["trust_snapshots"] and options["recovery_point"] <= options["log_start_offset"] < first
+
+
+cdef void drop_all(LogState *log, str directory, dict options, dict report) except *:
+    """Keeps every byte in lost+found/ and begins anew at the start offset."""
+    cdef Segment *fresh
+    cdef int64_t size = sum([log.segments[slot].size for slot in range(log.segment_count)])
+    report["verdicts"].append((log.segments[0].base_offset, 0, options["log_start_offset"], size, CUT_KEEPING))
+    report["alarms"] += 1
+    report["cut_bytes"] += size
+    move_segments_away(log, directory, 0)
+    fresh = segment_new(options["log_start_offset"])
+    if fresh == NULL or log_add_segment(log, fresh) != OK:
+        raise MemoryError
+
+
 cdef void recover(LogState *log, str directory, dict options, dict report) except *:
     cdef Segment *active
     cdef bint clean = options["clean"]
@@ -512,7 +534,10 @@ cdef void recover(LogState *log, str directory, dict options, dict report) excep
         if not clean:
             options["recovery_point"] = certified_offset(log, directory, listing.snapshots, options)
             active.size = sizes[len(sizes) - 1]
-            recover_unclean(log, directory, sizes, options, report)
+            if begins_with_a_hole(log, options):
+                drop_all(log, directory, options, report)
+            else:
+                recover_unclean(log, directory, sizes, options, report)
     active = log.segments[log.segment_count - 1]
     active.sealed = False
     report["ends_below_recovery_point"] = not clean and active.next_offset < options["recovery_point"]

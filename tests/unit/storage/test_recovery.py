@@ -206,6 +206,27 @@ def test_a_segment_lost_behind_a_hole_goes_to_lost_and_found_after_a_power_loss(
     log.close()
 
 
+def test_segments_without_those_before_them_go_to_lost_and_found_after_a_power_loss(tmp_path):
+    folder = several_segments(tmp_path)
+    names = sorted(path.name for path in folder.glob("*.log"))
+    (folder / names[0]).unlink()
+    log = LocalLog.open(str(tmp_path), "t-0", **SMALL, lossy=True)
+    assert (verdicts(log), log.start_offset, log.end_offset) == ([CUT_KEEPING], 0, 0)
+    assert len(list((tmp_path / "lost+found").iterdir())) == len(names) - 1
+    assert log.append(batch(1))[0][:2] == (0, 0)
+    log.close()
+
+
+def test_a_log_that_begins_at_its_start_offset_has_no_hole(tmp_path):
+    folder = several_segments(tmp_path)
+    names = sorted(path.name for path in folder.glob("*.log"))
+    (folder / names[0]).unlink()
+    start = int(names[1].split(".")[0])
+    log = LocalLog.open(str(tmp_path), "t-0", **SMALL, lossy=True, log_start_offset=start)
+    assert (verdicts(log), log.start_offset, log.end_offset) == ([], start, 80)
+    log.close()
+
+
 def test_a_missing_segment_is_damage(tmp_path):
     folder = several_segments(tmp_path)
     names = sorted(path.name for path in folder.glob("*.log"))
