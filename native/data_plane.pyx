@@ -16,8 +16,8 @@ from pystream._native.partition cimport (
     partition_release, partition_retain, partition_wake, topic_new, topic_release,
 )
 from pystream._native.partition_table cimport (
-    find_partition, find_topic, table_add_partition, table_add_topic, table_free, table_init, table_read_lock, table_remove_partition,
-    table_unlock, table_write_lock,
+    PartitionTable, find_partition, find_topic, table_add_partition, table_add_topic, table_free, table_init, table_read_lock,
+    table_remove_partition, table_unlock, table_write_lock,
 )
 from pystream._native.posix cimport close, errno, gai_strerror, monotonic_ms, pthread_create, pthread_join
 from pystream._native.status cimport OK, Status
@@ -105,8 +105,9 @@ cdef class DataPlane:
     def __dealloc__(self):
         cdef int32_t i
         self.join(0)
-        self.control.state.inboxes = NULL
-        self.control.state.loop_count = 0
+        if self.control is not None:
+            self.control.state.inboxes = NULL
+            self.control.state.loop_count = 0
         for i in range(self.plane.loop_count):
             loop_free(&self.plane.loops[i])
         if self.plane.table.by_name.slots != NULL:
@@ -115,8 +116,6 @@ cdef class DataPlane:
             inbox_free(&self.plane.inboxes[i])
         if self.plane.addresses.slots != NULL:
             address_counts_free(&self.plane.addresses)
-        for i in range(self.plane.listener_count):
-            close(self.plane.listeners[i].fd)
         free(self.plane.loops)
         free(self.plane.inboxes)
 
@@ -177,6 +176,11 @@ cdef class DataPlane:
                 inbox_signal(&self.plane.inboxes[i])
             for i in range(self.started_threads):
                 pthread_join(self.plane.loops[i].thread, NULL)
+            for i in range(self.plane.listener_count):
+                close(self.plane.listeners[i].fd)
+            self.plane.listener_count = 0
+            if self.plane.table.by_name.slots != NULL:
+                forget_partitions(&self.plane.table)
 
     # ---- partitions
 
@@ -379,6 +383,22 @@ cdef Partition *uninstall(Plane *plane, const uint8_t *name, int32_t size, int32
         partition_wake(removed)
     table_unlock(&plane.table)
     return removed
+
+
+cdef void forget_partitions(PartitionTable *table) noexcept nogil:
+    """No flusher calls back any more: the partitions and inboxes that it would call go with the data plane."""
+    cdef Topic *topic
+    cdef int32_t slot
+    cdef int32_t index
+    table_read_lock(table)
+    for slot in range(table.by_name.capacity):
+        topic = table.by_name.slots[slot]
+        if topic == NULL:
+            continue
+        for index in range(topic.partition_count):
+            if topic.partitions[index] != NULL:
+                flusher_forget(topic.partitions[index].flusher, topic.partitions[index].log)
+    table_unlock(table)
 
 
 cdef dict loop_counters(const LoopCounters *counters):

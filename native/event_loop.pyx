@@ -29,7 +29,7 @@ from pystream._native.produce cimport produce_flush, produce_stage_free, produce
 from pystream._native.purgatory cimport (
     purgatory_free, purgatory_init, purgatory_mark_ready, purgatory_next_timeout, purgatory_turn_to, purgatory_wake,
 )
-from pystream._native.turn cimport answer, drop_calls, receive_and_dispatch, touch, work_after_append, work_ready
+from pystream._native.turn cimport answer, drop_calls, may_dispatch, receive_and_dispatch, touch, work_after_append, work_ready
 
 cdef enum:
     EVENTS_PER_TURN = 64                 # bounds what one turn stages, and how many base buffers it takes
@@ -349,7 +349,8 @@ cdef void take_queued(Loop *loop) noexcept nogil:
 cdef bint has_expired(const Loop *loop, const Connection *connection) noexcept nogil:
     cdef const Limits *limits = &loop.plane.limits
     cdef int64_t started_ms = loop.now_ms - connection.frame_started_ms
-    if connection.frame_started_ms > 0 and not connection.muted and started_ms > limits.frame_ms:
+    # Only a client that we wait for is slow: not one whose frames wait for its own earlier answers.
+    if connection.frame_started_ms > 0 and may_dispatch(loop, connection) and started_ms > limits.frame_ms:
         # A starved one waits for memory that others hold half-sent frames in: somebody must let go.
         if connection.starved or (connection.end - connection.start) * 1000 < started_ms * limits.frame_bytes_per_second:
             return True
@@ -399,9 +400,11 @@ cdef bint is_drained(const Connection *connection) noexcept nogil:
 
 cdef int32_t wait_ms(Loop *loop) noexcept nogil:
     cdef int32_t timeout = <int32_t>max(loop.swept_ms + SWEEP_MS - loop.now_ms, <int64_t>0)
-    if loop.queued != NULL or loop.purgatory.ready != NULL:
-        return 0
-    if loop.open_count == 0 and loop.listening:
+    if loop.turn != NULL or loop.queued != NULL or loop.purgatory.ready != NULL:
+        return 0                                 # begin_drain() puts connections on the turn's list before the turn
+    if loop.drain_begun:
+        timeout = <int32_t>min(<int64_t>timeout, max(loop.plane.drain_deadline_ms - loop.now_ms, <int64_t>0))
+    elif loop.open_count == 0 and loop.listening and atomic_load32(&loop.plane.accepting):
         timeout = -1 if loop.purgatory.timer_count == 0 else timeout
         if timeout < 0:
             return timeout

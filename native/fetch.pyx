@@ -526,7 +526,8 @@ cdef Status encode_part(const Call *call, FetchPart *part, OutQueue *queue, int6
         if status != OK:
             return status
         file_bytes[0] += size - (output.size - before)
-        atomic_count64(&part.partition.topic.counters.bytes_out, size)
+        if part.partition != NULL:
+            atomic_count64(&part.partition.topic.counters.bytes_out, size)
     encode_tags(call, part, output)
     return OK
 
@@ -602,7 +603,7 @@ cdef Status encode_topics(
     return OK
 
 
-cdef Status fetch_encode(Call *call, OutQueue *queue, LoopCounters *counters) noexcept nogil:
+cdef Status fetch_encode(const PartitionTable *table, Call *call, OutQueue *queue, LoopCounters *counters) noexcept nogil:
     cdef FetchRequest *request = <FetchRequest *>call.fetch
     cdef Output *output = &queue.bytes
     cdef Py_ssize_t start = output.size
@@ -619,6 +620,8 @@ cdef Status fetch_encode(Call *call, OutQueue *queue, LoopCounters *counters) no
     if call.error_code != 0:
         write_array_count(output, call.flexible, 0)
     else:
+        # It may have waited behind an open Produce: what was deleted meanwhile must not be touched.
+        fetch_set_resolve(set_of(request), table)
         status = encode_topics(call, request, queue, counters, &file_bytes)
     if call.flexible:
         write_unsigned_varint(output, 0)

@@ -9,7 +9,8 @@ from pystream._native.atomics cimport (
 )
 from pystream._native.flusher cimport flusher_request
 from pystream._native.local_log cimport (
-    FLUSH_GROUP, log_durable_offset, log_end_offset, log_first_undecided_offset, log_flush_policy, log_release, log_retain,
+    FLUSH_GROUP, FLUSH_WRITE, FlushPolicy, log_durable_offset, log_end_offset, log_first_undecided_offset, log_flush_policy,
+    log_release, log_retain,
 )
 from pystream._native.posix cimport (
     EFD_CLOEXEC, EFD_NONBLOCK, close, eventfd, pthread_mutex_destroy, pthread_mutex_init, pthread_mutex_lock, pthread_mutex_unlock, write,
@@ -86,7 +87,9 @@ cdef bint partition_publish(Partition *partition, int32_t own_loop) noexcept nog
     cdef int64_t visible
     cdef uint64_t waiting
     cdef uint64_t own_bit = 0
-    if log_flush_policy(partition.log) == FLUSH_GROUP:
+    cdef FlushPolicy policy = log_flush_policy(partition.log)
+    # Under FLUSH_WRITE too: another loop's append may have moved the end and not be synced yet.
+    if policy == FLUSH_GROUP or policy == FLUSH_WRITE:
         visible = log_durable_offset(partition.log)
     else:
         visible = log_end_offset(partition.log)

@@ -511,6 +511,8 @@ cdef bint produce_settle(Purgatory *purgatory, LoopCounters *counters, Call *cal
             part.status = LOG_OFFLINE
         elif partition.removed or not partition.leader:
             part.status = NOT_LEADER
+            part.leader_id = partition.leader_id
+            part.leader_epoch = partition.leader_epoch
         elif expired:
             part.status = REQUEST_TIMED_OUT
             counters.produce_timed_out += 1

@@ -305,7 +305,7 @@ cdef Status encode(Loop *loop, Connection *connection, Call *call, OutQueue *que
         request = <FetchRequest *>call.fetch
         if connection.fetch_quota != NULL:
             charge(loop, connection, call, request.gathered)
-        return fetch_encode(call, queue, &loop.counters)
+        return fetch_encode(&loop.plane.table, call, queue, &loop.counters)
     elif call.kind == CALL_LIST_OFFSETS:
         list_offsets_encode(call, &queue.bytes)
     elif call.kind == CALL_COLD:

@@ -48,7 +48,7 @@ cdef Status fetch_begin(FetchContext *context, LoopCounters *counters, Call *cal
 cdef bint fetch_evaluate(
     const PartitionTable *table, Purgatory *purgatory, LoopCounters *counters, Call *call, int64_t now_ms,
 ) noexcept nogil
-# Writes the answer as bytes and file ranges.
-cdef Status fetch_encode(Call *call, OutQueue *queue, LoopCounters *counters) noexcept nogil
+# Writes the answer as bytes and file ranges; under the table's read lock, perhaps turns after the evaluation.
+cdef Status fetch_encode(const PartitionTable *table, Call *call, OutQueue *queue, LoopCounters *counters) noexcept nogil
 # Gives the request and whatever it holds back; also for calls that are dropped.
 cdef void fetch_end(FetchContext *context, Call *call) noexcept nogil

@@ -10,6 +10,8 @@ cdef void touch(Loop *loop, Connection *connection) noexcept nogil            # 
 cdef void queue_connection(Loop *loop, Connection *connection) noexcept nogil # on the list of the next turn
 cdef void defer_connection(Loop *loop, Connection *connection) noexcept nogil # after a short wait
 
+# Whether a further frame of the connection may be cut and worked on now.
+cdef bint may_dispatch(const Loop *loop, const Connection *connection) noexcept nogil
 # Phase 1: one recv at most, then every whole frame that may be worked on: produce batches are staged,
 # everything else is noted for after the appends.
 cdef void receive_and_dispatch(Loop *loop, Connection *connection) noexcept nogil

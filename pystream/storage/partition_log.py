@@ -9,7 +9,7 @@ from pathlib import Path
 from pystream._native.flusher import Flusher
 from pystream._native.local_log import LocalLog
 from pystream.common.model import TopicPartition
-from pystream.storage.config import GROUP, INTERVAL, LogConfig, native_options
+from pystream.storage.config import GROUP, INTERVAL, WRITE, LogConfig, native_options
 from pystream.storage.directories import LogDirectory
 from pystream.storage.disk import Disk
 from pystream.storage.retention import SegmentFacts, retained_from
@@ -79,8 +79,9 @@ class PartitionLog:
         return records >= self.config.flush_messages or now_ms - since_ms >= self.config.flush_ms
 
     def high_watermark(self) -> int:
-        """What this node alone may call committed: the durable end under `group`, else the end."""
-        return self.native.durable_offset if self.config.flush_policy == GROUP else self.native.end_offset
+        """What this node alone may call committed: the durable end under `group` and `write`, else the end."""
+        is_durable = self.config.flush_policy in (GROUP, WRITE)
+        return self.native.durable_offset if is_durable else self.native.end_offset
 
     def retention_target(self, now_ms: int) -> int:
         """The start offset that retention asks for. Rolls the active segment when that one has had its time too."""

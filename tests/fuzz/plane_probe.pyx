@@ -218,7 +218,7 @@ cdef class PlaneProbe:
         status = fetch_begin(&self.fetches, &self.counters, call, &cursor, NOW_MS)
         if status == OK:
             fetch_evaluate(&self.table, &self.purgatory, &self.counters, call, NOW_MS)
-            status = fetch_encode(call, queue, &self.counters)
+            status = fetch_encode(&self.table, call, queue, &self.counters)
         self.drop()
         return status
 
