@@ -21,6 +21,7 @@ from tests.support.raw_client import RawClient
 KAFKA_STORAGE_ERROR = 56
 VALUE = b"v" * 500_000
 SIZE_MIB = 64
+RECOVERY_SECONDS = 30
 
 
 @pytest.fixture
@@ -84,10 +85,10 @@ def test_a_full_disk_refuses_loses_nothing_and_recovers_without_a_restart(small_
         if filled_by == "somebody else":
             other.unlink()
             code, offset = produce_one(client, number)
-            attempts = 0
-            while code != 0 and attempts < 200:
+            # The broker looks at its disks every second.
+            deadline = time.monotonic() + RECOVERY_SECONDS
+            while code != 0 and time.monotonic() < deadline:
                 code, offset = produce_one(client, number)
-                attempts += 1
             assert (code, offset) == (0, len(acknowledged))
         else:
             answer = client.call(DeleteTopicsRequest(topic_names=[TOPIC], timeout_ms=30_000), 4)
