@@ -18,7 +18,7 @@ from confluent_kafka.admin import AdminClient
 from tests.conformance import java
 
 CLUSTER_ID = "pystream-conformanceAA"
-READY_SECONDS = 60
+READY_SECONDS = 180  # seconds on an idle machine; a loaded one needs minutes
 STOP_SECONDS = 60
 
 
@@ -60,7 +60,11 @@ class KafkaProcess:
             self._process = subprocess.Popen(
                 [*run, "kafka.Kafka", str(properties)], stdin=subprocess.DEVNULL, stdout=output, stderr=output
             )
-        AdminClient({"bootstrap.servers": self.bootstrap}).list_topics(timeout=READY_SECONDS)
+        try:
+            AdminClient({"bootstrap.servers": self.bootstrap}).list_topics(timeout=READY_SECONDS)
+        except BaseException:
+            self.kill()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
