@@ -19,7 +19,7 @@ import re
 from libc.stdint cimport INT32_MAX, INT64_MAX, int32_t, int64_t, uint8_t
 from libc.stdlib cimport free, malloc
 
-from pystream._native.batch cimport CONTROL_FLAG, NO_PRODUCER_ID, BatchHeader
+from pystream._native.batch cimport CONTROL_FLAG, NO_PRODUCER_ID, NO_TIMESTAMP, BatchHeader
 from pystream._native.io_table cimport (
     io_read_at, io_read_file, io_rename, io_sync, io_sync_directory, io_truncate, io_unlink,
 )
@@ -80,7 +80,7 @@ cdef Status replay_batch(LogState *log, Segment *segment, int fd, int64_t positi
             free(data)
             return STORAGE_ERROR
     producers_begin(&log.producers)
-    status = producers_apply(&log.producers, header, data, header.base_offset, &aborted)
+    status = producers_apply(&log.producers, header, data, header.base_offset, NO_TIMESTAMP, &aborted)
     producers_keep(&log.producers)
     free(data)
     if status == OK and aborted.producer_id != NO_PRODUCER_ID:

@@ -88,7 +88,7 @@ cdef Status stage(LogState *log, Run *run, StagedBatch *batch, int32_t leader_ep
         batch.header.max_timestamp = now_ms
         batch.append_time_ms = now_ms
     if batch.header.producer_id != NO_PRODUCER_ID:
-        if producers_apply(&log.producers, &batch.header, batch.data, run.next_offset, aborted) != OK:
+        if producers_apply(&log.producers, &batch.header, batch.data, run.next_offset, now_ms, aborted) != OK:
             return OUT_OF_MEMORY
         if aborted.producer_id != NO_PRODUCER_ID:
             run.aborted_count += 1

@@ -327,7 +327,7 @@ cdef void take_data(ProducerState *state, ProducerEntry *entry, const BatchHeade
 
 
 cdef Status producers_apply(
-        ProducerState *state, const BatchHeader *header, const uint8_t *data, int64_t base_offset,
+        ProducerState *state, const BatchHeader *header, const uint8_t *data, int64_t base_offset, int64_t now_ms,
         AbortedTransaction *aborted) noexcept nogil:
     cdef ProducerEntry *entry
     cdef int16_t kind = -1
@@ -345,7 +345,7 @@ cdef Status producers_apply(
         state.undo_count -= 1
         return OUT_OF_MEMORY
     take_epoch(entry, header.producer_epoch)
-    entry.last_timestamp = header.max_timestamp
+    entry.last_timestamp = max(header.max_timestamp, now_ms)
     if header.attributes & CONTROL_FLAG:
         entry.coordinator_epoch = coordinator_epoch
         end_transaction(state, entry, kind == MARKER_COMMIT, base_offset, aborted)

@@ -135,3 +135,18 @@ def test_a_sequence_goes_on_or_is_refused(connection: wire.Connection, new_topic
     assert send(connection, topic, of_producer(batch, producer_id, 1, 0)) == (0, 18)
     assert send(connection, topic, of_producer(batch, producer_id, 0, 18))[0] == INVALID_PRODUCER_EPOCH
     assert end_offset(connection, topic) == 21
+
+
+def test_a_batch_sent_twice_at_once_is_appended_once(connection: wire.Connection, new_topic: NewTopicName) -> None:
+    """Both copies are in the broker's hands before either is appended: what a retry after a time-out can do."""
+    topic = new_topic("pipelined")
+    producer_id = wire.new_producer_id(connection)
+    batch = kafka_python_batch("none", ROWS)
+    batches = [of_producer(batch, producer_id, 0, sequence) for sequence in (0, 0, 3, 3, 0, 3)]
+
+    answers = [
+        (int(answer.error_code), answer.base_offset) for answer in wire.produce_at_once(connection, topic, 0, batches)
+    ]
+
+    assert answers == [(0, 0), (0, 0), (0, 3), (0, 3), (0, 0), (0, 3)]
+    assert end_offset(connection, topic) == 6

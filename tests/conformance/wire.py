@@ -9,7 +9,7 @@ import importlib
 import io
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Any, NamedTuple
 
@@ -65,9 +65,9 @@ class Connection:
         self._file.close()
         self._socket.close()
 
-    def send(self, frame: bytes) -> None:
-        """A frame without its length."""
-        self._socket.sendall(struct.pack(">i", len(frame)) + frame)
+    def send(self, *frames: bytes) -> None:
+        """Frames without their lengths, in one piece."""
+        self._socket.sendall(b"".join(struct.pack(">i", len(frame)) + frame for frame in frames))
 
     def receive(self) -> bytes:
         """The next answer without its length. Raises ConnectionError when the broker has closed."""
@@ -148,11 +148,23 @@ def last_batch(connection: Connection, topic: str, partition: int) -> bytes:
 
 def produce(connection: Connection, topic: str, partition: int, batch: bytes) -> Any:
     """Send one batch, acks=all; the partition's answer."""
+    (answer,) = produce_at_once(connection, topic, partition, [batch])
+    return answer
+
+
+def produce_at_once(connection: Connection, topic: str, partition: int, batches: Sequence[bytes]) -> list[Any]:
+    """Send one request for each batch without waiting in between; the partition's answers."""
     schema: Any = importlib.import_module("kio.schema.produce.v9.request")
-    part = schema.PartitionProduceData(index=partition, records=batch)
-    topics = (schema.TopicProduceData(name=topic, partition_data=(part,)),)
-    request = schema.ProduceRequest(acks=-1, timeout=timedelta(seconds=TIMEOUT_SECONDS), topic_data=topics)
-    return connection.call(request).responses[0].partition_responses[0]
+    requests = []
+    for batch in batches:
+        part = schema.PartitionProduceData(index=partition, records=batch)
+        topics = (schema.TopicProduceData(name=topic, partition_data=(part,)),)
+        requests.append(
+            schema.ProduceRequest(acks=-1, timeout=timedelta(seconds=TIMEOUT_SECONDS), topic_data=topics)
+        )
+    connection.send(*map(request_bytes, requests))
+    answers = [parse_response(schema.ProduceRequest, connection.receive()) for _ in requests]
+    return [answer.responses[0].partition_responses[0] for answer in answers]
 
 
 def new_producer_id(connection: Connection) -> int:

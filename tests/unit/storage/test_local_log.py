@@ -356,6 +356,14 @@ def test_producers_that_are_silent_are_forgotten(log):
     assert [producer[0] for producer in log.producers()] == [2, 3]
 
 
+def test_a_producer_that_writes_old_records_now_is_not_forgotten(log):
+    written = batch(1, timestamp=1_000, producer_id=1, epoch=0, sequence=0)
+    log.append(written, now_ms=9_000)
+    log.expire_producers(8_000)
+    log.append(written, now_ms=9_100)
+    assert log.end_offset == 1, "a duplicate"
+
+
 def test_many_producers_come_and_go(log):
     for producer in range(500):
         log.append(batch(1, timestamp=producer, producer_id=producer * 7919, epoch=0, sequence=0))
