@@ -56,9 +56,9 @@ cdef void producers_undo(ProducerState *state) noexcept nogil
 # OK; DUPLICATE_SEQUENCE with the old base offset; OUT_OF_ORDER_SEQUENCE, INVALID_PRODUCER_EPOCH or INVALID_TXN_STATE.
 cdef Status producers_check(
     const ProducerState *state, const BatchHeader *header, const uint8_t *data, int64_t *old_base_offset) noexcept nogil
-# Takes the batch at `base_offset` in, without a check. `now_ms` is when it is appended, NO_TIMESTAMP when it is read from the log: a
-# producer of old records that writes now must not be forgotten, or its next retry would be appended twice. `aborted.producer_id` is >= 0 when the batch is an abort marker that ended a
-# transaction.
+# Takes the batch at `base_offset` in, without a check. `now_ms` is when it is appended, NO_TIMESTAMP when it is read
+# from the log: a producer of old records that writes now must not be forgotten, or its next retry would be appended
+# twice. `aborted.producer_id` is >= 0 when the batch is an abort marker that ended a transaction.
 cdef Status producers_apply(
     ProducerState *state, const BatchHeader *header, const uint8_t *data, int64_t base_offset, int64_t now_ms,
     AbortedTransaction *aborted) noexcept nogil
