@@ -1,6 +1,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+CODECS: Mapping[str, int]
 FLUSH_POLICIES: Mapping[str, int]
 DEFAULTS: Mapping[str, Any]
 RECOVERY_DEFAULTS: Mapping[str, Any]
