@@ -1,0 +1,151 @@
+"""What the coordinators' state machines are made of: records, answers, timers; no clock, no socket, no task.
+
+A shard is the state of one partition of a coordinator's topic. An operation is a plain function
+
+    operation(shard, ticket, now_ms, effects) -> None      now_ms: since the epoch, steady: it never jumps
+
+that reads the shard, writes records through `effects` and answers: its own request, whose name is `ticket`, or requests
+that came earlier and still wait (a JoinGroup is answered by the last member's). State that outlives a restart changes
+only in `Shard.replay`, which `effects.write` calls at once, so that a start that reads the log comes to the same state.
+What a restart may forget (sessions, who waits) an operation changes itself.
+
+An answer is held back until the records that the shard has written up to then are committed. When they cannot be
+written, all answers of that turn are errors, and the shard is loaded anew from its log.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Hashable, Iterator
+from typing import Any, NamedTuple, Protocol
+
+Ticket = int  # names a request that waits for its answer
+NO_TICKET: Ticket = 0  # of operations that nobody asked for: timers, the end of loading
+NO_PRODUCER_ID = -1
+NO_PRODUCER_EPOCH = -1
+
+
+class Record(NamedTuple):
+    """A record of a coordinator's topic: messages of `protocol.coordinator_records`; no value is a tombstone.
+
+    With a producer id it belongs to that producer's open transaction: it counts once the transaction is committed.
+    """
+
+    key: Any
+    value: Any | None
+    producer_id: int = NO_PRODUCER_ID
+    producer_epoch: int = NO_PRODUCER_EPOCH
+
+
+class Answer(NamedTuple):
+    """The response to a waiting request; `at_once` when it tells of nothing that is not committed yet."""
+
+    ticket: Ticket
+    response: Any
+    at_once: bool
+
+
+class Shard(Protocol):
+    """The state of one partition of a coordinator's topic. Everything is called from one thread."""
+
+    timers: Timers
+
+    def replay(self, record: Record) -> None:
+        """Take a record in, fresh or read from the log. Raises nothing: what it does not understand it logs."""
+        ...
+
+    def end_transaction(self, producer_id: int, committed: bool) -> None:
+        """The marker of a transaction: its records count from now on, or are forgotten."""
+        ...
+
+    def loaded(self, now_ms: int, effects: Effects) -> None:
+        """The log has been read to its end: arm timers, put right what a crash has left."""
+        ...
+
+    def unloaded(self, effects: Effects) -> None:
+        """The shard goes: answer every request that waits in it with NOT_COORDINATOR."""
+        ...
+
+
+class Effects:
+    """What an operation does to the world outside its shard; collected, and carried out by the runtime or a test."""
+
+    __slots__ = ("_replay", "answers", "records")
+
+    def __init__(self, replay: Callable[[Record], None]) -> None:
+        self._replay = replay
+        self.records: list[Record] = []
+        self.answers: list[Answer] = []
+
+    def write(
+        self,
+        key: Any,
+        value: Any | None,
+        *,
+        producer_id: int = NO_PRODUCER_ID,
+        producer_epoch: int = NO_PRODUCER_EPOCH,
+    ) -> None:
+        """Append a record, a tombstone without `value`; the shard has it when this returns."""
+        record = Record(key, value, producer_id, producer_epoch)
+        self.records.append(record)
+        self._replay(record)
+
+    def answer(self, ticket: Ticket, response: Any, *, at_once: bool = False) -> None:
+        """Answer a waiting request, each exactly once; `at_once` does not wait for records to be committed."""
+        self.answers.append(Answer(ticket, response, at_once))
+
+
+TimedOperation = Callable[[int, Effects], None]  # (now_ms, effects)
+
+
+class Timers:
+    """What is to be done later, at most one thing for each key. Times are of the clock that operations are given."""
+
+    __slots__ = ("_heap", "_live", "_sequence")
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[int, int, Hashable]] = []
+        self._live: dict[Hashable, tuple[int, int, TimedOperation]] = {}
+        self._sequence = 0
+
+    def __len__(self) -> int:
+        return len(self._live)
+
+    def schedule(self, key: Hashable, deadline_ms: int, operation: TimedOperation) -> None:
+        """Run `operation` at `deadline_ms`, in place of what was planned under `key`."""
+        planned = self._live.get(key)
+        if planned is not None and planned[0] <= deadline_ms:
+            # Heartbeats put deadlines off all the time: the heap entry stays where it is and is looked at when due.
+            self._live[key] = (deadline_ms, planned[1], operation)
+            return
+        self._sequence += 1
+        self._live[key] = (deadline_ms, self._sequence, operation)
+        heapq.heappush(self._heap, (deadline_ms, self._sequence, key))
+
+    def cancel(self, key: Hashable) -> None:
+        """Forget what was planned under `key`, if anything."""
+        self._live.pop(key, None)
+
+    def deadline_of(self, key: Hashable) -> int | None:
+        """When what is planned under `key` is due."""
+        planned = self._live.get(key)
+        return None if planned is None else planned[0]
+
+    def next_deadline_ms(self) -> int | None:
+        """When to look again; nothing is due before. None when nothing is planned."""
+        while self._heap:
+            deadline_ms, sequence, key = self._heap[0]
+            planned = self._live.get(key)
+            if planned is None or planned[1] != sequence:
+                heapq.heappop(self._heap)
+            elif planned[0] > deadline_ms:
+                heapq.heapreplace(self._heap, (planned[0], sequence, key))
+            else:
+                return deadline_ms
+        return None
+
+    def due(self, now_ms: int) -> Iterator[TimedOperation]:
+        """Take out what is due, in the order of the deadlines; what is planned meanwhile may come along."""
+        while (deadline_ms := self.next_deadline_ms()) is not None and deadline_ms <= now_ms:
+            _, _, key = heapq.heappop(self._heap)
+            yield self._live.pop(key)[2]
