@@ -3,7 +3,7 @@
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcpy, memmove, memset
 
-from pystream._native.atomics cimport atomic_count64, atomic_load64, atomic_relaxed64
+from pystream._native.atomics cimport atomic_count64, atomic_relaxed64, atomic_reserve64, atomic_store64
 from pystream._native.buffer cimport Cursor, cursor_over, output_clear, output_free, output_init, output_reserve, read_int32, write_raw
 from pystream._native.local_log cimport segment_file_release
 from pystream._native.posix cimport EAGAIN, EINTR, MSG_MORE, MSG_NOSIGNAL, errno, pread, recv, send, sendfile
@@ -70,11 +70,33 @@ cdef void release_buffer(Connection *connection, BufferPool *pool) noexcept nogi
     connection.end = 0
 
 
-cdef void account(Connection *connection, BufferPool *pool) noexcept nogil:
-    """Tells the shared pool what the connection holds between two turns."""
+# ---- the shared memory pool
+#
+#     a base buffer, a larger one    charged before it is taken; refused when the pool has too little left
+#     the end of a turn              gives back what is not held any more: a whole base buffer, or all but the stashed rest of a frame
+#
+# Who is refused is starved: it is looked at again after a short wait, and what it has not sent yet stays in its socket.  While somebody
+# is refused, whoever has held a half-sent frame for longer than a frame may take is closed (the sweep), so that the others go on;
+# who holds nothing just waits.
+
+cdef bint reserve(Connection *connection, BufferPool *pool, Py_ssize_t capacity, int64_t now_ms) noexcept nogil:
+    """Charges the pool for a buffer of `capacity` bytes in place of the one that is held."""
+    if not atomic_reserve64(&pool.memory.used, capacity - connection.accounted, pool.memory.limit):
+        atomic_store64(&pool.memory.refused_ms, now_ms)
+        return False
+    connection.accounted = capacity
+    return True
+
+
+cdef void give_back(Connection *connection, BufferPool *pool) noexcept nogil:
+    """The charge goes down to what the connection holds."""
     if connection.capacity != connection.accounted:
         atomic_count64(&pool.memory.used, connection.capacity - connection.accounted)
         connection.accounted = connection.capacity
+
+
+cdef bint is_scarce(const BufferPool *pool) noexcept nogil:
+    return atomic_relaxed64(&pool.memory.used) > pool.memory.limit // 2
 
 
 # ---- calls
@@ -216,14 +238,18 @@ cdef Call *connection_take_call(Connection *connection) noexcept nogil:
 
 # ---- receiving
 
-cdef Status ensure_receive_buffer(Connection *connection, BufferPool *pool) noexcept nogil:
-    """A base buffer for this turn; a stashed rest of a frame moves to its front."""
+cdef Status ensure_receive_buffer(Connection *connection, BufferPool *pool, int64_t now_ms) noexcept nogil:
+    """A base buffer for this turn; a stashed rest of a frame moves to its front.  BUSY: the pool has none left."""
     cdef uint8_t *stash = connection.buffer
     cdef uint8_t *base
     if stash != NULL and connection.capacity >= BASE_BUFFER_SIZE:
         return OK
+    if not reserve(connection, pool, BASE_BUFFER_SIZE, now_ms):
+        connection.starved = True
+        return BUSY
     base = take_base_buffer(pool)
     if base == NULL:
+        give_back(connection, pool)
         return OUT_OF_MEMORY
     if stash != NULL:
         memcpy(base, stash + connection.start, connection.end - connection.start)
@@ -238,13 +264,16 @@ cdef Status ensure_receive_buffer(Connection *connection, BufferPool *pool) noex
 cdef Status connection_receive(Connection *connection, BufferPool *pool, int64_t now_ms) noexcept nogil:
     cdef Py_ssize_t room
     cdef Py_ssize_t received
-    cdef Status status = ensure_receive_buffer(connection, pool)
+    cdef bint was_starved = connection.starved
+    cdef Status status
+    connection.starved = False
+    status = ensure_receive_buffer(connection, pool, now_ms)
     if status != OK:
         return status
     room = connection.capacity - connection.end
     if room == 0:
         # A peer that has left will not see its frame answered: it must not hold the memory that the others wait for.
-        return CLOSED if connection.ending and connection.starved else BUSY
+        return CLOSED if connection.ending and was_starved else BUSY
     while True:
         received = recv(connection.fd, connection.buffer + connection.end, room, 0)
         if received >= 0 or errno != EINTR:
@@ -280,15 +309,16 @@ cdef Status connection_next_frame(Connection *connection, int32_t maximum_size, 
     return OK
 
 
-cdef Status grow_buffer(Connection *connection, BufferPool *pool, Py_ssize_t needed) noexcept nogil:
+cdef Status grow_buffer(Connection *connection, BufferPool *pool, Py_ssize_t needed, int64_t now_ms) noexcept nogil:
     """At least doubles, up to the frame's size: never much more memory than the client has really sent."""
     cdef Py_ssize_t size = connection.end - connection.start
     cdef Py_ssize_t capacity = min(needed, connection.capacity * 2)
     cdef uint8_t *grown
-    if atomic_load64(&pool.memory.used) + capacity - connection.accounted > pool.memory.limit:
+    if not reserve(connection, pool, capacity, now_ms):
         return BUSY
     grown = <uint8_t *>malloc(capacity)
     if grown == NULL:
+        give_back(connection, pool)
         return OUT_OF_MEMORY
     memcpy(grown, connection.buffer + connection.start, size)
     release_buffer(connection, pool)
@@ -317,14 +347,13 @@ cdef void arrange_buffer(Connection *connection, BufferPool *pool, int64_t now_m
     cdef Py_ssize_t needed
     cdef Cursor cursor
     cdef int32_t length = 0
-    connection.starved = False
     if connection.buffer == NULL:
         return
     if size == 0:
         connection.frame_started_ms = 0
         connection.start = 0
         connection.end = 0
-        if connection.capacity <= BASE_BUFFER_SIZE:
+        if connection.capacity <= BASE_BUFFER_SIZE or is_scarce(pool):
             release_buffer(connection, pool)
         return
     if connection.frame_started_ms == 0:
@@ -340,7 +369,7 @@ cdef void arrange_buffer(Connection *connection, BufferPool *pool, int64_t now_m
     ):
         stash_rest(connection, pool)
     elif needed > connection.capacity and size * 2 > connection.capacity:
-        if grow_buffer(connection, pool, needed + BASE_BUFFER_SIZE) != OK:
+        if grow_buffer(connection, pool, needed + BASE_BUFFER_SIZE, now_ms) != OK:
             connection.starved = True
     if connection.buffer != NULL and connection.start > 0 and connection.capacity >= BASE_BUFFER_SIZE:
         memmove(connection.buffer, connection.buffer + connection.start, size)
@@ -350,22 +379,18 @@ cdef void arrange_buffer(Connection *connection, BufferPool *pool, int64_t now_m
 
 cdef void connection_end_turn(Connection *connection, BufferPool *pool, int64_t now_ms) noexcept nogil:
     arrange_buffer(connection, pool, now_ms)
-    account(connection, pool)
+    give_back(connection, pool)
 
 
 cdef void connection_shrink(Connection *connection, BufferPool *pool) noexcept nogil:
     if connection.end == connection.start and connection.capacity > BASE_BUFFER_SIZE:
         release_buffer(connection, pool)
-        account(connection, pool)
-
-
-cdef bint connection_may_receive(const Connection *connection, const BufferPool *pool) noexcept nogil:
-    return connection.buffer != NULL or atomic_relaxed64(&pool.memory.used) < pool.memory.limit
+        give_back(connection, pool)
 
 
 cdef void connection_free(Connection *connection, BufferPool *pool) noexcept nogil:
     release_buffer(connection, pool)
-    account(connection, pool)
+    give_back(connection, pool)
     if connection.pending != NULL:
         out_free(connection.pending)
     free(connection)

@@ -8,7 +8,7 @@ from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memset
 
-from pystream._native.atomics cimport atomic_add64, atomic_clear_bits, atomic_count64, atomic_load32, atomic_store32
+from pystream._native.atomics cimport atomic_add64, atomic_clear_bits, atomic_count64, atomic_load32, atomic_relaxed64, atomic_store32
 from pystream._native.connection cimport (
     CALL_COLD, CALL_FETCH, CALL_PARKED, CALL_READY, CALL_SILENT, Connection, buffer_pool_free, buffer_pool_init, connection_free,
     connection_shrink, out_free, out_new,
@@ -36,6 +36,7 @@ cdef enum:
     ACCEPTS_PER_TURN = 64
     SWEEP_MS = 1000
     SHRINK_AFTER_MS = 2000
+    REFUSED_LATELY_MS = 500              # who is refused memory asks again every few milliseconds
     FIRST_SLOTS = 64
     MAXIMUM_SLOTS = 1 << 24
     NO_SLOT = 0xFFFFFFFF
@@ -346,14 +347,18 @@ cdef void take_queued(Loop *loop) noexcept nogil:
 
 # ---- the sweep: once a second
 
+cdef bint holds_others_up(const Loop *loop, const Connection *connection, int64_t started_ms) noexcept nogil:
+    """Whether a half-sent frame comes too slowly, or sits on memory that somebody waits for."""
+    if loop.now_ms - atomic_relaxed64(&loop.plane.memory.refused_ms) <= REFUSED_LATELY_MS:
+        return True
+    return (connection.end - connection.start) * 1000 < started_ms * loop.plane.limits.frame_bytes_per_second
+
+
 cdef bint has_expired(const Loop *loop, const Connection *connection) noexcept nogil:
     cdef const Limits *limits = &loop.plane.limits
     cdef int64_t started_ms = loop.now_ms - connection.frame_started_ms
-    # Only a client that we wait for is slow: not one whose frames wait for its own earlier answers.
-    if connection.frame_started_ms > 0 and may_dispatch(loop, connection) and started_ms > limits.frame_ms:
-        # A starved one waits for memory that others hold half-sent frames in: somebody must let go.
-        if connection.starved or (connection.end - connection.start) * 1000 < started_ms * limits.frame_bytes_per_second:
-            return True
+    if connection.frame_started_ms > 0 and started_ms > limits.frame_ms and holds_others_up(loop, connection, started_ms):
+        return True
     if loop.now_ms - connection.active_ms > limits.idle_ms:
         return connection.call_count == 0 or connection.pending != NULL
     return False
@@ -368,6 +373,9 @@ cdef void sweep(Loop *loop) noexcept nogil:
         connection = loop.connections[slot]
         if connection == NULL:
             continue
+        if connection.frame_started_ms > 0 and not may_dispatch(loop, connection):
+            # Not slow: its frame waits for its own earlier answers. Its time begins when it is read again.
+            connection.frame_started_ms = loop.now_ms
         if has_expired(loop, connection):
             loop.counters.connections_expired += 1
             connection.closing = True

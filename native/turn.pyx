@@ -5,7 +5,7 @@ from libc.stdint cimport int16_t, int64_t, uint8_t
 from pystream._native.buffer cimport Cursor, cursor_over, read_int16, read_int32, read_string, skip_tagged_fields, write_int32, write_raw
 from pystream._native.connection cimport (
     CALL_COLD, CALL_FETCH, CALL_LIST_OFFSETS, CALL_PARKED, CALL_PAUSE, CALL_PRODUCE, CALL_READY, CALL_SILENT, FRAME_LENGTH_SIZE,
-    CallKind, OutQueue, call_free, call_new, connection_add_call, connection_end_turn, connection_may_receive,
+    CallKind, OutQueue, call_free, call_new, connection_add_call, connection_end_turn,
     connection_next_frame, connection_receive, connection_take_call, out_flush, out_free, out_is_empty, out_new,
 )
 from pystream._native.control_queue cimport control_push
@@ -173,11 +173,11 @@ cdef void receive_and_dispatch(Loop *loop, Connection *connection) noexcept nogi
     cdef int32_t size
     cdef Py_ssize_t before = connection.end - connection.start
     cdef Status status
+    if not may_dispatch(loop, connection) or not connection.readable:
+        connection.starved = False
     if not may_dispatch(loop, connection):
         return
-    if connection.readable and not connection_may_receive(connection, &loop.buffers):
-        defer_connection(loop, connection)
-    elif connection.readable:
+    if connection.readable:
         status = connection_receive(connection, &loop.buffers, loop.now_ms)
         if status == OK:
             loop.counters.bytes_received += connection.end - connection.start - before

@@ -21,6 +21,13 @@ cdef extern from *:
         int64_t seen = __atomic_load_n(p, __ATOMIC_RELAXED);
         while (seen < v && !__atomic_compare_exchange_n(p, &seen, v, 0, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED)) { }
     }
+    static inline int pystream_reserve64(int64_t *p, int64_t v, int64_t limit) {
+        int64_t seen = __atomic_load_n(p, __ATOMIC_RELAXED);
+        do {
+            if (seen > limit - v) return 0;
+        } while (!__atomic_compare_exchange_n(p, &seen, seen + v, 1, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
+        return 1;
+    }
     """
     int64_t atomic_load64 "pystream_load64"(const int64_t *place) noexcept nogil
     void atomic_store64 "pystream_store64"(int64_t *place, int64_t value) noexcept nogil
@@ -35,3 +42,5 @@ cdef extern from *:
     uint64_t atomic_clear_bits "pystream_clear_bits"(uint64_t *place, uint64_t bits) noexcept nogil
     uint64_t atomic_bits "pystream_bits"(const uint64_t *place) noexcept nogil
     void atomic_raise64 "pystream_raise64"(int64_t *place, int64_t value) noexcept nogil         # place = max(place, value)
+    # place += value and True, unless the sum would be above `limit`: then nothing changes. Relaxed; neither may be negative.
+    bint atomic_reserve64 "pystream_reserve64"(int64_t *place, int64_t value, int64_t limit) noexcept nogil

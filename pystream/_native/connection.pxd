@@ -101,8 +101,9 @@ cdef struct OutQueue:
     Py_ssize_t sent                  # bytes that have left
 
 cdef struct MemoryPool:              # shared by all loops
-    int64_t used
+    int64_t used                     # never above the limit: charged before memory is taken
     int64_t limit
+    int64_t refused_ms               # when somebody was last refused (monotonic), 0: never
 
 cdef struct BufferPool:              # of one loop: base buffers, last in first out
     uint8_t **buffers
@@ -122,7 +123,7 @@ cdef struct Connection:
     bint muted                       # a cold request, a fetch or a pause is in flight: no further frame is cut
     bint ending                      # epoll told of the end of the stream: read on until recv says so too
     bint readable                    # an event, or a full last recv, says that the socket may hold more
-    bint starved                     # the memory pool was empty
+    bint starved                     # the memory pool had nothing left for it; it tries again after a short wait
     bint in_turn                     # on the list of connections touched in this turn
     bint queued                      # on the list of connections to look at in the next turn without an event
     bint deferred                    # on the list of connections to look at after a short wait: a shared resource was exhausted
@@ -154,10 +155,9 @@ cdef CallPart *call_add_part(Call *call, int32_t index) noexcept nogil
 cdef void connection_add_call(Connection *connection, Call *call) noexcept nogil
 cdef Call *connection_take_call(Connection *connection) noexcept nogil
 
-# One recv. OK: bytes arrived; BUSY: none, or no room in the buffer; CLOSED: the peer is gone; OUT_OF_MEMORY.
+# One recv. OK: bytes arrived; BUSY: none, no room in the buffer, or no memory for one in the shared pool (the connection is then
+# starved and its socket is not read); CLOSED: the peer is gone; OUT_OF_MEMORY.
 cdef Status connection_receive(Connection *connection, BufferPool *pool, int64_t now_ms) noexcept nogil
-# False while the shared pool is empty and the connection holds no buffer yet: its socket is then not read.
-cdef bint connection_may_receive(const Connection *connection, const BufferPool *pool) noexcept nogil
 # The next whole frame, without its length. TRUNCATED: not whole yet; LIMIT_EXCEEDED or MALFORMED: a length that is not accepted.
 cdef Status connection_next_frame(Connection *connection, int32_t maximum_size, const uint8_t **frame, int32_t *size) noexcept nogil
 # After the appends of the turn: gives the buffer back, keeps a partial frame, grows for a large one.

@@ -26,7 +26,7 @@ cdef struct Limits:
     int64_t idle_ms                  # connections.max.idle.ms
     int64_t frame_ms                 # a started frame is whole by then, or has come at frame_bytes_per_second
     int64_t frame_bytes_per_second
-    int64_t memory_bytes             # receive buffers of all connections beyond their base buffers
+    int64_t memory_bytes             # queued.max.request.bytes: receive buffers of all connections
     int64_t control_bytes            # cold frames that wait for the control plane
     int32_t fetch_bytes              # fetch.max.bytes
     int32_t fetch_sessions           # max.incremental.fetch.session.cache.slots

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import select
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,16 @@ from pystream._native.record_builder import RecordBatchBuilder
 from tests.support.raw_client import RawClient
 
 TOPIC_ID = bytes(range(16))
+PATIENCE_S = 60.0
+LOOK_AGAIN_S = 0.001
+
+
+def until(holds: Callable[[], bool]) -> None:
+    """Looks again and again at what no event tells of, a counter; fails when it does not come about for a long while."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not holds():
+        assert time.monotonic() < deadline, "it never came about"
+        select.select([], [], [], LOOK_AGAIN_S)
 
 
 def batch(*values: bytes, timestamp: int = 1_700_000_000_000, **fields: Any) -> bytes:

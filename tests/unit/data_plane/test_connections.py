@@ -12,9 +12,11 @@ from collections.abc import Callable
 import pytest
 
 from pystream.protocol.messages.api_versions import ApiVersionsRequest
-from tests.support.raw_client import RawClient
-from tests.unit.data_plane.conftest import PlaneUnderTest, batch
+from tests.support.raw_client import ANSWER_TIMEOUT_S, RawClient
+from tests.unit.data_plane.conftest import PlaneUnderTest, batch, until
 from tests.unit.data_plane.requests import fetch, list_offsets, produce
+
+BASE_BUFFER_BYTES = 256 << 10
 
 
 def receive_cold(plane: PlaneUnderTest) -> list[tuple[int, int, bytes]]:
@@ -101,31 +103,88 @@ def test_large_frames_arrive_whole_and_their_memory_is_given_back(make_plane: Ca
             assert [part.error_code for part in answer.responses[0].partition_responses] == [0, 0]
     with plane.client() as client:
         client.call(list_offsets((0, -1)), 7)
-    assert plane.plane.counters()["memory_used_bytes"] == 0
+        # A turn gives its buffers back after its answers have left.
+        until(lambda: plane.plane.counters()["memory_used_bytes"] == 0)
+
+
+def send_what_fits(client: RawClient, data: bytes) -> None:
+    client.socket.setblocking(False)
+    with contextlib.suppress(BlockingIOError):
+        client.socket.send(data)
+    client.socket.settimeout(ANSWER_TIMEOUT_S)
 
 
 def test_half_sent_frames_never_take_more_than_the_pool_and_the_others_go_on_when_it_is_given_back(
     make_plane: Callable[..., PlaneUnderTest],
 ) -> None:
     limit = 4 << 20
-    plane = make_plane(queued_max_request_bytes=limit, frame_timeout_ms=300)
-    hogs = [plane.client() for _ in range(12)]
-    for hog in hogs:
-        hog.socket.setblocking(False)
-        with contextlib.suppress(BlockingIOError):
-            hog.socket.send(struct.pack(">i", 50_000_000) + bytes(3_000_000))
-    with plane.client() as honest:
-        honest.send(list_offsets((0, -1)), 7)
-        while plane.plane.counters()["bytes_received"] < limit // 2:
-            select.select([], [], [], 0.001)
-        assert plane.plane.counters()["memory_used_bytes"] <= limit + (1 << 18)
-        assert honest.receive().topics[0].partitions[0].error_code == 0
+    plane = make_plane(queued_max_request_bytes=limit, frame_timeout_ms=300, frame_min_bytes_per_second=1)
+    with contextlib.ExitStack() as stack:
+        hogs = [stack.enter_context(plane.client()) for _ in range(2 * limit // BASE_BUFFER_BYTES)]
         for hog in hogs:
-            hog.socket.settimeout(20)
-            assert hog.is_closed_by_peer()
-            hog.close()
-        honest.call(list_offsets((0, -1)), 7)
-    assert plane.plane.counters()["memory_used_bytes"] == 0
+            send_what_fits(hog, struct.pack(">i", 50_000_000) + bytes(3_000_000))
+        honest = stack.enter_context(plane.client())
+        honest.send(list_offsets((0, -1)), 7)
+        until(lambda: within_pool(plane, limit) and plane.plane.counters()["connections_expired"] > 0)
+        assert honest.receive().topics[0].partitions[0].error_code == 0
+        assert honest.call(list_offsets((0, -1)), 7).topics[0].partitions[0].error_code == 0
+        within_pool(plane, limit)
+    until(lambda: plane.plane.counters()["memory_used_bytes"] == 0)
+
+
+def within_pool(plane: PlaneUnderTest, limit: int) -> bool:
+    assert plane.plane.counters()["memory_used_bytes"] <= limit
+    return True
+
+
+@pytest.mark.parametrize("loops", [1, 2])
+def test_many_clients_share_a_pool_of_a_few_buffers(make_plane: Callable[..., PlaneUnderTest], loops: int) -> None:
+    limit = 3 * BASE_BUFFER_BYTES
+    plane = make_plane(loops=loops, queued_max_request_bytes=limit)
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(plane.client()) for _ in range(64)]
+        for _ in range(5):
+            for number, client in enumerate(clients):
+                client.send(produce((number % 2, batch(b"x" * 20_000))), 9)
+            within_pool(plane, limit)
+            for client in clients:
+                assert client.receive().responses[0].partition_responses[0].error_code == 0
+                within_pool(plane, limit)
+    assert sum(log.end_offset for log in plane.logs) == 5 * 64
+    until(lambda: plane.plane.counters()["memory_used_bytes"] == 0)
+
+
+def test_a_frame_of_any_size_that_the_pool_can_hold_gets_through_when_others_keep_their_large_buffers_busy(
+    make_plane: Callable[..., PlaneUnderTest],
+) -> None:
+    limit = 6 << 20
+    plane = make_plane(queued_max_request_bytes=limit)
+    large = produce((0, batch(b"x" * 900_000)), (1, batch(b"y" * 900_000)))
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(plane.client()) for _ in range(6)]
+        for _ in range(3):
+            for client in clients:
+                answer = client.call(large, 9)
+                assert [part.error_code for part in answer.responses[0].partition_responses] == [0, 0]
+                within_pool(plane, limit)
+
+
+def test_rests_of_frames_that_fill_the_pool_are_let_go_and_who_holds_nothing_only_waits(
+    make_plane: Callable[..., PlaneUnderTest],
+) -> None:
+    limit = 2 * BASE_BUFFER_BYTES
+    plane = make_plane(queued_max_request_bytes=limit, frame_timeout_ms=300, frame_min_bytes_per_second=1)
+    rest = struct.pack(">i", 100_000) + bytes(4_000)
+    with contextlib.ExitStack() as stack:
+        hogs = [stack.enter_context(plane.client()) for _ in range(limit // len(rest) + 2)]
+        for hog in hogs:
+            hog.socket.sendall(rest)
+        # Not one buffer more fits: those that had no room for their rest, and the honest one, wait for the sweep.
+        until(lambda: within_pool(plane, limit) and plane.plane.counters()["memory_used_bytes"] > BASE_BUFFER_BYTES)
+        honest = stack.enter_context(plane.client())
+        assert honest.call(list_offsets((0, -1)), 7).topics[0].partitions[0].error_code == 0
+        assert 0 < plane.plane.counters()["connections_expired"] <= len(hogs)
+        assert honest.call(list_offsets((0, -1)), 7).topics[0].partitions[0].error_code == 0
 
 
 def test_a_cold_frame_goes_to_the_control_plane_and_its_answer_comes_in_order(plane: PlaneUnderTest) -> None:
