@@ -13,7 +13,7 @@ from pystream.protocol.catalogue import response_class
 from pystream.protocol.headers import RequestHeader
 from pystream.protocol.message import Message
 
-ANSWER_TIMEOUT_S = 20.0
+ANSWER_TIMEOUT_S = 60.0
 
 
 class RawClient:

@@ -22,7 +22,7 @@ LOOK_AGAIN_S = 0.001
 
 
 def until(holds: Callable[[], bool]) -> None:
-    """Looks again and again at what no event tells of, a counter; fails when it does not come about for a long while."""
+    """Looks again and again at what no event tells of, a counter; fails when it does not come about."""
     deadline = time.monotonic() + PATIENCE_S
     while not holds():
         assert time.monotonic() < deadline, "it never came about"

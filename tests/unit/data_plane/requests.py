@@ -11,7 +11,7 @@ from tests.unit.data_plane.conftest import TOPIC_ID
 def produce(
     *batches: tuple[int, bytes | None],
     acks: int = 1,
-    timeout_ms: int = 5000,
+    timeout_ms: int = 60_000,
     topic: str = "events",
     topic_id: bytes = TOPIC_ID,
 ) -> ProduceRequest:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from pystream._native.batch import parse_header
-from tests.unit.data_plane.conftest import PlaneUnderTest, batch
+from tests.unit.data_plane.conftest import PlaneUnderTest, batch, until
 from tests.unit.data_plane.requests import fetch, produce
 
 OUT_OF_RANGE, FENCED, UNKNOWN_EPOCH, UNKNOWN_ID, NO_SESSION, WRONG_EPOCH = 1, 74, 75, 100, 70, 71
@@ -79,8 +79,7 @@ def test_a_fetch_waits_for_min_bytes_and_then_for_max_wait(plane: PlaneUnderTest
         empty = client.call(fetch((0, 1), max_wait_ms=30), 12)
         some = client.call(fetch((0, 0), max_wait_ms=30, min_bytes=100_000), 12)
         client.send(fetch((0, 0), max_wait_ms=60_000, min_bytes=400), 12)
-        while plane.plane.counters()["fetch_parked"] < 3:
-            writer.call(fetch((1, 0)), 12)
+        until(lambda: plane.plane.counters()["fetch_parked"] == 3)
         writer.call(produce((0, batch(b"y" * 400))), 9)
         enough = client.receive()
     assert len(empty.responses[0].partitions[0].records) == 0
