@@ -2,7 +2,8 @@
 
     PystreamError
     ├── MalformedInput              bytes from outside that do not parse
-    │   └── TruncatedInput          a length or a count reaches past the end of what was received
+    │   ├── TruncatedInput          a length or a count reaches past the end of what was received
+    │   └── UnknownRecord           a record of a type or version that this pystream does not know
     ├── LimitExceeded               well formed, but above a configured limit
     ├── DataDirectoryError          a data directory that must not be used
     │   ├── DataDirectoryLocked     another process holds it
@@ -47,6 +48,10 @@ class MalformedInput(PystreamError):
 
 class TruncatedInput(MalformedInput):
     """A length or a count reaches past the end of its frame, batch or file."""
+
+
+class UnknownRecord(MalformedInput):
+    """A record of a type or version that this pystream does not know: something newer wrote it."""
 
 
 class LimitExceeded(PystreamError):

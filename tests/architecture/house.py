@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 
 # Folders whose modules are a catalogue under public names: no limit of modules.
-CATALOGUES = {"handlers", "messages"}
+CATALOGUES = {"handlers", "messages", "coordinator_records"}
 
 
 @cache

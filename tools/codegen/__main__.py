@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from tools.codegen import error_codes, messages
+from tools.codegen import coordinator_records, error_codes, messages
 
 if __name__ == "__main__":
-    sys.exit(max(error_codes.main(), messages.main()))
+    sys.exit(max(error_codes.main(), messages.main(), coordinator_records.main()))

@@ -169,7 +169,8 @@ class Codec:
         if field.struct is None or not (field.is_array or field.nullable):
             yield f"{target} {self.read_expression(field, reader)}"
         elif not field.is_array:
-            yield f"{target} {self.function('read', field.struct)}({reader}) if {reader}.is_present() else None"
+            present = f"{reader}.is_present()" if field.tag is None else f"{reader}.unsigned_varint()"
+            yield f"{target} {self.function('read', field.struct)}({reader}) if {present} else None"
         else:
             smallest = field.struct.smallest
             if smallest < 1:
@@ -254,6 +255,15 @@ class Codec:
             indent += "    "
         yield f"{indent}{self.function('write', struct)}(w, {value})"
 
+    def write_nullable_tagged_lines(self, field: Field) -> Iterator[str]:
+        """Kafka tells null from a tag that is missing, and has the marker as a varint here."""
+        assert field.struct is not None
+        yield f"    start = w.begin_tag(section, {field.tag})"
+        yield f"    w.unsigned_varint(m.{field.name} is not None)"
+        yield f"    if m.{field.name} is not None:"
+        yield f"        {self.function('write', field.struct)}(w, m.{field.name})"
+        yield "    w.end_tag(start)"
+
     def writer_lines(self, entry: Class, struct: Struct) -> Iterator[str]:
         yield from definition_lines(self.function("write", struct), f"w: Writer, m: {entry.name}", "None")
         for field in struct.plain:
@@ -263,12 +273,19 @@ class Codec:
         elif struct.tagged:
             yield "    section = w.begin_tagged_fields()"
             for field in struct.tagged:
+                if is_nullable_tagged_struct(field):
+                    yield from self.write_nullable_tagged_lines(field)
+                    continue
                 yield f"    if {differs_from_default(field)}:"
                 yield f"        start = w.begin_tag(section, {field.tag})"
                 yield from self.write_lines(field, entry.fields[field.name], "        ", tagged=True)
                 yield "        w.end_tag(start)"
         elif not struct.fields:
             yield "    pass"
+
+
+def is_nullable_tagged_struct(field: Field) -> bool:
+    return field.struct is not None and not field.is_array and field.nullable and field.tag is not None
 
 
 def differs_from_default(field: Field) -> str:
