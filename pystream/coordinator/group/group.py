@@ -6,11 +6,15 @@ streams (KIP-1071). Whoever deals with all of them (ListGroups, DeleteGroups, Of
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
 from pystream.coordinator.machine import Effects
+
+# Raises the KafkaError of one partition whose offset may not be committed: (topic, topic id, partition)
+PartitionCheck = Callable[[str, bytes, int], None]
 
 
 class GroupKind(StrEnum):
@@ -64,8 +68,11 @@ class Group(Protocol):
         *,
         transactional: bool,
         api_version: int,
-    ) -> None:
-        """Whether this member may commit offsets now. `api_version` is of TxnOffsetCommit when `transactional`."""
+    ) -> PartitionCheck | None:
+        """Whether this member may commit offsets now; what is given is asked for each partition, too.
+
+        `api_version` is of TxnOffsetCommit when `transactional`.
+        """
         ...
 
     def check_offset_fetch(self, member_id: str | None, member_epoch: int, now_ms: int) -> None:
@@ -75,6 +82,10 @@ class Group(Protocol):
     def check_offset_delete(self) -> None: ...
 
     def check_delete(self) -> None: ...
+
+    def expires(self) -> bool:
+        """Whether its offsets, and then the empty group itself, are forgotten in time; not so of share groups."""
+        ...
 
     def retention_base_ms(self, commit_timestamp_ms: int) -> int | None:
         """Since when the retention of an offset committed then has run; None: it does not expire as things are."""

@@ -1,0 +1,198 @@
+"""A shard of groups without a runtime: operations run at once, records go to a list, time is turned by hand."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from pystream.coordinator.group.classic.groups import ClassicGroups
+from pystream.coordinator.group.classic.join import join_group
+from pystream.coordinator.group.classic.requests import heartbeat, leave_group, sync_group
+from pystream.coordinator.group.group import Caller
+from pystream.coordinator.group.parts import GroupConfigs, make_group_shard
+from pystream.coordinator.group.shard import GroupShard
+from pystream.coordinator.machine import NO_TICKET, Effects, Record
+from pystream.protocol.messages.consumer_protocol_subscription import ConsumerProtocolSubscription
+from pystream.protocol.messages.heartbeat import HeartbeatRequest
+from pystream.protocol.messages.join_group import JoinGroupRequest, JoinGroupRequestProtocol, JoinGroupResponse
+from pystream.protocol.messages.leave_group import LeaveGroupRequest, LeaveGroupResponse, MemberIdentity
+from pystream.protocol.messages.sync_group import SyncGroupRequest, SyncGroupRequestAssignment
+
+GROUP = "group"
+START_MS = 1_700_000_000_000
+SESSION_TIMEOUT_MS = 10_000
+REBALANCE_TIMEOUT_MS = 60_000
+
+
+def subscription(*topics: str) -> bytes:
+    """A consumer's metadata of version 1."""
+    return b"\x00\x01" + ConsumerProtocolSubscription(topics=list(topics)).encode(1)
+
+
+class GroupRig:
+    """`answers` holds what each ticket was told; a second answer to one ticket fails the test."""
+
+    def __init__(self, configs: GroupConfigs | None = None) -> None:
+        self.configs = configs or GroupConfigs()
+        self.now_ms = START_MS
+        self.log: list[Record] = []
+        self.markers: list[tuple[int, int, bool]] = []  # (records before it, producer id, committed)
+        self.answers: dict[int, Any] = {}
+        self.asked: set[int] = set()
+        self._tickets = itertools.count(1)
+        self._suffixes = itertools.count(1)
+        self.shard = self._empty_shard()
+        self.apply(lambda effects: self.shard.loaded(self.now_ms, effects))
+
+    def configure_classic(self, **changes: int) -> None:
+        """Change settings for the shards that are loaded from now on, and for this one."""
+        self.configs = replace(self.configs, classic=replace(self.configs.classic, **changes))
+        self.shard.part(ClassicGroups).config = self.configs.classic
+
+    def _empty_shard(self) -> GroupShard:
+        shard = make_group_shard(0, self.configs)
+        shard.part(ClassicGroups).member_suffix = lambda: str(next(self._suffixes))
+        return shard
+
+    # what a runtime does
+
+    def apply(self, work: Callable[[Effects], None]) -> None:
+        effects = Effects(self.shard.replay)
+        work(effects)
+        self.log += effects.records
+        for answer in effects.answers:
+            assert answer.ticket in self.asked, f"ticket {answer.ticket} was never given"
+            assert answer.ticket not in self.answers, f"ticket {answer.ticket} answered twice"
+            self.answers[answer.ticket] = answer.response
+
+    def submit(self, operation: Callable[..., None], *arguments: Any) -> int:
+        """Run an operation; returns the ticket of its answer."""
+        ticket = next(self._tickets)
+        self.asked.add(ticket)
+        self.apply(lambda effects: operation(self.shard, ticket, self.now_ms, effects, *arguments))
+        return ticket
+
+    def call(self, operation: Callable[..., None], *arguments: Any) -> Any:
+        """Run an operation that is answered at once."""
+        return self.answers[self.submit(operation, *arguments)]
+
+    def tell(self, operation: Callable[..., None], *arguments: Any) -> None:
+        """Run an operation that nobody waits for."""
+        self.apply(lambda effects: operation(self.shard, NO_TICKET, self.now_ms, effects, *arguments))
+
+    def advance(self, ms: int) -> None:
+        """Let time pass; what is due runs at its own moment."""
+        end_ms = self.now_ms + ms
+        while (due_ms := self.shard.timers.next_deadline_ms()) is not None and due_ms <= end_ms:
+            self.now_ms = max(due_ms, self.now_ms)
+            for operation in self.shard.timers.due(self.now_ms):
+                self.apply(lambda effects, timed=operation: timed(self.now_ms, effects))
+        self.now_ms = end_ms
+
+    def end_transaction(self, producer_id: int, *, committed: bool) -> None:
+        self.markers.append((len(self.log), producer_id, committed))
+        self.shard.end_transaction(producer_id, committed)
+
+    def loaded_from_log(self) -> GroupShard:
+        """A fresh shard that has read the log, not yet loaded."""
+        shard = self._empty_shard()
+        markers = iter([*self.markers, (len(self.log), None, None)])
+        position = 0
+        for end, producer_id, committed in markers:
+            for record in self.log[position:end]:
+                shard.replay(record)
+            position = end
+            if producer_id is not None and committed is not None:
+                shard.end_transaction(producer_id, committed)
+        return shard
+
+    def reload(self) -> None:
+        """The coordinator starts anew: who waited is told, and the shard comes from its log."""
+        self.apply(self.shard.unloaded)
+        self.shard = self.loaded_from_log()
+        self.apply(lambda effects: self.shard.loaded(self.now_ms, effects))
+
+    # classic requests
+
+    def join(
+        self,
+        member_id: str = "",
+        *,
+        group_id: str = GROUP,
+        instance_id: str | None = None,
+        protocols: dict[str, bytes] | None = None,
+        protocol_type: str = "consumer",
+        client_id: str = "client",
+        version: int = 3,
+        session_timeout_ms: int = SESSION_TIMEOUT_MS,
+        rebalance_timeout_ms: int = REBALANCE_TIMEOUT_MS,
+    ) -> int:
+        """The ticket of a JoinGroup; of version 3 unless told: without MEMBER_ID_REQUIRED."""
+        protocols = {"range": subscription("topic")} if protocols is None else protocols
+        request = JoinGroupRequest(
+            group_id=group_id,
+            session_timeout_ms=session_timeout_ms,
+            rebalance_timeout_ms=rebalance_timeout_ms,
+            member_id=member_id,
+            group_instance_id=instance_id,
+            protocol_type=protocol_type,
+            protocols=[JoinGroupRequestProtocol(name=name, metadata=data) for name, data in protocols.items()],
+        )
+        return self.submit(join_group, Caller(version, client_id, "/127.0.0.1"), request)
+
+    def sync(
+        self,
+        member_id: str,
+        generation: int,
+        assignments: dict[str, bytes] | None = None,
+        *,
+        group_id: str = GROUP,
+        instance_id: str | None = None,
+        protocol_type: str | None = None,
+        protocol_name: str | None = None,
+    ) -> int:
+        """The ticket of a SyncGroup."""
+        request = SyncGroupRequest(
+            group_id=group_id,
+            generation_id=generation,
+            member_id=member_id,
+            group_instance_id=instance_id,
+            protocol_type=protocol_type,
+            protocol_name=protocol_name,
+            assignments=[
+                SyncGroupRequestAssignment(member_id=other, assignment=data)
+                for other, data in (assignments or {}).items()
+            ],
+        )
+        return self.submit(sync_group, Caller(5, "client", "/127.0.0.1"), request)
+
+    def beat(self, member_id: str, generation: int, *, group_id: str = GROUP, instance_id: str | None = None) -> int:
+        """The error code of a Heartbeat."""
+        request = HeartbeatRequest(
+            group_id=group_id, generation_id=generation, member_id=member_id, group_instance_id=instance_id
+        )
+        code: int = self.call(heartbeat, Caller(4, "client", "/127.0.0.1"), request).error_code
+        return code
+
+    def leave(self, *member_ids: str, group_id: str = GROUP, instance_ids: tuple[str, ...] = ()) -> LeaveGroupResponse:
+        members = [MemberIdentity(member_id=member_id) for member_id in member_ids]
+        members += [MemberIdentity(member_id="", group_instance_id=instance) for instance in instance_ids]
+        request = LeaveGroupRequest(group_id=group_id, members=members)
+        response: LeaveGroupResponse = self.call(leave_group, Caller(5, "client", "/127.0.0.1"), request)
+        return response
+
+    def stable_group(self, members: int = 2, **join: Any) -> tuple[list[str], int]:
+        """A stable group of dynamic members; their ids, the leader's first, and the generation."""
+        tickets = [self.join(**join) for _ in range(members)]
+        self.advance(self.configs.classic.initial_rebalance_delay_ms * 3)
+        joined: list[JoinGroupResponse] = [self.answers[ticket] for ticket in tickets]
+        joined.sort(key=lambda response: response.member_id != response.leader)
+        generation = joined[0].generation_id
+        member_ids = [response.member_id for response in joined]
+        group_id = join.get("group_id", GROUP)
+        for member_id in member_ids[1:]:
+            self.sync(member_id, generation, group_id=group_id)
+        self.sync(member_ids[0], generation, {m: b"for " + m.encode() for m in member_ids}, group_id=group_id)
+        return member_ids, generation
