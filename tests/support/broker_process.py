@@ -76,7 +76,7 @@ class BrokerProcess:
         """From fork to ready, of the last start."""
         return float(self._ready["elapsed_seconds"])
 
-    def start(self, timeout_seconds: float = 30.0) -> BrokerProcess:
+    def start(self, timeout_seconds: float = 60.0) -> BrokerProcess:
         """Start and wait until the listeners accept connections."""
         assert self._process is None, "already started"
         self.data_dir.parent.mkdir(parents=True, exist_ok=True)
@@ -110,7 +110,7 @@ class BrokerProcess:
             self._process.wait()
             self._process = None
 
-    def terminate(self, timeout_seconds: float = 30.0) -> int:
+    def terminate(self, timeout_seconds: float = 60.0) -> int:
         """SIGTERM, wait, and give the exit code: 0 for a clean stop."""
         process = self._running()
         process.send_signal(signal.SIGTERM)
@@ -122,7 +122,7 @@ class BrokerProcess:
         self._process = None
         return code
 
-    def wait(self, timeout_seconds: float = 30.0) -> int:
+    def wait(self, timeout_seconds: float = 60.0) -> int:
         """Wait for a broker that is expected to end by itself; its exit code."""
         code = self._running().wait(timeout_seconds)
         self._process = None

@@ -15,7 +15,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from tests.support.broker_process import ROOT, BrokerProcess
 
-TIMEOUT_SECONDS = 30.0
+TIMEOUT_SECONDS = 60.0
 RECORDS = 50
 
 

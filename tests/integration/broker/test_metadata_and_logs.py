@@ -14,7 +14,7 @@ from pystream.metadata.store import Delete
 from pystream.metadata.store.sqlite import SqliteStore
 from tests.support.broker_process import BrokerProcess
 
-TIMEOUT_SECONDS = 30.0
+TIMEOUT_SECONDS = 60.0
 TOPIC = "orders"
 
 

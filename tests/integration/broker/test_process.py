@@ -15,7 +15,7 @@ from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic
 
 from tests.support.broker_process import ROOT, BrokerFailed, BrokerProcess
 
-TIMEOUT_SECONDS = 30.0
+TIMEOUT_SECONDS = 60.0
 RECORDS = 200
 MakeBroker = Callable[..., BrokerProcess]
 

@@ -15,7 +15,7 @@ from pystream.protocol.messages.metadata import MetadataRequest
 from tests.support.broker_process import BrokerFailed, BrokerProcess
 from tests.support.raw_client import RawClient
 
-TIMEOUT_SECONDS = 30.0
+TIMEOUT_SECONDS = 60.0
 LATEST = -1
 MakeBroker = Callable[..., BrokerProcess]
 
@@ -89,7 +89,7 @@ def test_what_was_acknowledged_while_the_broker_stopped_is_there_after_it(make_b
             highest = max(highest, message.offset())  # type: ignore[attr-defined]
             acknowledged.release()
 
-    producer = Producer({"bootstrap.servers": broker.bootstrap, "acks": "all", "message.timeout.ms": 3_000})
+    producer = Producer({"bootstrap.servers": broker.bootstrap, "acks": "all", "message.timeout.ms": 60_000})
     for number in range(500):
         producer.produce("orders", str(number), on_delivery=delivered)
         producer.poll(0)
@@ -97,6 +97,7 @@ def test_what_was_acknowledged_while_the_broker_stopped_is_there_after_it(make_b
         producer.poll(0.1)
 
     assert broker.terminate() == 0
+    producer.purge()
     producer.flush(TIMEOUT_SECONDS)
     with broker, RawClient(broker.port) as client:
         partition = ListOffsetsPartition(partition_index=0, timestamp=LATEST)
