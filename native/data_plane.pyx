@@ -10,9 +10,9 @@ from pystream._native.event_loop cimport loop_free, loop_init, loop_main
 from pystream._native.loop_state cimport Limits, Loop
 from pystream._native.flusher cimport Flusher, flusher_forget
 from pystream._native.listener cimport Listener, MAXIMUM_LISTENERS, address_counts_free, address_counts_init, listener_open
-from pystream._native.local_log cimport LocalLog, log_end_offset, log_start_offset
+from pystream._native.local_log cimport LocalLog, log_end_offset, log_flush_policy, log_start_offset
 from pystream._native.partition cimport (
-    MAXIMUM_LOOPS, Inbox, Topic, inbox_free, inbox_init, inbox_signal, partition_last_stable_offset, partition_new, partition_publish,
+    MAXIMUM_LOOPS, NO_LOOP, Inbox, Topic, inbox_free, inbox_init, inbox_signal, partition_last_stable_offset, partition_new, partition_publish,
     partition_release, partition_retain, partition_wake, topic_new, topic_release,
 )
 from pystream._native.partition_table cimport (
@@ -272,7 +272,7 @@ cdef class DataPlane:
         """After a flush that was not the flusher's: publish what the log's flush policy lets be seen."""
         cdef Partition *found = self.partition(topic, partition)
         with nogil:
-            partition_publish(found, -1)
+            partition_publish(found, NO_LOOP, log_flush_policy(found.log))
             partition_release(found)
 
     def partition_state(self, topic: str, partition: int) -> tuple:

@@ -28,6 +28,7 @@ from pystream._native.posix cimport (
 from pystream._native.produce cimport produce_flush, produce_stage_free, produce_stage_init
 from pystream._native.purgatory cimport (
     purgatory_free, purgatory_init, purgatory_mark_ready, purgatory_next_timeout, purgatory_turn_to, purgatory_wake,
+    purgatory_wake_all,
 )
 from pystream._native.turn cimport answer, drop_calls, may_dispatch, receive_and_dispatch, touch, work_after_append, work_ready
 
@@ -304,16 +305,19 @@ cdef void take_answer(Loop *loop, Message *message) noexcept nogil:
 cdef void take_inbox(Loop *loop) noexcept nogil:
     cdef uint64_t bit = <uint64_t>1 << loop.index
     cdef int32_t count = 0
+    cdef bint look_at_all = False
     cdef Message *message
     cdef Message *following
     cdef int32_t i
     # Cleared before the look: whoever posts later signals again.
     atomic_store32(&loop.inbox.signaled, 0)
-    message = inbox_take(loop.inbox, &loop.moved, &count, &loop.moved_capacity)
+    message = inbox_take(loop.inbox, &loop.moved, &count, &loop.moved_capacity, &look_at_all)
     for i in range(count):
         atomic_clear_bits(&loop.moved[i].noticed_loops, bit)
         purgatory_wake(&loop.purgatory, loop.moved[i])
         partition_release(loop.moved[i])
+    if look_at_all:
+        purgatory_wake_all(&loop.purgatory)
     while message != NULL:
         following = message.next
         message.next = NULL

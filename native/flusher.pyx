@@ -1,7 +1,7 @@
 """Group commit: one coordinating thread per log directory, and up to four threads that fsync.
 
 A round takes every log that waits.  A single one is synced by the coordinator itself; several are shared out to the workers, and the
-coordinator calls back for each as it is done.  While a round runs, the next one gathers.  Callers that were all answered by one round
+coordinator calls back for each as it is done: it syncs none itself then, so that nobody's answer waits for another log's disk.  While a round runs, the next one gathers.  Callers that were all answered by one round
 come back nearly together: when fewer than half of them have arrived, the next round waits for the others, at most a quarter of the time the
 last round took and never above max_gather_ms.  One lone caller never waits.
 """
@@ -289,7 +289,7 @@ cdef void run_round(FlusherState *flusher) noexcept nogil:
     flusher.round_left = count
     flusher.round_began_ns = monotonic_ns()
     if count > 1:
-        ensure_workers(flusher, count - 1)
+        ensure_workers(flusher, count)
         flusher.next_shared = flusher.round
         pthread_cond_broadcast(&flusher.shared)
     else:
@@ -298,8 +298,8 @@ cdef void run_round(FlusherState *flusher) noexcept nogil:
         entry = next_done(flusher)
         if entry != NULL:
             finish_entry(flusher, entry)
-        elif flusher.next_shared != NULL and flusher.workers < WORKERS:
-            entry = flusher.next_shared                      # the coordinator is the fourth pair of hands
+        elif flusher.next_shared != NULL and flusher.workers == 0:
+            entry = flusher.next_shared                      # no thread could be had
             flusher.next_shared = entry.next
             sync_entry(flusher, entry)
         else:

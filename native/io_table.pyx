@@ -2,6 +2,7 @@
 
     from pystream._native import io_table
     io_table.fail_call(3, errno.ENOSPC)          # the third call from now on fails once
+    io_table.delay_calls("fdatasync", 50_000)    # each takes up to 50 ms longer
     io_table.record_calls(True); ...; io_table.recorded_calls()
     io_table.reset()
 """
@@ -30,6 +31,7 @@ cdef extern from "<unistd.h>" nogil:
     int sys_ftruncate "ftruncate"(int fd, int64_t size)
     int sys_unlink "unlink"(const char *path)
     int sys_close "close"(int fd)
+    int usleep(unsigned int microseconds)
     ssize_t readlink(const char *path, char *target, size_t size)
 
 cdef extern from "<stdio.h>" nogil:
@@ -330,6 +332,8 @@ cdef struct Faults:
     int rule_count
     int64_t calls
     bint recording
+    int delayed_call             # an IoCall that waits before it is made
+    int64_t delay_us             # at most; 0: none is delayed
     Recorded *first
     Recorded *last
 
@@ -364,15 +368,20 @@ cdef Rule *striking_rule(int call, const char *path) noexcept nogil:
 cdef int meet(int call, const char *path, int64_t *short_by) noexcept nogil:
     """Counts the call; 0 lets it pass, an errno fails it.  short_by >= 0 asks for a short write."""
     cdef Rule *rule
+    cdef int64_t delay_us = 0
     cdef int error = 0
     short_by[0] = -1
     pthread_mutex_lock(&faults.lock)
     faults.calls += 1
+    if faults.delay_us > 0 and call == faults.delayed_call:
+        delay_us = (faults.calls * 40503 & 0xFFFF) * faults.delay_us >> 16   # spread over 0 to delay_us
     rule = striking_rule(call, path)
     if rule != NULL:
         short_by[0] = rule.short_by
         error = rule.error_number if rule.short_by < 0 else 0
     pthread_mutex_unlock(&faults.lock)
+    if delay_us > 0:
+        usleep(<unsigned int> delay_us)
     return error
 
 
@@ -579,6 +588,15 @@ def fail_call(nth: int, error_number: int, *, call: str = "", path: str = "", sh
     install_tested_calls()
 
 
+def delay_calls(call: str, up_to_us: int) -> None:
+    """Lets each `call` (a name of CALLS) take up to so many microseconds longer, spread evenly; 0 ends it."""
+    if call not in CALLS or not 0 <= up_to_us < 1_000_000:
+        raise ValueError(f"no such delay: call {call!r}, {up_to_us} us; up to a second is")
+    faults.delayed_call = CALLS.index(call)
+    faults.delay_us = up_to_us
+    install_tested_calls()
+
+
 def record_calls(keep: bool) -> None:
     """Counts calls from now on and, when `keep`, remembers each that changes the disk, with its bytes."""
     faults.recording = keep
@@ -614,4 +632,5 @@ def reset() -> None:
     faults.first = faults.last = NULL
     faults.rule_count = 0
     faults.calls = 0
+    faults.delay_us = 0
     faults.recording = False

@@ -83,13 +83,16 @@ cdef void notify_loops(Partition *partition, uint64_t loops) noexcept nogil:
             inbox_add_moved(&partition.inboxes[loop], partition, bit)
 
 
-cdef bint partition_publish(Partition *partition, int32_t own_loop) noexcept nogil:
+cdef bint policy_waits_for_disk(FlushPolicy policy) noexcept nogil:
+    # FLUSH_WRITE too: another loop's append may have moved the end and not be synced yet.
+    return policy == FLUSH_GROUP or policy == FLUSH_WRITE
+
+
+cdef bint partition_publish(Partition *partition, int32_t own_loop, FlushPolicy policy) noexcept nogil:
     cdef int64_t visible
     cdef uint64_t waiting
     cdef uint64_t own_bit = 0
-    cdef FlushPolicy policy = log_flush_policy(partition.log)
-    # Under FLUSH_WRITE too: another loop's append may have moved the end and not be synced yet.
-    if policy == FLUSH_GROUP or policy == FLUSH_WRITE:
+    if policy_waits_for_disk(policy):
         visible = log_durable_offset(partition.log)
     else:
         visible = log_end_offset(partition.log)
@@ -106,7 +109,7 @@ cdef bint partition_publish(Partition *partition, int32_t own_loop) noexcept nog
 cdef void on_durable(void *context, LogState *log, Status status) noexcept nogil:
     cdef Partition *partition = <Partition *>context
     if status == OK:
-        partition_publish(partition, NO_LOOP)
+        partition_publish(partition, NO_LOOP, log_flush_policy(log))
     else:
         partition_wake(partition)
 
@@ -194,7 +197,7 @@ cdef void inbox_post(Inbox *inbox, Message *message) noexcept nogil:
 
 
 cdef void inbox_add_moved(Inbox *inbox, Partition *partition, uint64_t bit) noexcept nogil:
-    """Names a partition in the inbox. Out of memory drops the notice: the parked requests then end by their time-out."""
+    """Names a partition in the inbox; without memory for that the loop looks at all who wait."""
     cdef Partition **grown
     cdef int32_t capacity
     cdef bint added = True
@@ -212,12 +215,15 @@ cdef void inbox_add_moved(Inbox *inbox, Partition *partition, uint64_t bit) noex
         inbox.moved[inbox.moved_count] = partition
         inbox.moved_count += 1
     else:
+        inbox.look_at_all = True
         atomic_clear_bits(&partition.noticed_loops, bit)
     pthread_mutex_unlock(&inbox.mutex)
     inbox_signal(inbox)
 
 
-cdef Message *inbox_take(Inbox *inbox, Partition ***moved, int32_t *moved_count, int32_t *moved_capacity) noexcept nogil:
+cdef Message *inbox_take(
+    Inbox *inbox, Partition ***moved, int32_t *moved_count, int32_t *moved_capacity, bint *look_at_all,
+) noexcept nogil:
     cdef Message *messages
     cdef Partition **array = moved[0]
     cdef int32_t capacity = moved_capacity[0]
@@ -231,5 +237,7 @@ cdef Message *inbox_take(Inbox *inbox, Partition ***moved, int32_t *moved_count,
     inbox.moved = array
     inbox.moved_capacity = capacity
     inbox.moved_count = 0
+    look_at_all[0] = inbox.look_at_all
+    inbox.look_at_all = False
     pthread_mutex_unlock(&inbox.mutex)
     return messages

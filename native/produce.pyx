@@ -18,10 +18,9 @@ from pystream._native.connection cimport (
     CALL_PARKED, CALL_READY, CALL_SILENT, CallPart, CallTopic, Watch, call_add_part, call_add_topic,
 )
 from pystream._native.local_log cimport (
-    AS_SENT, FLUSH_GROUP, log_append, log_codec, log_flush_policy, log_is_offline, log_max_message_bytes,
-    log_requires_keys, log_start_offset, log_timestamp_bounds,
+    AS_SENT, FlushPolicy, log_append, log_codec, log_end_offset, log_flush_policy, log_is_offline, log_max_message_bytes, log_requires_keys, log_start_offset, log_timestamp_bounds,
 )
-from pystream._native.partition cimport Topic, partition_check_leader, partition_publish, partition_request_flush
+from pystream._native.partition cimport Topic, partition_check_leader, partition_publish, partition_request_flush, policy_waits_for_disk
 from pystream._native.partition_table cimport find_partition, find_topic, find_topic_by_id
 from pystream._native.purgatory cimport purgatory_forget, purgatory_set_timer, purgatory_wake, purgatory_watch
 from pystream._native.record_builder cimport free_recoder, recode_batch
@@ -429,6 +428,7 @@ cdef void append_dirty(
 ) noexcept nogil:
     cdef Partition *partition = dirty.partition
     cdef Call *call
+    cdef FlushPolicy policy
     cdef int32_t i
     cdef Status status = log_append(partition.log, dirty.batches, dirty.count, partition.leader_epoch, wall_clock_ms)
     cdef int32_t failed = 0
@@ -444,10 +444,12 @@ cdef void append_dirty(
         elif dirty.batches[i].status != DUPLICATE_SEQUENCE:
             failed += 1
     if status == OK:
-        if log_flush_policy(partition.log) == FLUSH_GROUP:
-            partition_request_flush(partition)
-        if partition_publish(partition, purgatory.loop):
+        # One look at the policy: it may change at any time, and whoever is told to wait must have a flush coming.
+        policy = log_flush_policy(partition.log)
+        if partition_publish(partition, purgatory.loop, policy):
             purgatory_wake(purgatory, partition)
+        if policy_waits_for_disk(policy) and atomic_load64(&partition.high_watermark) < log_end_offset(partition.log):
+            partition_request_flush(partition)
     for i in range(dirty.count):
         call = dirty.origins[i].call
         settle_part(purgatory, counters, partition, &dirty.batches[i], call, dirty.origins[i].part, now_ms)

@@ -210,16 +210,28 @@ cdef void purgatory_forget(Purgatory *purgatory, Call *call) noexcept nogil:
         watch = following
 
 
-cdef void purgatory_wake(Purgatory *purgatory, Partition *partition) noexcept nogil:
-    cdef WatchList *entry = find_list(purgatory, partition)
-    cdef Watch *watch
-    if entry == NULL:
-        return
-    watch = entry.head
+cdef void wake_list(Purgatory *purgatory, const WatchList *entry) noexcept nogil:
+    cdef Watch *watch = entry.head
     while watch != NULL:
         if not watch.call.in_ready and wait_is_over(watch):
             purgatory_mark_ready(purgatory, watch.call)
         watch = watch.next_in_partition
+
+
+cdef void purgatory_wake(Purgatory *purgatory, Partition *partition) noexcept nogil:
+    cdef WatchList *entry = find_list(purgatory, partition)
+    if entry != NULL:
+        wake_list(purgatory, entry)
+
+
+cdef void purgatory_wake_all(Purgatory *purgatory) noexcept nogil:
+    cdef WatchList *entry
+    cdef int32_t i
+    for i in range(purgatory.bucket_count):
+        entry = purgatory.buckets[i]
+        while entry != NULL:
+            wake_list(purgatory, entry)
+            entry = entry.next
 
 
 cdef void purgatory_mark_ready(Purgatory *purgatory, Call *call) noexcept nogil:

@@ -11,7 +11,7 @@
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from pystream._native.access cimport AccessRow
 from pystream._native.flusher cimport FlusherState
-from pystream._native.local_log cimport LogState
+from pystream._native.local_log cimport FlushPolicy, LogState
 from pystream._native.posix cimport pthread_mutex_t
 from pystream._native.status cimport Status
 
@@ -44,6 +44,7 @@ cdef struct Inbox:
     Partition **moved
     int32_t moved_count
     int32_t moved_capacity
+    bint look_at_all             # a partition moved that there was no memory to name
 
 cdef struct TopicCounters:       # relaxed atomics, read without a lock
     int64_t bytes_in
@@ -89,10 +90,11 @@ cdef Partition *partition_new(
 cdef void partition_retain(Partition *partition) noexcept nogil
 cdef void partition_release(Partition *partition) noexcept nogil
 
+cdef bint policy_waits_for_disk(FlushPolicy policy) noexcept nogil
 # Publishes what the flush policy lets consumers see after an append or a flush. Wakes the loops that wait, except `own_loop`;
 # returns True when own_loop itself has requests waiting for this partition.
-cdef bint partition_publish(Partition *partition, int32_t own_loop) noexcept nogil
-# After an append under FLUSH_GROUP: asks the flusher for the next round.
+cdef bint partition_publish(Partition *partition, int32_t own_loop, FlushPolicy policy) noexcept nogil
+# After an append that is not durable yet: asks the flusher for the next round.
 cdef void partition_request_flush(Partition *partition) noexcept nogil
 # Wakes every waiting loop without moving the watermark (removal, lost leadership, failed log).
 cdef void partition_wake(Partition *partition) noexcept nogil
@@ -106,4 +108,6 @@ cdef void inbox_signal(Inbox *inbox) noexcept nogil
 cdef Message *message_new(MessageKind kind, uint64_t handle, const uint8_t *data, Py_ssize_t size) noexcept nogil
 cdef void inbox_post(Inbox *inbox, Message *message) noexcept nogil           # takes the message over
 # Takes everything: the chain of messages, and the moved partitions into `moved` (swapped with the caller's array).
-cdef Message *inbox_take(Inbox *inbox, Partition ***moved, int32_t *moved_count, int32_t *moved_capacity) noexcept nogil
+cdef Message *inbox_take(
+    Inbox *inbox, Partition ***moved, int32_t *moved_count, int32_t *moved_capacity, bint *look_at_all,
+) noexcept nogil

@@ -40,6 +40,7 @@ cdef Status purgatory_watch(Purgatory *purgatory, Call *call, int32_t part, Part
 cdef void purgatory_forget(Purgatory *purgatory, Call *call) noexcept nogil
 # Puts the calls whose wait on this partition is over on the ready list.
 cdef void purgatory_wake(Purgatory *purgatory, Partition *partition) noexcept nogil
+cdef void purgatory_wake_all(Purgatory *purgatory) noexcept nogil
 cdef void purgatory_mark_ready(Purgatory *purgatory, Call *call) noexcept nogil
 cdef Call *purgatory_take_ready(Purgatory *purgatory) noexcept nogil
 # Sets the deadline of a call (milliseconds, monotonic).

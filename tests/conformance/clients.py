@@ -29,6 +29,7 @@ with warnings.catch_warnings():  # kafka-python reads its schemas in a way that 
 POLL_SECONDS = 0.5
 POLL_RECORDS = 1_000
 BATCH_BYTES = 1 << 20
+SENT_TOGETHER = 10_000
 
 
 class ClientFailed(AssertionError):
@@ -189,8 +190,12 @@ class Aiokafka(Client):
         async with aiokafka.AIOKafkaProducer(
             bootstrap_servers=bootstrap, compression_type=compression, enable_idempotence=True, linger_ms=5
         ) as producer:
-            sent = []
+            # Never a million at once: gather() over them holds up aiokafka's timers longer than a request may take.
+            sent: list[asyncio.Future[Any]] = []
             for partition, _, record in feed:
+                if len(sent) == SENT_TOGETHER:
+                    await asyncio.gather(*sent)
+                    sent.clear()
                 future = await producer.send(
                     topic,
                     partition=partition,

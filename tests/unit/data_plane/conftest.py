@@ -41,7 +41,14 @@ class PlaneUnderTest:
     """A started plane with one topic `events` of `partitions` partitions."""
 
     def __init__(
-        self, directory: Path, *, partitions: int, loops: int, flush_policy: str, limits: dict[str, int]
+        self,
+        directory: Path,
+        *,
+        partitions: int,
+        loops: int,
+        flush_policy: str,
+        segment_bytes: int,
+        limits: dict[str, int],
     ) -> None:
         self.plane = DataPlane(node_id=1, event_loops=loops, limits=limits)
         self.flusher = Flusher()
@@ -50,7 +57,8 @@ class PlaneUnderTest:
         for index in range(partitions):
             path = directory / f"events-{index}"
             path.mkdir(parents=True)
-            self.logs.append(LocalLog.open(str(path), f"events-{index}", flush_policy=flush_policy))
+            log = LocalLog.open(str(path), f"events-{index}", flush_policy=flush_policy, segment_bytes=segment_bytes)
+            self.logs.append(log)
             self.plane.add_partition("events", TOPIC_ID, index, self.logs[index], self.flusher, leader_epoch=0)
         self.port = self.plane.listen("127.0.0.1", 0)
         self.plane.start()
@@ -69,10 +77,16 @@ class PlaneUnderTest:
 def make_plane(tmp_path: Path) -> Iterator[Callable[..., PlaneUnderTest]]:
     made: list[PlaneUnderTest] = []
 
-    def make(*, partitions: int = 2, loops: int = 1, flush_policy: str = "os", **limits: int) -> PlaneUnderTest:
-        keys = {name.replace("_", "."): value for name, value in limits.items()}
+    def make(
+        *, partitions: int = 2, loops: int = 1, flush_policy: str = "os", segment_bytes: int = 1 << 30, **limits: int
+    ) -> PlaneUnderTest:
         plane = PlaneUnderTest(
-            tmp_path / str(len(made)), partitions=partitions, loops=loops, flush_policy=flush_policy, limits=keys
+            tmp_path / str(len(made)),
+            partitions=partitions,
+            loops=loops,
+            flush_policy=flush_policy,
+            segment_bytes=segment_bytes,
+            limits={name.replace("_", "."): value for name, value in limits.items()},
         )
         made.append(plane)
         return plane
