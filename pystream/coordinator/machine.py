@@ -131,6 +131,11 @@ class Timers:
         planned = self._live.get(key)
         return None if planned is None else planned[0]
 
+    @property
+    def earliest_ms(self) -> int | None:
+        """Nothing is due before: what next_deadline_ms() says or less, without work. None when nothing is planned."""
+        return self._heap[0][0] if self._heap else None
+
     def next_deadline_ms(self) -> int | None:
         """When to look again; nothing is due before. None when nothing is planned."""
         while self._heap:
