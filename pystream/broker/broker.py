@@ -14,14 +14,15 @@ from pathlib import Path
 
 from pystream._native.data_plane import DataPlane
 from pystream.broker.applier import ImageApplier
-from pystream.broker.config import BrokerConfig, broker_keys
+from pystream.broker.config import BrokerConfig
 from pystream.broker.context import BrokerContext
 from pystream.broker.found_logs import adopt, collect_garbage, report_strays
-from pystream.broker.metrics import BrokerMetrics, RequestMetrics, process_metrics
+from pystream.broker.handlers.api_versions import SUPPORTED_FEATURES
+from pystream.broker.monitoring.metrics import BrokerMetrics, RequestMetrics, process_metrics
+from pystream.broker.monitoring.status_pages import StatusPages
 from pystream.broker.registry import Registry
 from pystream.broker.router import Router
 from pystream.broker.settings_view import SettingsView
-from pystream.broker.status_pages import StatusPages
 from pystream.broker.storage_executor import StorageExecutor
 from pystream.common.clock import SECOND_MS, SleepingClock
 from pystream.common.config import LONG_MAX, definition_of
@@ -30,9 +31,10 @@ from pystream.common.metrics import Registry as MetricsRegistry
 from pystream.common.model import Endpoint
 from pystream.common.tasks import Supervisor
 from pystream.controller.commit import Committer
-from pystream.controller.configs import ConfigController
+from pystream.controller.features import FeatureController
 from pystream.controller.producer_ids import ProducerIdAllocator
 from pystream.controller.registration import BrokerSession, found_cluster
+from pystream.controller.scram import ScramController
 from pystream.controller.topics import TopicController
 from pystream.metadata.image import ClusterImage, difference
 from pystream.metadata.publisher import ImagePublisher
@@ -212,7 +214,9 @@ class Broker:
             clock=self._clock,
             settings=self._settings,
             topics=TopicController(store, publisher, committer, definition_of(LogConfig), self.config.controller),
-            configs=ConfigController(publisher, committer, definition_of(LogConfig), broker_keys()),
+            configs=self._settings.controller(publisher, committer),
+            features=FeatureController(publisher, committer, SUPPORTED_FEATURES),
+            scram=ScramController(publisher, committer),
             producer_ids=ProducerIdAllocator(committer),
             publisher=publisher,
             applier=applier,

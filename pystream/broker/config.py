@@ -22,6 +22,7 @@ from pystream.common.clock import DAY_MS, MINUTE_MS, SECOND_MS
 from pystream.common.config import INT_MAX, LONG_MAX, ConfigKey, ConfigSource, ConfigType, Layer, definition_of, key
 from pystream.common.errors import InvalidConfig
 from pystream.controller.config import ControllerConfig
+from pystream.coordinator.group_settings import GroupBounds, GroupSettings
 from pystream.storage.config import LogConfig, StorageConfig
 
 MIB = 1 << 20
@@ -319,7 +320,8 @@ class BrokerConfig:
         layer = Layer(ConfigSource.STATIC_BROKER_CONFIG, settings)
         controller = definition_of(ControllerConfig).load(layer)
         config = replace(definition_of(cls).load(layer), controller=controller, settings=settings)
-        definition_of(LogConfig).load(layer)
+        for each in (LogConfig, GroupSettings, GroupBounds):
+            definition_of(each).load(layer)
         if not config.log_dirs:
             raise InvalidConfig("no data directory: give --data-dir DIR, or set log.dirs")
         config.open_listeners()
@@ -366,13 +368,14 @@ class BrokerConfig:
 
 
 def broker_keys() -> dict[str, ConfigKey]:
-    """Every key of a broker by name: its own, and the cluster-wide synonyms of topic keys."""
-    keys = {**definition_of(BrokerConfig).keys, **definition_of(ControllerConfig).keys}
+    """Every key of a broker by name: its own, and the cluster-wide synonyms of the keys of topics and groups."""
+    own = (BrokerConfig, ControllerConfig, GroupBounds)
+    keys = {name: config_key for each in own for name, config_key in definition_of(each).keys.items()}
     for config_key in list(keys.values()):
         for synonym in config_key.synonyms:
             keys.setdefault(
                 synonym.name, replace(config_key, name=synonym.name, default=None, nullable=True, synonyms=())
             )
-    for config_key in definition_of(LogConfig).broker_keys():
+    for config_key in (*definition_of(LogConfig).broker_keys(), *definition_of(GroupSettings).broker_keys()):
         keys.setdefault(config_key.name, config_key)
     return keys

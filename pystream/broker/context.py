@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from pystream.common.clock import Clock
     from pystream.common.model import Endpoint
     from pystream.controller.configs import ConfigController
+    from pystream.controller.features import FeatureController
     from pystream.controller.producer_ids import ProducerIdAllocator
+    from pystream.controller.scram import ScramController
     from pystream.controller.topics import TopicController
     from pystream.metadata.image import BrokerImage, ClusterImage, PartitionImage
     from pystream.metadata.publisher import ImagePublisher
@@ -51,6 +53,8 @@ class BrokerContext:
     settings: SettingsView
     topics: TopicController
     configs: ConfigController
+    features: FeatureController
+    scram: ScramController
     producer_ids: ProducerIdAllocator
     publisher: ImagePublisher
     applier: ImageApplier

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from pystream.broker.context import BrokerContext, Call
 from pystream.broker.handlers.api_versions import unsupported_version_response
-from pystream.broker.metrics import RequestMetrics
+from pystream.broker.monitoring.metrics import RequestMetrics
 from pystream.broker.registry import Handler, Registry
 from pystream.common.clock import Clock
 from pystream.common.error_codes import UNKNOWN_SERVER_ERROR

@@ -1,6 +1,6 @@
-"""Every setting of topics and of this broker under a cluster image: static, dynamic, and where each comes from.
+"""Every setting of topics, groups and this broker under a cluster image: static, dynamic, and where each comes from.
 
-topic's own > this broker's > all brokers' > server.properties > default
+topic's or group's own > this broker's > all brokers' > server.properties > default
 """
 
 from __future__ import annotations
@@ -8,15 +8,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pystream.broker.config import broker_keys
+from pystream.broker.monitoring.client_metrics import ClientMetricsConfig
 from pystream.common.config import ConfigKey, ConfigSource, Explained, Layer, definition_of
 from pystream.common.errors import InvalidRequest
+from pystream.controller.configs import ConfigController, ResourceKind
+from pystream.controller.requests import ResourceType
+from pystream.coordinator.group_settings import GroupBounds, GroupSettings, check_bounds
+from pystream.metadata import records
 from pystream.storage.config import LogConfig
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pystream.broker.config import BrokerConfig
+    from pystream.controller.commit import Committer
     from pystream.metadata.image import ClusterImage
+    from pystream.metadata.publisher import ImagePublisher
 
 ALL_BROKERS = ""
 
@@ -27,6 +34,9 @@ class SettingsView:
     def __init__(self, config: BrokerConfig) -> None:
         self._config = config
         self._definition = definition_of(LogConfig)
+        self._groups = definition_of(GroupSettings)
+        self._client_metrics = definition_of(ClientMetricsConfig)
+        self._group_bounds = definition_of(GroupBounds).load(config.static_layer())
         self._broker_keys: dict[str, ConfigKey] = {}
 
     def log_config(self, configs: Mapping[str, str], image: ClusterImage) -> LogConfig:
@@ -51,6 +61,41 @@ class SettingsView:
         layers = self._broker_layers(image)
         return [self._definition.explain(key, *layers) for key in keys.values()]
 
+    def group_settings(self, group_id: str, image: ClusterImage) -> GroupSettings:
+        """What one group goes by."""
+        return self._groups.load(*self._group_layers(group_id, image))
+
+    def explain_group(self, group_id: str, image: ClusterImage) -> list[Explained]:
+        """Every key of a group, whether there is such a group or not."""
+        layers = self._group_layers(group_id, image)
+        return [self._groups.explain(key, *layers) for key in self._groups.keys.values()]
+
+    def check_group(self, values: Mapping[str, str]) -> None:
+        """Raises InvalidConfig when a group's own settings leave the bounds that this broker sets."""
+        check_bounds(values, self._group_bounds)
+
+    def explain_client_metrics(self, name: str, image: ClusterImage) -> list[Explained]:
+        """Every key of a subscription to client metrics, whether there is such a one or not."""
+        layer = Layer(ConfigSource.DYNAMIC_CLIENT_METRICS_CONFIG, image.configs_of_client_metrics.get(name, {}))
+        return [self._client_metrics.explain(key, layer) for key in self._client_metrics.keys.values()]
+
+    def client_metrics(self, image: ClusterImage) -> dict[str, ClientMetricsConfig]:
+        """The subscriptions that there are, by name."""
+        return {
+            name: self._client_metrics.load(Layer(ConfigSource.DYNAMIC_CLIENT_METRICS_CONFIG, values))
+            for name, values in image.configs_of_client_metrics.items()
+        }
+
+    def controller(self, publisher: ImagePublisher, committer: Committer) -> ConfigController:
+        """Who alters all these settings."""
+        kinds: dict[int, ResourceKind] = {
+            ResourceType.GROUP: ResourceKind(records.group_config_key, self._groups, self.check_group),
+            ResourceType.CLIENT_METRICS: ResourceKind(
+                records.client_metrics_config_key, self._client_metrics, lambda values: None
+            ),
+        }
+        return ConfigController(publisher, committer, self._definition, self._all_broker_keys(), kinds)
+
     def check_broker(self, name: str) -> None:
         """Raises InvalidRequest unless `name` is this broker's id."""
         if not name.isascii() or not name.isdigit():
@@ -67,6 +112,10 @@ class SettingsView:
             Layer(ConfigSource.DYNAMIC_DEFAULT_BROKER_CONFIG, image.broker_configs(ALL_BROKERS)),
             self._config.static_layer(),
         )
+
+    def _group_layers(self, group_id: str, image: ClusterImage) -> tuple[Layer, ...]:
+        own = Layer(ConfigSource.DYNAMIC_GROUP_CONFIG, image.configs_of_groups.get(group_id, {}))
+        return (own, *self._broker_layers(image))
 
     def _topic_layers(self, configs: Mapping[str, str], image: ClusterImage) -> tuple[Layer, ...]:
         return (Layer(ConfigSource.DYNAMIC_TOPIC_CONFIG, configs), *self._broker_layers(image))

@@ -63,6 +63,14 @@ class ConfigSource(IntEnum):
     STATIC_BROKER_CONFIG = 4
     DEFAULT_CONFIG = 5
     DYNAMIC_BROKER_LOGGER_CONFIG = 6
+    DYNAMIC_CLIENT_METRICS_CONFIG = 7
+    DYNAMIC_GROUP_CONFIG = 8
+
+
+# Of a resource that has keys of its own; every other source sets such keys by their synonyms.
+OWN_SOURCES: Final = frozenset(
+    {ConfigSource.DYNAMIC_TOPIC_CONFIG, ConfigSource.DYNAMIC_CLIENT_METRICS_CONFIG, ConfigSource.DYNAMIC_GROUP_CONFIG}
+)
 
 
 class Password(str):
@@ -230,13 +238,14 @@ class ConfigDefinition(Generic[C]):
 
     def __init__(self, config_class: type[C], keys: Iterable[ConfigKey]) -> None:
         self.config_class = config_class
+        self.noun: str = getattr(config_class, "NOUN", "topic")  # of what has these settings
         self.keys: dict[str, ConfigKey] = {}
         for config_key in keys:
             if config_key.name in self.keys:
                 raise ValueError(f"{config_class.__name__} declares {config_key.name} twice")
             self.keys[config_key.name] = config_key
         self._defaults = {k.field_name: k.default for k in self.keys.values() if k.default is not REQUIRED}
-        self._in_topics = {k.name: [(0, k)] for k in self.keys.values()}
+        self._in_resources = {k.name: [(0, k)] for k in self.keys.values()}
         self._in_brokers: dict[str, list[tuple[int, ConfigKey]]] = {}  # name -> its place among a key's names, the key
         for k in self.keys.values():
             for place, name in enumerate(_names_in(k, ConfigSource.STATIC_BROKER_CONFIG)):
@@ -247,7 +256,7 @@ class ConfigDefinition(Generic[C]):
         for name, text in values.items():
             config_key = self.keys.get(name)
             if config_key is None:
-                raise InvalidConfig(f"Unknown topic config name: {name}")
+                raise InvalidConfig(f"Unknown {self.noun} config name: {name}")
             config_key.parse(text)
 
     def load(self, *layers: Layer) -> C:
@@ -278,7 +287,7 @@ class ConfigDefinition(Generic[C]):
 
     def _set_in(self, layer: Layer) -> dict[str, tuple[int, ConfigKey, str, str]]:
         """What one layer sets: field -> (place of the name, key, name, text), of several names the strongest."""
-        names = self._in_topics if layer.source is ConfigSource.DYNAMIC_TOPIC_CONFIG else self._in_brokers
+        names = self._in_resources if layer.source in OWN_SOURCES else self._in_brokers
         found: dict[str, tuple[int, ConfigKey, str, str]] = {}
         for name, text in layer.values.items():
             for place, config_key in names.get(name, ()):
@@ -398,7 +407,7 @@ def _bounds(config_key: ConfigKey) -> str:
 
 def _names_in(config_key: ConfigKey, source: ConfigSource) -> tuple[str, ...]:
     """The names under which a layer of `source` may set the key, strongest first."""
-    if source is ConfigSource.DYNAMIC_TOPIC_CONFIG or not config_key.synonyms:
+    if source in OWN_SOURCES or not config_key.synonyms:
         return (config_key.name,)
     return tuple(s.name for s in config_key.synonyms)
 

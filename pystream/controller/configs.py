@@ -1,4 +1,6 @@
-"""Dynamic settings of topics and brokers: changed key by key, or replaced whole. Each resource succeeds by itself.
+"""Dynamic settings of topics, brokers, groups and subscriptions to client metrics.
+
+They are changed key by key, or replaced whole. Each resource succeeds by itself.
 
 A resource's settings are one key of the store, changed by compare-and-swap on its revision, so two changes at once
 never lose one another. What the settings mean together is checked before anything is written.
@@ -12,6 +14,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from pystream.common.config import ConfigDefinition, ConfigKey, ConfigType
@@ -42,17 +45,25 @@ ATTEMPTS: Final = 10  # at one resource, while others change it at the same time
 Change = Callable[[Mapping[str, str]], dict[str, str]]
 
 
+class ResourceKind(NamedTuple):
+    """A type of resource that need not exist to have settings: `check` raises InvalidConfig for a contradiction."""
+
+    key_of: Callable[[str], str]
+    definition: ConfigDefinition[Any]
+    check: Callable[[Mapping[str, str]], None]
+
+
 class _Resource(NamedTuple):
     """Where a resource's settings are kept, what must exist for it, and which keys it may have."""
 
     key: str
     conditions: tuple[Compare, ...]
     keys: Mapping[str, ConfigKey]
-    is_topic: bool
+    check: Callable[[Mapping[str, str]], None] | None  # None: a broker's, checked key by key
 
 
 class ConfigController:
-    """Alters the dynamic settings of topics and brokers. `broker_keys` are all keys that a broker knows, by name."""
+    """Alters dynamic settings. `broker_keys`: all that a broker knows, by name; `kinds`: further types of resources."""
 
     def __init__(
         self,
@@ -60,11 +71,13 @@ class ConfigController:
         committer: Committer,
         topic_definition: ConfigDefinition[Any],
         broker_keys: Mapping[str, ConfigKey],
+        kinds: Mapping[int, ResourceKind] = MappingProxyType({}),
     ) -> None:
         self._publisher = publisher
         self._committer = committer
         self._topic_definition = topic_definition
         self._broker_keys = broker_keys
+        self._kinds = kinds
 
     async def incremental_alter_configs(
         self, resources: Sequence[ConfigAlteration], *, validate_only: bool = False
@@ -119,11 +132,17 @@ class ConfigController:
             if topic is None:
                 raise UnknownTopicOrPartition(f"The topic '{name}' does not exist.")
             exists = Exists(records.topic_key(topic.topic_id))
-            return _Resource(records.topic_config_key(topic.topic_id), (exists,), self._topic_definition.keys, True)
+            definition = self._topic_definition
+            return _Resource(records.topic_config_key(topic.topic_id), (exists,), definition.keys, definition.validate)
         if resource_type == ResourceType.BROKER:
             if name and not (name.isascii() and name.isdigit()):
                 raise InvalidRequest(f"Node id must be an integer, but it is: {name}")
-            return _Resource(records.broker_config_key(name), (), self._broker_keys, False)
+            return _Resource(records.broker_config_key(name), (), self._broker_keys, None)
+        kind = self._kinds.get(resource_type)
+        if kind is not None:
+            if not name:
+                raise InvalidRequest(f"Default {kind.definition.noun} resources are not allowed.")
+            return _Resource(kind.key_of(name), (), kind.definition.keys, _checks_of(kind))
         raise InvalidRequest(f"Unsupported resource type {resource_type} for configs")
 
     async def _change(self, which: tuple[int, str], resource: _Resource, change: Change, validate_only: bool) -> int:
@@ -150,8 +169,8 @@ class ConfigController:
         raise ConcurrentTransactions(f"{resource.key} was changed by others {ATTEMPTS} times meanwhile")
 
     def _validate(self, resource: _Resource, before: Mapping[str, str], after: Mapping[str, str]) -> None:
-        if resource.is_topic:
-            self._topic_definition.validate(after)
+        if resource.check is not None:
+            resource.check(after)
             return
         changed = [name for name in {*before, *after} if before.get(name) != after.get(name)]
         fixed = sorted(name for name in changed if name in resource.keys and not resource.keys[name].dynamic)
@@ -164,6 +183,14 @@ class ConfigController:
                 resource.keys[name].parse(value)
             except InvalidConfig as error:
                 raise InvalidRequest(str(error)) from error
+
+
+def _checks_of(kind: ResourceKind) -> Callable[[Mapping[str, str]], None]:
+    def check(values: Mapping[str, str]) -> None:
+        kind.definition.validate(values)
+        kind.check(values)
+
+    return check
 
 
 def _written(key: str, value: bytes | None) -> Compare:

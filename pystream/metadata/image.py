@@ -80,6 +80,9 @@ class Delta:
     reconfigured: tuple[TopicImage, ...] = ()  # not created ones
     brokers: frozenset[int] = frozenset()
     broker_configs: frozenset[str] = frozenset()  # as in DescribeConfigs: ids, or "" for all brokers
+    group_configs: frozenset[str] = frozenset()
+    client_metrics_configs: frozenset[str] = frozenset()
+    scram_users: frozenset[str] = frozenset()
     features: bool = False
     controller: bool = False
 
@@ -102,6 +105,9 @@ class ClusterImage:
     topics: Mapping[str, TopicImage] = field(default_factory=dict)
     topics_by_id: Mapping[bytes, TopicImage] = field(default_factory=dict)
     configs_of_brokers: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    configs_of_groups: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    configs_of_client_metrics: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    scram_users: Mapping[str, Mapping[int, records.ScramCredential]] = field(default_factory=dict)  # by mechanism
     features: Mapping[str, int] = field(default_factory=dict)
     features_epoch: int = 0
 
@@ -144,6 +150,9 @@ def difference(old: ClusterImage, new: ClusterImage, topic_ids: Iterable[bytes] 
         reconfigured=tuple(after for before, after in kept if before.configs != after.configs),
         brokers=_differing(old.brokers, new.brokers),
         broker_configs=_differing(old.configs_of_brokers, new.configs_of_brokers),
+        group_configs=_differing(old.configs_of_groups, new.configs_of_groups),
+        client_metrics_configs=_differing(old.configs_of_client_metrics, new.configs_of_client_metrics),
+        scram_users=_differing(old.scram_users, new.scram_users),
         features=(old.features, old.features_epoch) != (new.features, new.features_epoch),
         controller=(old.controller_id, old.controller_epoch) != (new.controller_id, new.controller_epoch),
     )
@@ -175,6 +184,9 @@ class _Change:
             (records.PARTITIONS, self._take_partition),
             (records.TOPIC_CONFIGS, self._take_topic_config),
             (records.BROKER_CONFIGS, self._take_broker_config),
+            (records.GROUP_CONFIGS, self._take_group_config),
+            (records.CLIENT_METRICS_CONFIGS, self._take_client_metrics_config),
+            (records.SCRAM_USERS, self._take_scram_user),
         ]
 
     def finished(self, revision: int) -> ClusterImage:
@@ -209,12 +221,27 @@ class _Change:
             brokers[int(rest)] = BrokerImage(int(rest), epoch, record.incarnation, record.endpoints, record.rack)
 
     def _take_broker_config(self, rest: str, event: Event) -> None:
-        configs = self._fields.setdefault("configs_of_brokers", dict(self._base.configs_of_brokers))
+        self._take_config("configs_of_brokers", "" if rest == records.ALL_BROKERS else rest, event)
+
+    def _take_group_config(self, rest: str, event: Event) -> None:
+        self._take_config("configs_of_groups", rest, event)
+
+    def _take_client_metrics_config(self, rest: str, event: Event) -> None:
+        self._take_config("configs_of_client_metrics", rest, event)
+
+    def _take_config(self, field_name: str, name: str, event: Event) -> None:
+        configs = self._fields.setdefault(field_name, dict(getattr(self._base, field_name)))
         assert isinstance(configs, dict)
-        name = "" if rest == records.ALL_BROKERS else rest
         configs.pop(name, None)
         if event.item is not None:
             configs[name] = records.decode_mapping(event.key, event.item.value, "values")
+
+    def _take_scram_user(self, rest: str, event: Event) -> None:
+        users = self._fields.setdefault("scram_users", dict(self._base.scram_users))
+        assert isinstance(users, dict)
+        users.pop(rest, None)
+        if event.item is not None:
+            users[rest] = records.decode_scram(event.key, event.item.value)
 
     def _take_topic(self, rest: str, event: Event) -> None:
         topic_id = _topic_id(event.key, rest)

@@ -14,6 +14,10 @@
                                  sync, epochs are 0
     configs/topics/<topic id>    {"v":1,"values":{"retention.ms":"1000"}}                 absent: nothing set
     configs/brokers/<id>         the same, for one broker; `default` for all of them
+    configs/groups/<name>        the same, for one group
+    configs/client-metrics/<name>    the same, for one subscription to metrics of clients
+    scram/<user>                 {"v":1,"mechanisms":{"1":["<salt>",4096,"<stored key>","<server key>"]}}    in base64;
+                                 1: SCRAM-SHA-256, 2: SCRAM-SHA-512
     pid-block                    "<next producer id that belongs to nobody> <random claim>"
 
 A key whose topic no longer exists is garbage that readers pass over: a topic is gone with `topics/<id>`.
@@ -21,6 +25,7 @@ A key whose topic no longer exists is garbage that readers pass over: a topic is
 
 from __future__ import annotations
 
+import base64
 import itertools
 import json
 from collections.abc import Mapping, Sequence
@@ -39,6 +44,9 @@ TOPICS: Final = "topics/"
 PARTITIONS: Final = "p/"
 TOPIC_CONFIGS: Final = "configs/topics/"
 BROKER_CONFIGS: Final = "configs/brokers/"
+GROUP_CONFIGS: Final = "configs/groups/"
+CLIENT_METRICS_CONFIGS: Final = "configs/client-metrics/"
+SCRAM_USERS: Final = "scram/"
 ALL_BROKERS: Final = "default"
 
 FORMAT: Final = 1
@@ -61,6 +69,15 @@ class PartitionRecord(NamedTuple):
     isr: tuple[int, ...]
     adding: tuple[int, ...] = ()
     removing: tuple[int, ...] = ()
+
+
+class ScramCredential(NamedTuple):
+    """What proves a user's password without holding it. Source: RFC 5802."""
+
+    salt: bytes
+    iterations: int
+    stored_key: bytes
+    server_key: bytes
 
 
 class BrokerRecord(NamedTuple):
@@ -94,6 +111,18 @@ def topic_config_key(topic_id: bytes) -> str:
 def broker_config_key(name: str) -> str:
     """`name` as in DescribeConfigs: a broker's id, or "" for all brokers."""
     return f"{BROKER_CONFIGS}{name or ALL_BROKERS}"
+
+
+def group_config_key(group_id: str) -> str:
+    return f"{GROUP_CONFIGS}{group_id}"
+
+
+def client_metrics_config_key(name: str) -> str:
+    return f"{CLIENT_METRICS_CONFIGS}{name}"
+
+
+def scram_user_key(user: str) -> str:
+    return f"{SCRAM_USERS}{user}"
 
 
 def initial_partition(replicas: tuple[int, ...]) -> PartitionRecord:
@@ -157,6 +186,27 @@ def decode_mapping(key: str, value: bytes, name: str) -> dict[str, Any]:
     return dict(fields[name])
 
 
+def encode_scram(credentials: Mapping[int, ScramCredential]) -> bytes:
+    """A user's credentials by mechanism."""
+    return _encode(
+        mechanisms={
+            str(mechanism): [_base64(c.salt), c.iterations, _base64(c.stored_key), _base64(c.server_key)]
+            for mechanism, c in credentials.items()
+        }
+    )
+
+
+def decode_scram(key: str, value: bytes) -> dict[int, ScramCredential]:
+    fields = _decode(key, value)
+    try:
+        return {
+            int(mechanism): ScramCredential(_bytes(salt), int(iterations), _bytes(stored_key), _bytes(server_key))
+            for mechanism, (salt, iterations, stored_key, server_key) in fields["mechanisms"].items()
+        }
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise StoreDamaged(f"{key}: no credentials: {error!r}") from error
+
+
 def encode_controller(broker: int) -> bytes:
     return _encode(broker=broker)
 
@@ -166,6 +216,14 @@ def decode_controller(key: str, value: bytes) -> int:
     if not isinstance(broker, int):
         raise StoreDamaged(f"{key}: names no broker")
     return broker
+
+
+def _base64(value: bytes) -> str:
+    return base64.b64encode(value).decode("ascii")
+
+
+def _bytes(text: str) -> bytes:
+    return base64.b64decode(text, validate=True)
 
 
 def _encode(**fields: object) -> bytes:

@@ -1,7 +1,7 @@
 """Apache Kafka itself, one KRaft node from Maven Central's jars: the ceiling, and a writer of logs to open.
 
-    with KafkaProcess(tmp_path / "kafka") as broker:
-        Producer({"bootstrap.servers": broker.bootstrap})
+with KafkaProcess(tmp_path / "kafka") as broker:
+    Producer({"bootstrap.servers": broker.bootstrap})
 """
 
 from __future__ import annotations

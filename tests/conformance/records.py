@@ -130,5 +130,3 @@ def _read_length(file: BinaryIO) -> int:
 def _read_blob(file: BinaryIO) -> bytes | None:
     length = _read_length(file)
     return None if length < 0 else file.read(length)
-
-

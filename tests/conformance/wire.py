@@ -159,9 +159,7 @@ def produce_at_once(connection: Connection, topic: str, partition: int, batches:
     for batch in batches:
         part = schema.PartitionProduceData(index=partition, records=batch)
         topics = (schema.TopicProduceData(name=topic, partition_data=(part,)),)
-        requests.append(
-            schema.ProduceRequest(acks=-1, timeout=timedelta(seconds=TIMEOUT_SECONDS), topic_data=topics)
-        )
+        requests.append(schema.ProduceRequest(acks=-1, timeout=timedelta(seconds=TIMEOUT_SECONDS), topic_data=topics))
     connection.send(*map(request_bytes, requests))
     answers = [parse_response(schema.ProduceRequest, connection.receive()) for _ in requests]
     return [answer.responses[0].partition_responses[0] for answer in answers]

@@ -15,9 +15,10 @@ from typing import Any
 
 from pystream._native.wire import Reader
 from pystream.broker.applier import ImageApplier
-from pystream.broker.config import BrokerConfig, broker_keys
+from pystream.broker.config import BrokerConfig
 from pystream.broker.context import BrokerContext
-from pystream.broker.metrics import RequestMetrics
+from pystream.broker.handlers.api_versions import SUPPORTED_FEATURES
+from pystream.broker.monitoring.metrics import RequestMetrics
 from pystream.broker.registry import Registry
 from pystream.broker.router import Router
 from pystream.broker.settings_view import SettingsView
@@ -28,9 +29,10 @@ from pystream.common.metrics import Registry as MetricsRegistry
 from pystream.common.model import Endpoint, TopicPartition
 from pystream.common.tasks import Supervisor
 from pystream.controller.commit import Committer
-from pystream.controller.configs import ConfigController
+from pystream.controller.features import FeatureController
 from pystream.controller.producer_ids import ProducerIdAllocator
 from pystream.controller.registration import BrokerSession, found_cluster
+from pystream.controller.scram import ScramController
 from pystream.controller.topics import TopicController
 from pystream.metadata.publisher import ImagePublisher
 from pystream.metadata.store.simulated import SimulatedStore
@@ -198,7 +200,9 @@ class ColdRig:
             clock=self.clock,
             settings=self.settings,
             topics=TopicController(self.store, publisher, committer, topic_definition, self.config.controller),
-            configs=ConfigController(publisher, committer, topic_definition, broker_keys()),
+            configs=self.settings.controller(publisher, committer),
+            features=FeatureController(publisher, committer, SUPPORTED_FEATURES),
+            scram=ScramController(publisher, committer),
             producer_ids=ProducerIdAllocator(committer),
             publisher=publisher,
             applier=self.applier,

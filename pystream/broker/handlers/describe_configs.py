@@ -1,8 +1,10 @@
-"""DescribeConfigs (key 32), versions 1-4: every setting of topics, of this broker, and of its loggers.
+"""DescribeConfigs (key 32), versions 1-4: every setting of topics, of this broker and its loggers, of groups.
 
     topic (2)           all topic keys with their broker-wide synonyms
     broker (4)          all keys of this broker; with an empty name those set for all brokers
     broker logger (8)   the level of each logger
+    client metrics (16) all keys of a subscription to metrics of clients (KIP-714)
+    group (32)          all keys of a group with their broker-wide synonyms (KIP-848)
 
 Empty or null keys ask for all. A secret's value is null. Settings that only a start can change are read-only.
 
@@ -14,11 +16,12 @@ Empty or null keys ask for all. A secret's value is null. Settings that only a s
 
 from __future__ import annotations
 
-from pystream.broker import loggers
 from pystream.broker.context import BrokerContext, Call
+from pystream.broker.monitoring import loggers
 from pystream.common.config import ConfigSource, ConfigType, Explained
 from pystream.common.errors import InvalidRequest, KafkaError, UnknownTopicOrPartition
 from pystream.common.model import validate_topic_name
+from pystream.controller.requests import ResourceType
 from pystream.protocol.messages.describe_configs import (
     DescribeConfigsRequest,
     DescribeConfigsResource,
@@ -29,8 +32,6 @@ from pystream.protocol.messages.describe_configs import (
 )
 
 REQUEST = DescribeConfigsRequest
-TOPIC, BROKER, BROKER_LOGGER = 2, 4, 8
-UNKNOWN_TYPE = 0
 
 
 def handle(context: BrokerContext, call: Call, request: DescribeConfigsRequest) -> DescribeConfigsResponse:
@@ -85,7 +86,7 @@ def _configs(
     name = resource.resource_name
     image = context.image()
     synonyms, documentation = request.include_synonyms, request.include_documentation
-    if resource.resource_type == TOPIC:
+    if resource.resource_type == ResourceType.TOPIC:
         validate_topic_name(name)
         topic = image.topics.get(name)
         if topic is None:
@@ -94,12 +95,21 @@ def _configs(
             shown(explained, read_only=False, synonyms=synonyms, documentation=documentation)
             for explained in context.settings.explain_topic(topic.configs, image)
         ]
-    if resource.resource_type == BROKER:
+    if resource.resource_type == ResourceType.BROKER:
         return [
             shown(explained, read_only=not explained.key.dynamic, synonyms=synonyms, documentation=documentation)
             for explained in context.settings.explain_broker(name, image)
         ]
-    if resource.resource_type == BROKER_LOGGER:
+    if resource.resource_type in (ResourceType.GROUP, ResourceType.CLIENT_METRICS):
+        if not name:
+            raise InvalidRequest("The resource name must not be empty")
+        is_group = resource.resource_type == ResourceType.GROUP
+        settings = context.settings
+        found = settings.explain_group(name, image) if is_group else settings.explain_client_metrics(name, image)
+        return [
+            shown(explained, read_only=False, synonyms=synonyms, documentation=documentation) for explained in found
+        ]
+    if resource.resource_type == ResourceType.BROKER_LOGGER:
         if not name:
             raise InvalidRequest("Broker id must not be empty")
         context.settings.check_broker(name)

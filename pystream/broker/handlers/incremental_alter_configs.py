@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from pystream.broker import loggers
 from pystream.broker.context import BrokerContext, Call
+from pystream.broker.monitoring import loggers
 from pystream.common.errors import InvalidRequest, KafkaError
 from pystream.controller.requests import Alteration, AlterOperation, ConfigAlteration, ConfigOutcome
 from pystream.protocol.messages.incremental_alter_configs import (

@@ -1,0 +1,67 @@
+"""Which clients are asked for which of their metrics: the settings of a subscription. Source: KIP-714."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import ClassVar, Final
+
+from pystream.common.config import key
+
+ALL_METRICS: Final = "*"
+MATCH_FIELDS: Final = (
+    "client_instance_id",
+    "client_id",
+    "client_software_name",
+    "client_software_version",
+    "client_source_address",
+    "client_source_port",
+)
+
+
+def parsed_match(items: tuple[str, ...]) -> dict[str, re.Pattern[str]]:
+    """Patterns by what they look at. Raises ValueError for an item that is not `field=regular expression`."""
+    patterns = {}
+    for item in items:
+        name, equals, pattern = item.partition("=")
+        if not equals or name.strip() not in MATCH_FIELDS:
+            raise ValueError(f"Illegal client matching pattern: {item}")
+        try:
+            patterns[name.strip()] = re.compile(pattern.strip())
+        except re.error as error:
+            raise ValueError(f"Illegal client matching pattern: {item}: {error}") from error
+    return patterns
+
+
+def _match_complaint(items: tuple[str, ...]) -> str | None:
+    try:
+        parsed_match(items)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientMetricsConfig:
+    """One subscription. Without metrics it asks for nothing; without a match it is about every client."""
+
+    NOUN: ClassVar[str] = "client metrics"
+
+    metrics: tuple[str, ...] = key(
+        "metrics", default=(), dynamic=True, doc="Prefixes of the names of the metrics asked for; * for all."
+    )
+    interval_ms: int = key(
+        "interval.ms",
+        default=300_000,
+        minimum=100,
+        maximum=3_600_000,
+        dynamic=True,
+        doc="How often the clients are to push them.",
+    )
+    match: tuple[str, ...] = key(
+        "match",
+        default=(),
+        check=_match_complaint,
+        dynamic=True,
+        doc=f"Which clients: field=regular expression, of {', '.join(MATCH_FIELDS)}.",
+    )
