@@ -7,8 +7,8 @@ from libc.string cimport memcpy, memset
 from pystream._native.atomics cimport atomic_add64, atomic_count64
 from pystream._native.partition cimport MESSAGE_ANSWER, MESSAGE_CLOSE, MESSAGE_NO_ANSWER, Message, MessageKind, inbox_post, message_new
 from pystream._native.posix cimport (
-    EFD_CLOEXEC, EFD_NONBLOCK, close, eventfd, pthread_mutex_destroy, pthread_mutex_init, pthread_mutex_lock, pthread_mutex_unlock, read,
-    write,
+    EFD_CLOEXEC, EFD_NONBLOCK, NI_NUMERICHOST, close, eventfd, getnameinfo, getpeername, pthread_mutex_destroy, pthread_mutex_init,
+    pthread_mutex_lock, pthread_mutex_unlock, read, sockaddr, write,
 )
 from pystream._native.status cimport BUSY, OK, OUT_OF_MEMORY
 
@@ -16,6 +16,7 @@ cdef enum:
     GENERATION_BITS = 32
     SLOT_BITS = 24
     LARGEST_ANSWER = 0x7FFFFFF0
+    HOST_SIZE = 64                   # of an address in text
 
 
 cdef uint64_t make_handle(int32_t loop, uint32_t slot, uint32_t generation) noexcept nogil:
@@ -34,7 +35,9 @@ cdef uint32_t handle_generation(uint64_t handle) noexcept nogil:
     return <uint32_t>(handle & 0xFFFFFFFFULL)
 
 
-cdef Status control_push(ControlState *control, uint64_t handle, int32_t listener, const uint8_t *frame, Py_ssize_t size) noexcept nogil:
+cdef Status control_push(
+    ControlState *control, uint64_t handle, int32_t listener, int fd, const uint8_t *frame, Py_ssize_t size,
+) noexcept nogil:
     cdef ColdFrame *cold
     cdef uint64_t one = 1
     cdef bint was_empty
@@ -49,6 +52,9 @@ cdef Status control_push(ControlState *control, uint64_t handle, int32_t listene
     cold.next = NULL
     cold.handle = handle
     cold.listener = listener
+    cold.peer_size = sizeof(cold.peer)
+    if getpeername(fd, <sockaddr *>&cold.peer, &cold.peer_size) != 0:
+        cold.peer_size = 0
     cold.size = size
     cold.data = <uint8_t *>cold + sizeof(ColdFrame)
     memcpy(cold.data, frame, size)
@@ -81,11 +87,19 @@ cdef ColdFrame *take_frame(ControlState *control, bint *more) noexcept nogil:
     return cold
 
 
+cdef str peer_text(const ColdFrame *cold):
+    cdef char host[HOST_SIZE]
+    if cold.peer_size == 0 or getnameinfo(<const sockaddr *>&cold.peer, cold.peer_size, host, HOST_SIZE, NULL, 0, NI_NUMERICHOST) != 0:
+        return ""
+    return host.decode("ascii").removeprefix("::ffff:")
+
+
 cdef class ControlQueue:
     """Cold requests out of the data plane, answers back into it.  Made by `DataPlane`; thread-safe.
 
-    A request is (handle, listener, frame): the frame is the client's, header included, without its length prefix.  Its connection is
-    muted until answer(), no_answer() or close_connection() is called with the handle, exactly once.
+    A request is (handle, listener, frame, peer): the frame is the client's, header included, without its length prefix; the peer is its
+    address in digits, an IPv4 address also where it came through an IPv6 socket, "" when it has gone already.  Its connection is muted
+    until answer(), no_answer() or close_connection() is called with the handle, exactly once.
     """
 
     def __cinit__(self):
@@ -110,7 +124,7 @@ cdef class ControlQueue:
         return self.state.event_fd
 
     def receive(self, maximum: int = 64) -> list:
-        """At most `maximum` waiting requests as (handle, listener, frame) tuples; an empty list when none waits."""
+        """At most `maximum` waiting requests as (handle, listener, frame, peer) tuples; an empty list when none waits."""
         cdef list requests = []
         cdef ColdFrame *cold
         cdef bint more = True
@@ -124,7 +138,8 @@ cdef class ControlQueue:
             if cold == NULL:
                 break
             try:
-                requests.append((cold.handle, cold.listener, PyBytes_FromStringAndSize(<char *>cold.data, cold.size)))
+                frame = PyBytes_FromStringAndSize(<char *>cold.data, cold.size)
+                requests.append((cold.handle, cold.listener, frame, peer_text(cold)))
             finally:
                 free(cold)
         if more:

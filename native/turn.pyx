@@ -218,7 +218,9 @@ cdef void return_frame(Loop *loop, Connection *connection, Call *call) noexcept 
 
 
 cdef void send_to_control(Loop *loop, Connection *connection, Call *call) noexcept nogil:
-    cdef Status status = control_push(loop.plane.control, connection.handle, connection.listener, call.frame, call.frame_size)
+    cdef Status status = control_push(
+        loop.plane.control, connection.handle, connection.listener, connection.fd, call.frame, call.frame_size,
+    )
     if status == BUSY:
         return_frame(loop, connection, call)
     elif status != OK:

@@ -6,13 +6,15 @@
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from pystream._native.partition cimport Inbox, MessageKind
-from pystream._native.posix cimport pthread_mutex_t
+from pystream._native.posix cimport pthread_mutex_t, sockaddr_storage, socklen_t
 from pystream._native.status cimport Status
 
 cdef struct ColdFrame:
     ColdFrame *next
     uint64_t handle
     int32_t listener
+    sockaddr_storage peer            # who has sent it
+    socklen_t peer_size              # 0: not known, the connection was gone
     Py_ssize_t size
     uint8_t *data
 
@@ -32,8 +34,10 @@ cdef int32_t handle_loop(uint64_t handle) noexcept nogil
 cdef uint32_t handle_slot(uint64_t handle) noexcept nogil
 cdef uint32_t handle_generation(uint64_t handle) noexcept nogil
 
-# Copies the frame. BUSY when the queue holds limit_bytes already: the connection waits.
-cdef Status control_push(ControlState *control, uint64_t handle, int32_t listener, const uint8_t *frame, Py_ssize_t size) noexcept nogil
+# Copies the frame; `fd` is its connection, asked who the peer is. BUSY when the queue holds limit_bytes already: the connection waits.
+cdef Status control_push(
+    ControlState *control, uint64_t handle, int32_t listener, int fd, const uint8_t *frame, Py_ssize_t size,
+) noexcept nogil
 
 cdef class ControlQueue:
     cdef ControlState state

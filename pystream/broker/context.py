@@ -33,7 +33,7 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request's header, and where it came in."""
+    """One request's header, and where it came in. `peer` is the client's address in digits."""
 
     api_key: int
     api_version: int
@@ -41,6 +41,7 @@ class Call:
     client_id: str | None
     listener: str
     handle: int
+    peer: str
     started_ms: int
 
 

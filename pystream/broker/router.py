@@ -72,11 +72,11 @@ class Router:
         loop.remove_reader(self._queue.fileno())
 
     def _take_waiting(self) -> None:
-        for handle, listener, frame in self._queue.receive(FRAMES_AT_A_TIME):
-            self.take(handle, listener, frame)
+        for handle, listener, frame, peer in self._queue.receive(FRAMES_AT_A_TIME):
+            self.take(handle, listener, frame, peer)
 
-    def take(self, handle: int, listener: int, frame: bytes) -> None:
-        """Answer one frame (without its length), now or in a task, or close its connection."""
+    def take(self, handle: int, listener: int, frame: bytes, peer: str = "") -> None:
+        """Answer one frame (without its length) of the client at `peer`, now or in a task, or close its connection."""
         if len(frame) < _KEY_AND_VERSION.size:
             self._refuse(handle, "frame shorter than a request header", size_bytes=len(frame))
             return
@@ -98,6 +98,7 @@ class Router:
             client_id=header.client_id,
             listener=self._listener_names[listener],
             handle=handle,
+            peer=peer,
             started_ms=self._clock.monotonic_ms(),
         )
         self._answer(handler, call, request)

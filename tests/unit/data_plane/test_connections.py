@@ -19,7 +19,7 @@ from tests.unit.data_plane.requests import fetch, list_offsets, produce
 BASE_BUFFER_BYTES = 256 << 10
 
 
-def receive_cold(plane: PlaneUnderTest) -> list[tuple[int, int, bytes]]:
+def receive_cold(plane: PlaneUnderTest) -> list[tuple[int, int, bytes, str]]:
     """Waits until the control queue is readable and takes what is there."""
     readable, _, _ = select.select([plane.plane.control.fileno()], [], [], ANSWER_TIMEOUT_S)
     assert readable
@@ -193,7 +193,7 @@ def test_a_cold_frame_goes_to_the_control_plane_and_its_answer_comes_in_order(pl
         client.send(ApiVersionsRequest(), 0)
         client.send(produce((0, batch(b"behind"))), 9)
         assert client.receive().responses[0].partition_responses[0].base_offset == 0
-        ((handle, listener, frame),) = receive_cold(plane)
+        ((handle, listener, frame, _),) = receive_cold(plane)
         assert (listener, frame[:4]) == (0, b"\x00\x12\x00\x00")
         assert plane.logs[0].end_offset == 1
         plane.plane.control.answer(handle, frame[4:8] + b"\x00\x23" + b"\x00\x00\x00\x00")
@@ -204,7 +204,7 @@ def test_a_cold_frame_goes_to_the_control_plane_and_its_answer_comes_in_order(pl
 def test_an_answer_to_a_closed_connection_is_dropped(plane: PlaneUnderTest) -> None:
     with plane.client() as client:
         client.send(ApiVersionsRequest(), 0)
-        ((handle, _, _),) = receive_cold(plane)
+        ((handle, _, _, _),) = receive_cold(plane)
     with plane.client() as other:
         plane.plane.control.answer(handle, b"late")
         assert other.call(list_offsets((0, -2)), 7).topics[0].partitions[0].offset == 0
@@ -213,7 +213,7 @@ def test_an_answer_to_a_closed_connection_is_dropped(plane: PlaneUnderTest) -> N
 def test_the_control_plane_can_close_a_connection(plane: PlaneUnderTest) -> None:
     with plane.client() as client:
         client.send(ApiVersionsRequest(), 0)
-        ((handle, _, _),) = receive_cold(plane)
+        ((handle, _, _, _),) = receive_cold(plane)
         plane.plane.control.close_connection(handle)
         assert client.is_closed_by_peer()
 
@@ -221,8 +221,8 @@ def test_the_control_plane_can_close_a_connection(plane: PlaneUnderTest) -> None
 def test_unsupported_versions_of_hot_requests_are_the_control_planes_to_refuse(plane: PlaneUnderTest) -> None:
     with plane.client() as client:
         client.socket.sendall(struct.pack(">ihhih", 12, 0, 2, 1, -1) + b"\0\0")
-        ((_, _, frame),) = receive_cold(plane)
-    assert frame[:4] == b"\x00\x00\x00\x02"
+        ((_, _, frame, peer),) = receive_cold(plane)
+    assert (frame[:4], peer) == (b"\x00\x00\x00\x02", "127.0.0.1")
 
 
 def test_connections_above_the_limit_of_an_address_are_refused(make_plane: Callable[..., PlaneUnderTest]) -> None:
