@@ -20,7 +20,8 @@ from pystream.broker.found_logs import adopt, collect_garbage, report_strays
 from pystream.broker.handlers.api_versions import SUPPORTED_FEATURES
 from pystream.broker.monitoring.metrics import BrokerMetrics, RequestMetrics, process_metrics
 from pystream.broker.monitoring.status_pages import StatusPages
-from pystream.broker.registry import Registry
+from pystream.broker.monitoring.telemetry import ClientTelemetry
+from pystream.broker.registry import TELEMETRY_KEYS, Registry
 from pystream.broker.router import Router
 from pystream.broker.settings_view import SettingsView
 from pystream.broker.storage_executor import StorageExecutor
@@ -223,7 +224,10 @@ class Broker:
             logs=self._logs,
             plane=plane,
             executor=self._executor,
-            advertised=tuple(registry.advertised()),
+            telemetry=self._client_telemetry(applier),
+            advertised=tuple(
+                registry.advertised(without=() if self.config.client_telemetry_enable else TELEMETRY_KEYS)
+            ),
         )
         requests = self._collect_metrics(plane, applier)
         self._router = Router(
@@ -244,6 +248,15 @@ class Broker:
         report_strays(self._logs.partitions(), await applier.caught_up())
         self._supervisor.start("collect garbage", collect_garbage(context.topics))
         self._start_log_work()
+
+    def _client_telemetry(self, applier: ImageApplier) -> ClientTelemetry:
+        telemetry = ClientTelemetry(
+            self._clock,
+            lambda: self._settings.client_metrics(applier.image),
+            maximum_bytes=self.config.telemetry_max_bytes,
+        )
+        self.metrics.collect_from(telemetry.families)
+        return telemetry
 
     def _collect_metrics(self, plane: DataPlane, applier: ImageApplier) -> RequestMetrics:
         requests = RequestMetrics(self.metrics)

@@ -290,6 +290,16 @@ class BrokerConfig:
         doc="Idempotent producers silent for so long are forgotten.",
     )
 
+    # telemetry
+    client_telemetry_enable: bool = key(
+        "client.telemetry.enable",
+        default=True,
+        doc="Whether clients may push their metrics (KIP-714), to be shown on /metrics.",
+    )
+    telemetry_max_bytes: int = key(
+        "telemetry.max.bytes", default=1 << 20, minimum=1, doc="Largest push of metrics of one client."
+    )
+
     # process
     controlled_shutdown_enable: bool = key(
         "controlled.shutdown.enable", default=True, doc="Whether SIGTERM answers what is in flight before the end."

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pystream._native.data_plane import DataPlane
     from pystream.broker.applier import ImageApplier
     from pystream.broker.config import BrokerConfig
+    from pystream.broker.monitoring.telemetry import ClientTelemetry
     from pystream.broker.settings_view import SettingsView
     from pystream.broker.storage_executor import StorageExecutor
     from pystream.common.clock import Clock
@@ -62,6 +63,7 @@ class BrokerContext:
     logs: LogManager
     plane: DataPlane
     executor: StorageExecutor
+    telemetry: ClientTelemetry
     advertised: tuple[tuple[int, int, int], ...]
 
     def image(self) -> ClusterImage:

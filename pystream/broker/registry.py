@@ -11,7 +11,7 @@ Modules are imported on the first request of their key: codecs of keys that nobo
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -49,9 +49,13 @@ HANDLER_MODULES: Mapping[int, str] = {
     ApiKey.DELETE_ACLS: "delete_acls",
     ApiKey.SASL_HANDSHAKE: "sasl_handshake",
     ApiKey.SASL_AUTHENTICATE: "sasl_authenticate",
+    ApiKey.GET_TELEMETRY_SUBSCRIPTIONS: "get_telemetry_subscriptions",
+    ApiKey.PUSH_TELEMETRY: "push_telemetry",
 }
 # Answered by the data plane; Produce is listed from 0 though 0-2 are refused (KAFKA-18659).
 PLANE_KEYS = (ApiKey.PRODUCE, ApiKey.FETCH, ApiKey.LIST_OFFSETS)
+# Listed only while client.telemetry.enable says so.
+TELEMETRY_KEYS = (ApiKey.GET_TELEMETRY_SUBSCRIPTIONS, ApiKey.PUSH_TELEMETRY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +85,9 @@ class Registry:
             handler = self._handlers[api_key] = _load(api_key, self._modules[api_key])
         return handler
 
-    def advertised(self) -> list[tuple[int, int, int]]:
-        """(key, lowest version, highest version) of every key that is answered, by key."""
-        answered = {*self._modules, *PLANE_KEYS}
+    def advertised(self, *, without: Collection[int] = ()) -> list[tuple[int, int, int]]:
+        """(key, lowest version, highest version) of every key that is answered, by key, but for those `without`."""
+        answered = {*self._modules, *PLANE_KEYS}.difference(without)
         return [(key, *versions) for key, versions in sorted(ADVERTISED.items()) if key in answered]
 
 

@@ -19,7 +19,8 @@ from pystream.broker.config import BrokerConfig
 from pystream.broker.context import BrokerContext
 from pystream.broker.handlers.api_versions import SUPPORTED_FEATURES
 from pystream.broker.monitoring.metrics import RequestMetrics
-from pystream.broker.registry import Registry
+from pystream.broker.monitoring.telemetry import ClientTelemetry
+from pystream.broker.registry import TELEMETRY_KEYS, Registry
 from pystream.broker.router import Router
 from pystream.broker.settings_view import SettingsView
 from pystream.broker.storage_executor import StorageExecutor
@@ -110,6 +111,24 @@ class StandInLogs:
         return int(log.start_offset)
 
 
+class StandInQueue:
+    """The control queue's answering side; CLOSED instead of an answer when the connection was closed."""
+
+    CLOSED = b""
+
+    def __init__(self) -> None:
+        self._answers: dict[int, asyncio.Future[bytes]] = {}
+
+    def expect(self, handle: int) -> asyncio.Future[bytes]:
+        return self._answers.setdefault(handle, asyncio.get_running_loop().create_future())
+
+    def answer(self, handle: int, response: bytes) -> None:
+        self._answers[handle].set_result(response)
+
+    def close_connection(self, handle: int) -> None:
+        self._answers[handle].set_result(self.CLOSED)
+
+
 @dataclass
 class StandInPlane:
     """Remembers which partitions it was told of."""
@@ -133,24 +152,6 @@ class StandInPlane:
     def partition_state(self, topic: str, partition: int) -> tuple[int, int, int, int, int]:
         log = self.logs.logs[topic, partition].native
         return log.start_offset, log.end_offset, log.end_offset, log.end_offset, 0
-
-
-class StandInQueue:
-    """The control queue's answering side; CLOSED instead of an answer when the connection was closed."""
-
-    CLOSED = b""
-
-    def __init__(self) -> None:
-        self._answers: dict[int, asyncio.Future[bytes]] = {}
-
-    def expect(self, handle: int) -> asyncio.Future[bytes]:
-        return self._answers.setdefault(handle, asyncio.get_running_loop().create_future())
-
-    def answer(self, handle: int, response: bytes) -> None:
-        self._answers[handle].set_result(response)
-
-    def close_connection(self, handle: int) -> None:
-        self._answers[handle].set_result(self.CLOSED)
 
 
 class ColdRig:
@@ -209,7 +210,10 @@ class ColdRig:
             logs=self.logs,
             plane=self.plane,
             executor=self.executor,
-            advertised=tuple(registry.advertised()),
+            telemetry=self._client_telemetry(),
+            advertised=tuple(
+                registry.advertised(without=() if self.config.client_telemetry_enable else TELEMETRY_KEYS)
+            ),
         )
         self.router = Router(
             queue=self.queue,
@@ -220,6 +224,15 @@ class ColdRig:
             metrics=RequestMetrics(self.metrics),
             clock=self.clock,
         )
+
+    def _client_telemetry(self) -> ClientTelemetry:
+        telemetry = ClientTelemetry(
+            self.clock,
+            lambda: self.settings.client_metrics(self.applier.image),
+            maximum_bytes=self.config.telemetry_max_bytes,
+        )
+        self.metrics.collect_from(telemetry.families)
+        return telemetry
 
     async def send(self, frame: bytes) -> bytes:
         """The answer to a frame; StandInQueue.CLOSED when the connection was closed instead."""

@@ -19,6 +19,7 @@ import re
 import struct
 
 from pystream.broker.context import BrokerContext, Call
+from pystream.broker.monitoring.telemetry import Software
 from pystream.common.error_codes import INVALID_REQUEST, UNSUPPORTED_VERSION
 from pystream.protocol.api_keys import ADVERTISED, ApiKey
 from pystream.protocol.messages.api_versions import (
@@ -42,6 +43,9 @@ _UNSUPPORTED = struct.Struct(">ihihhh")  # correlation id, error, count of one, 
 def handle(context: BrokerContext, call: Call, request: ApiVersionsRequest) -> ApiVersionsResponse:
     if call.api_version >= FIRST_VERSION_WITH_SOFTWARE_NAME and not _is_valid(request):
         return failed(request, INVALID_REQUEST, "")
+    if request.client_software_name:
+        software = Software(request.client_software_name, request.client_software_version)
+        context.telemetry.met(call.handle, software)
     image = context.image()
     return ApiVersionsResponse(
         api_keys=[ApiVersion(api_key=key, min_version=low, max_version=high) for key, low, high in context.advertised],
