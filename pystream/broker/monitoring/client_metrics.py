@@ -1,4 +1,7 @@
-"""Which clients are asked for which of their metrics: the settings of a subscription. Source: KIP-714."""
+"""Which clients are asked for which of their metrics: the settings of a subscription. Source: KIP-714.
+
+Kafka knows `client_source_port` as well; a port says nothing of a client, and is refused here.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,6 @@ MATCH_FIELDS: Final = (
     "client_software_name",
     "client_software_version",
     "client_source_address",
-    "client_source_port",
 )
 
 

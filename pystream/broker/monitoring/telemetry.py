@@ -185,14 +185,12 @@ class ClientTelemetry:
         """The client as we know it, its subscription as it is now."""
         now_ms = self._clock.monotonic_ms()
         software = self._software.get(connection, Software())
-        host, _, port = peer.rpartition(":")
         attributes = {
             "client_instance_id": uuid_text(client_instance_id),
             "client_id": client_id,
             "client_software_name": software.name,
             "client_software_version": software.version,
-            "client_source_address": host,
-            "client_source_port": port,
+            "client_source_address": peer,
         }
         subscription = self._subscription_of(client_instance_id, attributes)
         client = self._clients.get(client_instance_id)

@@ -68,6 +68,8 @@ def test_a_group_goes_by_its_own_settings_then_the_brokers_then_the_defaults():
         (CLIENT_METRICS, "m", {"match": "client_id=a.*,client_software_name=librd.*"}, NONE),
         (CLIENT_METRICS, "m", {"match": "client_id"}, INVALID_CONFIG),
         (CLIENT_METRICS, "m", {"match": "colour=red"}, INVALID_CONFIG),
+        (CLIENT_METRICS, "m", {"match": "client_source_address=127.*"}, NONE),
+        (CLIENT_METRICS, "m", {"match": "client_source_port=1"}, INVALID_CONFIG),
         (CLIENT_METRICS, "m", {"match": "client_id=("}, INVALID_CONFIG),
         (CLIENT_METRICS, "m", {"metrics": "org.apache.kafka.producer.,"}, NONE),
     ],

@@ -29,7 +29,7 @@ from pystream.protocol.messages.push_telemetry import PushTelemetryRequest
 from tests.support.cold_rig import ColdRig, run_cold
 from tests.unit.broker.test_group_settings import CLIENT_METRICS, alter
 
-PEER = "127.0.0.1:50000"
+PEER = "127.0.0.1"
 CLIENT = bytes(range(16))
 
 
