@@ -437,6 +437,7 @@ cdef class LocalLog:
             [10..19][20..34][35..40]  truncate_to(35) -> [10..19][20..34]
                                       truncate_to(30) -> [10..19]            a batch is never cut in two
 
+        The start offset comes down with the end where it lies inside a batch that goes: its checkpoint must follow before the next append.
         Raises OffsetOutOfRange below the start offset.  Crash-safe: indexes are cut before the log.  Source: KIP-101.
         """
         cdef int64_t to_offset = offset

@@ -170,6 +170,8 @@ cdef Status truncate_locked(LogState *log, int64_t offset) noexcept nogil:
         log_take_offline(log, STORAGE_ERROR, error)          # half cut: only recovery can tell what is there
         return io_status(error)
     log_clear_hints(log)
+    if next_offset < log.start_offset:                       # a whole batch went of which only the end could be read
+        atomic_store64(&log.start_offset, next_offset)
     atomic_store64(&log.end_offset, next_offset)
     if log.durable_offset > next_offset:
         atomic_store64(&log.durable_offset, next_offset)

@@ -23,9 +23,11 @@ cdef struct Search:
     int64_t segment_size
     int64_t readable             # bytes that recovery vouches for
     bint may_rebuild             # the index may be at fault when the walk fails
+    bint before_damage           # behind `readable` lie records that are lost, not the next segment's
     int64_t start_position       # of the first batch, or where the walk to it begins
     bint start_known
     int64_t limit_position       # of limit_offset when a hint knows it, else -1
+    int64_t truncations          # of the log, when the search began
 
 
 cdef Status begin_search(LogState *log, int64_t offset, int64_t limit_offset, Search *search) noexcept nogil:
@@ -52,11 +54,13 @@ cdef Status begin_search(LogState *log, int64_t offset, int64_t limit_offset, Se
     status = segment_open(log, segment)
     if status != OK:
         return status
+    search.truncations = log.truncations
     search.base_offset = segment.base_offset
     search.segment_next_offset = segment.next_offset
     search.segment_size = segment.size
     search.readable = segment.size
     search.may_rebuild = segment.damaged_from < 0
+    search.before_damage = segment.end_lost
     search.start_position = log_hint(log, segment.base_offset, offset)
     search.start_known = search.start_position >= 0
     search.limit_position = -1
@@ -74,6 +78,7 @@ cdef Status begin_search(LogState *log, int64_t offset, int64_t limit_offset, Se
                 search.start_position = segment.damaged_to
         else:
             search.readable = segment.damaged_from
+            search.before_damage = True
     search.file = segment.file
     segment_file_retain(search.file)
     return OK
@@ -166,7 +171,7 @@ cdef Status find_range(
     walk_over(&walk, search.file.fd, search.readable)
     if not search.start_known:
         status = walk_to_offset(&walk, search.start_position, offset, &search.start_position, &header)
-        if status == NOT_FOUND and search.readable < search.segment_size:
+        if status == NOT_FOUND and search.before_damage:
             return DAMAGED
         if status != OK:
             return status
@@ -196,7 +201,8 @@ cdef Status read_once(
         result.range.file = search.file
         result.range.fd = search.file.fd
         pthread_mutex_lock(&log.mutex)
-        log_add_hint(log, search.base_offset, result.next_offset, result.range.position + result.range.size)
+        if log.truncations == search.truncations:            # else another batch may begin there by now
+            log_add_hint(log, search.base_offset, result.next_offset, result.range.position + result.range.size)
         pthread_mutex_unlock(&log.mutex)
         return OK
     segment_file_release(search.file)

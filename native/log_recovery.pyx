@@ -294,6 +294,7 @@ cdef int64_t scan_start(LogState *log, Segment *segment, int64_t recovery_point,
     cdef BatchHeader header
     cdef int32_t slot = -1
     cdef int64_t position = 0
+    cdef int64_t last_offset
     expected_offset[0] = segment.base_offset
     if trust_index and recovery_point > segment.base_offset:
         segment.next_offset = segment.base_offset + INT32_MAX           # not known yet; bounds the index only
@@ -304,7 +305,9 @@ cdef int64_t scan_start(LogState *log, Segment *segment, int64_t recovery_point,
         position = segment.offsets.entries[slot].position
         check(segment_open(log, segment), "segment")
         walk_over(&walk, segment.file.fd, segment.size)
-        if walk_header(&walk, position, &header) != OK or header.base_offset < segment.base_offset:
+        # The index knows the last offset of its batch: offsets lie outside the checksum.
+        last_offset = segment.base_offset + segment.offsets.entries[slot].relative_offset
+        if walk_header(&walk, position, &header) != OK or header.base_offset + header.last_offset_delta != last_offset:
             slot = -1
     if slot >= 0:
         expected_offset[0] = header.base_offset
@@ -330,7 +333,7 @@ cdef int64_t scan_start(LogState *log, Segment *segment, int64_t recovery_point,
 
 cdef bint scan_segment(
         LogState *log, Segment *segment, int64_t file_size, int64_t from_position, int64_t expected_offset,
-        bint compacted, Scan *scan) except *:
+        int64_t limit_offset, bint compacted, Scan *scan) except *:
     """Scans; True when the file ends with a valid batch.  Afterwards the segment ends with the last valid batch."""
     cdef Status status
     check(segment_open(log, segment), "segment")
@@ -341,13 +344,14 @@ cdef bint scan_segment(
     scan.next_offset = expected_offset
     scan.leader_epoch = -1
     scan.max_batch_size = INT32_MAX
+    scan.limit_offset = limit_offset
     scan.compacted = compacted
     scan.note = True
     scan.reason = OK
     scan.ends_inside = False
     scan.valid_position = scan.valid_offset = -1
-    scan.capacity = SCAN_BUFFER_SIZE
-    scan.buffer = <uint8_t *> malloc(SCAN_BUFFER_SIZE)
+    scan.capacity = min(SCAN_BUFFER_SIZE, file_size + 1)
+    scan.buffer = <uint8_t *> malloc(scan.capacity)
     scan.buffer_position = scan.buffer_size = 0
     if scan.buffer == NULL:
         raise MemoryError
@@ -359,13 +363,13 @@ cdef bint scan_segment(
     return scan.reason == OK
 
 
-cdef void skip_damage(LogState *log, Segment *segment, int64_t file_size, Scan *scan, dict report) except *:
+cdef void skip_damage(LogState *log, Segment *segment, int64_t file_size, bint compacted, Scan *scan, dict report) except *:
     """Notes the damaged range and goes on behind it, so that what is whole can still be read."""
     segment.damaged_from = scan.position
     while scan.valid_position >= 0:
         segment.damaged_to = scan.valid_position
         segment.damaged_to_offset = scan.valid_offset
-        if scan_segment(log, segment, file_size, scan.valid_position, scan.valid_offset, True, scan):
+        if scan_segment(log, segment, file_size, scan.valid_position, scan.valid_offset, scan.limit_offset, compacted, scan):
             break
     segment.size = scan.position if segment.damaged_to >= 0 else segment.damaged_from
     report["damaged"].append(
@@ -379,9 +383,9 @@ cdef bint recover_segment(LogState *log, str directory, int32_t slot, int64_t fi
     cdef bint last = slot == log.segment_count - 1
     cdef int64_t recovery_point = options["recovery_point"]
     cdef int64_t expected_offset = 0
-    cdef int64_t following = -1 if last else log.segments[slot + 1].base_offset
+    cdef int64_t following = INT64_MAX if last else log.segments[slot + 1].base_offset
     cdef int64_t position = scan_start(log, segment, recovery_point, not options["lossy"], &expected_offset)
-    cdef bint whole = scan_segment(log, segment, file_size, position, expected_offset, options["compacted"], &scan)
+    cdef bint whole = scan_segment(log, segment, file_size, position, expected_offset, following, options["compacted"], &scan)
     report["scanned_bytes"] += scan.position - position
     cdef int64_t valid_position = scan.position
     cdef int64_t valid_offset = scan.next_offset
@@ -402,7 +406,8 @@ cdef bint recover_segment(LogState *log, str directory, int32_t slot, int64_t fi
             segment.damaged_from = segment.size
             report["damaged"].append((segment.base_offset, valid_position, -1, -1))
         else:
-            skip_damage(log, segment, file_size, &scan, report)
+            skip_damage(log, segment, file_size, options["compacted"], &scan, report)
+        segment.end_lost = not last and not options["compacted"] and scan.next_offset < following
         segment.next_offset = scan.next_offset if last else following
         return True
     if found != CUT:
@@ -425,7 +430,7 @@ cdef bint check_last_batch(LogState *log, Segment *segment) except *:
         return True
     position = scan_start(log, segment, INT64_MAX, True, &expected_offset)
     cdef bint stored = position > 0
-    if not scan_segment(log, segment, file_size, position, expected_offset, True, &scan):
+    if not scan_segment(log, segment, file_size, position, expected_offset, INT64_MAX, True, &scan):
         return False
     segment.index_final = stored                             # nothing new: the files can stay as they are
     return True

@@ -53,7 +53,7 @@ cdef Status check_batch_at(Scan *scan, int64_t position, int64_t expected_offset
         return CORRUPT_BATCH
     if header.last_offset_delta < 0 or header.record_count < 0 or header.record_count > <int64_t> header.last_offset_delta + 1:
         return CORRUPT_BATCH
-    if header.base_offset > INT64_MAX - INT32_MAX - 1:
+    if header.base_offset > INT64_MAX - INT32_MAX - 1 or header.base_offset + header.last_offset_delta >= scan.limit_offset:
         return CORRUPT_BATCH
     if header.size > scan.file_size - position:
         return TRUNCATED

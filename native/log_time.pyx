@@ -187,7 +187,7 @@ cdef Status log_offset_of_max_timestamp(LogState *log, int64_t limit_offset, Tim
     result.timestamp_ms = NO_TIMESTAMP
     result.offset = -1
     result.leader_epoch = -1
-    while from_offset < limit_offset and status == OK:
+    while from_offset < limit_offset and status == OK and best < INT64_MAX:
         before = best
         pthread_mutex_lock(&log.mutex)
         status = take_stretch(log, from_offset, best + 1, &stretch)

@@ -7,7 +7,7 @@ A reader that still sends from it holds a reference: the descriptor lives until 
 """
 
 from libc.errno cimport EMFILE, ENFILE
-from libc.stdint cimport int32_t, int64_t, uint8_t
+from libc.stdint cimport INT32_MAX, INT64_MAX, int32_t, int64_t, uint8_t
 from libc.stdio cimport snprintf
 from libc.stdlib cimport calloc, free, malloc
 from posix.fcntl cimport O_CREAT, O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY
@@ -294,6 +294,7 @@ cdef Status segment_rebuild_index(LogState *log, Segment *segment) noexcept nogi
     cdef int64_t position = 0
     cdef int64_t end = segment.size
     cdef int64_t next_offset = segment.next_offset
+    cdef int64_t expected_offset = segment.base_offset
     cdef Status status = segment_open(log, segment)
     if status != OK:
         return status
@@ -302,8 +303,11 @@ cdef Status segment_rebuild_index(LogState *log, Segment *segment) noexcept nogi
     walk_over(&walk, segment.file.fd, end)
     while status == OK:
         status = walk_header(&walk, position, &header)
+        if status == OK and header.base_offset < expected_offset:
+            status = DAMAGED                                     # offsets lie outside the checksum: a flipped bit shows here only
         if status == OK:
             status = segment_note_batch(segment, &header, header.base_offset, position, log.limits.index_interval_bytes)
+            expected_offset = segment.next_offset
             position += header.size
     segment.size = end
     segment.next_offset = next_offset
@@ -576,8 +580,10 @@ cdef Status walk_header(Walk *walk, int64_t position, BatchHeader *header) noexc
             return DAMAGED                                       # shorter than we know it to be
     if parse_batch_header(walk.buffer + inside, walk.buffer_size - inside, header) != OK:
         return DAMAGED
-    if header.magic != 2 or header.size > walk.end - position or header.base_offset < 0 or header.last_offset_delta < 0:
+    if header.magic != 2 or header.size > walk.end - position or header.last_offset_delta < 0:
         return DAMAGED
+    if header.base_offset < 0 or header.base_offset > INT64_MAX - INT32_MAX - 1:
+        return DAMAGED                                           # offsets outside the checksum: they must not overflow
     return OK
 
 

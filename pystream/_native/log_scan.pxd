@@ -14,6 +14,7 @@ cdef struct Scan:
     int64_t next_offset
     int32_t leader_epoch         # of the last valid batch
     int64_t max_batch_size
+    int64_t limit_offset         # base offset of the next segment: batches must end below it
     bint compacted               # offsets may have gaps
     bint note                    # index entries are noted as batches pass
     Status reason                # OK: the file ends with a valid batch

@@ -57,6 +57,7 @@ cdef struct Segment:
     int64_t damaged_from         # first position recovery does not vouch for; -1: all is well
     int64_t damaged_to           # where valid batches begin again; -1: nowhere
     int64_t damaged_to_offset    # base offset of the batch there
+    bint end_lost                # the next segment begins behind the last batch here, and no compaction made that gap
     int32_t bytes_since_entry    # since the last index entry
     int32_t offsets_stored       # index entries that the files hold
     int32_t times_stored

@@ -1,6 +1,6 @@
-"""Millions of changed requests against the data plane's parsers, without Python in between; see PlaneProbe.hammer.
+"""Millions of changed inputs in a compiled loop: requests to the data plane (PlaneProbe), directories to recover.
 
-python -m tests.fuzz.hammer TARGET COUNT    on a build with PYSTREAM_SANITIZE=1; tools/check/fuzz --hammer calls it
+python -m tests.fuzz.hammer TARGET COUNT [SEED]    with PYSTREAM_SANITIZE=1; tools/check/fuzz --hammer calls it
 
 Blind where libFuzzer looks at coverage, but two hundred times as fast; what libFuzzer has kept are its seeds too.
 """
@@ -8,7 +8,11 @@ Blind where libFuzzer looks at coverage, but two hundred times as fast; what lib
 from __future__ import annotations
 
 import os
+import resource
+import shutil
 import sys
+import tempfile
+import time
 
 from tests.fuzz import corpus
 from tests.fuzz.plane import Plane
@@ -25,9 +29,35 @@ def inputs(name: str) -> list[tuple[int, bytes]]:
     return [(first + (data[0] & 127) % (last - first + 1), data[skip:]) for data in every if len(data) > skip]
 
 
-def main(name: str, count: int) -> None:
-    seed = int.from_bytes(os.urandom(6), "big")
+def hammer_recovery(count: int, seed: int) -> None:
+    """A line for each round: an input that ends the process is found by running its round again."""
+    from tests.fuzz.recovery_probe import RecoveryProbe
+
+    from tests.fuzz import recovery
+
+    memory = "/dev/shm"
+    folder = tempfile.mkdtemp(prefix="fuzz-recovery-", dir=memory if os.access(memory, os.W_OK) else None)
+    probe = RecoveryProbe(f"{folder}/t-0", recovery.scenes(), recovery.batch(1))
+    began = time.monotonic()
+    for first in range(0, count, ROUND):
+        probe.hammer(seed, first, min(ROUND, count - first))
+        done = min(first + ROUND, count)
+        rate = done / (time.monotonic() - began)
+        memory_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
+        print(
+            f"log_recovery: {done} inputs, {rate:.0f}/s; {probe.scanned} scanned, {probe.whole} found whole, "
+            f"{probe.cut} cut, {probe.offline} damaged; slowest {probe.slowest_ms:.0f} ms, at most {memory_mib} MiB",
+            flush=True,
+        )
+    shutil.rmtree(folder)
+    print(f"log_recovery: {count} inputs of seed {seed}, no fault")
+
+
+def main(name: str, count: int, seed: int) -> None:
     print(f"{name}: seed {seed}", flush=True)
+    if name == "log_recovery":
+        hammer_recovery(count, seed)
+        return
     seeds = inputs(name)
     accepted = refused = 0
     while accepted + refused < count:
@@ -38,4 +68,4 @@ def main(name: str, count: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) > 3 else int.from_bytes(os.urandom(6), "big"))

@@ -4,7 +4,7 @@ Built only with PYSTREAM_SANITIZE=1 (see setup.py), for tests/fuzz/target_produc
 copied into memory of exactly its size first, so that AddressSanitizer sees the first byte read too far.
 """
 
-from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy
 
@@ -15,7 +15,6 @@ from pystream._native.connection cimport (
     connection_receive, connection_take_call, out_free, out_new,
 )
 from pystream._native.counters cimport LoopCounters
-from pystream._native.crc32c cimport crc32c_extend
 from pystream._native.fetch cimport (
     FetchContext, fetch_begin, fetch_context_free, fetch_context_init, fetch_encode, fetch_end, fetch_evaluate,
 )
@@ -28,6 +27,7 @@ from pystream._native.posix cimport close
 from pystream._native.produce cimport ProduceStage, produce_begin, produce_encode, produce_flush, produce_stage_free, produce_stage_init
 from pystream._native.purgatory cimport Purgatory, purgatory_forget, purgatory_free, purgatory_init
 from pystream._native.status cimport OK, TRUNCATED, Status
+from tests.fuzz.mutator cimport batch_size, changed_copy, mend_batch, next_random
 
 cdef extern from "<sys/socket.h>" nogil:
     int AF_UNIX, SOCK_STREAM, SOCK_NONBLOCK
@@ -38,8 +38,6 @@ cdef enum:
     NOW_MS = 1_000_000
     MAXIMUM_SEEDS = 256
     BATCH_MAGIC_AT = 16
-    BATCH_CRC_AT = 17
-    BATCH_CRC_FROM = 21
 
 cdef struct Seed:
     const uint8_t *data              # kept alive by the caller
@@ -65,80 +63,25 @@ cdef void mutator_add(Mutator *mutator, const uint8_t *data, Py_ssize_t size, in
         mutator.count += 1
 
 
-cdef uint64_t next_random(Mutator *mutator) noexcept nogil:
-    """xorshift64*"""
-    mutator.state ^= mutator.state >> 12
-    mutator.state ^= mutator.state << 25
-    mutator.state ^= mutator.state >> 27
-    return (mutator.state * 0x2545F4914F6CDD1DULL) >> 16
-
-
 cdef void repair_checksum(uint8_t *data, Py_ssize_t size) noexcept nogil:
     """Makes the CRC of the first thing that looks like a batch right: most damage would otherwise end there."""
     cdef Py_ssize_t at
-    cdef Py_ssize_t start
-    cdef int64_t length
-    cdef uint32_t crc
+    cdef Py_ssize_t found
     for at in range(BATCH_MAGIC_AT, size - 8):
-        start = at - BATCH_MAGIC_AT
-        length = (<int64_t>data[start + 8] << 24 | data[start + 9] << 16 | data[start + 10] << 8 | data[start + 11]) + 12
-        if data[at] == 2 and length >= 61 and start + length <= size:
-            crc = crc32c_extend(0, data + start + BATCH_CRC_FROM, length - BATCH_CRC_FROM)
-            data[start + BATCH_CRC_AT] = crc >> 24
-            data[start + BATCH_CRC_AT + 1] = (crc >> 16) & 0xFF
-            data[start + BATCH_CRC_AT + 2] = (crc >> 8) & 0xFF
-            data[start + BATCH_CRC_AT + 3] = crc & 0xFF
-            return
-
-
-cdef void change(Mutator *mutator, uint8_t *data, Py_ssize_t size) noexcept nogil:
-    """One change in place: a bit, a byte, or a whole number at the edge of its range."""
-    cdef Py_ssize_t at = next_random(mutator) % size
-    cdef uint64_t choice = next_random(mutator)
-    cdef int width = 1 << (choice >> 8) % 4
-    cdef int i
-    cdef uint8_t edge
-    if choice % 4 == 0:
-        data[at] ^= 1 << (choice >> 8) % 8
-    elif choice % 4 == 1:
-        data[at] = (choice >> 8) & 0xFF
-    else:
-        edge = (choice >> 16) % 4
-        for i in range(width):
-            if at + i < size:
-                if edge == 0:
-                    data[at + i] = 0x00
-                elif edge == 1:
-                    data[at + i] = 0xFF
-                elif edge == 2:
-                    data[at + i] = 0x7F if i == 0 else 0xFF
-                else:
-                    data[at + i] = 0x80 if i == 0 else 0x00
+        if data[at] == 2:
+            found = batch_size(data + at - BATCH_MAGIC_AT, size - at + BATCH_MAGIC_AT)
+            if found > 0:
+                mend_batch(data + at - BATCH_MAGIC_AT, found)
+                return
 
 
 cdef uint8_t *mutate(Mutator *mutator, Py_ssize_t *size, int16_t *version) noexcept nogil:
-    """A changed copy of a seed in memory of exactly its size: cut, grown from another seed, changed in a few places."""
-    cdef const Seed *seed = &mutator.seeds[next_random(mutator) % mutator.count]
-    cdef const Seed *other = &mutator.seeds[next_random(mutator) % mutator.count]
-    cdef uint64_t choice = next_random(mutator)
-    cdef Py_ssize_t kept = seed.size
-    cdef Py_ssize_t added = 0
-    cdef uint8_t *data
-    cdef int _i
-    if choice % 8 == 0:
-        kept = next_random(mutator) % seed.size
-    if choice % 8 == 1:
-        kept = next_random(mutator) % seed.size
-        added = next_random(mutator) % other.size
-    size[0] = kept + added
+    """A changed copy of a seed, with its checksum made right in every other one."""
+    cdef const Seed *seed = &mutator.seeds[next_random(&mutator.state) % mutator.count]
+    cdef const Seed *other = &mutator.seeds[next_random(&mutator.state) % mutator.count]
+    cdef uint8_t *data = changed_copy(&mutator.state, seed.data, seed.size, other.data, other.size, size)
     version[0] = seed.version
-    data = <uint8_t *>malloc(size[0])
-    memcpy(data, seed.data, kept)
-    memcpy(data + kept, other.data + (other.size - added), added)
-    if size[0] > 0:
-        for _i in range(<int>((choice >> 8) % 5)):
-            change(mutator, data, size[0])
-    if (choice >> 16) % 2 == 0:
+    if next_random(&mutator.state) % 2 == 0:
         repair_checksum(data, size[0])
     return data
 
@@ -281,8 +224,8 @@ cdef class PlaneProbe:
         with nogil:
             for _done in range(count):
                 data = mutate(&mutator, &size, &version)
-                if next_random(&mutator) % 16 == 0:
-                    version = <int16_t>(first_version + next_random(&mutator) % versions)
+                if next_random(&mutator.state) % 16 == 0:
+                    version = <int16_t>(first_version + next_random(&mutator.state) % versions)
                 if which == 0:
                     status = self.run_produce(data, size, version, &queue.bytes)
                 elif which == 1:

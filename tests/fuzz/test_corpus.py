@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from tests.fuzz import corpus, plane
+from tests.fuzz import corpus, plane, recovery
 
 FLIPS = 16
+DIRECTORIES = 2_000
 NEEDS_PROBE = ("fetch", "frames", "list_offsets", "produce")
 
 
@@ -36,6 +37,16 @@ def test_no_damaged_seed_breaks_a_target(name: str):
             damaged = bytearray(data)
             damaged[cut] ^= 1 << (cut % 8)
             target.check(bytes(damaged))
+
+
+def test_no_directory_of_changed_files_breaks_recovery(tmp_path):
+    if not plane.is_built():
+        pytest.skip("the probe of recovery is built with PYSTREAM_SANITIZE=1 only: tools/check/sanitize runs this")
+    from tests.fuzz.recovery_probe import RecoveryProbe
+
+    probe = RecoveryProbe(str(tmp_path / "t-0"), recovery.scenes(), recovery.batch(1))
+    probe.hammer(1, 0, DIRECTORIES)
+    assert min(probe.scanned, probe.whole, probe.cut, probe.offline) > DIRECTORIES // 10
 
 
 def test_no_kept_corpus_grows_without_limit():

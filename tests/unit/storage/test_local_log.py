@@ -232,6 +232,26 @@ def test_epochs_tell_where_they_end(log):
     assert [log.epoch_of_offset(offset) for offset in (0, 1, 2, 6, 7, 11)] == [1, 1, 3, 3, 6, 6]
 
 
+def test_truncation_of_the_batch_that_holds_the_start_offset_brings_the_start_down(tmp_path):
+    log = small(tmp_path)
+    fill(log, 3)
+    log.advance_start_offset(3)
+    log.truncate_to(3)
+    assert (log.start_offset, log.end_offset) == (2, 2)
+    log.append(batch(1))
+    assert offsets(log.read(offset=2)) == [(2, 2)]
+    log.close()
+
+
+def test_the_highest_timestamp_there_can_be_is_found(tmp_path):
+    log = small(tmp_path)
+    log.append(batch(1, timestamp=(1 << 63) - 1))
+    log.roll()
+    log.append(batch(1, timestamp=5))
+    assert log.offset_of_max_timestamp() == ((1 << 63) - 1, 0, 0)
+    log.close()
+
+
 @pytest.mark.parametrize(("to", "end"), [(100, 100), (99, 98), (98, 98), (50, 50), (51, 50), (1, 0), (0, 0)])
 def test_truncation_drops_whole_batches(tmp_path, to, end):
     log = small(tmp_path)

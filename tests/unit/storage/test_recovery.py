@@ -327,3 +327,58 @@ def test_interrupted_deletions_and_compactions_are_finished(directory):
     assert sorted(path.suffix for path in folder.iterdir()) == ["", ".log"]
     assert log.end_offset == 2 * BATCHES
     log.close()
+
+
+def test_a_flipped_base_offset_below_the_recovery_point_does_not_move_the_log_end_back(tmp_path):
+    """Offsets lie outside the checksum. The index on the way to the recovery point knows them, or sees them fall."""
+    directory = Directory(tmp_path)
+    struct.pack_into(">q", directory.data, (BATCHES - 2) * directory.size, 0)
+    directory.write()
+    log = directory.open(recovery_point=2 * BATCHES, compacted=True)
+    assert (verdicts(log), log.is_offline) == ([DAMAGE], True)
+    assert directory.untouched()
+    log.close()
+
+
+def test_a_batch_that_claims_offsets_of_the_next_segment_is_damage(tmp_path):
+    log = LocalLog.open(str(tmp_path), "t-0", **SMALL)
+    log.append(batch(2))
+    log.roll()
+    log.append(batch(2))
+    log.close(clean=False)
+    (tmp_path / "t-0" / f"{0:020d}.log").write_bytes(batch(300))
+    log = LocalLog.open(str(tmp_path), "t-0", compacted=True, **SMALL)
+    assert (verdicts(log), log.is_offline) == ([DAMAGE], True)
+    with pytest.raises(LogDamaged):
+        log.read(offset=0)
+    assert offsets(log.read(offset=2)) == [(2, 3)]
+    log.close()
+
+
+@pytest.mark.parametrize("base_offset", [(1 << 63) - 1, -1])
+def test_an_offset_that_would_overflow_is_damage(tmp_path, base_offset):
+    directory = Directory(tmp_path)
+    struct.pack_into(">q", directory.data, 4 * directory.size, base_offset)
+    directory.write()
+    log = directory.open(recovery_point=2 * BATCHES)
+    assert log.is_offline
+    with pytest.raises(LogDamaged):
+        log.read(offset=8)
+    log.close()
+
+
+def test_lost_records_of_a_closed_segment_are_damage_to_a_reader_not_a_gap(tmp_path):
+    log = LocalLog.open(str(tmp_path), "t-0", **SMALL)
+    for _ in range(3):
+        log.append(batch(2))
+    log.roll()
+    log.append(batch(2))
+    log.close(clean=False)
+    file = tmp_path / "t-0" / f"{0:020d}.log"
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 3])
+    log = LocalLog.open(str(tmp_path), "t-0", **SMALL)
+    assert offsets(log.read(offset=0)) == [(0, 1)]
+    with pytest.raises(LogDamaged):
+        log.read(offset=2)
+    assert offsets(log.read(offset=6)) == [(6, 7)]
+    log.close()
