@@ -7,10 +7,17 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from pystream.common.model import ZERO_UUID
 from pystream.coordinator.group.classic.groups import ClassicGroups
 from pystream.coordinator.group.classic.join import join_group
 from pystream.coordinator.group.classic.requests import heartbeat, leave_group, sync_group
 from pystream.coordinator.group.group import Caller
+from pystream.coordinator.group.offset_requests import (
+    commit_offsets,
+    commit_offsets_in_transaction,
+    delete_offsets,
+    fetch_offsets,
+)
 from pystream.coordinator.group.parts import GroupConfigs, make_group_shard
 from pystream.coordinator.group.shard import GroupShard
 from pystream.coordinator.machine import NO_TICKET, Effects, Record
@@ -18,7 +25,23 @@ from pystream.protocol.messages.consumer_protocol_subscription import ConsumerPr
 from pystream.protocol.messages.heartbeat import HeartbeatRequest
 from pystream.protocol.messages.join_group import JoinGroupRequest, JoinGroupRequestProtocol, JoinGroupResponse
 from pystream.protocol.messages.leave_group import LeaveGroupRequest, LeaveGroupResponse, MemberIdentity
+from pystream.protocol.messages.offset_commit import (
+    OffsetCommitRequest,
+    OffsetCommitRequestPartition,
+    OffsetCommitRequestTopic,
+)
+from pystream.protocol.messages.offset_delete import (
+    OffsetDeleteRequest,
+    OffsetDeleteRequestPartition,
+    OffsetDeleteRequestTopic,
+)
+from pystream.protocol.messages.offset_fetch import OffsetFetchRequestGroup, OffsetFetchRequestTopics
 from pystream.protocol.messages.sync_group import SyncGroupRequest, SyncGroupRequestAssignment
+from pystream.protocol.messages.txn_offset_commit import (
+    TxnOffsetCommitRequest,
+    TxnOffsetCommitRequestPartition,
+    TxnOffsetCommitRequestTopic,
+)
 
 GROUP = "group"
 START_MS = 1_700_000_000_000
@@ -196,3 +219,112 @@ class GroupRig:
             self.sync(member_id, generation, group_id=group_id)
         self.sync(member_ids[0], generation, {m: b"for " + m.encode() for m in member_ids}, group_id=group_id)
         return member_ids, generation
+
+    # offsets
+
+    def commit(
+        self,
+        offsets: dict[tuple[str, int], int],
+        member_id: str = "",
+        generation: int = -1,
+        *,
+        group_id: str = GROUP,
+        instance_id: str | None = None,
+        metadata: str | None = "",
+        leader_epoch: int = -1,
+        retention_ms: int = -1,
+        version: int = 9,
+        topic_id: bytes = ZERO_UUID,
+    ) -> int:
+        """The error code of an OffsetCommit; that all its partitions share it is checked."""
+        topics = [
+            OffsetCommitRequestTopic(
+                name=topic,
+                topic_id=topic_id,
+                partitions=[
+                    OffsetCommitRequestPartition(
+                        partition_index=partition,
+                        committed_offset=offset,
+                        committed_metadata=metadata,
+                        committed_leader_epoch=leader_epoch,
+                    )
+                ],
+            )
+            for (topic, partition), offset in offsets.items()
+        ]
+        request = OffsetCommitRequest(
+            group_id=group_id,
+            member_id=member_id,
+            generation_id_or_member_epoch=generation,
+            group_instance_id=instance_id,
+            retention_time_ms=retention_ms,
+            topics=topics,
+        )
+        response = self.call(commit_offsets, Caller(version, "client", "/127.0.0.1"), request)
+        found = [(t.name, p.partition_index, p.error_code) for t in response.topics for p in t.partitions]
+        assert [place[:2] for place in found] == list(offsets)
+        (code,) = {place[2] for place in found}
+        return int(code)
+
+    def commit_in_transaction(
+        self,
+        producer_id: int,
+        offsets: dict[tuple[str, int], int],
+        member_id: str = "",
+        generation: int = -1,
+        *,
+        group_id: str = GROUP,
+        version: int = 3,
+    ) -> int:
+        """The error code of a TxnOffsetCommit."""
+        topics = [
+            TxnOffsetCommitRequestTopic(
+                name=topic,
+                partitions=[TxnOffsetCommitRequestPartition(partition_index=partition, committed_offset=offset)],
+            )
+            for (topic, partition), offset in offsets.items()
+        ]
+        request = TxnOffsetCommitRequest(
+            transactional_id="transactional",
+            group_id=group_id,
+            producer_id=producer_id,
+            producer_epoch=0,
+            generation_id=generation,
+            member_id=member_id,
+            topics=topics,
+        )
+        response = self.call(commit_offsets_in_transaction, Caller(version, "client", "/127.0.0.1"), request)
+        (code,) = {p.error_code for t in response.topics for p in t.partitions}
+        return int(code)
+
+    def fetch(
+        self,
+        *places: tuple[str, int],
+        group_id: str = GROUP,
+        require_stable: bool = False,
+        topic_id: bytes = ZERO_UUID,
+    ) -> dict[tuple[str, int], tuple[int, int, str, int]]:
+        """(offset, leader epoch, metadata, error code) of each place, or of all there are."""
+        topics = [
+            OffsetFetchRequestTopics(name=topic, topic_id=topic_id, partition_indexes=[partition])
+            for topic, partition in places
+        ]
+        request = OffsetFetchRequestGroup(group_id=group_id, topics=topics or None)
+        response = self.call(fetch_offsets, request, require_stable)
+        assert response.error_code == 0
+        return {
+            (t.name, p.partition_index): (p.committed_offset, p.committed_leader_epoch, p.metadata, p.error_code)
+            for t in response.topics
+            for p in t.partitions
+        }
+
+    def offset(self, topic: str, partition: int, *, group_id: str = GROUP) -> int:
+        """What is committed; -1: nothing."""
+        return self.fetch((topic, partition), group_id=group_id)[topic, partition][0]
+
+    def delete_offsets(self, *places: tuple[str, int], group_id: str = GROUP) -> Any:
+        topics = [
+            OffsetDeleteRequestTopic(name=topic, partitions=[OffsetDeleteRequestPartition(partition_index=partition)])
+            for topic, partition in places
+        ]
+        return self.call(delete_offsets, OffsetDeleteRequest(group_id=group_id, topics=topics))
