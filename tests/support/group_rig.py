@@ -20,7 +20,9 @@ from pystream.coordinator.group.offset_requests import (
 )
 from pystream.coordinator.group.parts import GroupConfigs, make_group_shard
 from pystream.coordinator.group.shard import GroupShard
+from pystream.coordinator.group_settings import GroupSettings
 from pystream.coordinator.machine import NO_TICKET, Effects, Record
+from pystream.coordinator.ports import TopicFacts
 from pystream.protocol.messages.consumer_protocol_subscription import ConsumerProtocolSubscription
 from pystream.protocol.messages.heartbeat import HeartbeatRequest
 from pystream.protocol.messages.join_group import JoinGroupRequest, JoinGroupRequestProtocol, JoinGroupResponse
@@ -54,11 +56,45 @@ def subscription(*topics: str) -> bytes:
     return b"\x00\x01" + ConsumerProtocolSubscription(topics=list(topics)).encode(1)
 
 
+class Topics:
+    """The topics that there are: `ports.TopicMetadata`. An id is made of the name and of how often it was created."""
+
+    def __init__(self) -> None:
+        self.version = 1
+        self._topics: dict[str, TopicFacts] = {}
+        self._created = 0
+
+    def put(self, name: str, partitions: int) -> bytes:
+        """Create a topic, or give it more partitions; its id."""
+        self.version += 1
+        before = self._topics.get(name)
+        if before is None:
+            self._created += 1
+        topic_id = before.topic_id if before else self._created.to_bytes(2, "big") + name.encode()[:14].ljust(14, b".")
+        self._topics[name] = TopicFacts(name, topic_id, partitions, (frozenset(),) * partitions)
+        return topic_id
+
+    def drop(self, name: str) -> None:
+        self.version += 1
+        self._topics.pop(name, None)
+
+    def by_name(self, name: str) -> TopicFacts | None:
+        return self._topics.get(name)
+
+    def by_id(self, topic_id: bytes) -> TopicFacts | None:
+        return next((topic for topic in self._topics.values() if topic.topic_id == topic_id), None)
+
+    def names(self) -> list[str]:
+        return list(self._topics)
+
+
 class GroupRig:
     """`answers` holds what each ticket was told; a second answer to one ticket fails the test."""
 
     def __init__(self, configs: GroupConfigs | None = None) -> None:
         self.configs = configs or GroupConfigs()
+        self.topics = Topics()
+        self.settings = GroupSettings()
         self.now_ms = START_MS
         self.log: list[Record] = []
         self.markers: list[tuple[int, int, bool]] = []  # (records before it, producer id, committed)
@@ -75,7 +111,9 @@ class GroupRig:
         self.shard.part(ClassicGroups).config = self.configs.classic
 
     def _empty_shard(self) -> GroupShard:
-        shard = make_group_shard(0, self.configs)
+        shard = make_group_shard(
+            0, self.configs, topics=lambda: self.topics, settings_of=lambda group_id: self.settings
+        )
         shard.part(ClassicGroups).member_suffix = lambda: str(next(self._suffixes))
         return shard
 

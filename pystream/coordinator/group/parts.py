@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from pystream.common.config import Layer, definition_of
 from pystream.coordinator.group.classic.groups import ClassicGroups
 from pystream.coordinator.group.config import ClassicGroupConfig, OffsetsConfig
+from pystream.coordinator.group.consumer.classic_members import ClassicMembers
+from pystream.coordinator.group.consumer.config import ConsumerGroupConfig
+from pystream.coordinator.group.consumer.groups import ConsumerGroups
+from pystream.coordinator.group.consumer.migration import downgrade_without
+from pystream.coordinator.group.group import GroupKind
 from pystream.coordinator.group.offsets import Offsets
 from pystream.coordinator.group.shard import GroupShard
+from pystream.coordinator.group.topics import TopicCatalog
+from pystream.coordinator.group_settings import SettingsOfGroup
+from pystream.coordinator.ports import TopicMetadata
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,6 +25,7 @@ class GroupConfigs:
     """The settings of every kind."""
 
     classic: ClassicGroupConfig = field(default_factory=ClassicGroupConfig)
+    consumer: ConsumerGroupConfig = field(default_factory=ConsumerGroupConfig)
     offsets: OffsetsConfig = field(default_factory=OffsetsConfig)
 
     @classmethod
@@ -23,13 +33,24 @@ class GroupConfigs:
         """From the broker's settings, strongest layer first. Raises InvalidConfig."""
         return cls(
             classic=definition_of(ClassicGroupConfig).load(*layers),
+            consumer=definition_of(ConsumerGroupConfig).load(*layers),
             offsets=definition_of(OffsetsConfig).load(*layers),
         )
 
 
-def make_group_shard(partition: int, configs: GroupConfigs) -> GroupShard:
-    """An empty shard, to be filled from its log."""
+def make_group_shard(
+    partition: int,
+    configs: GroupConfigs,
+    *,
+    topics: Callable[[], TopicMetadata],
+    settings_of: SettingsOfGroup,
+) -> GroupShard:
+    """An empty shard, to be filled from its log. `topics` and `settings_of` tell how things are when they are asked."""
+    catalog = TopicCatalog(topics)
     shard = GroupShard(partition)
     shard.add(ClassicGroups(shard, configs.classic))
+    consumer_groups = ConsumerGroups(shard, configs.consumer, catalog, settings_of, downgrade_without)
+    shard.add(consumer_groups)
+    shard.bridges[GroupKind.CONSUMER] = ClassicMembers(consumer_groups)
     shard.add(Offsets(shard, configs.offsets))
     return shard

@@ -1,0 +1,1 @@
+"""Consumer groups (KIP-848): the server assigns partitions, members only send heartbeats."""
