@@ -1,4 +1,4 @@
-"""acks=all under group commit: an answer follows the disk, whatever else goes on; a lost wake-up ends by the time-out."""
+"""acks=all under group commit: an answer follows the disk, whatever else goes on. One that is forgotten times out."""
 
 from __future__ import annotations
 
