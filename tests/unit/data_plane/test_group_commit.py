@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import select
@@ -16,7 +17,7 @@ from pystream._native import io_table
 from pystream._native.local_log import LocalLog
 from tests.support.raw_client import RawClient
 from tests.unit.data_plane.conftest import PlaneUnderTest, batch, until
-from tests.unit.data_plane.requests import produce
+from tests.unit.data_plane.requests import fetch, produce
 
 PARTITIONS = 6
 DEPTH = 16
@@ -27,7 +28,7 @@ SLOWEST_SYNC_US = 20_000
 # From when its records were seen to be durable to the answer of a request: a scheduler's whim, never a time-out.
 PATIENCE_S = 10.0
 TIMEOUT_MS = 30_000
-LOG_OFFLINE = 56
+NOT_LEADER, LOG_OFFLINE = 6, 56
 
 
 @pytest.fixture(autouse=True)
@@ -118,7 +119,30 @@ def test_a_change_of_the_flush_policy_leaves_nobody_waiting(
 
 def test_a_sync_that_fails_answers_those_who_wait_at_once(make_plane: Callable[..., PlaneUnderTest]) -> None:
     plane = make_plane(partitions=2, loops=2, flush_policy="group")
-    io_table.fail_call(1, 5, call="fdatasync", path="events-0")
+    io_table.fail_call(1, errno.EIO, call="fdatasync", path="events-0")
     with plane.client() as client:
         answer = client.call(produce((0, batch(b"a")), (1, batch(b"b")), acks=-1, timeout_ms=TIMEOUT_MS), 9)
     assert [part.error_code for part in answer.responses[0].partition_responses] == [LOG_OFFLINE, 0]
+
+
+@pytest.mark.parametrize(("removed", "produced"), [((1,), 0), ((1, 0), NOT_LEADER)])
+def test_a_fetch_that_waits_behind_a_produce_does_not_touch_what_was_deleted_meanwhile(
+    make_plane: Callable[..., PlaneUnderTest], removed: tuple[int, ...], produced: int
+) -> None:
+    plane = make_plane(flush_policy="group")
+    with plane.client() as client:
+        stored = batch(b"x" * 50_000)
+        client.call(produce((1, stored), acks=-1), 9)
+        io_table.fail_call(1, errno.EINTR, call="fdatasync", for_ever=True)  # the disk is busy until reset()
+        requests = client.frame(produce((0, batch(b"a")), acks=-1), 9) + client.frame(fetch((1, 0), (0, 0)), 12)
+        client.socket.sendall(requests)
+        until(lambda: plane.plane.counters()["fetch_requests"] == 1)
+        for index in removed:
+            plane.plane.remove_partition("events", index)
+        io_table.reset()
+        written, read = client.receive(), client.receive()
+
+    assert written.responses[0].partition_responses[0].error_code == produced
+    # What was found when it was looked up: the file stays open for the answer, the partitions are not there any more.
+    found = {part.partition_index: (part.error_code, len(part.records)) for part in read.responses[0].partitions}
+    assert found == {0: (0, 0), 1: (0, len(stored))}
