@@ -1,12 +1,16 @@
 """A client connection: receive buffer and frames, calls in order, answers as bytes and file ranges."""
 
+from libc.errno cimport EIO
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcpy, memmove, memset
 
 from pystream._native.atomics cimport atomic_count64, atomic_relaxed64, atomic_reserve64, atomic_store64
 from pystream._native.buffer cimport Cursor, cursor_over, output_clear, output_free, output_init, output_reserve, read_int32, write_raw
+from pystream._native.io_table cimport io_read_at
 from pystream._native.local_log cimport segment_file_release
-from pystream._native.posix cimport EAGAIN, EINTR, MSG_MORE, MSG_NOSIGNAL, errno, pread, recv, send, sendfile
+from pystream._native.log_state cimport log_note_read_error
+from pystream._native.partition cimport partition_release, partition_retain
+from pystream._native.posix cimport EAGAIN, EINTR, MSG_MORE, MSG_NOSIGNAL, errno, recv, send, sendfile
 from pystream._native.status cimport BUSY, CLOSED, LIMIT_EXCEEDED, MALFORMED, OK, OUT_OF_MEMORY, STORAGE_ERROR, TRUNCATED
 
 cdef enum:
@@ -405,11 +409,19 @@ cdef OutQueue *out_new() noexcept nogil:
     return queue
 
 
+cdef void release_file(OutChunk *chunk) noexcept nogil:
+    if chunk.file == NULL:
+        return
+    segment_file_release(chunk.file)
+    chunk.file = NULL
+    if chunk.partition != NULL:
+        partition_release(chunk.partition)
+
+
 cdef void drop_chunks(OutQueue *queue) noexcept nogil:
     cdef int32_t i
     for i in range(queue.head, queue.count):
-        if queue.chunks[i].file != NULL:
-            segment_file_release(queue.chunks[i].file)
+        release_file(&queue.chunks[i])
     queue.head = 0
     queue.count = 0
 
@@ -439,27 +451,29 @@ cdef OutChunk *add_chunk(OutQueue *queue) noexcept nogil:
     return &queue.chunks[queue.count - 1]
 
 
-cdef Status copy_range(OutQueue *queue, FileRange *range) noexcept nogil:
+cdef void note_read_error(Partition *partition, int error) noexcept nogil:
+    if partition != NULL:
+        log_note_read_error(partition.log, error)
+
+
+cdef Status copy_range(OutQueue *queue, const FileRange *range, Partition *partition) noexcept nogil:
     cdef uint8_t *place = output_reserve(&queue.bytes, range.size)
-    cdef Py_ssize_t done = 0
     cdef Py_ssize_t got
     if place == NULL:
         return OUT_OF_MEMORY
-    while done < range.size:
-        got = pread(range.fd, place + done, range.size - done, range.position + done)
-        if got <= 0:
-            if got < 0 and errno == EINTR:
-                continue
-            return STORAGE_ERROR
-        done += got
-    return OK
+    got = io_read_at(range.fd, place, range.size, range.position)
+    if got == range.size:
+        return OK
+    queue.bytes.size -= range.size
+    note_read_error(partition, <int>-got if got < 0 else EIO)        # shorter than the log knows it to be: no better than unreadable
+    return STORAGE_ERROR
 
 
-cdef Status out_add_file(OutQueue *queue, FileRange *range) noexcept nogil:
+cdef Status out_add_file(OutQueue *queue, FileRange *range, Partition *partition) noexcept nogil:
     cdef OutChunk *chunk
     cdef Status status
     if range.size <= COPIED_RANGE_SIZE:
-        status = copy_range(queue, range)
+        status = copy_range(queue, range, partition)
         segment_file_release(range.file)
         range.file = NULL
         return status
@@ -474,6 +488,9 @@ cdef Status out_add_file(OutQueue *queue, FileRange *range) noexcept nogil:
     if chunk == NULL:
         return OUT_OF_MEMORY
     chunk.file = range.file
+    chunk.partition = partition
+    if partition != NULL:
+        partition_retain(partition)
     chunk.fd = range.fd
     chunk.position = range.position
     chunk.size = range.size
@@ -502,8 +519,13 @@ cdef Status send_file(OutChunk *chunk, int fd, int64_t *sent) noexcept nogil:
         if done < 0:
             if errno == EINTR:
                 continue
-            return BUSY if errno == EAGAIN else CLOSED
+            if errno == EAGAIN:
+                return BUSY
+            if errno == EIO:
+                note_read_error(chunk.partition, EIO)
+            return CLOSED
         if done == 0:
+            note_read_error(chunk.partition, EIO)
             return CLOSED
         sent[0] += done
         chunk.size -= done
@@ -524,9 +546,7 @@ cdef Status out_flush(OutQueue *queue, int fd, int64_t *sent) noexcept nogil:
             status = send_file(chunk, fd, sent)
         if status != OK:
             return status
-        if chunk.file != NULL:
-            segment_file_release(chunk.file)
-            chunk.file = NULL
+        release_file(chunk)
         queue.head += 1
     status = send_bytes(queue, fd, queue.bytes.size - queue.sent, 0, sent)
     if status != OK:

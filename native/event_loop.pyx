@@ -16,6 +16,7 @@ from pystream._native.connection cimport (
 from pystream._native.control_queue cimport handle_generation, handle_slot, make_handle
 from pystream._native.fetch cimport fetch_context_free, fetch_context_init
 from pystream._native.listener cimport address_enter, address_leave, listener_accept
+from pystream._native.log_state cimport log_offline_changes
 from pystream._native.loop_state cimport Limits
 from pystream._native.partition cimport (
     MESSAGE_CLOSE, MESSAGE_CONNECTION, MESSAGE_NO_ANSWER, Message, inbox_post, inbox_take, message_new, partition_release,
@@ -371,8 +372,12 @@ cdef bint has_expired(const Loop *loop, const Connection *connection) noexcept n
 cdef void sweep(Loop *loop) noexcept nogil:
     cdef Connection *connection
     cdef uint32_t slot
+    cdef int64_t offline_changes = log_offline_changes()
     loop.swept_ms = loop.now_ms
     watch_listeners(loop, atomic_load32(&loop.plane.accepting) != 0)
+    if offline_changes != loop.offline_changes:
+        loop.offline_changes = offline_changes
+        purgatory_wake_all(&loop.purgatory)
     for slot in range(loop.slot_count):
         connection = loop.connections[slot]
         if connection == NULL:

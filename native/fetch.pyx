@@ -23,7 +23,7 @@ from pystream._native.local_log cimport (
 from pystream._native.partition cimport Partition, partition_check_leader, partition_last_stable_offset
 from pystream._native.purgatory cimport purgatory_forget, purgatory_set_timer, purgatory_watch
 from pystream._native.status cimport (
-    MALFORMED, NOT_LEADER, OFFSET_OUT_OF_RANGE, OK, OUT_OF_MEMORY, TOPIC_AUTHORIZATION_FAILED, UNKNOWN_TOPIC_ID,
+    MALFORMED, NOT_LEADER, OFFSET_OUT_OF_RANGE, OK, OUT_OF_MEMORY, STORAGE_ERROR, TOPIC_AUTHORIZATION_FAILED, UNKNOWN_TOPIC_ID,
     UNKNOWN_TOPIC_OR_PARTITION, kafka_error_code,
 )
 
@@ -501,7 +501,7 @@ cdef void encode_tags(const Call *call, const FetchPart *part, Output *output) n
         write_unsigned_varint(output, 0)
 
 
-cdef Status encode_part(const Call *call, FetchPart *part, OutQueue *queue, int64_t *file_bytes) noexcept nogil:
+cdef Status encode_found(const Call *call, FetchPart *part, OutQueue *queue, int64_t *file_bytes) noexcept nogil:
     cdef Output *output = &queue.bytes
     cdef int32_t size = <int32_t>part.range.size if part.range.file != NULL else 0
     cdef Py_ssize_t before
@@ -522,7 +522,7 @@ cdef Status encode_part(const Call *call, FetchPart *part, OutQueue *queue, int6
         write_int32(output, size)
     if part.range.file != NULL:
         before = output.size
-        status = out_add_file(queue, &part.range)
+        status = out_add_file(queue, &part.range, part.partition)
         if status != OK:
             return status
         file_bytes[0] += size - (output.size - before)
@@ -530,6 +530,18 @@ cdef Status encode_part(const Call *call, FetchPart *part, OutQueue *queue, int6
             atomic_count64(&part.partition.topic.counters.bytes_out, size)
     encode_tags(call, part, output)
     return OK
+
+
+cdef Status encode_part(const Call *call, FetchPart *part, OutQueue *queue, int64_t *file_bytes) noexcept nogil:
+    """A small range that cannot be read fails its partition alone: nothing of the answer has left yet."""
+    cdef Py_ssize_t start = queue.bytes.size
+    cdef Status status = encode_found(call, part, queue, file_bytes)
+    if status != STORAGE_ERROR:
+        return status
+    queue.bytes.size = start
+    part.status = STORAGE_ERROR
+    part.high_watermark = part.last_stable_offset = part.log_start_offset = -1
+    return encode_found(call, part, queue, file_bytes)
 
 
 cdef int32_t run_of_topic(const FetchSet *set, const FetchRequest *request, int32_t first, int32_t *included) noexcept nogil:

@@ -6,7 +6,7 @@ from libc.stdint cimport INT32_MAX, INT64_MAX, INT64_MIN, int32_t, int64_t, uint
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
-from pystream._native.atomics cimport atomic_load32, atomic_load64, atomic_store32
+from pystream._native.atomics cimport atomic_count64, atomic_load32, atomic_load64, atomic_store32
 from pystream._native.batch cimport BatchHeader, parse_batch_header, validate_batch
 from pystream._native.compression cimport GZIP, LZ4, NO_CODEC, SNAPPY, ZSTD, level_of
 from pystream._native.io_table cimport io_read_at
@@ -241,6 +241,12 @@ cdef class LocalLog:
     def last_errno(self) -> int:
         """Of the last system call that failed on this log; 0 when none did."""
         return self.state.last_errno
+
+    def take_read_errors(self) -> int:
+        """How many reads the disk has failed since this was last asked."""
+        cdef int64_t count = atomic_load64(&self.state.read_errors)
+        atomic_count64(&self.state.read_errors, -count)
+        return count
 
     @property
     def size_bytes(self) -> int:

@@ -4,17 +4,18 @@
     end        the segment's end when limit and max_bytes allow, else the last whole batch below both, by index and walk
 """
 
+from libc.errno cimport EIO
 from libc.stdint cimport int32_t, int64_t
 
 from pystream._native.batch cimport BatchHeader
 from pystream._native.leader_epochs cimport leader_epochs_end_offset, leader_epochs_of_offset
-from pystream._native.log_state cimport Segment, log_add_hint, log_hint, log_segment_slot
+from pystream._native.log_state cimport Segment, log_add_hint, log_hint, log_note_read_error, log_segment_slot
 from pystream._native.offset_index cimport offset_index_slot, offset_index_slot_of_position
 from pystream._native.posix cimport pthread_mutex_lock, pthread_mutex_unlock
 from pystream._native.segment cimport (
     Walk, segment_file_release, segment_file_retain, segment_load_index, segment_open, walk_header, walk_over, walk_to_offset,
 )
-from pystream._native.status cimport CLOSED, DAMAGED, NOT_FOUND, OFFSET_OUT_OF_RANGE, OK
+from pystream._native.status cimport CLOSED, DAMAGED, NOT_FOUND, OFFSET_OUT_OF_RANGE, OK, STORAGE_ERROR
 
 cdef struct Search:
     SegmentFile *file            # one reference
@@ -197,6 +198,8 @@ cdef Status read_once(
     if status != OK:
         return OK if status == NOT_FOUND else status
     status = find_range(log, &search, offset[0], limit_offset, max_bytes, at_least_one, result)
+    if status == STORAGE_ERROR:
+        log_note_read_error(log, EIO)
     if status == OK and result.range.size > 0:
         result.range.file = search.file
         result.range.fd = search.file.fd

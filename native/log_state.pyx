@@ -2,7 +2,7 @@
 
 from libc.stdint cimport int32_t, int64_t
 
-from pystream._native.atomics cimport atomic_store32, atomic_store64
+from pystream._native.atomics cimport atomic_add64, atomic_count64, atomic_load64, atomic_store32, atomic_store64
 
 
 cdef int32_t log_segment_slot(const LogState *log, int64_t offset) noexcept nogil:
@@ -18,9 +18,22 @@ cdef int32_t log_segment_slot(const LogState *log, int64_t offset) noexcept nogi
     return low - 1
 
 
+cdef int64_t offline_changes
+
+
 cdef void log_take_offline(LogState *log, Status status, int error) noexcept nogil:
     log.last_errno = error
     atomic_store32(&log.offline, <int32_t> status)
+    atomic_add64(&offline_changes, 1)
+
+
+cdef int64_t log_offline_changes() noexcept nogil:
+    return atomic_load64(&offline_changes)
+
+
+cdef void log_note_read_error(LogState *log, int error) noexcept nogil:
+    log.last_errno = error
+    atomic_count64(&log.read_errors, 1)
 
 
 cdef void log_add_hint(LogState *log, int64_t base_offset, int64_t offset, int64_t position) noexcept nogil:

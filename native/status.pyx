@@ -104,7 +104,7 @@ _FAILURES = {
     TRUNCATED: ("TruncatedInput", "truncated: a length or a count reaches past the end"),
     MALFORMED: ("MalformedInput", "malformed: a value that the format forbids"),
     LIMIT_EXCEEDED: ("LimitExceeded", "above a configured limit"),
-    CORRUPT_BATCH: ("CorruptRecordBatch", "corrupt record batch: its CRC or its counts contradict its bytes"),
+    CORRUPT_BATCH: ("CorruptRecordBatch", "corrupt record batch: its CRC or its size contradicts its bytes"),
     LOG_OFFLINE: ("LogOffline", "log is offline after an earlier failure"),
     NO_SPACE: ("NoSpace", "no space left for the log"),
     DAMAGED: ("LogDamaged", "damaged log: it must not be cut off without an operator"),

@@ -87,6 +87,7 @@ cdef struct Call:
 
 cdef struct OutChunk:
     SegmentFile *file                # NULL: bytes of the queue; else one reference
+    Partition *partition             # of a file: who is told of reads that fail; one reference, or NULL
     int fd
     int64_t position
     int64_t size
@@ -170,7 +171,8 @@ cdef void connection_free(Connection *connection, BufferPool *pool) noexcept nog
 cdef OutQueue *out_new() noexcept nogil
 cdef void out_free(OutQueue *queue) noexcept nogil
 cdef bint out_is_empty(const OutQueue *queue) noexcept nogil
-# Appends a range of a file; its reference goes over to the queue. Small ranges are read into the bytes at once.
-cdef Status out_add_file(OutQueue *queue, FileRange *range) noexcept nogil
+# Appends a range of a file; its reference goes over to the queue. Small ranges are read into the bytes at once: STORAGE_ERROR when
+# that fails, the queue is as before then. Reads that the disk fails are counted on the log of `partition` (NULL: not at all).
+cdef Status out_add_file(OutQueue *queue, FileRange *range, Partition *partition) noexcept nogil
 # Sends as much as the socket takes. OK: all left; BUSY: the socket is full; CLOSED: broken, or a file was shorter than promised.
 cdef Status out_flush(OutQueue *queue, int fd, int64_t *sent) noexcept nogil

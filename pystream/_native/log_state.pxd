@@ -100,6 +100,7 @@ cdef struct LogState:
     int32_t offline              # a Status: OK while the log takes writes
     int32_t last_errno
     int32_t refusing             # atomic; not 0 while the disk is too full for produce
+    int64_t read_errors          # atomic; reads that the disk failed, since somebody last asked
     int64_t start_offset
     int64_t end_offset
     int64_t durable_offset
@@ -124,6 +125,10 @@ cdef struct LogState:
 
 cdef int32_t log_segment_slot(const LogState *log, int64_t offset) noexcept nogil        # last segment with base offset <= offset, or -1
 cdef void log_take_offline(LogState *log, Status status, int error) noexcept nogil
+# How often a log of this process was taken offline: who waits for logs looks at them again when it has changed.
+cdef int64_t log_offline_changes() noexcept nogil
+# Counts a read that the disk failed with `error` (an errno).
+cdef void log_note_read_error(LogState *log, int error) noexcept nogil
 cdef void log_add_hint(LogState *log, int64_t base_offset, int64_t offset, int64_t position) noexcept nogil
 cdef int64_t log_hint(const LogState *log, int64_t base_offset, int64_t offset) noexcept nogil   # position or -1
 cdef void log_clear_hints(LogState *log) noexcept nogil

@@ -79,6 +79,7 @@ cdef struct Loop:
     int64_t now_ms
     int64_t wall_clock_ms
     int64_t swept_ms
+    int64_t offline_changes          # of logs, as the last sweep saw them: whoever waits for one that failed is told
     bint listening                   # loop 0: the listeners are in the epoll set
     int32_t next_loop                # loop 0: who gets the next connection
     bint drain_begun

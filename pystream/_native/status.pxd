@@ -12,7 +12,7 @@ cdef enum Status:
     MALFORMED = 2                # a value the format forbids: negative count, over-long varint, duplicate tag
     LIMIT_EXCEEDED = 3           # well formed, but above a configured limit (decompressed size, array count)
     # record batches
-    CORRUPT_BATCH = 10           # CRC differs, or counts and deltas contradict one another
+    CORRUPT_BATCH = 10           # CRC differs, or a size that its bytes cannot have; counts and deltas that contradict are INVALID_RECORD
     UNSUPPORTED_MAGIC = 11       # a record batch that is not v2
     UNSUPPORTED_COMPRESSION = 12
     BATCH_TOO_LARGE = 13         # above max.message.bytes

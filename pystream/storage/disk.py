@@ -5,13 +5,14 @@
     full    less than 1 %, or than the reserve: produce is refused; the reserve is given back so that everything else
             can go on
 
-On a disk so small that 2 GiB are more than a tenth of it, a tenth counts instead.
+On a disk so small that 2 GiB are more than a tenth of it, a tenth counts instead.  And whether it still can be read.
 """
 
 from __future__ import annotations
 
 import enum
 import os
+from collections import deque
 from pathlib import Path
 
 from pystream.common.logging import get_logger
@@ -21,6 +22,7 @@ logger = get_logger(__name__)
 GIB = 1 << 30
 RESERVE_FILE = ".reserve"
 LARGEST_RESERVE_PART = 0.005  # of the disk
+MAX_READ_ERRORS, READ_ERRORS_MS = 10, 60_000
 
 
 class DiskState(enum.Enum):
@@ -80,3 +82,18 @@ class Disk:
             logger.warning("no reserve could be taken", path=str(self._path), error=error)
             self._reserve_bytes = 0
             self._reserve.unlink(missing_ok=True)
+
+
+class ReadErrors:
+    """The reads that one disk has failed lately: a few are each a fetch's own misfortune, many are the disk's end."""
+
+    def __init__(self) -> None:
+        self._seen: deque[tuple[int, int]] = deque()
+
+    def are_too_many(self, new: int, now_ms: int) -> bool:
+        """Note `new` ones; True when MAX_READ_ERRORS or more fell into the last READ_ERRORS_MS."""
+        if new:
+            self._seen.append((now_ms, new))
+        while self._seen and self._seen[0][0] < now_ms - READ_ERRORS_MS:
+            self._seen.popleft()
+        return sum(count for _, count in self._seen) >= MAX_READ_ERRORS

@@ -474,8 +474,11 @@ class LogManager:
         except OSError as error:
             self._take_offline(hosted, logs, str(error))
             return
+        unreadable = hosted.read_errors.are_too_many(sum(log.native.take_read_errors() for log in logs), now_ms)
         if stalled or broken:
             self._take_offline(hosted, logs, "an fsync hangs" if stalled else f"errno {broken[0].native.last_errno}")
+        elif unreadable:
+            self._take_offline(hosted, logs, "reads fail")
         elif state is not before:
             self._disk_changed(hosted, logs, state, now_ms)
 

@@ -11,7 +11,7 @@ from pystream._native.local_log import LocalLog
 from pystream.common.model import TopicPartition
 from pystream.storage.config import GROUP, INTERVAL, WRITE, LogConfig, native_options
 from pystream.storage.directories import LogDirectory
-from pystream.storage.disk import Disk
+from pystream.storage.disk import Disk, ReadErrors
 from pystream.storage.retention import SegmentFacts, retained_from
 
 DELETE = "delete"
@@ -24,6 +24,7 @@ class HostedDirectory:
     directory: LogDirectory
     flusher: Flusher
     disk: Disk
+    read_errors: ReadErrors = field(default_factory=ReadErrors)
     logs: int = 0  # how many lie here
 
     @property

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable
 
 import pytest
 
+from pystream._native import io_table
 from pystream._native.batch import parse_header
 from tests.unit.data_plane.conftest import PlaneUnderTest, batch, until
 from tests.unit.data_plane.requests import fetch, produce
 
-OUT_OF_RANGE, FENCED, UNKNOWN_EPOCH, UNKNOWN_ID, NO_SESSION, WRONG_EPOCH = 1, 74, 75, 100, 70, 71
+OUT_OF_RANGE, STORAGE_ERROR, FENCED, UNKNOWN_EPOCH, UNKNOWN_ID, NO_SESSION, WRONG_EPOCH = 1, 56, 74, 75, 100, 70, 71
 
 
 def fill(plane: PlaneUnderTest, count: int, *, partition: int = 0, size: int = 10) -> None:
@@ -114,6 +117,43 @@ def test_a_fetch_behind_a_produce_of_the_same_turn_sees_its_data(plane: PlaneUnd
         client.receive()
         answer = client.receive()
     assert len(answer.responses[0].partitions[0].records) > 0
+
+
+# ---- a disk that does not read
+
+
+@pytest.mark.parametrize("offset", [0, 1])
+def test_a_read_error_fails_its_partition_alone_and_is_counted(plane: PlaneUnderTest, offset: int) -> None:
+    with plane.client() as client:
+        # Where a reader stopped nothing is looked up, and the first read is that of the records: offset 1.
+        for _ in range(2):
+            fill(plane, 1)
+            fill(plane, 1, partition=1)
+            client.call(fetch((0, 0), (1, 0), partition_max_bytes=1), 12)
+        io_table.fail_call(1, errno.EIO, call="pread", path="events-0", for_ever=True)
+        try:
+            failed = client.call(fetch((0, offset), (1, 0), max_wait_ms=60_000), 12).responses[0].partitions
+        finally:
+            io_table.reset()
+        mended = client.call(fetch((0, offset), (1, 0)), 12).responses[0].partitions
+    assert [(part.error_code, len(part.records) > 0) for part in failed] == [(STORAGE_ERROR, False), (0, True)]
+    assert failed[0].high_watermark == -1 or offset == 0
+    assert [(part.error_code, len(part.records) > 0) for part in mended] == [(0, True), (0, True)]
+    assert [log.take_read_errors() for log in plane.logs] == [1, 0]
+    assert plane.logs[0].take_read_errors() == 0
+
+
+def test_a_file_that_is_shorter_than_the_range_on_its_way_closes_the_connection_and_is_counted(
+    plane: PlaneUnderTest,
+) -> None:
+    fill(plane, 1)
+    with plane.client() as client:
+        first = client.call(fetch((0, 0)), 12).responses[0].partitions[0].records
+        fill(plane, 1, size=50_000)
+        os.truncate(os.path.join(plane.logs[0].directory, f"{0:020d}.log"), len(first))
+        client.send(fetch((0, 1)), 12)
+        assert client.is_closed_by_peer()
+    assert plane.logs[0].take_read_errors() == 1
 
 
 # ---- sessions (KIP-227)

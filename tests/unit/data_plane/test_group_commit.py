@@ -146,3 +146,16 @@ def test_a_fetch_that_waits_behind_a_produce_does_not_touch_what_was_deleted_mea
     # What was found when it was looked up: the file stays open for the answer, the partitions are not there any more.
     found = {part.partition_index: (part.error_code, len(part.records)) for part in read.responses[0].partitions}
     assert found == {0: (0, 0), 1: (0, len(stored))}
+
+
+def test_a_log_that_is_taken_offline_while_its_sync_hangs_answers_those_who_wait(
+    make_plane: Callable[..., PlaneUnderTest],
+) -> None:
+    plane = make_plane(flush_policy="group")
+    io_table.fail_call(1, errno.EINTR, call="fdatasync", for_ever=True)
+    with plane.client() as client:
+        client.send(produce((0, batch(b"a")), acks=-1, timeout_ms=TIMEOUT_MS), 9)
+        until(lambda: plane.plane.counters()["parked_requests"] == 1)
+        plane.logs[0].take_offline()
+        assert client.receive().responses[0].partition_responses[0].error_code == LOG_OFFLINE
+    io_table.reset()

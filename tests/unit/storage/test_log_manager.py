@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -281,3 +282,30 @@ def test_many_logs_are_made_and_deleted_with_one_fsync_of_their_directory(tmp_pa
     again = opened(tmp_path, clock)
     assert again.partitions() == []
     again.close()
+
+
+def fail_reads(logs: LogManager, count: int) -> None:
+    native = logs.get("orders", 0).native
+    io_table.fail_call(1, errno.EIO, call="pread", path="orders-0", for_ever=True)
+    for _ in range(count):
+        with pytest.raises(KafkaStorageError):
+            native.read(offset=0, max_bytes=1 << 20)
+    io_table.reset()
+
+
+def test_ten_read_errors_within_a_minute_take_a_directory_offline(tmp_path, clock):
+    logs = opened(tmp_path, clock)
+    native = logs.create("orders", 0, TOPIC_ID, LogConfig()).native
+    native.append(batch(3))
+    for _ in range(4):  # nine now, and again when a minute is over
+        fail_reads(logs, 9)
+        logs.flush_dirty(clock.now_ms())
+        clock.advance(ms=60_001)
+    assert (native.is_offline, logs.describe_dirs()[0].is_offline) == (False, False)
+    fail_reads(logs, 5)
+    logs.flush_dirty(clock.now_ms())
+    clock.advance(ms=59_000)
+    fail_reads(logs, 5)
+    logs.flush_dirty(clock.now_ms())
+    assert (native.is_offline, logs.describe_dirs()[0].is_offline) == (True, True)
+    logs.close()
