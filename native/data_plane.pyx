@@ -12,8 +12,8 @@ from pystream._native.flusher cimport Flusher, flusher_forget
 from pystream._native.listener cimport Listener, MAXIMUM_LISTENERS, address_counts_free, address_counts_init, listener_open
 from pystream._native.local_log cimport LocalLog, log_end_offset, log_flush_policy, log_start_offset
 from pystream._native.partition cimport (
-    MAXIMUM_LOOPS, NO_LOOP, Inbox, Topic, inbox_free, inbox_init, inbox_signal, partition_last_stable_offset, partition_new, partition_publish,
-    partition_release, partition_retain, partition_wake, topic_new, topic_release,
+    MAXIMUM_LOOPS, NO_LOOP, Inbox, Topic, inbox_free, inbox_init, inbox_signal, partition_last_stable_offset, partition_new,
+    partition_publish, partition_release, partition_retain, partition_wake, topic_new, topic_release,
 )
 from pystream._native.partition_table cimport (
     PartitionTable, find_partition, find_topic, table_add_partition, table_add_topic, table_free, table_init, table_read_lock,

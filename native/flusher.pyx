@@ -1,9 +1,10 @@
 """Group commit: one coordinating thread per log directory, and up to four threads that fsync.
 
 A round takes every log that waits.  A single one is synced by the coordinator itself; several are shared out to the workers, and the
-coordinator calls back for each as it is done: it syncs none itself then, so that nobody's answer waits for another log's disk.  While a round runs, the next one gathers.  Callers that were all answered by one round
-come back nearly together: when fewer than half of them have arrived, the next round waits for the others, at most a quarter of the time the
-last round took and never above max_gather_ms.  One lone caller never waits.
+coordinator calls back for each as it is done: it syncs none itself then, so that nobody's answer waits for another log's disk.  While a
+round runs, the next one gathers.  Callers that were all answered by one round come back nearly together: when fewer than half of them
+have arrived, the next round waits for the others, at most a quarter of the time the last round took and never above max_gather_ms.  One
+lone caller never waits.
 """
 
 from libc.stdint cimport int32_t, int64_t

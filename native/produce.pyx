@@ -18,7 +18,8 @@ from pystream._native.connection cimport (
     CALL_PARKED, CALL_READY, CALL_SILENT, CallPart, CallTopic, Watch, call_add_part, call_add_topic,
 )
 from pystream._native.local_log cimport (
-    AS_SENT, FlushPolicy, log_append, log_codec, log_end_offset, log_flush_policy, log_is_offline, log_max_message_bytes, log_requires_keys, log_start_offset, log_timestamp_bounds,
+    AS_SENT, FlushPolicy, log_append, log_codec, log_end_offset, log_flush_policy, log_is_offline, log_max_message_bytes,
+    log_requires_keys, log_start_offset, log_timestamp_bounds,
 )
 from pystream._native.partition cimport Topic, partition_check_leader, partition_publish, partition_request_flush, policy_waits_for_disk
 from pystream._native.partition_table cimport find_partition, find_topic, find_topic_by_id
