@@ -57,6 +57,7 @@ cdef Status parse_batch_header(const uint8_t *data, Py_ssize_t available, BatchH
 cdef Status check_producer_fields(const BatchHeader *header) noexcept nogil:
     """A producer id has an epoch and, but in transaction markers, a sequence; a transaction has a producer id.
 
+    What a coordinator writes into a transaction, offsets, has no sequence; produce.pyx refuses that of a client.
     Without a producer id the epoch and the sequence are not looked at: some clients leave zeros there.
     """
     if header.producer_id < NO_PRODUCER_ID:
@@ -65,9 +66,9 @@ cdef Status check_producer_fields(const BatchHeader *header) noexcept nogil:
         return INVALID_RECORD if header.attributes & TRANSACTIONAL_FLAG else OK
     if header.producer_epoch < 0:
         return INVALID_RECORD
-    if header.base_sequence < 0 and not header.attributes & CONTROL_FLAG:
+    if header.base_sequence < 0 and not header.attributes & (CONTROL_FLAG | TRANSACTIONAL_FLAG):
         return INVALID_RECORD
-    return OK
+    return OK if header.base_sequence >= NO_SEQUENCE else INVALID_RECORD
 
 
 cdef Status check_contents(const BatchHeader *header) noexcept nogil:

@@ -1,26 +1,32 @@
 """The Python face of the data plane: limits, listeners, partitions, counters, start and stop."""
 
-from libc.stdint cimport int64_t, uint8_t
-from libc.stdlib cimport calloc, free
-from libc.string cimport memset, strerror
+from libc.stdint cimport INT32_MAX, int64_t, uint8_t, uint64_t
+from libc.stdlib cimport calloc, free, malloc
+from libc.string cimport memcpy, memset, strerror
 
-from pystream._native.atomics cimport atomic_load64, atomic_raise64, atomic_relaxed64, atomic_store32
+from pystream._native.atomics cimport (
+    atomic_clear_bits, atomic_load64, atomic_raise64, atomic_relaxed64, atomic_set_bits, atomic_store32,
+)
+from pystream._native.batch cimport parse_batch_header
 from pystream._native.counters cimport LoopCounters
 from pystream._native.event_loop cimport loop_free, loop_init, loop_main
 from pystream._native.loop_state cimport Limits, Loop
 from pystream._native.flusher cimport Flusher, flusher_forget
 from pystream._native.listener cimport Listener, MAXIMUM_LISTENERS, address_counts_free, address_counts_init, listener_open
-from pystream._native.local_log cimport LocalLog, log_end_offset, log_flush_policy, log_start_offset
+from pystream._native.local_log cimport (
+    FlushPolicy, LocalLog, StagedBatch, count_batches, log_append, log_end_offset, log_flush_policy, log_start_offset,
+)
 from pystream._native.partition cimport (
-    MAXIMUM_LOOPS, NO_LOOP, Inbox, Topic, inbox_free, inbox_init, inbox_signal, partition_last_stable_offset, partition_new,
-    partition_publish, partition_release, partition_retain, partition_wake, topic_new, topic_release,
+    MAXIMUM_LOOPS, NO_LOOP, Inbox, Topic, inbox_free, inbox_init, inbox_signal, inbox_take, partition_check_leader,
+    partition_last_stable_offset, partition_new, partition_publish, partition_release, partition_request_flush, partition_retain,
+    partition_wake, policy_waits_for_disk, topic_new, topic_release,
 )
 from pystream._native.partition_table cimport (
     PartitionTable, find_partition, find_topic, table_add_partition, table_add_topic, table_free, table_init, table_read_lock,
     table_remove_partition, table_unlock, table_write_lock,
 )
-from pystream._native.posix cimport close, errno, gai_strerror, monotonic_ms, pthread_create, pthread_join
-from pystream._native.status cimport OK, Status
+from pystream._native.posix cimport close, errno, gai_strerror, monotonic_ms, pthread_create, pthread_join, read, wall_clock_ms
+from pystream._native.status cimport NOT_LEADER, OK, Status, raise_for_status
 
 import secrets
 
@@ -71,8 +77,8 @@ cdef class DataPlane:
         self.node_id = node_id
         self.logs = {}
         self.control = ControlQueue()
-        if not 1 <= event_loops <= MAXIMUM_LOOPS:
-            raise ValueError(f"event_loops is {event_loops}, expected 1 to {<int>MAXIMUM_LOOPS}")
+        if not 1 <= event_loops < MAXIMUM_LOOPS:         # one inbox is the control plane's
+            raise ValueError(f"event_loops is {event_loops}, expected 1 to {<int>MAXIMUM_LOOPS - 1}")
         for key, value in (limits or {}).items():
             if key not in values:
                 raise ValueError(f"unknown limit {key!r}; known are {', '.join(sorted(values))}")
@@ -81,13 +87,17 @@ cdef class DataPlane:
         self.backlog = values["socket.listen.backlog.size"]
         self.plane.memory.limit = self.plane.limits.memory_bytes
         self.plane.control = &self.control.state
-        self.plane.inboxes = <Inbox *>calloc(event_loops, sizeof(Inbox))
+        self.plane.inboxes = <Inbox *>calloc(event_loops + 1, sizeof(Inbox))
         self.plane.loops = <Loop *>calloc(event_loops, sizeof(Loop))
         if self.plane.inboxes == NULL or self.plane.loops == NULL:
             raise MemoryError("no memory for the event loops")
         if not table_init(&self.plane.table) or not address_counts_init(&self.plane.addresses):
             raise MemoryError("no memory for the partition table")
         self.make_loops(event_loops)
+        self.control_inbox = &self.plane.inboxes[event_loops]
+        if not inbox_init(self.control_inbox):
+            self.control_inbox = NULL
+            raise OSError(errno, "no event descriptor for moved partitions")
         self.control.state.limit_bytes = self.plane.limits.control_bytes
         self.control.state.inboxes = self.plane.inboxes
         self.control.state.loop_count = event_loops
@@ -114,6 +124,9 @@ cdef class DataPlane:
             table_free(&self.plane.table)
         for i in range(self.plane.loop_count):
             inbox_free(&self.plane.inboxes[i])
+        if self.control_inbox != NULL:
+            inbox_free(self.control_inbox)
+        free(self.moved)
         if self.plane.addresses.slots != NULL:
             address_counts_free(&self.plane.addresses)
         free(self.plane.loops)
@@ -288,6 +301,82 @@ cdef class DataPlane:
         partition_release(found)
         return state
 
+    # ---- what the control plane writes itself
+
+    def append(self, topic: str, partition: int, batches: bytes) -> tuple:
+        """Append whole batches as the partition's leader, as a produce request would: (first offset, end offset).
+
+        What flush policy lets be seen is published; watch() tells when more of it is, but not of what is when this returns.  A batch may be larger than max.message.bytes:
+        a client's are checked, these are the broker's own.  Raises what the first batch that failed failed with; those before it
+        are in the log.  KeyError when the partition is not installed.
+        """
+        cdef Partition *found = self.partition(topic, partition)
+        cdef Py_ssize_t size = len(batches)
+        cdef const uint8_t *given = batches
+        cdef Py_ssize_t count
+        cdef Py_ssize_t number
+        cdef Py_ssize_t position = 0
+        cdef uint8_t *data = NULL
+        cdef StagedBatch *staged = NULL
+        cdef Status status = NOT_LEADER
+        try:
+            count = count_batches(given, size, INT32_MAX)
+            if count == 0:
+                raise ValueError("nothing to append")
+            data = <uint8_t *>malloc(size)
+            staged = <StagedBatch *>malloc(count * sizeof(StagedBatch))
+            if data == NULL or staged == NULL:
+                raise MemoryError("no memory for an append")
+            memcpy(data, given, size)
+            for number in range(count):
+                staged[number].data = data + position
+                parse_batch_header(data + position, size - position, &staged[number].header)
+                position += staged[number].header.size
+            if not self.stopped:
+                with nogil:
+                    status = append_as_leader(&self.plane, found, staged, count)
+            raise_for_status(status, 0, f"{topic}-{partition}")
+            return staged[0].base_offset, staged[count - 1].base_offset + staged[count - 1].header.last_offset_delta + 1
+        finally:
+            free(data)
+            free(staged)
+            partition_release(found)
+
+    def watch(self, topic: str, partition: int) -> None:
+        """From here on take_moved() names the partition whenever its high watermark has moved, until it is removed."""
+        cdef Partition *found = self.partition(topic, partition)
+        atomic_set_bits(&found.waiting_loops, <uint64_t>1 << self.plane.loop_count)
+        partition_release(found)
+
+    def moved_fileno(self) -> int:
+        """An eventfd that is readable while take_moved() has something to give."""
+        return self.control_inbox.event_fd
+
+    def take_moved(self) -> list:
+        """[(topic, partition, high watermark)] of the watched partitions that moved since the last call, or lost their leadership.
+
+        None in place of the list: memory was short, look at all of them.
+        """
+        cdef uint64_t bit = <uint64_t>1 << self.plane.loop_count
+        cdef uint64_t counter
+        cdef int32_t count = 0
+        cdef bint look_at_all = False
+        cdef int32_t i
+        cdef list found = []
+        read(self.control_inbox.event_fd, &counter, sizeof(counter))
+        # Cleared before the look: whoever posts later signals again.
+        atomic_store32(&self.control_inbox.signaled, 0)
+        inbox_take(self.control_inbox, &self.moved, &count, &self.moved_capacity, &look_at_all)
+        for i in range(count):
+            atomic_clear_bits(&self.moved[i].noticed_loops, bit)
+            found.append((
+                self.moved[i].topic.name[:self.moved[i].topic.name_size].decode(),
+                self.moved[i].index,
+                atomic_load64(&self.moved[i].high_watermark),
+            ))
+            partition_release(self.moved[i])
+        return None if look_at_all else found
+
     # ---- counters
 
     def counters(self) -> dict:
@@ -359,7 +448,7 @@ cdef bint install(
             topic_release(topic)
             topic = NULL
     if topic != NULL:
-        added = partition_new(topic, index, log.state, flusher.state, plane.inboxes, plane.loop_count)
+        added = partition_new(topic, index, log.state, flusher.state, plane.inboxes, plane.loop_count + 1)
     if added != NULL:
         set_leader(added, leadership)
         placed = table_add_partition(&plane.table, topic, added)
@@ -399,6 +488,28 @@ cdef void forget_partitions(PartitionTable *table) noexcept nogil:
             if topic.partitions[index] != NULL:
                 flusher_forget(topic.partitions[index].flusher, topic.partitions[index].log)
     table_unlock(table)
+
+
+cdef Status append_as_leader(Plane *plane, Partition *partition, StagedBatch *staged, Py_ssize_t count) noexcept nogil:
+    """Under the table's read lock, as a turn of an event loop: whoever takes the partition out waits for the append."""
+    cdef FlushPolicy policy
+    cdef Py_ssize_t number
+    cdef Status status
+    table_read_lock(&plane.table)
+    status = partition_check_leader(partition, -1)
+    if status == OK:
+        status = log_append(partition.log, staged, count, partition.leader_epoch, wall_clock_ms())
+    if status == OK:
+        policy = log_flush_policy(partition.log)
+        # The caller looks at the high watermark when this returns: its own inbox is not told.
+        partition_publish(partition, plane.loop_count, policy)
+        if policy_waits_for_disk(policy) and atomic_load64(&partition.high_watermark) < log_end_offset(partition.log):
+            partition_request_flush(partition)
+        for number in range(count):
+            if status == OK:
+                status = staged[number].status
+    table_unlock(&plane.table)
+    return status
 
 
 cdef dict loop_counters(const LoopCounters *counters):

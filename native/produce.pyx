@@ -7,7 +7,7 @@ from libc.string cimport memcpy, memset, strlen
 from pystream._native.access cimport MAY_WRITE, is_allowed
 from pystream._native.atomics cimport atomic_count64, atomic_load64
 from pystream._native.batch cimport (
-    BatchHeader, CODEC_MASK, CONTROL_FLAG, NO_TIMESTAMP, TRANSACTIONAL_FLAG, parse_batch_header, validate_batch,
+    BatchHeader, CODEC_MASK, CONTROL_FLAG, NO_PRODUCER_ID, NO_TIMESTAMP, TRANSACTIONAL_FLAG, parse_batch_header, validate_batch,
 )
 from pystream._native.buffer cimport (
     patch_int32, read_bytes, read_int16, read_int32, read_required_array_count, read_required_string, read_string,
@@ -251,6 +251,8 @@ cdef Status check_records(
     if status != OK:
         return status
     if staged.header.size != size or staged.header.attributes & CONTROL_FLAG:
+        return INVALID_RECORD
+    if staged.header.producer_id != NO_PRODUCER_ID and staged.header.base_sequence < 0:
         return INVALID_RECORD
     if staged.header.attributes & CODEC_MASK == ZSTD_CODEC and call.version < FIRST_ZSTD_VERSION:
         return UNSUPPORTED_COMPRESSION

@@ -3,7 +3,7 @@
 from libc.stdint cimport int32_t, int64_t
 from pystream._native.control_queue cimport ControlQueue
 from pystream._native.loop_state cimport Plane
-from pystream._native.partition cimport Partition
+from pystream._native.partition cimport Inbox, Partition
 
 cdef class DataPlane:
     cdef Plane plane
@@ -13,6 +13,9 @@ cdef class DataPlane:
     cdef int32_t started_threads
     cdef bint stopped
     cdef dict logs                   # (topic, partition) -> (LocalLog, Flusher): kept alive while installed
+    cdef Inbox *control_inbox        # after the loops' inboxes: what watch() asked for; its bit is the loops' count
+    cdef Partition **moved           # swapped with the inbox's array
+    cdef int32_t moved_capacity
     cdef object make_loops(self, int32_t count)
     cdef void join(self, int64_t drain_ms)
     cdef Partition *partition(self, str topic, int32_t index) except NULL
