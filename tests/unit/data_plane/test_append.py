@@ -82,7 +82,7 @@ def test_a_batch_that_its_producer_may_not_write_is_refused(plane):
     transaction = {"producer_id": 9, "producer_epoch": 0}
     plane.plane.append("events", 0, batch(b"a", transactional=True, **transaction))
     with pytest.raises(InvalidTxnState):
-        plane.plane.append("events", 0, batch(b"b", **transaction))
+        plane.plane.append("events", 0, batch(b"b", base_sequence=0, **transaction))
 
 
 def test_bytes_that_are_no_batch_are_refused(plane):
