@@ -306,9 +306,9 @@ cdef class DataPlane:
     def append(self, topic: str, partition: int, batches: bytes) -> tuple:
         """Append whole batches as the partition's leader, as a produce request would: (first offset, end offset).
 
-        What flush policy lets be seen is published; watch() tells when more of it is, but not of what is when this returns.  A batch may be larger than max.message.bytes:
-        a client's are checked, these are the broker's own.  Raises what the first batch that failed failed with; those before it
-        are in the log.  KeyError when the partition is not installed.
+        What the flush policy lets be seen is published; watch() tells when more of it is, but not of what is when this returns.
+        A batch may be larger than max.message.bytes: a client's are checked, these are the broker's own.  Raises what the first
+        batch that failed failed with; those before it are in the log.  KeyError when the partition is not installed.
         """
         cdef Partition *found = self.partition(topic, partition)
         cdef Py_ssize_t size = len(batches)
