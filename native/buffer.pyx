@@ -311,6 +311,19 @@ cdef Status skip_tagged_fields(Cursor *cursor) noexcept nogil:
 # ---------------------------------------------------------------------------------------------------------------- output
 
 
+cdef bint make_room(void **array, int32_t count, int32_t *capacity, size_t item_size) noexcept nogil:
+    cdef int32_t wanted = capacity[0] * 2 if capacity[0] > 0 else 1
+    cdef void *grown
+    if count < capacity[0]:
+        return True
+    grown = realloc(array[0], wanted * item_size)
+    if grown == NULL:
+        return False
+    array[0] = grown
+    capacity[0] = wanted
+    return True
+
+
 cdef void output_init(Output *output, Py_ssize_t limit) noexcept nogil:
     output.data = NULL
     output.size = 0

@@ -1,11 +1,13 @@
 """A client connection: receive buffer and frames, calls in order, answers as bytes and file ranges."""
 
 from libc.errno cimport EIO
-from libc.stdlib cimport calloc, free, malloc, realloc
+from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memmove, memset
 
 from pystream._native.atomics cimport atomic_count64, atomic_relaxed64, atomic_reserve64, atomic_store64
-from pystream._native.buffer cimport Cursor, cursor_over, output_clear, output_free, output_init, output_reserve, read_int32, write_raw
+from pystream._native.buffer cimport (
+    Cursor, cursor_over, make_room, output_clear, output_free, output_init, output_reserve, read_int32, write_raw,
+)
 from pystream._native.io_table cimport io_read_at
 from pystream._native.local_log cimport segment_file_release
 from pystream._native.log_state cimport log_note_read_error
@@ -21,7 +23,6 @@ cdef enum:
     SMALLEST_FRAME = 8                   # api key, version, correlation id
     COPIED_RANGE_SIZE = 16384            # below it one pread costs less than a sendfile of its own
     LARGEST_KEPT_OUTPUT = 65536
-    MAXIMUM_PARTS = 262144               # partitions in one request: bounds what a frame of tiny entries can make us allocate
     SENDFILE_CHUNK = 1 << 30
 
 
@@ -167,45 +168,34 @@ cdef void call_free(BufferPool *pool, Call *call) noexcept nogil:
     pool.free_call_count += 1
 
 
-cdef CallTopic *call_add_topic(Call *call, const uint8_t *name, int32_t name_size, const uint8_t *topic_id) noexcept nogil:
-    cdef CallTopic *grown
+cdef CallTopic *add_topic(
+    CallTopic **topics, int32_t *count, int32_t *capacity, Output *names, const uint8_t *name, int32_t name_size, const uint8_t *topic_id,
+) noexcept nogil:
     cdef CallTopic *topic
-    cdef int32_t capacity
-    if call.topic_count == call.topic_capacity:
-        capacity = call.topic_capacity * 2 if call.topic_capacity > 0 else 1
-        grown = <CallTopic *>realloc(call.topics, capacity * sizeof(CallTopic))
-        if grown == NULL:
-            return NULL
-        call.topics = grown
-        call.topic_capacity = capacity
-    topic = &call.topics[call.topic_count]
-    topic.name_position = <int32_t>call.names.size
+    if not make_room(<void **>topics, count[0], capacity, sizeof(CallTopic)):
+        return NULL
+    topic = &topics[0][count[0]]
+    memset(topic, 0, sizeof(CallTopic))
+    topic.name_position = <int32_t>names.size
     topic.name_size = name_size
-    topic.part_count = 0
-    memset(topic.id, 0, 16)
     if topic_id != NULL:
         memcpy(topic.id, topic_id, 16)
     if name_size > 0:
-        write_raw(&call.names, name, name_size)
-        if call.names.status != OK:
+        write_raw(names, name, name_size)
+        if names.status != OK:
             return NULL
-    call.topic_count += 1
+    count[0] += 1
     return topic
 
 
+cdef CallTopic *call_add_topic(Call *call, const uint8_t *name, int32_t name_size, const uint8_t *topic_id) noexcept nogil:
+    return add_topic(&call.topics, &call.topic_count, &call.topic_capacity, &call.names, name, name_size, topic_id)
+
+
 cdef CallPart *call_add_part(Call *call, int32_t index) noexcept nogil:
-    cdef CallPart *grown
     cdef CallPart *part
-    cdef int32_t capacity
-    if call.part_count >= MAXIMUM_PARTS:
+    if call.part_count >= MAXIMUM_PARTS or not make_room(<void **>&call.parts, call.part_count, &call.part_capacity, sizeof(CallPart)):
         return NULL
-    if call.part_count == call.part_capacity:
-        capacity = call.part_capacity * 2 if call.part_capacity > 0 else 1
-        grown = <CallPart *>realloc(call.parts, capacity * sizeof(CallPart))
-        if grown == NULL:
-            return NULL
-        call.parts = grown
-        call.part_capacity = capacity
     part = &call.parts[call.part_count]
     part.index = index
     part.status = OK
@@ -433,20 +423,21 @@ cdef void out_free(OutQueue *queue) noexcept nogil:
     free(queue)
 
 
+cdef void out_reset(OutQueue *queue) noexcept nogil:
+    drop_chunks(queue)
+    queue.marked = 0
+    queue.sent = 0
+    output_free(&queue.bytes)
+    output_init(&queue.bytes, 0)
+
+
 cdef bint out_is_empty(const OutQueue *queue) noexcept nogil:
     return queue.sent == queue.bytes.size and queue.head == queue.count
 
 
 cdef OutChunk *add_chunk(OutQueue *queue) noexcept nogil:
-    cdef OutChunk *grown
-    cdef int32_t capacity
-    if queue.count == queue.capacity:
-        capacity = queue.capacity * 2 if queue.capacity > 0 else 16
-        grown = <OutChunk *>realloc(queue.chunks, capacity * sizeof(OutChunk))
-        if grown == NULL:
-            return NULL
-        queue.chunks = grown
-        queue.capacity = capacity
+    if not make_room(<void **>&queue.chunks, queue.count, &queue.capacity, sizeof(OutChunk)):
+        return NULL
     queue.count += 1
     return &queue.chunks[queue.count - 1]
 

@@ -11,9 +11,9 @@ from pystream._native.buffer cimport (
     read_string, read_tag, read_tag_count, skip_tagged_fields, take, write_array_count, write_int16, write_int32, write_int64, write_raw,
     write_string, write_unsigned_varint,
 )
-from pystream._native.connection cimport CALL_PARKED, CALL_READY, out_add_file
+from pystream._native.connection cimport CALL_PARKED, CALL_READY, CallTopic, out_add_file
 from pystream._native.fetch_session cimport (
-    FINAL_FETCH_EPOCH, FULL_FETCH_EPOCH, FetchPart, FetchTopic, fetch_set_add_part, fetch_set_add_topic, fetch_set_clear, fetch_set_free,
+    FINAL_FETCH_EPOCH, FULL_FETCH_EPOCH, FetchPart, fetch_set_add_part, fetch_set_add_topic, fetch_set_clear, fetch_set_free,
     fetch_set_init, fetch_set_release_ranges, fetch_set_resolve, find_session, session_cache_free, session_cache_init, session_close,
     session_open, session_release, session_update,
 )
@@ -585,7 +585,7 @@ cdef Status encode_topics(
     const Call *call, FetchRequest *request, OutQueue *queue, LoopCounters *counters, int64_t *file_bytes,
 ) noexcept nogil:
     cdef FetchSet *set = set_of(request)
-    cdef FetchTopic *topic
+    cdef CallTopic *topic
     cdef FetchPart *part
     cdef int32_t i = 0
     cdef int32_t k

@@ -1,9 +1,11 @@
 """Fetch sets and incremental fetch sessions (KIP-227)."""
 
-from libc.stdlib cimport calloc, free, realloc
-from libc.string cimport memcmp, memcpy, memset
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcmp, memset
 
-from pystream._native.buffer cimport output_clear, output_free, output_init, write_raw
+from pystream._native.buffer cimport make_room, output_clear, output_free, output_init
+from pystream._native.connection cimport MAXIMUM_PARTS, add_topic
+from pystream._native.hash cimport fnv1a_of
 from pystream._native.local_log cimport segment_file_release
 from pystream._native.partition_table cimport find_partition, find_topic, find_topic_by_id
 from pystream._native.status cimport OK, OUT_OF_MEMORY
@@ -11,7 +13,6 @@ from pystream._native.status cimport OK, OUT_OF_MEMORY
 cdef enum:
     SESSION_BUCKETS = 256
     EVICTION_IDLE_MS = 120_000           # Kafka's min.incremental.fetch.session.eviction.ms
-    MAXIMUM_PARTS = 262144
 
 
 cdef void fetch_set_init(FetchSet *set, bint by_id) noexcept nogil:
@@ -41,43 +42,13 @@ cdef void fetch_set_clear(FetchSet *set, bint by_id) noexcept nogil:
 
 
 cdef bint fetch_set_add_topic(FetchSet *set, const uint8_t *name, int32_t name_size, const uint8_t *topic_id) noexcept nogil:
-    cdef FetchTopic *grown
-    cdef FetchTopic *topic
-    cdef int32_t capacity
-    if set.topic_count == set.topic_capacity:
-        capacity = set.topic_capacity * 2 if set.topic_capacity > 0 else 1
-        grown = <FetchTopic *>realloc(set.topics, capacity * sizeof(FetchTopic))
-        if grown == NULL:
-            return False
-        set.topics = grown
-        set.topic_capacity = capacity
-    topic = &set.topics[set.topic_count]
-    memset(topic, 0, sizeof(FetchTopic))
-    topic.name_position = <int32_t>set.names.size
-    topic.name_size = name_size
-    if topic_id != NULL:
-        memcpy(topic.id, topic_id, 16)
-    if name_size > 0:
-        write_raw(&set.names, name, name_size)
-        if set.names.status != OK:
-            return False
-    set.topic_count += 1
-    return True
+    return add_topic(&set.topics, &set.topic_count, &set.topic_capacity, &set.names, name, name_size, topic_id) != NULL
 
 
 cdef FetchPart *fetch_set_add_part(FetchSet *set, int32_t index) noexcept nogil:
-    cdef FetchPart *grown
     cdef FetchPart *part
-    cdef int32_t capacity
-    if set.count >= MAXIMUM_PARTS:
+    if set.count >= MAXIMUM_PARTS or not make_room(<void **>&set.parts, set.count, &set.capacity, sizeof(FetchPart)):
         return NULL
-    if set.count == set.capacity:
-        capacity = set.capacity * 2 if set.capacity > 0 else 1
-        grown = <FetchPart *>realloc(set.parts, capacity * sizeof(FetchPart))
-        if grown == NULL:
-            return NULL
-        set.parts = grown
-        set.capacity = capacity
     part = &set.parts[set.count]
     memset(part, 0, sizeof(FetchPart))
     part.topic = set.topic_count - 1
@@ -93,7 +64,7 @@ cdef FetchPart *fetch_set_add_part(FetchSet *set, int32_t index) noexcept nogil:
 
 cdef void fetch_set_resolve(FetchSet *set, const PartitionTable *table) noexcept nogil:
     cdef FetchPart *part
-    cdef const FetchTopic *topic
+    cdef const CallTopic *topic
     cdef int32_t i
     if set.resolved_version == table.version:
         return
@@ -118,17 +89,13 @@ cdef void fetch_set_release_ranges(FetchSet *set) noexcept nogil:
 
 # ---- index over the parts of a session
 
-cdef uint32_t hash_part(const FetchSet *set, const FetchTopic *topic, int32_t index) noexcept nogil:
-    cdef uint32_t value = 2166136261U ^ <uint32_t>index
-    cdef const uint8_t *data = <const uint8_t *>topic.id if set.by_id else set.names.data + topic.name_position
-    cdef int32_t size = 16 if set.by_id else topic.name_size
-    cdef int32_t i
-    for i in range(size):
-        value = (value ^ data[i]) * 16777619U
-    return value ^ (value >> 15)
+cdef uint32_t hash_part(const FetchSet *set, const CallTopic *topic, int32_t index) noexcept nogil:
+    if set.by_id:
+        return <uint32_t>fnv1a_of(topic.id, 16, <uint32_t>index)
+    return <uint32_t>fnv1a_of(set.names.data + topic.name_position, topic.name_size, <uint32_t>index)
 
 
-cdef bint same_topic(const FetchSet *set, const FetchTopic *topic, const FetchSet *other, const FetchTopic *other_topic) noexcept nogil:
+cdef bint same_topic(const FetchSet *set, const CallTopic *topic, const FetchSet *other, const CallTopic *other_topic) noexcept nogil:
     if set.by_id:
         return memcmp(topic.id, other_topic.id, 16) == 0
     return topic.name_size == other_topic.name_size and memcmp(
@@ -162,7 +129,7 @@ cdef bint rebuild_index(FetchSet *set) noexcept nogil:
     return True
 
 
-cdef FetchPart *find_part(FetchSet *set, const FetchSet *other, const FetchTopic *topic, int32_t index) noexcept nogil:
+cdef FetchPart *find_part(FetchSet *set, const FetchSet *other, const CallTopic *topic, int32_t index) noexcept nogil:
     cdef uint32_t mask = <uint32_t>(set.slot_count - 1)
     cdef uint32_t slot = hash_part(other, topic, index) & mask
     cdef FetchPart *part
@@ -179,7 +146,7 @@ cdef bint compact(FetchSet *set) noexcept nogil:
     cdef FetchSet kept
     cdef FetchPart *part
     cdef FetchPart *copy
-    cdef FetchTopic *topic
+    cdef CallTopic *topic
     cdef int32_t last_topic = -1
     cdef int32_t i
     fetch_set_release_ranges(set)
@@ -313,7 +280,7 @@ cdef FetchSession *session_open(SessionCache *cache, FetchSet *set, LoopCounters
 
 
 cdef Status add_or_update(FetchSet *set, const FetchSet *changes, const FetchPart *change, bint *topic_added) noexcept nogil:
-    cdef const FetchTopic *topic = &changes.topics[change.topic]
+    cdef const CallTopic *topic = &changes.topics[change.topic]
     cdef FetchPart *part = find_part(set, changes, topic, change.index)
     if part == NULL:
         if not topic_added[0]:

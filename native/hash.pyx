@@ -1,7 +1,7 @@
-"""murmur2 as Kafka's partitioner computes it, and xxHash64.
+"""murmur2 as Kafka's partitioner computes it, xxHash64, and the short hashes of our own tables.
 
 Source: MurmurHash2, 32 bit, with Kafka's seed 0x9747b28c (org.apache.kafka.common.utils.Utils); the xxHash
-specification, XXH64.
+specification, XXH64; FNV-1a, 64 bit (draft-eastlake-fnv); Knuth's multiplicative hashing.
 """
 
 from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
@@ -22,6 +22,18 @@ cdef uint64_t XX_2 = 0xC2B2AE3D27D4EB4F
 cdef uint64_t XX_3 = 0x165667B19E3779F9
 cdef uint64_t XX_4 = 0x85EBCA77C2B2AE63
 cdef uint64_t XX_5 = 0x27D4EB2F165667C5
+
+
+cdef uint64_t fnv1a_of(const uint8_t *data, Py_ssize_t size, uint64_t seed) noexcept nogil:
+    cdef uint64_t value = 14695981039346656037ULL ^ seed
+    cdef Py_ssize_t i
+    for i in range(size):
+        value = (value ^ data[i]) * 1099511628211ULL
+    return value ^ (value >> 32)
+
+
+cdef uint32_t pointer_hash(const void *pointer) noexcept nogil:
+    return <uint32_t>((<uint64_t>pointer >> 6) * 0x9E3779B97F4A7C15ULL >> 40)
 
 
 cdef int32_t murmur2_of(const uint8_t *data, Py_ssize_t size) noexcept nogil:

@@ -5,6 +5,7 @@ from libc.stdio cimport snprintf
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
+from pystream._native.hash cimport fnv1a_of
 from pystream._native.posix cimport (
     AF_INET6, AI_NUMERICSERV, AI_PASSIVE, EINTR, IPPROTO_IPV6, IPPROTO_TCP, IPV6_V6ONLY, SO_REUSEADDR, SOCK_CLOEXEC, SOCK_NONBLOCK,
     SOCK_STREAM, SOL_SOCKET, TCP_NODELAY, accept4, addrinfo, bind, close, errno, freeaddrinfo, getaddrinfo, getsockname, listen,
@@ -73,19 +74,10 @@ cdef Status listener_open(Listener *listener, const char *host, int32_t port, in
 
 
 cdef uint64_t hash_address(const sockaddr_storage *address) noexcept nogil:
-    cdef uint64_t value = 14695981039346656037ULL
-    cdef const uint8_t *data
-    cdef int32_t size
-    cdef int32_t i
+    """Never 0: that is a free slot."""
     if address.ss_family == AF_INET6:
-        data = (<sockaddr_in6 *>address).sin6_addr.s6_addr
-        size = 16
-    else:
-        data = <const uint8_t *>&(<sockaddr_in *>address).sin_addr
-        size = 4
-    for i in range(size):
-        value = (value ^ data[i]) * 1099511628211ULL
-    return value | 1
+        return fnv1a_of((<sockaddr_in6 *>address).sin6_addr.s6_addr, 16, 0) | 1
+    return fnv1a_of(<const uint8_t *>&(<sockaddr_in *>address).sin_addr, 4, 0) | 1
 
 
 cdef int listener_accept(const Listener *listener, uint64_t *address_hash) noexcept nogil:

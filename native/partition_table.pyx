@@ -3,6 +3,7 @@
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memcmp, memset
 
+from pystream._native.hash cimport fnv1a_of
 from pystream._native.partition cimport partition_release, topic_release
 from pystream._native.posix cimport (
     PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP, pthread_rwlock_destroy, pthread_rwlock_init, pthread_rwlock_rdlock,
@@ -60,24 +61,15 @@ cdef void table_unlock(PartitionTable *table) noexcept nogil:
     pthread_rwlock_unlock(&table.lock)
 
 
-cdef uint32_t hash_bytes(const uint8_t *data, int32_t size) noexcept nogil:
-    """FNV-1a: names are short, and whoever chooses them is already allowed to create topics."""
-    cdef uint32_t value = 2166136261U
-    cdef int32_t i
-    for i in range(size):
-        value = (value ^ data[i]) * 16777619U
-    return value ^ (value >> 15)
-
-
 cdef inline uint32_t slot_of(const TopicSlots *slots, const Topic *topic) noexcept nogil:
     if slots.by_id:
-        return hash_bytes(topic.id, 16) & <uint32_t>(slots.capacity - 1)
-    return hash_bytes(topic.name, topic.name_size) & <uint32_t>(slots.capacity - 1)
+        return <uint32_t>fnv1a_of(topic.id, 16, 0) & <uint32_t>(slots.capacity - 1)
+    return <uint32_t>fnv1a_of(topic.name, topic.name_size, 0) & <uint32_t>(slots.capacity - 1)
 
 
 cdef Topic *find_topic(const PartitionTable *table, const uint8_t *name, int32_t name_size) noexcept nogil:
     cdef uint32_t mask = <uint32_t>(table.by_name.capacity - 1)
-    cdef uint32_t slot = hash_bytes(name, name_size) & mask
+    cdef uint32_t slot = <uint32_t>fnv1a_of(name, name_size, 0) & mask
     cdef Topic *topic = table.by_name.slots[slot]
     while topic != NULL:
         if topic.name_size == name_size and memcmp(topic.name, name, name_size) == 0:
@@ -89,7 +81,7 @@ cdef Topic *find_topic(const PartitionTable *table, const uint8_t *name, int32_t
 
 cdef Topic *find_topic_by_id(const PartitionTable *table, const uint8_t *topic_id) noexcept nogil:
     cdef uint32_t mask = <uint32_t>(table.by_id.capacity - 1)
-    cdef uint32_t slot = hash_bytes(topic_id, 16) & mask
+    cdef uint32_t slot = <uint32_t>fnv1a_of(topic_id, 16, 0) & mask
     cdef Topic *topic = table.by_id.slots[slot]
     while topic != NULL:
         if memcmp(topic.id, topic_id, 16) == 0:

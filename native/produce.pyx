@@ -1,6 +1,6 @@
 """Produce 3-13: parse, validate and stage during a turn; one append per dirty partition at its end."""
 
-from libc.stdint cimport INT64_MAX, INT64_MIN, uint8_t, uint64_t
+from libc.stdint cimport INT64_MAX, INT64_MIN, uint8_t
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memcpy, memset, strlen
 
@@ -17,6 +17,7 @@ from pystream._native.compression cimport codec_buffer, release_buffer
 from pystream._native.connection cimport (
     CALL_PARKED, CALL_READY, CALL_SILENT, CallPart, CallTopic, Watch, call_add_part, call_add_topic,
 )
+from pystream._native.hash cimport pointer_hash
 from pystream._native.local_log cimport (
     AS_SENT, FlushPolicy, log_append, log_codec, log_end_offset, log_flush_policy, log_is_offline, log_max_message_bytes,
     log_requires_keys, log_start_offset, log_timestamp_bounds,
@@ -73,7 +74,7 @@ cdef void produce_stage_free(ProduceStage *stage) noexcept nogil:
 # ---- staging
 
 cdef inline uint32_t slot_of(const ProduceStage *stage, const Partition *partition) noexcept nogil:
-    return <uint32_t>((<uint64_t>partition >> 6) * 0x9E3779B97F4A7C15ULL >> 40) & <uint32_t>(stage.slot_count - 1)
+    return pointer_hash(partition) & <uint32_t>(stage.slot_count - 1)
 
 
 cdef void place(ProduceStage *stage, const Partition *partition, int32_t index) noexcept nogil:

@@ -9,6 +9,7 @@ from libc.string cimport memset
 
 from pystream._native.atomics cimport atomic_clear_bits, atomic_load64, atomic_set_bits
 from pystream._native.connection cimport CALL_PRODUCE
+from pystream._native.hash cimport pointer_hash
 from pystream._native.local_log cimport log_is_offline
 from pystream._native.partition cimport partition_release, partition_retain
 from pystream._native.status cimport OK, OUT_OF_MEMORY
@@ -42,8 +43,7 @@ cdef void purgatory_free(Purgatory *purgatory) noexcept nogil:
 
 
 cdef inline uint32_t bucket_of(const Purgatory *purgatory, const Partition *partition) noexcept nogil:
-    cdef uint64_t address = <uint64_t>partition
-    return <uint32_t>((address >> 6) * 0x9E3779B97F4A7C15ULL >> 40) & <uint32_t>(purgatory.bucket_count - 1)
+    return pointer_hash(partition) & <uint32_t>(purgatory.bucket_count - 1)
 
 
 cdef WatchList *find_list(const Purgatory *purgatory, const Partition *partition) noexcept nogil:

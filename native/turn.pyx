@@ -6,7 +6,7 @@ from pystream._native.buffer cimport Cursor, cursor_over, read_int16, read_int32
 from pystream._native.connection cimport (
     CALL_COLD, CALL_FETCH, CALL_LIST_OFFSETS, CALL_PARKED, CALL_PAUSE, CALL_PRODUCE, CALL_READY, CALL_SILENT, FRAME_LENGTH_SIZE,
     CallKind, OutQueue, call_free, call_new, connection_add_call, connection_end_turn,
-    connection_next_frame, connection_receive, connection_take_call, out_flush, out_free, out_is_empty, out_new,
+    connection_next_frame, connection_receive, connection_take_call, out_flush, out_free, out_is_empty, out_new, out_reset,
 )
 from pystream._native.control_queue cimport control_push
 from pystream._native.fetch cimport (
@@ -327,6 +327,8 @@ cdef bint encode_ready(Loop *loop, Connection *connection, OutQueue *queue) noex
             if call.state == CALL_SILENT:
                 return False             # acks=0 has no answer: a closed connection is how the client learns of the failure
         if call.state == CALL_READY and encode(loop, connection, call, queue) != OK:
+            # Half an answer must neither leave nor stay: the scratch queue is the next connection's, too.
+            out_reset(queue)
             return False
         free_call(loop, connection_take_call(connection))
         call = connection.first_call
@@ -355,6 +357,7 @@ cdef bint send_answers(Loop *loop, Connection *connection) noexcept nogil:
     if queue == loop.scratch:
         fresh = out_new()
         if fresh == NULL:
+            out_reset(queue)
             return False
         connection.pending = queue
         loop.scratch = fresh

@@ -40,6 +40,9 @@ cdef Status expect_end(const Cursor *cursor) noexcept nogil
 # Skips a whole tagged-field section; duplicate or descending tags are malformed.
 cdef Status skip_tagged_fields(Cursor *cursor) noexcept nogil
 
+# Room for one more item in an array that malloc gave, doubled when `count` fills it. False without memory: it stays as it was.
+cdef bint make_room(void **array, int32_t count, int32_t *capacity, size_t item_size) noexcept nogil
+
 cdef void output_init(Output *output, Py_ssize_t limit) noexcept nogil
 cdef void output_free(Output *output) noexcept nogil
 cdef void output_clear(Output *output) noexcept nogil                                   # keeps the memory

@@ -13,6 +13,7 @@ from pystream._native.status cimport Status
 cdef enum:
     BASE_BUFFER_SIZE = 262144        # one recv; small requests of a whole turn fit
     FRAME_LENGTH_SIZE = 4
+    MAXIMUM_PARTS = 262144           # partitions in one request: bounds what a frame of tiny entries can make us allocate
 
 cdef enum CallKind:
     CALL_PRODUCE = 1
@@ -28,7 +29,7 @@ cdef enum CallState:
     CALL_SILENT = 3                  # done, and nothing is to be sent (acks=0)
 
 cdef struct CallTopic:
-    int32_t name_position            # in Call.names
+    int32_t name_position            # in the names beside it
     int32_t name_size
     int32_t part_count
     uint8_t id[16]
@@ -151,6 +152,10 @@ cdef void buffer_pool_free(BufferPool *pool) noexcept nogil
 
 cdef Call *call_new(BufferPool *pool, Connection *connection, CallKind kind, int16_t version, int32_t correlation_id) noexcept nogil
 cdef void call_free(BufferPool *pool, Call *call) noexcept nogil
+# Adds to an array of topics whose names stand in `names`; NULL without memory.
+cdef CallTopic *add_topic(
+    CallTopic **topics, int32_t *count, int32_t *capacity, Output *names, const uint8_t *name, int32_t name_size, const uint8_t *topic_id,
+) noexcept nogil
 cdef CallTopic *call_add_topic(Call *call, const uint8_t *name, int32_t name_size, const uint8_t *topic_id) noexcept nogil
 cdef CallPart *call_add_part(Call *call, int32_t index) noexcept nogil
 cdef void connection_add_call(Connection *connection, Call *call) noexcept nogil
@@ -170,6 +175,8 @@ cdef void connection_free(Connection *connection, BufferPool *pool) noexcept nog
 
 cdef OutQueue *out_new() noexcept nogil
 cdef void out_free(OutQueue *queue) noexcept nogil
+# Drops everything in it, a failure of its bytes too.
+cdef void out_reset(OutQueue *queue) noexcept nogil
 cdef bint out_is_empty(const OutQueue *queue) noexcept nogil
 # Appends a range of a file; its reference goes over to the queue. Small ranges are read into the bytes at once: STORAGE_ERROR when
 # that fails, the queue is as before then. Reads that the disk fails are counted on the log of `partition` (NULL: not at all).

@@ -8,6 +8,7 @@
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from pystream._native.buffer cimport Output
+from pystream._native.connection cimport CallTopic
 from pystream._native.counters cimport LoopCounters
 from pystream._native.local_log cimport FileRange
 from pystream._native.partition cimport Partition
@@ -18,11 +19,6 @@ cdef enum:
     FULL_FETCH_EPOCH = 0             # a full fetch that may open a session
     FINAL_FETCH_EPOCH = -1           # a full fetch without a session
     NO_SESSION_ID = 0
-
-cdef struct FetchTopic:
-    int32_t name_position            # in FetchSet.names
-    int32_t name_size
-    uint8_t id[16]
 
 cdef struct FetchPart:
     int32_t topic                    # in FetchSet.topics
@@ -45,7 +41,7 @@ cdef struct FetchPart:
     FileRange range
 
 cdef struct FetchSet:
-    FetchTopic *topics
+    CallTopic *topics                # names in `names`; without part counts
     int32_t topic_count
     int32_t topic_capacity
     FetchPart *parts

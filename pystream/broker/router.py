@@ -78,18 +78,18 @@ class Router:
     def take(self, handle: int, listener: int, frame: bytes, peer: str = "") -> None:
         """Answer one frame (without its length) of the client at `peer`, now or in a task, or close its connection."""
         if len(frame) < _KEY_AND_VERSION.size:
-            self._refuse(handle, "frame shorter than a request header", size_bytes=len(frame))
+            self._refuse(handle, peer, "frame shorter than a request header", size_bytes=len(frame))
             return
         api_key, api_version = _KEY_AND_VERSION.unpack_from(frame)
         handler = self._registry.find(api_key, api_version)
         if handler is None:
-            self._unknown(handle, api_key, api_version, frame)
+            self._unknown(handle, peer, api_key, api_version, frame)
             return
         try:
             header, reader = RequestHeader.parse(frame)
             request = handler.request_class.read(reader, api_version)
         except PystreamError as error:
-            self._refuse(handle, "request does not parse", api=handler.name, version=api_version, error=error)
+            self._refuse(handle, peer, "request does not parse", api=handler.name, version=api_version, error=error)
             return
         call = Call(
             api_key=api_key,
@@ -139,16 +139,18 @@ class Router:
         else:
             self._queue.answer(call.handle, encoded)
 
-    def _unknown(self, handle: int, api_key: int, api_version: int, frame: bytes) -> None:
+    def _unknown(self, handle: int, peer: str, api_key: int, api_version: int, frame: bytes) -> None:
         if api_key == ApiKey.API_VERSIONS:
             answer = unsupported_version_response(frame)
             if answer is not None:
                 self._queue.answer(handle, answer)
                 return
-        self._refuse(handle, "request of a key or version that is not offered", api_key=api_key, version=api_version)
+        self._refuse(
+            handle, peer, "request of a key or version that is not offered", api_key=api_key, version=api_version
+        )
 
-    def _refuse(self, handle: int, event: str, **fields: object) -> None:
-        logger.limited(event, **fields)
+    def _refuse(self, handle: int, peer: str, event: str, **fields: object) -> None:
+        logger.limited(event, peer=peer, **fields)
         self._metrics.refused()
         self._queue.close_connection(handle)
 
