@@ -85,6 +85,14 @@ cdef Status begin_search(LogState *log, int64_t offset, int64_t limit_offset, Se
     return OK
 
 
+cdef Segment *searched_segment(LogState *log, const Search *search) noexcept nogil:
+    """The segment that is searched, NULL when compaction has put another file in its place.  Under the mutex."""
+    cdef int32_t slot = log_segment_slot(log, search.base_offset)
+    if slot < 0 or log.segments[slot].base_offset != search.base_offset or log.segments[slot].file != search.file:
+        return NULL
+    return log.segments[slot]
+
+
 cdef void suspect_index(LogState *log, int64_t base_offset) noexcept nogil:
     """The index led to bytes that are no batch: it is built anew before its next use."""
     cdef int32_t slot
@@ -102,9 +110,8 @@ cdef int64_t known_position_below(LogState *log, const Search *search, int64_t p
     cdef int64_t found = 0
     cdef Segment *segment
     pthread_mutex_lock(&log.mutex)
-    slot = log_segment_slot(log, search.base_offset)
-    if slot >= 0 and log.segments[slot].base_offset == search.base_offset and segment_load_index(log, log.segments[slot]) == OK:
-        segment = log.segments[slot]
+    segment = searched_segment(log, search)
+    if segment != NULL and segment_load_index(log, segment) == OK:
         slot = offset_index_slot_of_position(&segment.offsets, position)
         by_offset = offset_index_slot(&segment.offsets, limit_offset - 1 - segment.base_offset)
         if by_offset < slot:
@@ -204,7 +211,8 @@ cdef Status read_once(
         result.range.file = search.file
         result.range.fd = search.file.fd
         pthread_mutex_lock(&log.mutex)
-        if log.truncations == search.truncations:            # else another batch may begin there by now
+        # Else another batch may begin there by now, or another file stand in its place.
+        if log.truncations == search.truncations and searched_segment(log, &search) != NULL:
             log_add_hint(log, search.base_offset, result.next_offset, result.range.position + result.range.size)
         pthread_mutex_unlock(&log.mutex)
         return OK

@@ -21,7 +21,7 @@ from libc.stdlib cimport free, malloc
 
 from pystream._native.batch cimport CONTROL_FLAG, NO_PRODUCER_ID, NO_TIMESTAMP, BatchHeader
 from pystream._native.io_table cimport (
-    io_read_at, io_read_file, io_rename, io_sync, io_sync_directory, io_truncate, io_unlink,
+    io_read_at, io_read_file, io_sync, io_sync_directory, io_truncate, io_unlink,
 )
 from pystream._native.leader_epochs cimport leader_epochs_assign, leader_epochs_decode, leader_epochs_save, leader_epochs_truncate_end
 from pystream._native.log_scan cimport SCAN_BUFFER_SIZE, Scan, scan_file
@@ -29,6 +29,7 @@ from pystream._native.log_memory cimport log_add_segment, log_create, log_drop_s
 from pystream._native.log_state cimport (
     KEPT_SNAPSHOTS, MAX_PATH_SIZE, LogLimits, LogState, Segment, log_publish_undecided, log_segment_slot, log_take_offline,
 )
+from pystream._native.log_swap cimport finish_swaps
 from pystream._native.offset_index cimport offset_index_slot, time_index_truncate
 from pystream._native.posix cimport pthread_mutex_lock, pthread_mutex_unlock
 from pystream._native.producer_state cimport producers_apply, producers_begin, producers_clear, producers_decode, producers_keep
@@ -158,13 +159,13 @@ class Listing:
                 self.side_files.append((int(found[1]), name))
 
 
-def finish_leftovers(directory: str, names: list) -> None:
-    """A deletion or a compaction that a crash interrupted: .deleted, .cleaned and .tmp go, a .swap takes its place (as Kafka does)."""
-    for name in names:
-        path = os.path.join(directory, name)
-        if name.endswith(".swap"):
-            check_errno(io_rename(path.encode(), path[: -len(".swap")].encode()), path)
-        else:
+def finish_leftovers(directory: str, listing: Listing) -> None:
+    """A deletion or a compaction that a crash interrupted: a .log.swap takes its place, .deleted, .cleaned and .tmp go."""
+    swaps = [name for name in listing.leftovers if name.endswith(".swap")]
+    finish_swaps(directory, swaps, listing.bases)
+    for name in listing.leftovers:
+        if not name.endswith(".swap"):
+            path = os.path.join(directory, name)
             check_errno(io_unlink(path.encode()), path)
 
 
@@ -522,7 +523,7 @@ cdef void recover(LogState *log, str directory, dict options, dict report) excep
     cdef bint clean = options["clean"]
     listing = Listing(directory)
     if listing.leftovers:
-        finish_leftovers(directory, listing.leftovers)
+        finish_leftovers(directory, listing)
         listing = Listing(directory)
     cdef list sizes = load_segments(log, directory, listing)
     if not sizes:

@@ -185,24 +185,31 @@ cdef int open_log_file(LogState *log, Segment *segment) noexcept nogil:
 
 
 cdef Status segment_open(LogState *log, Segment *segment) noexcept nogil:
-    cdef SegmentFile *file = segment.file
+    cdef Status status
     cdef int fd
-    if file != NULL:
-        file.used = 1
+    if segment.file != NULL:
+        segment.file.used = 1
         return OK
-    file = <SegmentFile *> malloc(sizeof(SegmentFile))
-    if file == NULL:
-        return OUT_OF_MEMORY
     fd = open_log_file(log, segment)
     if fd < 0:
-        free(file)
         log.last_errno = -fd
         return io_status(-fd)
+    status = segment_adopt(log, segment, fd)
+    if status != OK:
+        close(fd)
+        return status
     if not segment.exists:
         segment.exists = True
         log.directory_unsynced = True
         if log.limits.preallocate:
             io_allocate(fd, 0, log.limits.segment_bytes)         # a wish: file systems without it do as well
+    return OK
+
+
+cdef Status segment_adopt(LogState *log, Segment *segment, int fd) noexcept nogil:
+    cdef SegmentFile *file = <SegmentFile *> malloc(sizeof(SegmentFile))
+    if file == NULL:
+        return OUT_OF_MEMORY
     file.fd = fd
     file.references = 1
     file.used = 1

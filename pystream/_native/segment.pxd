@@ -35,6 +35,8 @@ cdef Segment *segment_new(int64_t base_offset) noexcept nogil
 cdef void segment_free(Segment *segment) noexcept nogil
 # Opens the .log file when it is closed, creating it when it does not exist yet. Closes others when too many are open.
 cdef Status segment_open(LogState *log, Segment *segment) noexcept nogil
+# Takes over the descriptor of the segment's .log file, whatever its name is by now; on failure it stays the caller's.
+cdef Status segment_adopt(LogState *log, Segment *segment, int fd) noexcept nogil
 # Closes what is open beyond the limit and may be closed by now.
 cdef void segment_trim_open_files(LogState *log) noexcept nogil
 cdef void segment_close(Segment *segment) noexcept nogil

@@ -19,7 +19,7 @@ RECORDS = {"batch", "record_reader", "record_columns", "record_builder", "compre
 LOG = {
     "io_table", "offset_index", "leader_epochs", "txn_index", "producer_state", "log_state", "log_memory", "segment",
     "log_write", "log_flush", "log_read", "log_time", "log_maintain", "log_scan", "log_recovery", "local_log",
-    "flusher",
+    "flusher", "offset_map", "clean_transactions", "clean_batch", "log_swap", "log_cleaner",
 }  # fmt: skip
 PLANE = {
     "access", "quota", "partition", "partition_table", "purgatory", "connection", "produce", "fetch_session", "fetch",

@@ -1,0 +1,1 @@
+"""What compaction leaves of one batch; nothing here is for Python."""
