@@ -15,11 +15,12 @@ from pystream._native.log_flush cimport log_flush_all
 from pystream._native.log_maintain cimport log_advance_start_offset, log_delete_segments, log_truncate_to
 from pystream._native.log_recovery cimport load_log
 from pystream._native.log_state cimport LogLimits, Segment, log_take_offline
+from pystream._native.log_time cimport log_load_time_ranges
 from pystream._native.log_write cimport log_roll
 from pystream._native.offset_index cimport OFFSET_ENTRY_SIZE, TIME_ENTRY_SIZE
 from pystream._native.posix cimport pthread_mutex_lock, pthread_mutex_unlock
 from pystream._native.producer_state cimport producers_as_list, producers_expire
-from pystream._native.segment cimport open_file_count, segment_close, segment_load_time_range, set_open_file_limit
+from pystream._native.segment cimport open_file_count, segment_close, set_open_file_limit
 from pystream._native.status cimport OK, STORAGE_ERROR, raise_for_status
 
 cdef enum:
@@ -375,14 +376,10 @@ cdef class LocalLog:
         """[(base offset, next offset, size in bytes, max timestamp or -1), ...], oldest first; the last one is active."""
         cdef Segment *segment
         cdef int32_t slot
-        cdef Status status = OK
+        cdef Status status
         cdef list found = []
         with nogil:
-            pthread_mutex_lock(&self.state.mutex)
-            for slot in range(self.state.segment_count):
-                if status == OK:
-                    status = segment_load_time_range(self.state, self.state.segments[slot])
-            pthread_mutex_unlock(&self.state.mutex)
+            status = log_load_time_ranges(self.state)
         raise_for_status(status, 0, self.directory)
         pthread_mutex_lock(&self.state.mutex)
         for slot in range(self.state.segment_count):

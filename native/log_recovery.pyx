@@ -126,6 +126,7 @@ cdef Status replay_segment(LogState *log, Segment *segment, int64_t from_offset,
 
 SEGMENT_FILE = re.compile(r"^(\d{20})\.(log|index|timeindex|txnindex|snapshot)$")
 LEFTOVER_FILE = re.compile(r"^(?:.*\.(?:deleted|cleaned|tmp)|\d{20}(?:-.*)?\.\w+\.(?:deleted|cleaned|swap))$")
+LARGEST_BASE_OFFSET = INT64_MAX - INT32_MAX - 1             # what no log of ours or Kafka's reaches is nobody's segment
 
 
 cdef void check(Status status, str what) except *:
@@ -148,7 +149,7 @@ class Listing:
         self.leftovers: list[str] = []
         for name in sorted(os.listdir(directory)):
             found = SEGMENT_FILE.match(name)
-            if found is None:
+            if found is None or int(found[1]) > LARGEST_BASE_OFFSET:
                 if LEFTOVER_FILE.match(name):
                     self.leftovers.append(name)
             elif found[2] == "log":
@@ -345,7 +346,7 @@ cdef bint scan_segment(
     scan.next_offset = expected_offset
     scan.leader_epoch = -1
     scan.max_batch_size = INT32_MAX
-    scan.limit_offset = limit_offset
+    scan.limit_offset = min(limit_offset, segment.base_offset + INT32_MAX + 1)      # what an index can hold
     scan.compacted = compacted
     scan.note = True
     scan.reason = OK

@@ -11,9 +11,10 @@ from pystream._native.offset_index cimport offset_index_slot, time_index_slot
 from pystream._native.posix cimport pthread_mutex_lock, pthread_mutex_unlock
 from pystream._native.record_reader cimport first_record_at_or_after, record_of_max_timestamp
 from pystream._native.segment cimport (
-    Walk, segment_file_release, segment_file_retain, segment_load_index, segment_load_time_range, segment_open, walk_header, walk_over,
+    Walk, segment_closing_entry, segment_file_release, segment_file_retain, segment_load_index, segment_load_time_range, segment_open,
+    walk_header, walk_over,
 )
-from pystream._native.status cimport DAMAGED, NOT_FOUND, OK, OUT_OF_MEMORY, STORAGE_ERROR
+from pystream._native.status cimport CLOSED, DAMAGED, NOT_FOUND, OK, OUT_OF_MEMORY, STORAGE_ERROR
 
 cdef struct Stretch:
     SegmentFile *file            # one reference
@@ -210,4 +211,101 @@ cdef Status log_offset_of_max_timestamp(LogState *log, int64_t limit_offset, Tim
         if status == OK:
             status = look_in_batch(best_file.fd, position, &header, INT64_MAX, start_offset, limit_offset, result)
         segment_file_release(best_file)
+    return OK if status == NOT_FOUND else status
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Time ranges of whole segments
+
+cdef struct TimeRange:
+    SegmentFile *file            # one reference
+    int64_t base_offset
+    int64_t next_offset
+    int64_t size
+    int64_t truncations          # of the log, when the segment was looked at
+    bint closed                  # its .timeindex may end with the closing entry
+    int64_t first_timestamp
+    int64_t max_timestamp
+    int64_t max_timestamp_offset
+
+
+cdef Status next_unknown_range(LogState *log, TimeRange *found) noexcept nogil:
+    """The first segment whose time range is not known; NOT_FOUND when there is none.  Under the mutex."""
+    cdef Segment *segment
+    cdef int32_t slot = 0
+    cdef Status status
+    while slot < log.segment_count and log.segments[slot].time_range_known:
+        slot += 1
+    if slot == log.segment_count:
+        return NOT_FOUND
+    if log.closed:
+        return CLOSED
+    segment = log.segments[slot]
+    status = segment_open(log, segment)
+    if status != OK:
+        return status
+    found.file = segment.file
+    segment_file_retain(found.file)
+    found.base_offset = segment.base_offset
+    found.next_offset = segment.next_offset
+    found.size = segment.size
+    found.truncations = log.truncations
+    found.closed = segment.sealed and not segment.index_loaded
+    found.first_timestamp = found.max_timestamp = found.max_timestamp_offset = NO_TIMESTAMP
+    return OK
+
+
+cdef Status walk_time_range(TimeRange *found) noexcept nogil:
+    """By the headers of all batches, up to damage."""
+    cdef Walk walk
+    cdef BatchHeader header
+    cdef int64_t position = 0
+    cdef Status status
+    walk_over(&walk, found.file.fd, found.size)
+    status = walk_header(&walk, position, &header)
+    while status == OK:
+        if position == 0:
+            found.first_timestamp = header.max_timestamp
+        if header.max_timestamp > found.max_timestamp:
+            found.max_timestamp = header.max_timestamp
+            found.max_timestamp_offset = header.base_offset + header.last_offset_delta
+        position += header.size
+        status = walk_header(&walk, position, &header)
+    return OK if status == NOT_FOUND or status == DAMAGED else status
+
+
+cdef void keep_time_range(LogState *log, const TimeRange *found) noexcept nogil:
+    """Unless the segment was cut or has learnt it by other means.  Under the mutex."""
+    cdef Segment *segment
+    cdef int32_t slot = log_segment_slot(log, found.base_offset)
+    if slot < 0 or log.truncations != found.truncations:
+        return
+    segment = log.segments[slot]
+    if segment.base_offset != found.base_offset or segment.time_range_known:
+        return
+    if segment.first_timestamp == NO_TIMESTAMP:
+        segment.first_timestamp = found.first_timestamp
+    segment.max_timestamp = found.max_timestamp
+    segment.max_timestamp_offset = found.max_timestamp_offset
+    segment.time_range_known = True
+
+
+cdef Status log_load_time_ranges(LogState *log) noexcept nogil:
+    cdef TimeRange found
+    cdef Status status = OK
+    while status == OK:
+        pthread_mutex_lock(&log.mutex)
+        status = next_unknown_range(log, &found)
+        pthread_mutex_unlock(&log.mutex)
+        if status != OK:
+            break
+        if not found.closed or not segment_closing_entry(
+                log, found.base_offset, found.next_offset, &found.max_timestamp, &found.max_timestamp_offset):
+            found.max_timestamp = found.max_timestamp_offset = NO_TIMESTAMP
+            status = walk_time_range(&found)
+        segment_file_release(found.file)
+        if status == OK:
+            pthread_mutex_lock(&log.mutex)
+            keep_time_range(log, &found)
+            pthread_mutex_unlock(&log.mutex)
     return OK if status == NOT_FOUND else status

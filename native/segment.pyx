@@ -310,8 +310,11 @@ cdef Status segment_rebuild_index(LogState *log, Segment *segment) noexcept nogi
     walk_over(&walk, segment.file.fd, end)
     while status == OK:
         status = walk_header(&walk, position, &header)
-        if status == OK and header.base_offset < expected_offset:
-            status = DAMAGED                                     # offsets lie outside the checksum: a flipped bit shows here only
+        # Offsets lie outside the checksum: a flipped bit shows here only. Those of a segment fit 32 bits.
+        if status == OK and (
+                header.base_offset < expected_offset
+                or header.base_offset + header.last_offset_delta - segment.base_offset > INT32_MAX):
+            status = DAMAGED
         if status == OK:
             status = segment_note_batch(segment, &header, header.base_offset, position, log.limits.index_interval_bytes)
             expected_offset = segment.next_offset
@@ -380,27 +383,37 @@ cdef Status load_or_rebuild_index(LogState *log, Segment *segment) noexcept nogi
     return segment_rebuild_index(log, segment)
 
 
-cdef bint read_closing_entry(const LogState *log, Segment *segment) noexcept nogil:
-    """The last entry of a sealed segment's time index is its highest timestamp; False when the file cannot tell."""
+cdef bint segment_closing_entry(
+        const LogState *log, int64_t base_offset, int64_t next_offset, int64_t *timestamp, int64_t *offset) noexcept nogil:
     cdef char path[MAX_PATH_SIZE]
     cdef uint8_t entry[TIME_ENTRY_SIZE]
     cdef int64_t size
     cdef int64_t relative
+    cdef bint whole
     cdef int fd
-    segment_path(log, segment.base_offset, b".timeindex", path)
+    segment_path(log, base_offset, b".timeindex", path)
     fd = io_open(path, O_RDONLY)
     if fd < 0:
         return False
     size = lseek(fd, 0, SEEK_END)
-    if size <= 0 or size % TIME_ENTRY_SIZE != 0 or io_read_at(fd, entry, TIME_ENTRY_SIZE, size - TIME_ENTRY_SIZE) != TIME_ENTRY_SIZE:
-        close(fd)
-        return False
+    whole = size > 0 and size % TIME_ENTRY_SIZE == 0
+    whole = whole and io_read_at(fd, entry, TIME_ENTRY_SIZE, size - TIME_ENTRY_SIZE) == TIME_ENTRY_SIZE
     close(fd)
-    relative = load_int32(entry + 8)
-    if load_int64(entry) < 0 or relative < 0 or segment.base_offset + relative >= segment.next_offset:
+    if not whole:
         return False
-    segment.max_timestamp = load_int64(entry)
-    segment.max_timestamp_offset = segment.base_offset + relative
+    relative = load_int32(entry + 8)
+    timestamp[0] = load_int64(entry)
+    offset[0] = base_offset + relative
+    return timestamp[0] >= 0 and relative >= 0 and offset[0] < next_offset
+
+
+cdef bint read_closing_entry(const LogState *log, Segment *segment) noexcept nogil:
+    cdef int64_t timestamp
+    cdef int64_t offset
+    if not segment_closing_entry(log, segment.base_offset, segment.next_offset, &timestamp, &offset):
+        return False
+    segment.max_timestamp = timestamp
+    segment.max_timestamp_offset = offset
     segment.time_range_known = True
     return True
 

@@ -13,3 +13,5 @@ cdef struct TimestampOffset:
 cdef Status log_offset_for_timestamp(LogState *log, int64_t timestamp_ms, int64_t limit_offset, TimestampOffset *result) noexcept nogil
 # Record with the highest timestamp (KIP-734); of several the first one.
 cdef Status log_offset_of_max_timestamp(LogState *log, int64_t limit_offset, TimestampOffset *result) noexcept nogil
+# Makes every segment know its highest timestamp; the files are read without the log's mutex. Cheap once it is done.
+cdef Status log_load_time_ranges(LogState *log) noexcept nogil

@@ -50,6 +50,10 @@ cdef Status segment_note_batch(
 # Reads the indexes, or builds them anew from the log when the files are missing or do not fit.
 cdef Status segment_load_index(LogState *log, Segment *segment) noexcept nogil
 cdef Status segment_rebuild_index(LogState *log, Segment *segment) noexcept nogil
+# Highest timestamp of a sealed segment and its batch's last offset, as the last entry of its .timeindex tells; False when it cannot tell.
+# Looks at the file only: no mutex needed.
+cdef bint segment_closing_entry(
+    const LogState *log, int64_t base_offset, int64_t next_offset, int64_t *timestamp, int64_t *offset) noexcept nogil
 # max_timestamp and its offset, from the time index and the batches behind its last entry.
 cdef Status segment_load_time_range(LogState *log, Segment *segment) noexcept nogil
 # Opens the file and loads what appending needs: indexes, highest and first timestamp. Cheap once it is done.

@@ -282,3 +282,9 @@ def read_records(data: bytes) -> list[ModelRecord]:
     if source.position != len(source.data):
         raise Refused("malformed")
     return records
+
+
+def record_attributes(data: bytes) -> list[int]:
+    """The attributes byte of each record of one whole, uncompressed batch. Nothing uses it, and nobody checks it."""
+    source = Bytes(data[HEADER.size :])
+    return [source.take(source.varint(32))[0] for _ in range(parse_header(data).record_count)]

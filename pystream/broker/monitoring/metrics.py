@@ -172,7 +172,7 @@ class BrokerMetrics:
                 labels = (("topic", topic), ("partition", str(partition.index)))
                 native = log.native
                 rows.append(
-                    (labels, (native.size_bytes, len(native.segments()), native.start_offset, native.end_offset))
+                    (labels, (native.size_bytes, native.segment_count, native.start_offset, native.end_offset))
                 )
         for position, (metric, help) in enumerate(LOG_METRICS):
             samples = [Sample(labels, values[position]) for labels, values in rows]

@@ -440,3 +440,18 @@ def test_an_empty_log_makes_no_file(tmp_path):
 def test_an_unknown_setting_is_refused(tmp_path):
     with pytest.raises(TypeError, match="segment_byte"):
         LocalLog.open(str(tmp_path), "t-0", segment_byte=1)
+
+
+@pytest.mark.parametrize("with_closing_entry", [True, False])
+def test_time_ranges_of_a_reopened_log_are_those_from_before(tmp_path, with_closing_entry):
+    log = small(tmp_path)
+    fill(log, 50)
+    expected = log.segments()
+    assert len(expected) > 2
+    log.close()
+    if not with_closing_entry:
+        for file in (tmp_path / "t-0").glob("*.timeindex"):
+            file.write_bytes(b"")
+    log = small(tmp_path, clean=True)
+    assert log.segments() == expected
+    log.close()

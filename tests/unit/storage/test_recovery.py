@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from pystream._native.crc32c import crc32c
 from pystream._native.local_log import LocalLog
 from pystream._native.log_recovery import CUT, CUT_ALARM, CUT_KEEPING, DAMAGE, verdict
 from pystream.common.errors import LogDamaged, LogOffline
@@ -381,4 +382,32 @@ def test_lost_records_of_a_closed_segment_are_damage_to_a_reader_not_a_gap(tmp_p
     with pytest.raises(LogDamaged):
         log.read(offset=2)
     assert offsets(log.read(offset=6)) == [(6, 7)]
+    log.close()
+
+
+@pytest.mark.parametrize("clean", [True, False])
+def test_offsets_that_no_index_can_hold_are_damage(tmp_path, clean):
+    directory = Directory(tmp_path)
+    for name in (".index", ".timeindex"):
+        directory.file.with_suffix(name).unlink(missing_ok=True)
+    position = 6 * directory.size
+    struct.pack_into(">i", directory.data, position + 23, (1 << 31) - 1)
+    directory.data[position + 17 : position + 21] = crc32c(
+        bytes(directory.data[position + 21 : position + directory.size])
+    ).to_bytes(4, "big")
+    directory.write()
+    log = directory.open(clean=clean)
+    assert log.is_offline
+    assert offsets(log.read(offset=0, max_bytes=directory.size)) == [(0, 1)]
+    with pytest.raises(LogDamaged):
+        log.read(offset=12)
+    log.close()
+
+
+def test_a_file_named_after_an_offset_that_no_log_reaches_is_left_alone(directory):
+    strange = directory.file.with_name(f"{10**20 - 1}.log")
+    strange.write_bytes(b"not ours")
+    log = directory.open()
+    assert (verdicts(log), log.segment_count, log.end_offset) == ([], 1, 2 * BATCHES)
+    assert strange.read_bytes() == b"not ours"
     log.close()
