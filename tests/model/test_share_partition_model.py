@@ -60,7 +60,9 @@ class Stored:
                 self.states[offset] = (batch.state, batch.delivery_count)
 
     def batches(self) -> list[StateBatch]:
-        return [StateBatch(offset, offset, *self.states[offset]) for offset in sorted(self.states) if offset >= self.start]
+        return [
+            StateBatch(offset, offset, *self.states[offset]) for offset in sorted(self.states) if offset >= self.start
+        ]
 
 
 class Schedule:
@@ -68,7 +70,9 @@ class Schedule:
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
-        self.limits = Limits(max_record_locks=self.random.choice([5, 20, 200]), delivery_count=self.random.choice([1, 2, 3, 5]))
+        self.limits = Limits(
+            max_record_locks=self.random.choice([5, 20, 200]), delivery_count=self.random.choice([1, 2, 3, 5])
+        )
         self.log: list[Span] = []
         self.log_start = self.log_end = self.random.choice([0, 7])
         self.missing: set[int] = set()  # offsets inside the log that are in no batch

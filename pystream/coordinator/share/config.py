@@ -1,0 +1,89 @@
+"""Settings of share partitions and of the coordinator that stores their state, under Kafka's names and defaults."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pystream.common.clock import MINUTE_MS, SECOND_MS
+from pystream.common.config import key
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SharePartitionConfig:
+    """How records are given out."""
+
+    partition_max_record_locks: int = key(
+        "group.share.partition.max.record.locks",
+        default=2_000,
+        minimum=100,
+        maximum=10_000,
+        doc="Records of one share partition that may be in flight.",
+    )
+    delivery_count_limit: int = key(
+        "group.share.delivery.count.limit",
+        default=5,
+        minimum=2,
+        maximum=10,
+        doc="How often a record is delivered before it is given up.",
+    )
+    record_lock_duration_ms: int = key(
+        "group.share.record.lock.duration.ms",
+        default=30 * SECOND_MS,
+        minimum=1 * SECOND_MS,
+        maximum=60 * MINUTE_MS,
+        doc="How long a record belongs to the consumer that acquired it.",
+    )
+    min_record_lock_duration_ms: int = key(
+        "group.share.min.record.lock.duration.ms",
+        default=15 * SECOND_MS,
+        minimum=1 * SECOND_MS,
+        maximum=30 * SECOND_MS,
+        doc="The shortest lock duration that a group may set.",
+    )
+    max_record_lock_duration_ms: int = key(
+        "group.share.max.record.lock.duration.ms",
+        default=60 * SECOND_MS,
+        minimum=30 * SECOND_MS,
+        maximum=60 * MINUTE_MS,
+        doc="The longest lock duration that a group may set.",
+    )
+    max_share_sessions: int = key(
+        "group.share.max.share.sessions", default=2_000, minimum=1, doc="Share sessions that this broker keeps at most."
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShareStateConfig:
+    """How the state of share partitions is stored."""
+
+    num_partitions: int = key(
+        "share.coordinator.state.topic.num.partitions",
+        default=50,
+        minimum=1,
+        doc="Partitions of __share_group_state; not to be changed once it exists.",
+    )
+    segment_bytes: int = key(
+        "share.coordinator.state.topic.segment.bytes",
+        default=100 * 1024 * 1024,
+        minimum=1,
+        doc="The size of segments of __share_group_state.",
+    )
+    update_records_per_snapshot: int = key(
+        "share.coordinator.snapshot.update.records.per.snapshot",
+        default=500,
+        minimum=0,
+        maximum=500,
+        doc="After so many updates of a share partition all of its state is written.",
+    )
+    prune_interval_ms: int = key(
+        "share.coordinator.state.topic.prune.interval.ms",
+        default=5 * MINUTE_MS,
+        minimum=1,
+        doc="How often records of __share_group_state that nothing needs any more are deleted.",
+    )
+    cold_partition_snapshot_interval_ms: int = key(
+        "share.coordinator.cold.partition.snapshot.interval.ms",
+        default=5 * MINUTE_MS,
+        minimum=1,
+        doc="A share partition that nobody writes to is written anew after so long, so that its old record can go.",
+    )
