@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pystream.common.clock import MINUTE_MS, SECOND_MS
+from pystream.common.clock import MINUTE_MS
 from pystream.common.config import key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SharePartitionConfig:
-    """How records are given out."""
+    """How records are given out. What a single group may set for itself is in `coordinator.group_settings`."""
 
     partition_max_record_locks: int = key(
         "group.share.partition.max.record.locks",
@@ -25,27 +25,6 @@ class SharePartitionConfig:
         minimum=2,
         maximum=10,
         doc="How often a record is delivered before it is given up.",
-    )
-    record_lock_duration_ms: int = key(
-        "group.share.record.lock.duration.ms",
-        default=30 * SECOND_MS,
-        minimum=1 * SECOND_MS,
-        maximum=60 * MINUTE_MS,
-        doc="How long a record belongs to the consumer that acquired it.",
-    )
-    min_record_lock_duration_ms: int = key(
-        "group.share.min.record.lock.duration.ms",
-        default=15 * SECOND_MS,
-        minimum=1 * SECOND_MS,
-        maximum=30 * SECOND_MS,
-        doc="The shortest lock duration that a group may set.",
-    )
-    max_record_lock_duration_ms: int = key(
-        "group.share.max.record.lock.duration.ms",
-        default=60 * SECOND_MS,
-        minimum=30 * SECOND_MS,
-        maximum=60 * MINUTE_MS,
-        doc="The longest lock duration that a group may set.",
     )
     max_share_sessions: int = key(
         "group.share.max.share.sessions", default=2_000, minimum=1, doc="Share sessions that this broker keeps at most."

@@ -6,7 +6,7 @@ goes with its connection. Source: KIP-932, after the fetch sessions of KIP-227.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -34,6 +34,7 @@ class ShareSession:
     epoch: int = INITIAL_EPOCH + 1
     partitions: dict[TopicIdPartition, None] = field(default_factory=dict)
     is_open: bool = True
+    closing: Callable[[], None] | None = None  # called when it ends: a fetch waits
 
     def update(self, added: Iterable[TopicIdPartition], forgotten: Iterable[TopicIdPartition]) -> None:
         """Take partitions in and drop others."""
@@ -87,6 +88,8 @@ class ShareSessions:
         session = self._sessions.pop(key, None)
         if session is not None:
             session.is_open = False
+            if session.closing is not None:
+                session.closing()
             keys = self._by_connection[session.connection]
             keys.discard(key)
             if not keys:

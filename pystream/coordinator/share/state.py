@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from pystream.common.model import uuid_text
-from pystream.coordinator.share.partition import NO_START_OFFSET, StateBatch
+from pystream.coordinator.share.partition import StateBatch
 from pystream.coordinator.share.runs import RecordState
 from pystream.protocol.coordinator_records import share_snapshot, share_update
 
@@ -49,8 +49,11 @@ class ShareState:
     batches: tuple[StateBatch, ...] = ()
 
     def updated(self, value: share_update.ShareUpdateValue) -> ShareState:
-        """The state after an update: its batches win over what was there, and what lies before the start goes."""
-        start_offset = self.start_offset if value.start_offset == NO_START_OFFSET else value.start_offset
+        """The state after an update: its batches win over what was there, and what lies before the start goes.
+
+        Writes of one leader may overtake one another, so a start offset that lies before is not taken.
+        """
+        start_offset = max(self.start_offset, value.start_offset)
         return replace(
             self,
             leader_epoch=max(self.leader_epoch, value.leader_epoch),

@@ -242,4 +242,3 @@ def _refused(shard: ShareStateShard, key: ShareKey, leader_epoch: int, what: str
     if NO_EPOCH != leader_epoch < state.leader_epoch:
         return Result(error_code=FENCED_LEADER_EPOCH)
     return None
-

@@ -1,0 +1,61 @@
+"""ShareStates: the stored states of share partitions, for those who lead the partitions and for keys 83 to 87.
+
+Every call is handed to the runtime at once, in the order of the calls; what is returned is awaited for the result. None
+raises: that the coordinator is not there is a code in the result, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
+
+from pystream.common.errors import KafkaError
+from pystream.coordinator.machine import Effects, Ticket
+from pystream.coordinator.share import state_shard
+from pystream.coordinator.share.state import ShareKey
+from pystream.coordinator.share.state_shard import Result, ShareStateShard, Write
+
+
+class Runtime(Protocol):
+    """The part of CoordinatorRuntime that is used here."""
+
+    def partition_for(self, key: str) -> int: ...
+
+    def submit(self, partition: int, operation: Callable[[ShareStateShard, Ticket, int, Effects], None]) -> Any: ...
+
+
+class ShareStates:
+    """See the head of this module."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+
+    def initialize(self, key: ShareKey, *, state_epoch: int, start_offset: int) -> Awaitable[Result]:
+        return self._run(key, state_shard.initialize(key, state_epoch=state_epoch, start_offset=start_offset))
+
+    def read(self, key: ShareKey, *, leader_epoch: int) -> Awaitable[Result]:
+        return self._run(key, state_shard.read(key, leader_epoch=leader_epoch))
+
+    def write(self, key: ShareKey, change: Write) -> Awaitable[Result]:
+        return self._run(key, state_shard.write(key, change))
+
+    def delete(self, key: ShareKey) -> Awaitable[Result]:
+        return self._run(key, state_shard.delete(key))
+
+    def summary(self, key: ShareKey) -> Awaitable[Result]:
+        return self._run(key, state_shard.summary(key))
+
+    def _run(self, key: ShareKey, operation: state_shard.Operation) -> Awaitable[Result]:
+        try:
+            pending = self._runtime.submit(self._runtime.partition_for(str(key)), operation)
+        except KafkaError as error:
+            pending = Result(error_code=error.code, error_message=str(error))
+        return _result(pending)
+
+
+async def _result(pending: Any) -> Result:
+    try:
+        result: Result = await pending if isinstance(pending, Awaitable) else pending
+    except KafkaError as error:
+        return Result(error_code=error.code, error_message=str(error))
+    return result
