@@ -15,6 +15,8 @@ from pystream.coordinator.group.consumer.migration import downgrade_without
 from pystream.coordinator.group.group import GroupKind
 from pystream.coordinator.group.offsets import Offsets
 from pystream.coordinator.group.shard import GroupShard
+from pystream.coordinator.group.share.config import ShareGroupConfig
+from pystream.coordinator.group.share.groups import MemberLeft, ShareGroups
 from pystream.coordinator.group.topics import TopicCatalog
 from pystream.coordinator.group_settings import SettingsOfGroup
 from pystream.coordinator.ports import TopicMetadata
@@ -26,6 +28,7 @@ class GroupConfigs:
 
     classic: ClassicGroupConfig = field(default_factory=ClassicGroupConfig)
     consumer: ConsumerGroupConfig = field(default_factory=ConsumerGroupConfig)
+    share: ShareGroupConfig = field(default_factory=ShareGroupConfig)
     offsets: OffsetsConfig = field(default_factory=OffsetsConfig)
 
     @classmethod
@@ -34,6 +37,7 @@ class GroupConfigs:
         return cls(
             classic=definition_of(ClassicGroupConfig).load(*layers),
             consumer=definition_of(ConsumerGroupConfig).load(*layers),
+            share=definition_of(ShareGroupConfig).load(*layers),
             offsets=definition_of(OffsetsConfig).load(*layers),
         )
 
@@ -44,13 +48,18 @@ def make_group_shard(
     *,
     topics: Callable[[], TopicMetadata],
     settings_of: SettingsOfGroup,
+    share_member_left: MemberLeft = lambda group_id, member_id: None,
 ) -> GroupShard:
-    """An empty shard, to be filled from its log. `topics` and `settings_of` tell how things are when they are asked."""
+    """An empty shard, to be filled from its log. `topics` and `settings_of` tell how things are when they are asked.
+
+    `share_member_left` is told of members of share groups that are removed: what they have acquired is to be released.
+    """
     catalog = TopicCatalog(topics)
     shard = GroupShard(partition)
     shard.add(ClassicGroups(shard, configs.classic))
     consumer_groups = ConsumerGroups(shard, configs.consumer, catalog, settings_of, downgrade_without)
     shard.add(consumer_groups)
     shard.bridges[GroupKind.CONSUMER] = ClassicMembers(consumer_groups)
+    shard.add(ShareGroups(shard, configs.share, catalog, settings_of, share_member_left))
     shard.add(Offsets(shard, configs.offsets))
     return shard

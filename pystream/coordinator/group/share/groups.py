@@ -45,7 +45,7 @@ from pystream.protocol.coordinator_records.share_group_target_assignment_metadat
 logger = get_logger(__name__)
 
 STABLE_MEMBER = 0  # MemberState in the record: share members know no other
-Left = Callable[[str, str], None]  # (group id, member id): whoever serves the member's records is told
+MemberLeft = Callable[[str, str], None]  # (group id, member id): whoever serves the member's records is told
 
 
 class ShareGroups:
@@ -57,7 +57,7 @@ class ShareGroups:
         config: ShareGroupConfig,
         topics: TopicCatalog,
         settings: SettingsOfGroup,
-        left: Left,
+        left: MemberLeft,
     ) -> None:
         self.shard = shard
         self.config = config
