@@ -9,7 +9,7 @@ arrive while others are applied are taken together, so what waits is never more 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from pystream.common.errors import InconsistentTopicId, PystreamError
@@ -45,6 +45,7 @@ class ImageApplier:
     ) -> None:
         self.image = ClusterImage()
         self.unusable: dict[TopicPartition, str] = {}  # partitions whose log could not be made, and why
+        self._in_plane: set[TopicPartition] = set()
         self._node_id = node_id
         self._logs = logs
         self._plane = plane
@@ -113,7 +114,10 @@ class ImageApplier:
     async def _remove(self, gone: list[Hosted]) -> None:
         """Out of the plane first: whoever waits there is answered before the files go."""
         for topic, partition in gone:
-            if self.unusable.pop(TopicPartition(topic.name, partition.index), None) is None:
+            name = TopicPartition(topic.name, partition.index)
+            self.unusable.pop(name, None)
+            if name in self._in_plane:
+                self._in_plane.remove(name)
                 self._plane.remove_partition(topic.name, partition.index)
         if gone:
             await self._executor.run(self._delete_logs, gone)
@@ -134,24 +138,22 @@ class ImageApplier:
         """Make logs that do not exist, put the topics' settings in force in those that do, and tell the plane."""
         if not here:
             return
-        for name, reason in (await self._executor.run(self._open_logs, here, image)).items():
-            self.unusable[name] = reason
-            logger.error("log cannot be used", partition=name, error=reason)
-        known = {(topic.name, partition.index) for topic, partition in self._known(here)}
+        failures = await self._executor.run(self._open_logs, here, image)
+        opened = 0
         for topic, partition in here:
+            name = TopicPartition(topic.name, partition.index)
+            reason = failures.get(name)
+            if reason is not None:
+                self.unusable[name] = reason
+                logger.error("log cannot be used", partition=name, error=reason)
+                continue
+            self.unusable.pop(name, None)
             log = self._logs.get(topic.name, partition.index)
-            if log is not None and TopicPartition(topic.name, partition.index) not in self.unusable:
-                self._tell_plane(topic, partition, log, added=(topic.name, partition.index) not in known)
-        if len(known) < len(here):
-            logger.info("partitions opened", count=len(here) - len(known), topics=_names(here))
-
-    def _known(self, here: list[Hosted]) -> Iterator[Hosted]:
-        """Those of `here` that the plane has already: they were in the image before, under the same id."""
-        for topic, partition in here:
-            before = self.image.topics_by_id.get(topic.topic_id)
-            known = before.partition(partition.index) if before is not None else None
-            if known is not None and self._hosts(known):
-                yield topic, partition
+            if log is not None:
+                opened += name not in self._in_plane
+                self._tell_plane(topic, partition, log)
+        if opened:
+            logger.info("partitions opened", count=opened, topics=_names(here))
 
     def _open_logs(self, here: list[Hosted], image: ClusterImage) -> dict[TopicPartition, str]:
         """On a storage thread. What cannot be opened, and why."""
@@ -182,8 +184,10 @@ class ImageApplier:
             logger.error("log of a former topic set aside", kept=kept, error=error)
             return self._logs.create(topic.name, partition.index, topic.topic_id, config)
 
-    def _tell_plane(self, topic: TopicImage, partition: PartitionImage, log: PartitionLog, *, added: bool) -> None:
-        if added:
+    def _tell_plane(self, topic: TopicImage, partition: PartitionImage, log: PartitionLog) -> None:
+        name = TopicPartition(topic.name, partition.index)
+        if name not in self._in_plane:
+            self._in_plane.add(name)
             self._plane.add_partition(
                 topic.name,
                 topic.topic_id,
@@ -211,7 +215,7 @@ class ImageApplier:
             for partition in topic.partitions:
                 log = self._logs.get(topic.name, partition.index)
                 if log is not None and TopicPartition(topic.name, partition.index) not in self.unusable:
-                    self._tell_plane(topic, partition, log, added=False)
+                    self._tell_plane(topic, partition, log)
 
     def _reconfigure_logs(self, topics: list[TopicImage], image: ClusterImage) -> None:
         for topic in topics:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pystream.broker.config import broker_keys
+from pystream.broker.config import SILENTLY_ACCEPTED, broker_keys
 from pystream.broker.monitoring.client_metrics import ClientMetricsConfig
 from pystream.common.config import ConfigKey, ConfigSource, Explained, Layer, definition_of
 from pystream.common.errors import InvalidRequest
@@ -94,7 +94,9 @@ class SettingsView:
                 records.client_metrics_config_key, self._client_metrics, lambda values: None
             ),
         }
-        return ConfigController(publisher, committer, self._definition, self._all_broker_keys(), kinds)
+        return ConfigController(
+            publisher, committer, self._definition, self._all_broker_keys(), kinds, fixed_names=SILENTLY_ACCEPTED
+        )
 
     def check_broker(self, name: str) -> None:
         """Raises InvalidRequest unless `name` is this broker's id."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from pystream.cli.settings import from_assignments
+from pystream.cli.settings import gather
 from pystream.cli.supervise import ChildFailed, Component, ProcessSupervisor
 
 KAFKA_PORT = 9092
@@ -62,6 +62,24 @@ def chosen_components(only: str | None) -> list[str]:
     return [name for name in COMPONENTS if name in names]
 
 
+def check_broker_settings(options: UpOptions) -> None:
+    """What the broker's process would refuse is a mistake in this command: raises click.UsageError, nothing started."""
+    from pystream.broker.config import BrokerConfig
+    from pystream.common.errors import PystreamError
+
+    settings = gather(
+        config_file=None,
+        environment=os.environ,
+        assignments=options.assignments,
+        data_dir=options.data_dir / "broker",
+        listeners=(f"PLAINTEXT://{options.host}:{KAFKA_PORT + options.port_offset}",),
+    )
+    try:
+        BrokerConfig.from_settings(settings)
+    except PystreamError as error:
+        raise click.UsageError(str(error)) from None
+
+
 def print_endpoints(supervisor: ProcessSupervisor, data_dir: Path) -> None:
     """Where to look, as a table."""
     from rich.console import Console
@@ -106,7 +124,8 @@ def up(data_dir: Path | None, only: str | None, port_offset: int, host: str, ass
     data_dir = (data_dir or default_data_dir()).absolute()
     options = UpOptions(data_dir=data_dir, host=host, port_offset=port_offset, assignments=assignments)
     names = chosen_components(only)
-    from_assignments(assignments)  # only their form; whether a component knows them it says itself
+    if "broker" in names:
+        check_broker_settings(options)
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
@@ -63,7 +63,11 @@ class _Resource(NamedTuple):
 
 
 class ConfigController:
-    """Alters dynamic settings. `broker_keys`: all that a broker knows, by name; `kinds`: further types of resources."""
+    """Alters dynamic settings.
+
+    `broker_keys`: all that a broker knows, by name; `fixed_names`: what it knows besides, and only reads at its start;
+    `kinds`: further types of resources.
+    """
 
     def __init__(
         self,
@@ -72,12 +76,14 @@ class ConfigController:
         topic_definition: ConfigDefinition[Any],
         broker_keys: Mapping[str, ConfigKey],
         kinds: Mapping[int, ResourceKind] = MappingProxyType({}),
+        fixed_names: Set[str] = frozenset(),
     ) -> None:
         self._publisher = publisher
         self._committer = committer
         self._topic_definition = topic_definition
         self._broker_keys = broker_keys
         self._kinds = kinds
+        self._fixed_names = fixed_names
 
     async def incremental_alter_configs(
         self, resources: Sequence[ConfigAlteration], *, validate_only: bool = False
@@ -173,9 +179,10 @@ class ConfigController:
             resource.check(after)
             return
         changed = [name for name in {*before, *after} if before.get(name) != after.get(name)]
-        fixed = sorted(name for name in changed if name in resource.keys and not resource.keys[name].dynamic)
+        keys = resource.keys
+        fixed = sorted(n for n in changed if n in self._fixed_names or (n in keys and not keys[n].dynamic))
         if fixed:
-            raise InvalidRequest(f"Cannot update these configs dynamically: {', '.join(fixed)}")
+            raise InvalidRequest(f"Cannot update these configs dynamically: Set({', '.join(fixed)})")
         for name, value in after.items():
             if name not in resource.keys:
                 continue  # as Kafka does, which keeps such a key for plug-ins that may know it

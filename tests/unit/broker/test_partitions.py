@@ -13,6 +13,9 @@ from pystream.common.error_codes import (
     UNKNOWN_LEADER_EPOCH,
     UNKNOWN_TOPIC_OR_PARTITION,
 )
+from pystream.common.errors import KafkaStorageError
+from pystream.common.model import TopicPartition
+from pystream.metadata.image import Delta
 from pystream.protocol.messages.create_topics import CreatableTopic, CreatableTopicConfig, CreateTopicsRequest
 from pystream.protocol.messages.delete_records import (
     DeleteRecordsPartition,
@@ -114,3 +117,26 @@ def test_a_client_with_another_idea_of_the_leader_is_told(topic: str, current: i
         return await epoch_end(rig, topic, leader_epoch=0, current=current)
 
     assert run_cold(scenario)[0] == code
+
+
+def test_a_partition_whose_log_opens_at_the_second_attempt_is_usable_again():
+    async def scenario(rig: ColdRig):
+        def failing(*_arguments):
+            raise KafkaStorageError("the disk is away")
+
+        create_log, rig.logs.create = rig.logs.create, failing
+        topic = CreatableTopic(name="orders", num_partitions=1, replication_factor=1)
+        await rig.call(CreateTopicsRequest(topics=[topic], timeout_ms=10_000), 7)
+        seen = [dict(rig.applier.unusable), dict(rig.plane.partitions)]
+        rig.logs.create = create_log
+        for _ in range(2):
+            image = rig.applier.image
+            hosted = (image.topics["orders"], image.topics["orders"].partitions[0])
+            rig.applier.submit(Delta(changed_partitions=(hosted,)), image)
+            await rig.applier.caught_up()
+        return [*seen, dict(rig.applier.unusable), list(rig.plane.partitions)]
+
+    before, in_plane_before, after, in_plane_after = run_cold(scenario)
+    assert before == {TopicPartition("orders", 0): "the disk is away"}
+    assert in_plane_before == {}
+    assert (after, in_plane_after) == ({}, [("orders", 0)])

@@ -185,6 +185,18 @@ def test_a_change_that_cannot_be_is_refused(kind: int, name: str, change: tuple[
     assert result.error_message
 
 
+@pytest.mark.parametrize("name", ["broker.id", "node.id", "log.dirs", "process.roles", "num.partitions"])
+def test_what_only_a_start_can_change_is_refused_in_kafkas_words(name: str):
+    async def scenario(rig: ColdRig):
+        return await alter(rig, BROKER, "1", (name, SET, "5"))
+
+    answer = run_cold(scenario)
+    assert (answer.error_code, answer.error_message) == (
+        INVALID_REQUEST,
+        f"Cannot update these configs dynamically: Set({name})",
+    )
+
+
 def test_the_level_of_a_logger_changes_and_goes_back():
     async def scenario(rig: ColdRig):
         async def level() -> str | None:

@@ -75,6 +75,8 @@ def test_every_command_of_the_table_loads(name: str):
         ),
         (("up", "--only", "nothing"), "broker"),
         (("up", "--port-offset", "-1"), "port-offset"),
+        (("up", "--data-dir", "d", "--set", "nonsense"), "KEY=VALUE"),
+        (("up", "--data-dir", "d", "--set", "num.partitions=none"), "num.partitions"),
     ],
     ids=str,
 )

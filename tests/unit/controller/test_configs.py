@@ -116,7 +116,7 @@ def test_settings_can_be_replaced_whole() -> None:
         (
             alter_broker("", ("num.partitions", SET, "3")),
             errors.InvalidRequest,
-            "Cannot update these configs dynamically: num.partitions",
+            "Cannot update these configs dynamically: Set(num.partitions)",
         ),
         (
             alter_broker("1", ("log.retention.ms", SET, "x")),
