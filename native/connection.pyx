@@ -205,6 +205,7 @@ cdef CallPart *call_add_part(Call *call, int32_t index) noexcept nogil:
     part.timestamp_ms = -1
     part.log_start_offset = -1
     part.errors_count = 0
+    part.error_code = 0
     call.part_count += 1
     call.topics[call.topic_count - 1].part_count += 1
     return part

@@ -1,11 +1,14 @@
 """The hand-over of cold requests to Python and of answers back: bounded, one eventfd, one mutex."""
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
+from libc.stdint cimport int16_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
 from pystream._native.atomics cimport atomic_add64, atomic_count64
-from pystream._native.partition cimport MESSAGE_ANSWER, MESSAGE_CLOSE, MESSAGE_NO_ANSWER, Message, MessageKind, inbox_post, message_new
+from pystream._native.partition cimport (
+    MESSAGE_ANSWER, MESSAGE_CLOSE, MESSAGE_NO_ANSWER, MESSAGE_RESUME, Message, MessageKind, inbox_post, message_new,
+)
 from pystream._native.posix cimport (
     EFD_CLOEXEC, EFD_NONBLOCK, NI_NUMERICHOST, close, eventfd, getnameinfo, getpeername, pthread_mutex_destroy, pthread_mutex_init,
     pthread_mutex_lock, pthread_mutex_unlock, read, sockaddr, write,
@@ -17,6 +20,9 @@ cdef enum:
     SLOT_BITS = 24
     LARGEST_ANSWER = 0x7FFFFFF0
     HOST_SIZE = 64                   # of an address in text
+
+
+TRANSACTION_QUESTION = <int32_t>TRANSACTION_QUESTION_LISTENER
 
 
 cdef uint64_t make_handle(int32_t loop, uint32_t slot, uint32_t generation) noexcept nogil:
@@ -100,6 +106,10 @@ cdef class ControlQueue:
     A request is (handle, listener, frame, peer): the frame is the client's, header included, without its length prefix; the peer is its
     address in digits, an IPv4 address also where it came through an IPv6 socket, "" when it has gone already.  Its connection is muted
     until answer(), no_answer() or close_connection() is called with the handle, exactly once.
+
+    Listener TRANSACTION_QUESTION marks what the data plane asks itself: the client's Produce holds back transactional batches for
+    partitions that nobody has vouched for.  The frame is the version of the Produce (int16) and an AddPartitionsToTxnRequest v5 with one
+    entry for each such partition, verify_only for clients that add partitions themselves (before v12, KIP-890).  resume() answers it.
     """
 
     def __cinit__(self):
@@ -163,6 +173,11 @@ cdef class ControlQueue:
         if view.shape[0] > LARGEST_ANSWER:
             raise ValueError(f"an answer of {view.shape[0]} bytes does not fit a frame")
         self.post(handle, MESSAGE_ANSWER, &view[0] if view.shape[0] > 0 else NULL, view.shape[0])
+
+    def resume(self, handle: int, error_code: int = 0) -> None:
+        """The coordinator has been asked: the Produce goes on, and partitions that still have no permit are answered with `error_code`."""
+        cdef int16_t code = error_code
+        self.post(handle, MESSAGE_RESUME, <const uint8_t *>&code, sizeof(code))
 
     def no_answer(self, handle: int) -> None:
         """The request has no answer: unmute the connection."""

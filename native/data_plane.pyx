@@ -1,6 +1,6 @@
 """The Python face of the data plane: limits, listeners, partitions, counters, start and stop."""
 
-from libc.stdint cimport INT32_MAX, int64_t, uint8_t, uint64_t
+from libc.stdint cimport INT32_MAX, int16_t, int64_t, uint8_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset, strerror
 
@@ -14,7 +14,8 @@ from pystream._native.loop_state cimport Limits, Loop
 from pystream._native.flusher cimport Flusher, flusher_forget
 from pystream._native.listener cimport Listener, MAXIMUM_LISTENERS, address_counts_free, address_counts_init, listener_open
 from pystream._native.local_log cimport (
-    FlushPolicy, LocalLog, StagedBatch, count_batches, log_append, log_end_offset, log_flush_policy, log_start_offset,
+    FlushPolicy, LocalLog, StagedBatch, count_batches, log_append, log_end_offset, log_flush_policy,
+    log_permit_transaction, log_start_offset,
 )
 from pystream._native.partition cimport (
     MAXIMUM_LOOPS, NO_LOOP, Inbox, Topic, inbox_free, inbox_init, inbox_signal, inbox_take, partition_check_leader,
@@ -288,6 +289,17 @@ cdef class DataPlane:
             partition_publish(found, NO_LOOP, log_flush_policy(found.log))
             partition_release(found)
 
+    def permit_transaction(self, topic: str, partition: int, producer_id: int, producer_epoch: int) -> None:
+        """The coordinator vouches that this producer's transaction holds the partition: clients may write to it until its marker comes."""
+        cdef Partition *found = self.partition(topic, partition)
+        cdef int64_t producer = producer_id
+        cdef int16_t epoch = producer_epoch
+        cdef Status status
+        with nogil:
+            status = log_permit_transaction(found.log, producer, epoch)
+            partition_release(found)
+        raise_for_status(status, 0, f"{topic}-{partition}")
+
     def partition_state(self, topic: str, partition: int) -> tuple:
         """(log start offset, high watermark, last stable offset, log end offset, leader epoch)."""
         cdef Partition *found = self.partition(topic, partition)
@@ -303,12 +315,13 @@ cdef class DataPlane:
 
     # ---- what the control plane writes itself
 
-    def append(self, topic: str, partition: int, batches: bytes) -> tuple:
+    def append(self, topic: str, partition: int, batches: bytes, *, transaction_version: int = 0) -> tuple:
         """Append whole batches as the partition's leader, as a produce request would: (first offset, end offset).
 
         What the flush policy lets be seen is published; watch() tells when more of it is, but not of what is when this returns.
         A batch may be larger than max.message.bytes: a client's are checked, these are the broker's own.  Raises what the first
         batch that failed failed with; those before it are in the log.  KeyError when the partition is not installed.
+        transaction_version: of control batches, what their coordinator speaks.
         """
         cdef Partition *found = self.partition(topic, partition)
         cdef Py_ssize_t size = len(batches)
@@ -330,6 +343,8 @@ cdef class DataPlane:
             memcpy(data, given, size)
             for number in range(count):
                 staged[number].data = data + position
+                staged[number].from_client = False
+                staged[number].transaction_version = transaction_version
                 parse_batch_header(data + position, size - position, &staged[number].header)
                 position += staged[number].header.size
             if not self.stopped:

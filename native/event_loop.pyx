@@ -6,7 +6,7 @@ A turn: events and inbox -> receive and dispatch -> one append per dirty partiti
 
 from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, realloc
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 from pystream._native.atomics cimport atomic_add64, atomic_clear_bits, atomic_count64, atomic_load32, atomic_relaxed64, atomic_store32
 from pystream._native.connection cimport (
@@ -19,7 +19,7 @@ from pystream._native.listener cimport address_enter, address_leave, listener_ac
 from pystream._native.log_state cimport log_offline_changes
 from pystream._native.loop_state cimport Limits
 from pystream._native.partition cimport (
-    MESSAGE_CLOSE, MESSAGE_CONNECTION, MESSAGE_NO_ANSWER, Message, inbox_post, inbox_take, message_new, partition_release,
+    MESSAGE_CLOSE, MESSAGE_CONNECTION, MESSAGE_NO_ANSWER, MESSAGE_RESUME, Message, inbox_post, inbox_take, message_new, partition_release,
 )
 from pystream._native.partition_table cimport table_read_lock, table_unlock
 from pystream._native.posix cimport (
@@ -31,7 +31,9 @@ from pystream._native.purgatory cimport (
     purgatory_free, purgatory_init, purgatory_mark_ready, purgatory_next_timeout, purgatory_turn_to, purgatory_wake,
     purgatory_wake_all,
 )
-from pystream._native.turn cimport answer, drop_calls, may_dispatch, receive_and_dispatch, touch, work_after_append, work_ready
+from pystream._native.turn cimport (
+    answer, drop_calls, forget_last_call, may_dispatch, receive_and_dispatch, touch, work_after_append, work_ready,
+)
 
 cdef enum:
     EVENTS_PER_TURN = 64                 # bounds what one turn stages, and how many base buffers it takes
@@ -296,6 +298,12 @@ cdef void take_answer(Loop *loop, Message *message) noexcept nogil:
         free(message)
     elif message.kind == MESSAGE_NO_ANSWER:
         connection.last_call.state = CALL_SILENT
+        free(message)
+    elif message.kind == MESSAGE_RESUME:
+        memcpy(&connection.refusal, message.data, sizeof(connection.refusal))
+        connection.verified = True
+        connection.muted = False
+        forget_last_call(loop, connection)
         free(message)
     else:
         connection.last_call.answer = message

@@ -7,9 +7,9 @@ from libc.string cimport memset
 from pystream._native.access cimport MAY_READ, is_allowed
 from pystream._native.atomics cimport atomic_count64, atomic_load64
 from pystream._native.buffer cimport (
-    Output, cursor_over, expect_end, patch_int32, read_int8, read_int32, read_int64, read_required_array_count, read_required_string,
-    read_string, read_tag, read_tag_count, skip_tagged_fields, take, write_array_count, write_int16, write_int32, write_int64, write_raw,
-    write_string, write_unsigned_varint,
+    Output, cursor_over, expect_end, output_clear, patch_int32, read_int8, read_int32, read_int64, read_required_array_count,
+    read_required_string, read_string, read_tag, read_tag_count, skip_tagged_fields, take, write_array_count, write_int16, write_int32,
+    write_int64, write_raw, write_string, write_unsigned_varint,
 )
 from pystream._native.connection cimport CALL_PARKED, CALL_READY, CallTopic, out_add_file
 from pystream._native.fetch_session cimport (
@@ -18,7 +18,7 @@ from pystream._native.fetch_session cimport (
     session_open, session_release, session_update,
 )
 from pystream._native.local_log cimport (
-    ReadResult, log_end_offset, log_end_offset_for_epoch, log_read, log_start_offset, segment_file_release,
+    ReadResult, log_collect_aborted, log_end_offset, log_end_offset_for_epoch, log_read, log_start_offset, segment_file_release,
 )
 from pystream._native.partition cimport Partition, partition_check_leader, partition_last_stable_offset
 from pystream._native.purgatory cimport purgatory_forget, purgatory_set_timer, purgatory_watch
@@ -41,6 +41,7 @@ cdef enum:
     REPLICA_DIRECTORY_TAG = 0    # of a partition
     HIGH_WATERMARK_TAG = 1
     READ_COMMITTED = 1
+    ABORTED_SIZE = 16            # producer id and first offset
     MAXIMUM_POOLED_REQUESTS = 256
     LARGEST_KEPT_SET = 64
     # Error codes of sessions; they have no Status of their own.
@@ -378,7 +379,7 @@ cdef Status locate(Call *call, FetchPart *part, bint by_id) noexcept nogil:
     return status
 
 
-cdef void read_part_records(Call *call, FetchRequest *request, FetchPart *part) noexcept nogil:
+cdef void read_part_records(Call *call, FetchRequest *request, FetchPart *part, Output *aborted) noexcept nogil:
     cdef ReadResult result
     cdef int64_t limit = part.last_stable_offset if call.isolation_level == READ_COMMITTED else part.high_watermark
     cdef int64_t room = min(<int64_t>part.max_bytes, request.max_bytes - request.gathered)
@@ -386,9 +387,16 @@ cdef void read_part_records(Call *call, FetchRequest *request, FetchPart *part) 
     if part.fetch_offset >= limit or (room <= 0 and not at_least_one):
         return
     part.status = log_read(part.partition.log, part.fetch_offset, limit, max(room, <int64_t>0), at_least_one, &result)
-    if part.status == OK:
-        part.range = result.range
-        request.gathered += result.range.size
+    if part.status != OK:
+        return
+    part.range = result.range
+    request.gathered += result.range.size
+    if call.isolation_level == READ_COMMITTED and result.range.size > 0:
+        # Now, not when the answer is encoded: the log may have let go of its segments by then.
+        part.aborted_position = <int32_t>aborted.size
+        part.aborted_count = log_collect_aborted(part.partition.log, part.fetch_offset, result.next_offset, aborted)
+        if aborted.status != OK:
+            part.status = aborted.status
 
 
 cdef bint has_news(const FetchRequest *request, const FetchPart *part) noexcept nogil:
@@ -410,15 +418,17 @@ cdef bint read_all(Call *call, FetchRequest *request, LoopCounters *counters) no
     cdef bint urgent = False
     cdef int32_t i
     request.gathered = 0
+    output_clear(&set.aborted)
     for i in range(set.count):
         part = &set.parts[(request.rotation + i) % set.count]
         if part.range.file != NULL:          # another request of the same session has not sent its answer yet
             segment_file_release(part.range.file)
             part.range.file = NULL
         part.range.size = 0
+        part.aborted_count = 0
         part.status = locate(call, part, set.by_id)
         if part.status == OK and part.diverging_epoch < 0:
-            read_part_records(call, request, part)
+            read_part_records(call, request, part, &set.aborted)
         if part.status != OK or part.diverging_epoch >= 0:
             urgent = True
         part.included = has_news(request, part)
@@ -434,7 +444,7 @@ cdef Status park(Purgatory *purgatory, LoopCounters *counters, Call *call, Fetch
     for i in range(set.count):
         part = &set.parts[i]
         # Woken by what moves beyond what this evaluation has seen.
-        known = max(part.fetch_offset, part.high_watermark)
+        known = max(part.fetch_offset, part.last_stable_offset if call.isolation_level == READ_COMMITTED else part.high_watermark)
         status = purgatory_watch(purgatory, call, i, part.partition, known + 1)
         if status != OK:
             return status
@@ -501,7 +511,22 @@ cdef void encode_tags(const Call *call, const FetchPart *part, Output *output) n
         write_unsigned_varint(output, 0)
 
 
-cdef Status encode_found(const Call *call, FetchPart *part, OutQueue *queue, int64_t *file_bytes) noexcept nogil:
+cdef void encode_aborted(const Call *call, const FetchPart *part, const Output *aborted, Output *output) noexcept nogil:
+    """Aborted transactions: null unless read_committed asked for them."""
+    cdef int32_t i
+    if call.isolation_level != READ_COMMITTED or part.status != OK:
+        write_array_count(output, call.flexible, -1)
+        return
+    write_array_count(output, call.flexible, part.aborted_count)
+    for i in range(part.aborted_count):
+        write_raw(output, aborted.data + part.aborted_position + i * ABORTED_SIZE, ABORTED_SIZE)
+        if call.flexible:
+            write_unsigned_varint(output, 0)
+
+
+cdef Status encode_found(
+    const Call *call, FetchPart *part, const Output *aborted, OutQueue *queue, int64_t *file_bytes,
+) noexcept nogil:
     cdef Output *output = &queue.bytes
     cdef int32_t size = <int32_t>part.range.size if part.range.file != NULL else 0
     cdef Py_ssize_t before
@@ -512,8 +537,7 @@ cdef Status encode_found(const Call *call, FetchPart *part, OutQueue *queue, int
     write_int64(output, part.last_stable_offset)
     if call.version >= FIRST_LOG_START_VERSION:
         write_int64(output, part.log_start_offset)
-    # Aborted transactions: null unless read_committed asked for them.
-    write_array_count(output, call.flexible, 0 if call.isolation_level == READ_COMMITTED and part.status == OK else -1)
+    encode_aborted(call, part, aborted, output)
     if call.version >= FIRST_RACK_VERSION:
         write_int32(output, -1)          # preferred read replica: none
     if call.flexible:
@@ -532,16 +556,18 @@ cdef Status encode_found(const Call *call, FetchPart *part, OutQueue *queue, int
     return OK
 
 
-cdef Status encode_part(const Call *call, FetchPart *part, OutQueue *queue, int64_t *file_bytes) noexcept nogil:
+cdef Status encode_part(
+    const Call *call, FetchPart *part, const Output *aborted, OutQueue *queue, int64_t *file_bytes,
+) noexcept nogil:
     """A small range that cannot be read fails its partition alone: nothing of the answer has left yet."""
     cdef Py_ssize_t start = queue.bytes.size
-    cdef Status status = encode_found(call, part, queue, file_bytes)
+    cdef Status status = encode_found(call, part, aborted, queue, file_bytes)
     if status != STORAGE_ERROR:
         return status
     queue.bytes.size = start
     part.status = STORAGE_ERROR
     part.high_watermark = part.last_stable_offset = part.log_start_offset = -1
-    return encode_found(call, part, queue, file_bytes)
+    return encode_found(call, part, aborted, queue, file_bytes)
 
 
 cdef int32_t run_of_topic(const FetchSet *set, const FetchRequest *request, int32_t first, int32_t *included) noexcept nogil:
@@ -605,7 +631,7 @@ cdef Status encode_topics(
         for k in range(i, i + run):
             part = &set.parts[(request.rotation + k) % set.count]
             if part.included:
-                status = encode_part(call, part, queue, file_bytes)
+                status = encode_part(call, part, &set.aborted, queue, file_bytes)
                 if status != OK:
                     return status
                 count_part(part, counters)

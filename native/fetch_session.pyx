@@ -20,6 +20,7 @@ cdef void fetch_set_init(FetchSet *set, bint by_id) noexcept nogil:
     set.by_id = by_id
     set.resolved_version = -1
     output_init(&set.names, 0)
+    output_init(&set.aborted, 0)
 
 
 cdef void fetch_set_free(FetchSet *set) noexcept nogil:
@@ -28,6 +29,7 @@ cdef void fetch_set_free(FetchSet *set) noexcept nogil:
     free(set.parts)
     free(set.slots)
     output_free(&set.names)
+    output_free(&set.aborted)
     fetch_set_init(set, set.by_id)
 
 
@@ -39,6 +41,7 @@ cdef void fetch_set_clear(FetchSet *set, bint by_id) noexcept nogil:
     set.by_id = by_id
     set.resolved_version = -1
     output_clear(&set.names)
+    output_clear(&set.aborted)
 
 
 cdef bint fetch_set_add_topic(FetchSet *set, const uint8_t *name, int32_t name_size, const uint8_t *topic_id) noexcept nogil:
@@ -167,6 +170,7 @@ cdef bint compact(FetchSet *set) noexcept nogil:
             return False
         copy[0] = part[0]
         copy.topic = kept.topic_count - 1
+        copy.aborted_count = 0
     fetch_set_free(set)
     set[0] = kept
     return rebuild_index(set)

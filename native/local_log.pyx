@@ -2,7 +2,7 @@
 
 import os
 
-from libc.stdint cimport INT32_MAX, INT64_MAX, INT64_MIN, int32_t, int64_t, uint8_t
+from libc.stdint cimport INT32_MAX, INT64_MAX, INT64_MIN, int16_t, int32_t, int64_t, uint8_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
@@ -19,7 +19,7 @@ from pystream._native.log_time cimport log_load_time_ranges
 from pystream._native.log_write cimport log_roll
 from pystream._native.offset_index cimport OFFSET_ENTRY_SIZE, TIME_ENTRY_SIZE
 from pystream._native.posix cimport pthread_mutex_lock, pthread_mutex_unlock
-from pystream._native.producer_state cimport producers_as_list, producers_expire
+from pystream._native.producer_state cimport producers_as_list, producers_expire, producers_may_write, producers_permit
 from pystream._native.segment cimport open_file_count, segment_close, set_open_file_limit
 from pystream._native.status cimport OK, STORAGE_ERROR, raise_for_status
 
@@ -52,6 +52,22 @@ RECOVERY_DEFAULTS = {
     "compacted": False,
     "trust_snapshots": True,
 }
+
+
+cdef bint log_may_write_transaction(LogState *log, int64_t producer_id, int16_t producer_epoch) noexcept nogil:
+    cdef bint allowed
+    pthread_mutex_lock(&log.mutex)
+    allowed = producers_may_write(&log.producers, producer_id, producer_epoch)
+    pthread_mutex_unlock(&log.mutex)
+    return allowed
+
+
+cdef Status log_permit_transaction(LogState *log, int64_t producer_id, int16_t producer_epoch) noexcept nogil:
+    cdef Status status
+    pthread_mutex_lock(&log.mutex)
+    status = producers_permit(&log.producers, producer_id, producer_epoch)
+    pthread_mutex_unlock(&log.mutex)
+    return status
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -270,8 +286,12 @@ cdef class LocalLog:
         """True while a flush has something to do."""
         return self.state.recovery_point < self.state.end_offset
 
-    def append(self, batches: bytes, *, leader_epoch: int = 0, now_ms: int = -1) -> list:
+    def append(
+        self, batches: bytes, *, leader_epoch: int = 0, now_ms: int = -1, from_client: bool = False, transaction_version: int = 0,
+    ) -> list:
         """Appends whole record batches, one behind the other; their base offsets and epochs are stamped on a copy.
+
+        from_client: transactional batches need an open transaction or a permit.  transaction_version: of the control batches' coordinator.
 
         Gives per batch (status, base offset, LogAppendTime or -1): status 0 is OK, 20 a duplicate answered with its old offset, others as
         native/status.pyx lists them.  Raises when the bytes are not valid batches, and when the log takes nothing at all.
@@ -292,6 +312,8 @@ cdef class LocalLog:
             memcpy(data, given, size)
             for number in range(count):
                 staged[number].data = data + position
+                staged[number].from_client = from_client
+                staged[number].transaction_version = transaction_version
                 parse_batch_header(data + position, size - position, &staged[number].header)
                 position += staged[number].header.size
             with nogil:
@@ -411,6 +433,15 @@ cdef class LocalLog:
         found = producers_as_list(&self.state.producers)
         pthread_mutex_unlock(&self.state.mutex)
         return found
+
+    def permit_transaction(self, producer_id: int, producer_epoch: int) -> None:
+        """Lets a client's transactional batches of this producer and epoch in, until a marker of the producer comes."""
+        cdef int64_t producer = producer_id
+        cdef int16_t epoch = producer_epoch
+        cdef Status status
+        with nogil:
+            status = log_permit_transaction(self.state, producer, epoch)
+        raise_for_status(status, 0, self.directory)
 
     def expire_producers(self, oldest_timestamp_ms: int) -> None:
         """Forgets producers that wrote nothing since then and have no open transaction."""

@@ -8,6 +8,7 @@ from libc.errno cimport EIO
 from libc.stdint cimport int32_t, int64_t
 
 from pystream._native.batch cimport BatchHeader
+from pystream._native.buffer cimport write_int64
 from pystream._native.leader_epochs cimport leader_epochs_end_offset, leader_epochs_of_offset
 from pystream._native.log_state cimport Segment, log_add_hint, log_hint, log_note_read_error, log_segment_slot
 from pystream._native.offset_index cimport offset_index_slot, offset_index_slot_of_position
@@ -16,6 +17,7 @@ from pystream._native.segment cimport (
     Walk, segment_file_release, segment_file_retain, segment_load_index, segment_open, walk_header, walk_over, walk_to_offset,
 )
 from pystream._native.status cimport CLOSED, DAMAGED, NOT_FOUND, OFFSET_OUT_OF_RANGE, OK, STORAGE_ERROR
+from pystream._native.txn_index cimport AbortedTransaction, TxnIndex
 
 cdef struct Search:
     SegmentFile *file            # one reference
@@ -241,6 +243,45 @@ cdef Status log_read(
         if status == DAMAGED:
             rebuilds += 1
     return status
+
+
+cdef int32_t first_aborted(const TxnIndex *index, int64_t offset) noexcept nogil:
+    """The first entry whose marker is at or after `offset`: entries are in the order of their markers."""
+    cdef int32_t low = 0
+    cdef int32_t high = index.count
+    cdef int32_t middle
+    while low < high:
+        middle = low + (high - low) // 2
+        if index.entries[middle].last_offset < offset:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+cdef int32_t log_collect_aborted(LogState *log, int64_t offset, int64_t limit_offset, Output *output) noexcept nogil:
+    cdef const TxnIndex *index
+    cdef const AbortedTransaction *entry
+    cdef int32_t found = 0
+    cdef int32_t slot
+    cdef int32_t number
+    cdef bint complete = False
+    pthread_mutex_lock(&log.mutex)
+    slot = max(log_segment_slot(log, offset), 0)
+    while slot < log.segment_count and not complete:
+        index = &log.segments[slot].aborted
+        for number in range(first_aborted(index, offset), index.count):
+            entry = &index.entries[number]
+            if entry.first_offset < limit_offset:
+                write_int64(output, entry.producer_id)
+                write_int64(output, entry.first_offset)
+                found += 1
+            if entry.last_stable_offset >= limit_offset:
+                complete = True                              # all that begins below the limit was decided before this marker
+                break
+        slot += 1
+    pthread_mutex_unlock(&log.mutex)
+    return found
 
 
 cdef Status log_end_offset_for_epoch(LogState *log, int32_t leader_epoch, int32_t *found_epoch, int64_t *end_offset) noexcept nogil:

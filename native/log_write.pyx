@@ -117,7 +117,8 @@ cdef Status stage_run(
         batch = &batches[run.end]
         batch.append_time_ms = NO_TIMESTAMP
         batch.base_offset = -1
-        batch.status = producers_check(&log.producers, &batch.header, batch.data, &batch.base_offset)
+        batch.status = producers_check(
+            &log.producers, &batch.header, batch.data, batch.from_client, batch.transaction_version, &batch.base_offset)
         if batch.status == OK:
             if needs_new_segment(log, segment, run, batch, now_ms):
                 run.roll = True

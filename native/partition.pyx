@@ -123,8 +123,9 @@ cdef void partition_wake(Partition *partition) noexcept nogil:
 
 
 cdef int64_t partition_last_stable_offset(Partition *partition) noexcept nogil:
-    cdef int64_t undecided = log_first_undecided_offset(partition.log)
+    # The watermark first: a transaction that begins below it has then told so already.
     cdef int64_t high_watermark = atomic_load64(&partition.high_watermark)
+    cdef int64_t undecided = log_first_undecided_offset(partition.log)
     return undecided if undecided < high_watermark else high_watermark
 
 

@@ -10,8 +10,9 @@ from pystream._native.batch cimport (
     BatchHeader, CODEC_MASK, CONTROL_FLAG, NO_PRODUCER_ID, NO_TIMESTAMP, TRANSACTIONAL_FLAG, parse_batch_header, validate_batch,
 )
 from pystream._native.buffer cimport (
-    patch_int32, read_bytes, read_int16, read_int32, read_required_array_count, read_required_string, read_string,
-    skip_tagged_fields, take, write_array_count, write_int16, write_int32, write_int64, write_raw, write_string, write_unsigned_varint,
+    output_clear, output_free, output_init, patch_int32, read_bytes, read_int16, read_int32, read_required_array_count,
+    read_required_string, read_string, skip_tagged_fields, take, write_array_count, write_int8, write_int16, write_int32, write_int64,
+    write_raw, write_string, write_unsigned_varint,
 )
 from pystream._native.compression cimport codec_buffer, release_buffer
 from pystream._native.connection cimport (
@@ -20,7 +21,7 @@ from pystream._native.connection cimport (
 from pystream._native.hash cimport pointer_hash
 from pystream._native.local_log cimport (
     AS_SENT, FlushPolicy, log_append, log_codec, log_end_offset, log_flush_policy, log_is_offline, log_max_message_bytes,
-    log_requires_keys, log_start_offset, log_timestamp_bounds,
+    log_may_write_transaction, log_requires_keys, log_start_offset, log_timestamp_bounds,
 )
 from pystream._native.partition cimport Topic, partition_check_leader, partition_publish, partition_request_flush, policy_waits_for_disk
 from pystream._native.partition_table cimport find_partition, find_topic, find_topic_by_id
@@ -33,7 +34,8 @@ from pystream._native.record_reader cimport check_records as check_each_record
 from pystream._native.status cimport (
     BATCH_TOO_LARGE, DUPLICATE_SEQUENCE, INVALID_RECORD, INVALID_REQUIRED_ACKS, INVALID_TIMESTAMP, INVALID_TXN_STATE,
     LOG_OFFLINE, NOT_ENOUGH_REPLICAS, NOT_LEADER, OK, OUT_OF_MEMORY, REQUEST_TIMED_OUT, TOPIC_AUTHORIZATION_FAILED,
-    UNKNOWN_TOPIC_ID, UNKNOWN_TOPIC_OR_PARTITION, UNSUPPORTED_COMPRESSION, UNSUPPORTED_MAGIC, kafka_error_code,
+    TRANSACTIONAL_ID_AUTHORIZATION_FAILED, UNKNOWN_TOPIC_ID, UNKNOWN_TOPIC_OR_PARTITION, UNSUPPORTED_COMPRESSION, UNSUPPORTED_MAGIC,
+    UNVERIFIED_TRANSACTION, kafka_error_code,
 )
 
 cdef enum:
@@ -43,6 +45,7 @@ cdef enum:
     FIRST_ZSTD_VERSION = 7
     FIRST_LOG_START_VERSION = 5
     ZSTD_CODEC = 4
+    FIRST_IMPLICIT_VERSION = 12       # writing to a partition adds it to the transaction (KIP-890)
     LARGEST_KEPT_STAGE = 1024
 
 
@@ -54,6 +57,8 @@ cdef const char *REJECTED_MESSAGE = b"One or more records have been rejected"
 cdef bint produce_stage_init(ProduceStage *stage) noexcept nogil:
     memset(stage, 0, sizeof(ProduceStage))
     stage.slot_count = 64
+    output_init(&stage.asked, 0)
+    output_init(&stage.question, 0)
     stage.slots = <int32_t *>calloc(stage.slot_count, sizeof(int32_t))
     return stage.slots != NULL
 
@@ -66,6 +71,8 @@ cdef void produce_stage_free(ProduceStage *stage) noexcept nogil:
     for i in range(stage.recoded_count):
         release_buffer(&stage.recoded[i])
     free(stage.recoded)
+    output_free(&stage.asked)
+    output_free(&stage.question)
     free_recoder(&stage.recoder)
     free(stage.dirty)
     free(stage.slots)
@@ -257,10 +264,32 @@ cdef Status check_records(
         return INVALID_RECORD
     if staged.header.attributes & CODEC_MASK == ZSTD_CODEC and call.version < FIRST_ZSTD_VERSION:
         return UNSUPPORTED_COMPRESSION
-    if staged.header.attributes & TRANSACTIONAL_FLAG:
-        # No transaction can be open: InitProducerId hands out no transactional producer ids in this version.
-        return INVALID_TXN_STATE
     return check_content(partition, call, part, records, size, &staged.header, now_ms)
+
+
+cdef Status check_transaction(
+    ProduceStage *stage, Partition *partition, Call *call, CallPart *part, const BatchHeader *header,
+) noexcept nogil:
+    """Whether the producer's transaction is known to hold the partition; if not, the coordinator is asked, once.  Source: KIP-890."""
+    if stage.transactional_id == NULL:
+        return TRANSACTIONAL_ID_AUTHORIZATION_FAILED
+    if log_may_write_transaction(partition.log, header.producer_id, header.producer_epoch):
+        return OK
+    if call.connection.verified:
+        part.error_code = call.connection.refusal
+        return INVALID_TXN_STATE
+    write_string(&stage.asked, True, stage.transactional_id, stage.transactional_id_size)
+    write_int64(&stage.asked, header.producer_id)
+    write_int16(&stage.asked, header.producer_epoch)
+    write_int8(&stage.asked, call.version < FIRST_IMPLICIT_VERSION)
+    write_array_count(&stage.asked, True, 1)
+    write_string(&stage.asked, True, partition.topic.name, partition.topic.name_size)
+    write_array_count(&stage.asked, True, 1)
+    write_int32(&stage.asked, partition.index)
+    write_unsigned_varint(&stage.asked, 0)
+    write_unsigned_varint(&stage.asked, 0)
+    stage.asked_count += 1
+    return UNVERIFIED_TRANSACTION
 
 
 cdef Status stage_part(ProduceStage *stage, Topic *topic, Call *call, CallPart *part, const uint8_t *records, int32_t size) noexcept nogil:
@@ -285,6 +314,10 @@ cdef Status stage_part(ProduceStage *stage, Topic *topic, Call *call, CallPart *
     status = check_records(partition, call, part, records, size, &batch, stage.wall_clock_ms)
     if status != OK:
         return status
+    if batch.header.attributes & TRANSACTIONAL_FLAG:
+        status = check_transaction(stage, partition, call, part, &batch.header)
+        if status != OK:
+            return status
     batch.data = <uint8_t *>records
     status = recode(stage, partition, &batch)
     if status != OK:
@@ -294,6 +327,8 @@ cdef Status stage_part(ProduceStage *stage, Topic *topic, Call *call, CallPart *
         return OUT_OF_MEMORY
     staged.header = batch.header
     staged.data = batch.data
+    staged.from_client = True
+    staged.transaction_version = 0
     staged.status = OK
     staged.base_offset = -1
     staged.append_time_ms = NO_TIMESTAMP
@@ -375,12 +410,24 @@ cdef Status read_topics(ProduceStage *stage, const PartitionTable *table, Call *
     return skip_tagged_fields(body) if call.flexible else OK
 
 
+cdef Status write_question(ProduceStage *stage, const Call *call) noexcept nogil:
+    """An AddPartitionsToTxnRequest v5 behind the version of the Produce that waits for it."""
+    output_clear(&stage.question)
+    write_int16(&stage.question, call.version)
+    write_array_count(&stage.question, True, stage.asked_count)
+    write_raw(&stage.question, stage.asked.data, stage.asked.size)
+    write_unsigned_varint(&stage.question, 0)
+    if stage.asked.status != OK:
+        return stage.asked.status
+    return UNVERIFIED_TRANSACTION if stage.question.status == OK else stage.question.status
+
+
 cdef Status produce_begin(ProduceStage *stage, const PartitionTable *table, Call *call, Cursor *body) noexcept nogil:
-    cdef const uint8_t *transactional_id
-    cdef int32_t size
     cdef Status status
     call.flexible = call.version >= PRODUCE_FIRST_FLEXIBLE
-    status = read_string(body, call.flexible, &transactional_id, &size)
+    output_clear(&stage.asked)
+    stage.asked_count = 0
+    status = read_string(body, call.flexible, &stage.transactional_id, &stage.transactional_id_size)
     if status == OK:
         status = read_int16(body, &call.acks)
     if status == OK:
@@ -388,6 +435,8 @@ cdef Status produce_begin(ProduceStage *stage, const PartitionTable *table, Call
     if status != OK:
         return status
     status = read_topics(stage, table, call, body)
+    if status == OK and stage.asked_count > 0:
+        status = write_question(stage, call)
     if status != OK:
         unstage(stage, call)
         return status
@@ -564,7 +613,7 @@ cdef void encode_record_errors(const Call *call, const CallPart *part, Output *o
 cdef void encode_part(const Call *call, const CallPart *part, Output *output) noexcept nogil:
     cdef bint failed = part.status != OK
     write_int32(output, part.index)
-    write_int16(output, kafka_error_code(part.status))
+    write_int16(output, part.error_code if part.error_code != 0 else kafka_error_code(part.status))
     write_int64(output, -1 if failed else part.offset)
     write_int64(output, -1 if failed else part.timestamp_ms)
     if call.version >= FIRST_LOG_START_VERSION:

@@ -8,6 +8,13 @@ A batch is a duplicate when one of its producer's last five batches has the same
     producer not known               any sequence: what it wrote before may have been deleted (KIP-360)
 
 A plain batch inside an open transaction is INVALID_TXN_STATE.  Control batches end transactions and have no sequence.
+
+A client's transactional batch is let in when its transaction is open here in its epoch, or when the coordinator has given a permit;
+else it is UNVERIFIED_TRANSACTION, and whoever asked goes to the coordinator.  The permit ends with the marker, so that a batch which
+comes late finds none and can open nothing that nobody would end (KIP-890).
+
+A marker of transactions of version 2 carries an epoch above that of its transaction: with the same epoch it can only be one that came
+late, and ends nothing that is open.  Source: KAFKA-19446, Kafka's ProducerAppendInfo.
 """
 
 from libc.stdint cimport INT32_MAX, INT64_MAX, int16_t, int32_t, int64_t, uint8_t, uint32_t, uint64_t
@@ -19,7 +26,8 @@ from pystream._native.buffer cimport Cursor, cursor_over, read_int8, read_int16,
 from pystream._native.crc32c cimport crc32c_extend
 from pystream._native.offset_index cimport load_int32, load_int64, store_int32, store_int64
 from pystream._native.status cimport (
-    DUPLICATE_SEQUENCE, INVALID_PRODUCER_EPOCH, INVALID_TXN_STATE, MALFORMED, OK, OUT_OF_MEMORY, OUT_OF_ORDER_SEQUENCE,
+    COORDINATOR_FENCED, DUPLICATE_SEQUENCE, INVALID_PRODUCER_EPOCH, INVALID_TXN_STATE, MALFORMED, OK, OUT_OF_MEMORY,
+    OUT_OF_ORDER_SEQUENCE, UNVERIFIED_TRANSACTION,
 )
 
 cdef enum:
@@ -29,6 +37,7 @@ cdef enum:
     SNAPSHOT_ENTRY_SIZE = 46
     MARKER_ABORT = 0
     MARKER_COMMIT = 1
+    FIRST_BUMPING_VERSION = 2        # of transactions: every end raises the epoch (KIP-890)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -40,6 +49,8 @@ cdef void producers_init(ProducerState *state) noexcept nogil:
     state.first_undecided_offset = INT64_MAX
     state.undo = NULL
     state.undo_count = state.undo_capacity = 0
+    state.permits = NULL
+    state.permit_count = state.permit_capacity = 0
 
 
 cdef void producers_clear(ProducerState *state) noexcept nogil:
@@ -55,6 +66,9 @@ cdef void producers_free(ProducerState *state) noexcept nogil:
     free(state.undo)
     state.undo = NULL
     state.undo_capacity = 0
+    free(state.permits)
+    state.permits = NULL
+    state.permit_count = state.permit_capacity = 0
 
 
 cdef int32_t home_slot(int64_t producer_id, int32_t capacity) noexcept nogil:
@@ -240,7 +254,50 @@ cdef Status read_marker(const uint8_t *data, const BatchHeader *header, int16_t 
     return OK
 
 
-cdef Status check_marker(const ProducerEntry *entry, const BatchHeader *header, const uint8_t *data) noexcept nogil:
+cdef Permit *find_permit(const ProducerState *state, int64_t producer_id) noexcept nogil:
+    cdef int32_t number
+    for number in range(state.permit_count):
+        if state.permits[number].producer_id == producer_id:
+            return &state.permits[number]
+    return NULL
+
+
+cdef Status producers_permit(ProducerState *state, int64_t producer_id, int16_t producer_epoch) noexcept nogil:
+    cdef Permit *permit = find_permit(state, producer_id)
+    cdef int32_t capacity
+    if permit == NULL:
+        if state.permit_count == state.permit_capacity:
+            capacity = 4 if state.permit_capacity == 0 else state.permit_capacity * 2
+            permit = <Permit *> realloc(state.permits, capacity * sizeof(Permit))
+            if permit == NULL:
+                return OUT_OF_MEMORY
+            state.permits = permit
+            state.permit_capacity = capacity
+        permit = &state.permits[state.permit_count]
+        permit.producer_id = producer_id
+        state.permit_count += 1
+    permit.producer_epoch = producer_epoch
+    return OK
+
+
+cdef void end_permit(ProducerState *state, int64_t producer_id) noexcept nogil:
+    cdef Permit *permit = find_permit(state, producer_id)
+    if permit != NULL:
+        state.permit_count -= 1
+        permit[0] = state.permits[state.permit_count]
+
+
+cdef bint producers_may_write(const ProducerState *state, int64_t producer_id, int16_t producer_epoch) noexcept nogil:
+    cdef const ProducerEntry *entry = find(state, producer_id)
+    cdef const Permit *permit
+    if entry != NULL and entry.transaction_first_offset >= 0 and entry.producer_epoch == producer_epoch:
+        return True
+    permit = find_permit(state, producer_id)
+    return permit != NULL and permit.producer_epoch == producer_epoch
+
+
+cdef Status check_marker(
+        const ProducerEntry *entry, const BatchHeader *header, const uint8_t *data, int16_t transaction_version) noexcept nogil:
     cdef int16_t kind = -1
     cdef int32_t coordinator_epoch = -1
     if read_marker(data, header, &kind, &coordinator_epoch) != OK:
@@ -249,23 +306,18 @@ cdef Status check_marker(const ProducerEntry *entry, const BatchHeader *header, 
         return OK
     if header.producer_epoch < entry.producer_epoch:
         return INVALID_PRODUCER_EPOCH
-    return INVALID_TXN_STATE if coordinator_epoch < entry.coordinator_epoch else OK
+    if (
+        transaction_version >= FIRST_BUMPING_VERSION and header.producer_epoch == entry.producer_epoch
+        and entry.transaction_first_offset >= 0
+    ):
+        return INVALID_PRODUCER_EPOCH
+    return COORDINATOR_FENCED if coordinator_epoch < entry.coordinator_epoch else OK
 
 
-cdef Status producers_check(
-        const ProducerState *state, const BatchHeader *header, const uint8_t *data, int64_t *old_base_offset) noexcept nogil:
-    cdef const ProducerEntry *entry
+cdef Status check_data(const ProducerEntry *entry, const BatchHeader *header, int64_t *old_base_offset) noexcept nogil:
     cdef const ProducerBatch *batch
     cdef int32_t last_sequence
     cdef int number
-    old_base_offset[0] = -1
-    if header.producer_id == NO_PRODUCER_ID:
-        return OK
-    entry = find(state, header.producer_id)
-    if header.attributes & CONTROL_FLAG:
-        return check_marker(entry, header, data)
-    if entry == NULL or entry.producer_epoch == NO_EPOCH:
-        return OK
     if header.producer_epoch < entry.producer_epoch:
         return INVALID_PRODUCER_EPOCH
     if header.base_sequence == NO_SEQUENCE:
@@ -286,6 +338,27 @@ cdef Status producers_check(
     if entry.transaction_first_offset >= 0 and not header.attributes & TRANSACTIONAL_FLAG:
         return INVALID_TXN_STATE
     return OK
+
+
+cdef Status producers_check(
+        const ProducerState *state, const BatchHeader *header, const uint8_t *data, bint from_client, int16_t transaction_version,
+        int64_t *old_base_offset) noexcept nogil:
+    cdef const ProducerEntry *entry
+    cdef Status status = OK
+    old_base_offset[0] = -1
+    if header.producer_id == NO_PRODUCER_ID:
+        return OK
+    entry = find(state, header.producer_id)
+    if header.attributes & CONTROL_FLAG:
+        return check_marker(entry, header, data, transaction_version)
+    if entry != NULL and entry.producer_epoch != NO_EPOCH:
+        status = check_data(entry, header, old_base_offset)
+    if (
+        from_client and header.attributes & TRANSACTIONAL_FLAG and status != DUPLICATE_SEQUENCE and status != INVALID_PRODUCER_EPOCH
+        and not producers_may_write(state, header.producer_id, header.producer_epoch)
+    ):
+        return UNVERIFIED_TRANSACTION
+    return status
 
 
 cdef void take_epoch(ProducerEntry *entry, int16_t producer_epoch) noexcept nogil:
@@ -348,6 +421,7 @@ cdef Status producers_apply(
     entry.last_timestamp = max(header.max_timestamp, now_ms)
     if header.attributes & CONTROL_FLAG:
         entry.coordinator_epoch = coordinator_epoch
+        end_permit(state, header.producer_id)
         end_transaction(state, entry, kind == MARKER_COMMIT, base_offset, aborted)
     else:
         take_data(state, entry, header, base_offset)

@@ -11,12 +11,13 @@ from pystream._native.atomics cimport atomic_clear_bits, atomic_load64, atomic_s
 from pystream._native.connection cimport CALL_PRODUCE
 from pystream._native.hash cimport pointer_hash
 from pystream._native.local_log cimport log_is_offline
-from pystream._native.partition cimport partition_release, partition_retain
+from pystream._native.partition cimport partition_last_stable_offset, partition_release, partition_retain
 from pystream._native.status cimport OK, OUT_OF_MEMORY
 
 cdef enum:
     FIRST_BUCKETS = 256
     MAXIMUM_POOLED_WATCHES = 8192
+    READ_COMMITTED = 1
 
 cdef extern from *:
     int __builtin_ctzll(unsigned long long value) noexcept nogil
@@ -112,8 +113,13 @@ cdef void drop_list_if_empty(Purgatory *purgatory, Partition *partition) noexcep
 
 cdef bint wait_is_over(const Watch *watch) noexcept nogil:
     cdef Partition *partition = watch.partition
+    cdef int64_t visible
+    if watch.call.isolation_level == READ_COMMITTED:
+        visible = partition_last_stable_offset(partition)
+    else:
+        visible = atomic_load64(&partition.high_watermark)
     return (
-        atomic_load64(&partition.high_watermark) >= watch.required_offset
+        visible >= watch.required_offset
         or partition.removed
         or not partition.leader
         or (watch.call.kind == CALL_PRODUCE and log_is_offline(partition.log))

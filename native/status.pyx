@@ -23,6 +23,8 @@ cdef enum:
     KAFKA_DUPLICATE_SEQUENCE_NUMBER = 46
     KAFKA_INVALID_PRODUCER_EPOCH = 47
     KAFKA_INVALID_TXN_STATE = 48
+    KAFKA_TRANSACTION_COORDINATOR_FENCED = 52
+    KAFKA_TRANSACTIONAL_ID_AUTHORIZATION_FAILED = 53
     KAFKA_KAFKA_STORAGE_ERROR = 56
     KAFKA_UNKNOWN_PRODUCER_ID = 59
     KAFKA_FENCED_LEADER_EPOCH = 74
@@ -65,8 +67,10 @@ cdef int16_t producer_error_code(Status status) noexcept nogil:
         return KAFKA_INVALID_PRODUCER_EPOCH
     if status == UNKNOWN_PRODUCER_ID:
         return KAFKA_UNKNOWN_PRODUCER_ID
-    if status == INVALID_TXN_STATE:
+    if status == INVALID_TXN_STATE or status == UNVERIFIED_TRANSACTION:
         return KAFKA_INVALID_TXN_STATE
+    if status == COORDINATOR_FENCED:
+        return KAFKA_TRANSACTION_COORDINATOR_FENCED
     return KAFKA_UNKNOWN_SERVER_ERROR
 
 
@@ -95,6 +99,8 @@ cdef int16_t partition_error_code(Status status) noexcept nogil:
         return KAFKA_INVALID_REQUEST
     if status == UNSUPPORTED_VERSION:
         return KAFKA_UNSUPPORTED_VERSION
+    if status == TRANSACTIONAL_ID_AUTHORIZATION_FAILED:
+        return KAFKA_TRANSACTIONAL_ID_AUTHORIZATION_FAILED
     return KAFKA_UNKNOWN_SERVER_ERROR
 
 
@@ -123,6 +129,8 @@ _FAILURES = {
     INVALID_PRODUCER_EPOCH: (None, "producer epoch is fenced"),
     UNKNOWN_PRODUCER_ID: (None, "producer id is not known"),
     INVALID_TXN_STATE: (None, "not allowed in this state of the transaction"),
+    UNVERIFIED_TRANSACTION: (None, "partition is not known to be in the producer's transaction"),
+    COORDINATOR_FENCED: (None, "marker of a transaction coordinator that has been succeeded"),
     NOT_LEADER: (None, "not the leader of the partition"),
     FENCED_LEADER_EPOCH: (None, "leader epoch is older than the partition's"),
     UNKNOWN_LEADER_EPOCH: (None, "leader epoch is newer than the partition's"),
@@ -134,6 +142,7 @@ _FAILURES = {
     INVALID_REQUIRED_ACKS: (None, "acks must be -1, 0 or 1"),
     INVALID_REQUEST: (None, "invalid request"),
     UNSUPPORTED_VERSION: (None, "unsupported version"),
+    TRANSACTIONAL_ID_AUTHORIZATION_FAILED: (None, "transactional id authorization failed"),
 }
 
 

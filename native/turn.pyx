@@ -2,13 +2,15 @@
 
 from libc.stdint cimport int16_t, int64_t, uint8_t
 
-from pystream._native.buffer cimport Cursor, cursor_over, read_int16, read_int32, read_string, skip_tagged_fields, write_int32, write_raw
+from pystream._native.buffer cimport (
+    Cursor, Output, cursor_over, read_int16, read_int32, read_string, skip_tagged_fields, write_int32, write_raw,
+)
 from pystream._native.connection cimport (
     CALL_COLD, CALL_FETCH, CALL_LIST_OFFSETS, CALL_PARKED, CALL_PAUSE, CALL_PRODUCE, CALL_READY, CALL_SILENT, FRAME_LENGTH_SIZE,
     CallKind, OutQueue, call_free, call_new, connection_add_call, connection_end_turn,
     connection_next_frame, connection_receive, connection_take_call, out_flush, out_free, out_is_empty, out_new, out_reset,
 )
-from pystream._native.control_queue cimport control_push
+from pystream._native.control_queue cimport TRANSACTION_QUESTION_LISTENER, control_push
 from pystream._native.fetch cimport (
     FETCH_FIRST_FLEXIBLE, FETCH_MAXIMUM_VERSION, FETCH_MINIMUM_VERSION, FetchRequest, fetch_begin, fetch_encode, fetch_end, fetch_evaluate,
 )
@@ -21,7 +23,7 @@ from pystream._native.produce cimport (
 )
 from pystream._native.purgatory cimport purgatory_forget, purgatory_set_timer, purgatory_take_ready
 from pystream._native.quota cimport quota_charge
-from pystream._native.status cimport BUSY, OK, OUT_OF_MEMORY, TRUNCATED, Status
+from pystream._native.status cimport BUSY, OK, OUT_OF_MEMORY, TRUNCATED, UNVERIFIED_TRANSACTION, Status
 
 cdef enum:
     PRODUCE_KEY = 0
@@ -131,6 +133,26 @@ cdef void charge(Loop *loop, Connection *connection, Call *call, int64_t size) n
         purgatory_set_timer(&loop.purgatory, pause, loop.now_ms + call.throttle_ms)
 
 
+cdef Status ask_coordinator(Loop *loop, Connection *connection, Call *call, int32_t size) noexcept nogil:
+    """Puts a Produce back into the receive buffer, to be cut again once the transaction coordinator has vouched for its partitions.
+
+    BUSY: the control plane does not keep up, it is asked after a short wait.
+    """
+    cdef const Output *question = &loop.stage.question
+    cdef Status status = control_push(
+        loop.plane.control, connection.handle, TRANSACTION_QUESTION_LISTENER, connection.fd, question.data, question.size)
+    connection.start -= FRAME_LENGTH_SIZE + size
+    if status == OK:
+        connection.muted = True
+        call.kind = CALL_COLD
+        call.state = CALL_PARKED
+        return OK
+    forget_last_call(loop, connection)
+    if status == BUSY:
+        defer_connection(loop, connection)
+    return status
+
+
 cdef Status dispatch(Loop *loop, Connection *connection, const uint8_t *data, int32_t size) noexcept nogil:
     cdef Cursor frame
     cdef int16_t api_key
@@ -157,8 +179,11 @@ cdef Status dispatch(Loop *loop, Connection *connection, const uint8_t *data, in
     if status != OK:
         return status
     if kind == CALL_PRODUCE:
-        loop.counters.produce_requests += 1
+        loop.counters.produce_requests += not connection.verified
         status = produce_begin(&loop.stage, &loop.plane.table, call, &frame)
+        connection.verified = False
+        if status == UNVERIFIED_TRANSACTION:
+            return ask_coordinator(loop, connection, call, size)
         if status == OK and connection.produce_quota != NULL:
             charge(loop, connection, call, size)
         return status
@@ -191,6 +216,8 @@ cdef void receive_and_dispatch(Loop *loop, Connection *connection) noexcept nogi
         if status == OK:
             connection.frame_started_ms = 0
             status = dispatch(loop, connection, frame, size)
+            if status == BUSY:
+                return
         if status != OK:
             loop.counters.frames_refused += 1
             connection.closing = True
@@ -199,11 +226,9 @@ cdef void receive_and_dispatch(Loop *loop, Connection *connection) noexcept nogi
 
 # ---- phase 3: after the appends
 
-cdef void return_frame(Loop *loop, Connection *connection, Call *call) noexcept nogil:
-    """Puts the last frame back into the receive buffer: the control plane does not keep up, it is offered again after a short wait."""
+cdef void forget_last_call(Loop *loop, Connection *connection) noexcept nogil:
     cdef Call *before = connection.first_call
-    connection.start -= FRAME_LENGTH_SIZE + call.frame_size
-    connection.muted = False
+    cdef Call *call = connection.last_call
     if before == call:
         connection.first_call = NULL
         connection.last_call = NULL
@@ -214,6 +239,13 @@ cdef void return_frame(Loop *loop, Connection *connection, Call *call) noexcept 
         connection.last_call = before
     connection.call_count -= 1
     call_free(&loop.buffers, call)
+
+
+cdef void return_frame(Loop *loop, Connection *connection, Call *call) noexcept nogil:
+    """Puts the last frame back into the receive buffer: the control plane does not keep up, it is offered again after a short wait."""
+    connection.start -= FRAME_LENGTH_SIZE + call.frame_size
+    connection.muted = False
+    forget_last_call(loop, connection)
     defer_connection(loop, connection)
 
 

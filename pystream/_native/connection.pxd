@@ -44,6 +44,7 @@ cdef struct CallPart:                # one partition of a Produce or ListOffsets
     int64_t log_start_offset
     int32_t errors_position          # Produce: in the call's names, an int32 for each record refused by itself
     int32_t errors_count
+    int16_t error_code               # Produce: what the transaction coordinator said, in place of the status; 0: nothing
 
 cdef struct Watch:                   # a parked call on one partition; see purgatory
     Watch *next_in_partition
@@ -127,6 +128,8 @@ cdef struct Connection:
     bint readable                    # an event, or a full last recv, says that the socket may hold more
     bint starved                     # the memory pool had nothing left for it; it tries again after a short wait
     bint in_turn                     # on the list of connections touched in this turn
+    bint verified                    # the next Produce has been to the transaction coordinator already
+    int16_t refusal                  # its error code for partitions that still have no permit
     bint queued                      # on the list of connections to look at in the next turn without an event
     bint deferred                    # on the list of connections to look at after a short wait: a shared resource was exhausted
     Connection *next_in_turn

@@ -9,6 +9,9 @@ from pystream._native.partition cimport Inbox, MessageKind
 from pystream._native.posix cimport pthread_mutex_t, sockaddr_storage, socklen_t
 from pystream._native.status cimport Status
 
+cdef enum:
+    TRANSACTION_QUESTION_LISTENER = -1
+
 cdef struct ColdFrame:
     ColdFrame *next
     uint64_t handle

@@ -39,6 +39,8 @@ cdef struct FetchPart:
     int64_t diverging_offset
     Partition *partition             # NULL: unknown
     FileRange range
+    int32_t aborted_position         # in FetchSet.aborted: what a read_committed reader of the range skips, 16 bytes each
+    int32_t aborted_count
 
 cdef struct FetchSet:
     CallTopic *topics                # names in `names`; without part counts
@@ -49,6 +51,7 @@ cdef struct FetchSet:
     int32_t capacity
     int32_t removed_count
     Output names
+    Output aborted                   # of the last evaluation
     bint by_id
     int64_t resolved_version         # -1: not resolved yet
     int32_t *slots                   # index over parts, built for sessions only: part + 1, 0 free

@@ -9,9 +9,11 @@
 #   SegmentFile.references  atomic; a FileRange holds one reference until segment_file_release()
 # Memory: LogState is reference-counted (log_retain / log_release); the last release closes files and frees.
 
-from libc.stdint cimport int32_t, int64_t, uint8_t
+from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t
 from pystream._native.log_flush cimport log_flush
-from pystream._native.log_read cimport FileRange, ReadResult, log_end_offset_for_epoch, log_epoch_of_offset, log_read
+from pystream._native.log_read cimport (
+    FileRange, ReadResult, log_collect_aborted, log_end_offset_for_epoch, log_epoch_of_offset, log_read,
+)
 from pystream._native.log_memory cimport log_release, log_retain
 from pystream._native.log_state cimport (
     FLUSH_GROUP, FLUSH_INTERVAL, FLUSH_OS, FLUSH_WRITE, FlushPolicy, LogState, SegmentFile,
@@ -36,6 +38,9 @@ cdef int log_codec(LogState *log, int32_t *level) noexcept nogil
 # Within which a producer's timestamps must lie; the ends of int64 where nothing bounds them (LogAppendTime, Long.MAX_VALUE).
 cdef void log_timestamp_bounds(LogState *log, int64_t now_ms, int64_t *lowest, int64_t *highest) noexcept nogil
 cdef bint log_is_offline(LogState *log) noexcept nogil
+# Whether a client's transactional batch of (producer, epoch) may be appended: its transaction is open here, or permitted.
+cdef bint log_may_write_transaction(LogState *log, int64_t producer_id, int16_t producer_epoch) noexcept nogil
+cdef Status log_permit_transaction(LogState *log, int64_t producer_id, int16_t producer_epoch) noexcept nogil
 
 # Whole, valid batches that lie one behind the other; raises for the first one that is not.
 cdef Py_ssize_t count_batches(const uint8_t *data, Py_ssize_t size, int32_t maximum_size) except -1

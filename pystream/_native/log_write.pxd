@@ -1,6 +1,6 @@
 # Appending to a log, and rolling to a new segment.
 
-from libc.stdint cimport int32_t, int64_t, uint8_t
+from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t
 from pystream._native.batch cimport BatchHeader
 from pystream._native.log_state cimport LogState
 from pystream._native.status cimport Status
@@ -8,6 +8,8 @@ from pystream._native.status cimport Status
 cdef struct StagedBatch:
     uint8_t *data                # the whole batch, writable; owned by the caller until log_append() has returned
     BatchHeader header           # as validate_batch() filled it
+    bint from_client             # a transactional batch needs an open transaction or a permit
+    int16_t transaction_version  # of a control batch: what its coordinator speaks
     Status status                # out: OK, DUPLICATE_SEQUENCE, or why this batch was refused
     int64_t base_offset          # out: on OK and DUPLICATE_SEQUENCE
     int64_t append_time_ms       # out: LogAppendTime given, else NO_TIMESTAMP

@@ -24,6 +24,7 @@ cdef enum MessageKind:
     MESSAGE_ANSWER = 2           # the control plane's answer to a cold request
     MESSAGE_NO_ANSWER = 3        # a cold request that has none
     MESSAGE_CLOSE = 4            # close the connection of `handle`
+    MESSAGE_RESUME = 5           # the coordinator has been asked: look at the Produce again; data: int16 error code for what it refused
 
 cdef struct Message:
     Message *next

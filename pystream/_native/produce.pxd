@@ -3,7 +3,7 @@
 # Threads: a ProduceStage belongs to one event loop. Staged batches point into receive buffers until produce_flush() of the same turn.
 # Source: Kafka's ProduceRequest.json / ProduceResponse.json; KIP-98 (v3), KIP-467 (v8), KIP-482 (v9), KIP-951 (v10), KIP-516 (v13).
 
-from libc.stdint cimport int32_t, int64_t, uint32_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 from pystream._native.buffer cimport Cursor, Output
 from pystream._native.compression cimport codec_buffer
 from pystream._native.connection cimport Call
@@ -42,12 +42,18 @@ cdef struct ProduceStage:
     int32_t recoded_count
     int32_t recoded_capacity
     int64_t wall_clock_ms            # set by the event loop at the start of each turn
+    const uint8_t *transactional_id  # of the request being parsed; NULL: none
+    int32_t transactional_id_size
+    Output asked                     # its partitions that the transaction coordinator has to vouch for, as AddPartitionsToTxnTransaction v5
+    int32_t asked_count
+    Output question                  # the same for the control queue
     int32_t *slots                   # open addressing by partition: index + 1, 0 free
     int32_t slot_count
 
 cdef bint produce_stage_init(ProduceStage *stage) noexcept nogil
 cdef void produce_stage_free(ProduceStage *stage) noexcept nogil
-# Parses the body under the table's read lock and stages what is valid. Anything but OK means a malformed frame: close the connection.
+# Parses the body under the table's read lock and stages what is valid. UNVERIFIED_TRANSACTION: nothing is staged, `question` goes to the
+# control plane first. Anything else but OK means a malformed frame: close the connection.
 cdef Status produce_begin(ProduceStage *stage, const PartitionTable *table, Call *call, Cursor *body) noexcept nogil
 # Appends everything staged, publishes, and settles the calls: ready, silent (acks=0), or parked until durable.
 cdef void produce_flush(

@@ -32,6 +32,10 @@ cdef struct ProducerEntry:
     uint8_t batch_count
     ProducerBatch batches[REMEMBERED_BATCHES]     # oldest first
 
+cdef struct Permit:                         # the coordinator vouches: this transaction holds the partition
+    int64_t producer_id
+    int16_t producer_epoch
+
 cdef struct UndoEntry:
     int64_t producer_id
     bint existed
@@ -46,6 +50,9 @@ cdef struct ProducerState:
     UndoEntry *undo
     int32_t undo_count
     int32_t undo_capacity
+    Permit *permits                         # until the transaction's marker comes; not in snapshots: the coordinator is asked again
+    int32_t permit_count
+    int32_t permit_capacity
 
 cdef void producers_init(ProducerState *state) noexcept nogil
 cdef void producers_free(ProducerState *state) noexcept nogil
@@ -53,9 +60,15 @@ cdef void producers_clear(ProducerState *state) noexcept nogil
 cdef void producers_begin(ProducerState *state) noexcept nogil
 cdef void producers_keep(ProducerState *state) noexcept nogil
 cdef void producers_undo(ProducerState *state) noexcept nogil
-# OK; DUPLICATE_SEQUENCE with the old base offset; OUT_OF_ORDER_SEQUENCE, INVALID_PRODUCER_EPOCH or INVALID_TXN_STATE.
+# OK; DUPLICATE_SEQUENCE with the old base offset; OUT_OF_ORDER_SEQUENCE, INVALID_PRODUCER_EPOCH, INVALID_TXN_STATE,
+# COORDINATOR_FENCED; and, for a batch of a client, UNVERIFIED_TRANSACTION. `transaction_version` is the marker's.
 cdef Status producers_check(
-    const ProducerState *state, const BatchHeader *header, const uint8_t *data, int64_t *old_base_offset) noexcept nogil
+    const ProducerState *state, const BatchHeader *header, const uint8_t *data, bint from_client, int16_t transaction_version,
+    int64_t *old_base_offset) noexcept nogil
+# Whether the transaction of (producer, epoch) may be written to: it has been already, or it holds a permit.
+cdef bint producers_may_write(const ProducerState *state, int64_t producer_id, int16_t producer_epoch) noexcept nogil
+# The producer's next batches are let in, until a marker of it comes. A newer permit replaces an older one.
+cdef Status producers_permit(ProducerState *state, int64_t producer_id, int16_t producer_epoch) noexcept nogil
 # Takes the batch at `base_offset` in, without a check. `now_ms` is when it is appended, NO_TIMESTAMP when it is read
 # from the log: a producer of old records that writes now must not be forgotten, or its next retry would be appended
 # twice. `aborted.producer_id` is >= 0 when the batch is an abort marker that ended a transaction.

@@ -24,6 +24,8 @@ cdef enum Status:
     INVALID_PRODUCER_EPOCH = 22
     UNKNOWN_PRODUCER_ID = 23
     INVALID_TXN_STATE = 24
+    UNVERIFIED_TRANSACTION = 25  # nobody has said that the producer's transaction holds this partition
+    COORDINATOR_FENCED = 26      # a marker of a coordinator that has been succeeded
     # logs
     OFFSET_OUT_OF_RANGE = 30
     STORAGE_ERROR = 31           # a system call on the log failed; errno is kept by the log
@@ -43,6 +45,7 @@ cdef enum Status:
     INVALID_REQUIRED_ACKS = 48
     INVALID_REQUEST = 49
     UNSUPPORTED_VERSION = 50
+    TRANSACTIONAL_ID_AUTHORIZATION_FAILED = 51
     # resources
     OUT_OF_MEMORY = 60
     BUSY = 61

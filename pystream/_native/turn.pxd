@@ -21,4 +21,6 @@ cdef void work_after_append(Loop *loop) noexcept nogil
 cdef void work_ready(Loop *loop) noexcept nogil
 # Phase 5: encodes and sends what is ready, in order, and prepares the connection for the next turn. False: it is to be closed.
 cdef bint answer(Loop *loop, Connection *connection) noexcept nogil
+# Takes the last call back: its frame is still in the receive buffer.
+cdef void forget_last_call(Loop *loop, Connection *connection) noexcept nogil
 cdef void drop_calls(Loop *loop, Connection *connection) noexcept nogil

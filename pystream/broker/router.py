@@ -24,7 +24,7 @@ from pystream.broker.handlers.api_versions import unsupported_version_response
 from pystream.broker.monitoring.metrics import RequestMetrics
 from pystream.broker.registry import Handler, Registry
 from pystream.common.clock import Clock
-from pystream.common.error_codes import UNKNOWN_SERVER_ERROR
+from pystream.common.error_codes import INVALID_TXN_STATE, UNKNOWN_SERVER_ERROR
 from pystream.common.errors import KafkaError, PystreamError, message_of
 from pystream.common.logging import get_logger
 from pystream.common.tasks import Supervisor, contained, contained_now
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 logger = get_logger(__name__)
 
 FRAMES_AT_A_TIME = 64
+TRANSACTION_QUESTION = -1  # the listener of what the data plane asks itself; see _native.control_queue
+Vouch = Callable[[bytes], Awaitable[int]]  # (question) -> error code for partitions that get no permit
 _KEY_AND_VERSION = struct.Struct(">hh")
 
 
@@ -53,8 +55,12 @@ class Router:
         supervisor: Supervisor,
         metrics: RequestMetrics,
         clock: Clock,
+        vouch: Vouch | None = None,
     ) -> None:
-        """`listener_names` in the order in which the plane was told to listen: frames carry an index into it."""
+        """`listener_names` in the order in which the plane was told to listen: frames carry an index into it.
+
+        `vouch` answers the plane's questions about transactions; without it no transactional batch is let in.
+        """
         self._queue = queue
         self._listener_names = listener_names
         self._context = context
@@ -62,6 +68,7 @@ class Router:
         self._supervisor = supervisor
         self._metrics = metrics
         self._clock = clock
+        self._vouch = vouch
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Take frames whenever the queue has some."""
@@ -73,7 +80,27 @@ class Router:
 
     def _take_waiting(self) -> None:
         for handle, listener, frame, peer in self._queue.receive(FRAMES_AT_A_TIME):
-            self.take(handle, listener, frame, peer)
+            if listener == TRANSACTION_QUESTION:
+                self._ask(handle, frame)
+            else:
+                self.take(handle, listener, frame, peer)
+
+    def _ask(self, handle: int, question: bytes) -> None:
+        """A Produce waits until the coordinator has vouched for its transaction; it goes on in any case."""
+        if self._vouch is None:
+            self._queue.resume(handle, INVALID_TXN_STATE)
+        else:
+            self._supervisor.start("vouch for a transaction", self._resume(handle, self._vouch(question)))
+
+    async def _resume(self, handle: int, verdict: Awaitable[int]) -> None:
+        async def work() -> int:
+            try:
+                return await verdict
+            except KafkaError as error:
+                return error.code
+
+        code = await contained("transaction not vouched for", work(), lambda error: UNKNOWN_SERVER_ERROR)
+        self._queue.resume(handle, code)
 
     def take(self, handle: int, listener: int, frame: bytes, peer: str = "") -> None:
         """Answer one frame (without its length) of the client at `peer`, now or in a task, or close its connection."""

@@ -12,8 +12,8 @@ from pystream._native.crc32c import crc32c
 from tests.unit.data_plane.conftest import PlaneUnderTest, batch
 from tests.unit.data_plane.requests import fetch, produce
 
-NOT_FOUND, CORRUPT, TOO_LARGE, NOT_LEADER, INVALID_ACKS, NO_REPLICAS, UNKNOWN_ID, INVALID_RECORD, TXN_STATE, ZSTD = (
-    3, 2, 10, 6, 21, 19, 100, 87, 48, 76,
+NOT_FOUND, CORRUPT, TOO_LARGE, NOT_LEADER, INVALID_ACKS, NO_REPLICAS, UNKNOWN_ID, INVALID_RECORD, NO_TXN_ID, ZSTD = (
+    3, 2, 10, 6, 21, 19, 100, 87, 53, 76,
 )  # fmt: skip
 
 
@@ -94,7 +94,7 @@ def test_one_bad_partition_does_not_fail_its_neighbours(plane: PlaneUnderTest) -
         (b"", INVALID_RECORD),
         (batch(b"a") + batch(b"b"), INVALID_RECORD),
         (batch(b"a")[:30], CORRUPT),
-        (batch(b"a", transactional=True, producer_id=1, producer_epoch=0, base_sequence=0), TXN_STATE),
+        (batch(b"a", transactional=True, producer_id=1, producer_epoch=0, base_sequence=0), NO_TXN_ID),
         (batch(b"a", control=True, transactional=True, producer_id=1, producer_epoch=0), INVALID_RECORD),
         (batch(b"a" * 2_000_000), TOO_LARGE),
     ],
