@@ -9,7 +9,7 @@ arrive while others are applied are taken together, so what waits is never more 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from pystream.common.errors import InconsistentTopicId, PystreamError
@@ -56,6 +56,11 @@ class ImageApplier:
         self._applied = 0
         self._wake = asyncio.Event()
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
+        self._followers: list[Callable[[Delta, ClusterImage], None]] = []
+
+    def on_applied(self, follower: Callable[[Delta, ClusterImage], None]) -> None:
+        """Call `follower` with each image once it is applied, and with what differs from the one before."""
+        self._followers.append(follower)
 
     def submit(self, delta: Delta, image: ClusterImage) -> None:
         """Subscriber of the publisher: to be applied by `run`, soon and in order."""
@@ -76,9 +81,13 @@ class ImageApplier:
             return
         (delta, image), self._pending = self._pending, None
         number = self._submitted
-        await self._apply(difference(self.image, image) if delta is None else delta, image)
+        if delta is None:
+            delta = difference(self.image, image)
+        await self._apply(delta, image)
         self.image = image
         self._applied = number
+        for follower in self._followers:
+            follower(delta, image)
         self._waiting = [waiting for waiting in self._waiting if not self._released(*waiting)]
 
     async def caught_up(self) -> ClusterImage:

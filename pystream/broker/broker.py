@@ -2,8 +2,9 @@
 
 start   logs recovered -> metadata store -> listeners bound -> registered -> image loaded
         -> logs and plane tables made to match -> event loops and router started -> ready
-stop    no new connections -> requests in flight answered -> periodic work ended -> logs flushed, marked clean
-        -> registration given up -> store closed
+        -> coordinators load their partitions
+stop    coordinators answer who waits -> no new connections -> requests in flight answered -> periodic work ended
+        -> logs flushed, marked clean -> registration given up -> store closed
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pystream._native.data_plane import DataPlane
 from pystream.broker.applier import ImageApplier
 from pystream.broker.config import BrokerConfig
 from pystream.broker.context import BrokerContext
+from pystream.broker.coordination.coordinators import Coordinators
 from pystream.broker.found_logs import adopt, collect_garbage, report_strays
 from pystream.broker.handlers.api_versions import SUPPORTED_FEATURES
 from pystream.broker.monitoring.metrics import BrokerMetrics, RequestMetrics, process_metrics
@@ -74,6 +76,7 @@ class Broker:
         self._session: BrokerSession | None = None
         self._applier: ImageApplier | None = None
         self._router: Router | None = None
+        self._coordinators: Coordinators | None = None
 
     @property
     def failure(self) -> BaseException | None:
@@ -127,6 +130,8 @@ class Broker:
         """Answer what is in flight, make everything durable, leave the cluster. Also after a start that failed."""
         self.is_ready = False
         began_ms = self._clock.monotonic_ms()
+        if self._coordinators is not None:
+            await self._coordinators.stop()
         if self._plane is not None:
             drain_ms = self.config.shutdown_drain_ms if self.config.controlled_shutdown_enable else 0
             await self._executor.run(self._plane.stop, drain_ms)
@@ -209,12 +214,14 @@ class Broker:
         publisher.subscribe(applier.submit)
         await applier.apply_pending()
         committer = Committer(store, session.fence)
+        topics = TopicController(store, publisher, committer, definition_of(LogConfig), self.config.controller)
+        coordinators = self._coordinators = self._made_coordinators(plane, applier, topics)
         registry = Registry()
         context = BrokerContext(
             config=self.config,
             clock=self._clock,
             settings=self._settings,
-            topics=TopicController(store, publisher, committer, definition_of(LogConfig), self.config.controller),
+            topics=topics,
             configs=self._settings.controller(publisher, committer),
             features=FeatureController(publisher, committer, SUPPORTED_FEATURES),
             scram=ScramController(publisher, committer),
@@ -225,6 +232,7 @@ class Broker:
             plane=plane,
             executor=self._executor,
             telemetry=self._client_telemetry(applier),
+            coordinators=coordinators,
             advertised=tuple(
                 registry.advertised(without=() if self.config.client_telemetry_enable else TELEMETRY_KEYS)
             ),
@@ -239,6 +247,7 @@ class Broker:
             metrics=requests,
             clock=self._clock,
         )
+        coordinators.start(asyncio.get_running_loop())
         self._router.start(asyncio.get_running_loop())
         self._supervisor.start("watch metadata", publisher.run())
         self._supervisor.start("apply metadata", applier.run())
@@ -248,6 +257,23 @@ class Broker:
         report_strays(self._logs.partitions(), await applier.caught_up())
         self._supervisor.start("collect garbage", collect_garbage(context.topics))
         self._start_log_work()
+
+    def _made_coordinators(self, plane: DataPlane, applier: ImageApplier, topics: TopicController) -> Coordinators:
+        coordinators = Coordinators(
+            node_id=self.config.node_id,
+            config=self.config.coordinator,
+            static_layer=self.config.static_layer(),
+            clock=self._clock,
+            supervisor=self._supervisor,
+            plane=plane,
+            logs=self._logs,
+            executor=self._executor,
+            applier=applier,
+            settings=self._settings,
+            topics=topics,
+        )
+        self.metrics.collect_from(coordinators.families)
+        return coordinators
 
     def _client_telemetry(self, applier: ImageApplier) -> ClientTelemetry:
         telemetry = ClientTelemetry(

@@ -22,6 +22,8 @@ from pystream.common.clock import DAY_MS, MINUTE_MS, SECOND_MS
 from pystream.common.config import INT_MAX, LONG_MAX, ConfigKey, ConfigSource, ConfigType, Layer, definition_of, key
 from pystream.common.errors import InvalidConfig
 from pystream.controller.config import ControllerConfig
+from pystream.coordinator.config import CoordinatorConfig
+from pystream.coordinator.group.parts import GroupConfigs
 from pystream.coordinator.group_settings import GroupBounds, GroupSettings
 from pystream.storage.config import LogConfig, StorageConfig
 
@@ -33,12 +35,7 @@ SILENTLY_ACCEPTED = frozenset(
         "broker.id",
         "controller.quorum.bootstrap.servers",
         "controller.quorum.voters",
-        "group.initial.rebalance.delay.ms",
         "process.roles",
-        "share.coordinator.state.topic.min.isr",
-        "share.coordinator.state.topic.replication.factor",
-        "transaction.state.log.min.isr",
-        "transaction.state.log.replication.factor",
     }
 )
 
@@ -211,19 +208,6 @@ class BrokerConfig:
     auto_create_topics_enable: bool = key(
         "auto.create.topics.enable", default=True, doc="Whether asking for a topic that does not exist creates it."
     )
-    offsets_topic_num_partitions: int = key(
-        "offsets.topic.num.partitions", default=50, minimum=1, doc="Partitions of the topic of committed offsets."
-    )
-    offsets_topic_replication_factor: int = key(
-        "offsets.topic.replication.factor",
-        default=3,
-        type=ConfigType.SHORT,
-        minimum=1,
-        doc="Replicas of that topic, at most one per broker.",
-    )
-    offsets_topic_segment_bytes: int = key(
-        "offsets.topic.segment.bytes", default=100 * MIB, minimum=1, doc="Segment size of that topic."
-    )
 
     # logs
     log_dirs: tuple[str, ...] | None = key(
@@ -319,6 +303,7 @@ class BrokerConfig:
     log_format: str = key("log.format", default="auto", valid=("auto", "text", "json"), doc="Form of those lines.")
 
     controller: ControllerConfig = field(default_factory=ControllerConfig)
+    coordinator: CoordinatorConfig = field(default_factory=CoordinatorConfig)
     settings: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
@@ -329,7 +314,11 @@ class BrokerConfig:
             settings.setdefault("node.id", settings["broker.id"])
         layer = Layer(ConfigSource.STATIC_BROKER_CONFIG, settings)
         controller = definition_of(ControllerConfig).load(layer)
-        config = replace(definition_of(cls).load(layer), controller=controller, settings=settings)
+        coordinator = definition_of(CoordinatorConfig).load(layer)
+        config = replace(
+            definition_of(cls).load(layer), controller=controller, coordinator=coordinator, settings=settings
+        )
+        GroupConfigs.load(layer)
         for each in (LogConfig, GroupSettings, GroupBounds):
             definition_of(each).load(layer)
         if not config.log_dirs:
@@ -379,7 +368,7 @@ class BrokerConfig:
 
 def broker_keys() -> dict[str, ConfigKey]:
     """Every key of a broker by name: its own, and the cluster-wide synonyms of the keys of topics and groups."""
-    own = (BrokerConfig, ControllerConfig, GroupBounds)
+    own = (BrokerConfig, ControllerConfig, CoordinatorConfig, *GroupConfigs.kinds(), GroupBounds)
     keys = {name: config_key for each in own for name, config_key in definition_of(each).keys.items()}
     for config_key in list(keys.values()):
         for synonym in config_key.synonyms:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pystream._native.data_plane import DataPlane
     from pystream.broker.applier import ImageApplier
     from pystream.broker.config import BrokerConfig
+    from pystream.broker.coordination.coordinators import Coordinators
     from pystream.broker.monitoring.telemetry import ClientTelemetry
     from pystream.broker.settings_view import SettingsView
     from pystream.broker.storage_executor import StorageExecutor
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from pystream.controller.producer_ids import ProducerIdAllocator
     from pystream.controller.scram import ScramController
     from pystream.controller.topics import TopicController
+    from pystream.coordinator.group.coordinator import GroupCoordinator
     from pystream.metadata.image import BrokerImage, ClusterImage, PartitionImage
     from pystream.metadata.publisher import ImagePublisher
     from pystream.storage.log_manager import LogManager
@@ -64,6 +66,7 @@ class BrokerContext:
     plane: DataPlane
     executor: StorageExecutor
     telemetry: ClientTelemetry
+    coordinators: Coordinators
     advertised: tuple[tuple[int, int, int], ...]
 
     def image(self) -> ClusterImage:
@@ -80,6 +83,11 @@ class BrokerContext:
         if partition.leader not in reachable or TopicPartition(topic, partition.index) in self.applier.unusable:
             return NO_BROKER
         return partition.leader
+
+    @property
+    def groups(self) -> GroupCoordinator:
+        """Who coordinates groups."""
+        return self.coordinators.groups
 
     async def applied(self, revision: int) -> ClusterImage:
         """The image, once this broker has applied `revision` of the metadata."""

@@ -354,6 +354,10 @@ class CoordinatorRuntime(Generic[S]):
     def partition_count(self) -> int:
         return self._keys.partition_count
 
+    def led(self) -> Iterable[int]:
+        """The partitions that this broker leads, loaded or not."""
+        return list(self._partitions)
+
     def load(self, partition: int) -> None:
         """This broker leads the partition: read it and serve it. Nothing happens when it does so already."""
         if partition not in self._partitions:

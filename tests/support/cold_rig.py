@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import os
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
+from pystream._native.batch import parse_headers
 from pystream._native.wire import Reader
 from pystream.broker.applier import ImageApplier
 from pystream.broker.config import BrokerConfig
 from pystream.broker.context import BrokerContext
+from pystream.broker.coordination.coordinators import Coordinators
 from pystream.broker.handlers.api_versions import SUPPORTED_FEATURES
 from pystream.broker.monitoring.metrics import RequestMetrics
 from pystream.broker.monitoring.telemetry import ClientTelemetry
@@ -135,6 +138,26 @@ class StandInPlane:
 
     logs: StandInLogs
     partitions: dict[tuple[str, int], dict[str, Any]] = field(default_factory=dict)
+    event_fd: int = field(default_factory=lambda: os.eventfd(0))
+
+    def __del__(self) -> None:
+        os.close(self.event_fd)
+
+    def append(self, topic: str, partition: int, batches: bytes) -> tuple[int, int]:
+        """The records are counted, committed, and forgotten."""
+        log = self.logs.logs[topic, partition].native
+        base_offset = log.end_offset
+        log.end_offset += sum(header.record_count for header in parse_headers(batches))
+        return base_offset, log.end_offset
+
+    def watch(self, topic: str, partition: int) -> None:
+        assert (topic, partition) in self.partitions
+
+    def moved_fileno(self) -> int:
+        return self.event_fd
+
+    def take_moved(self) -> list[tuple[str, int, int]]:
+        return []
 
     def add_partition(self, topic: str, topic_id: bytes, partition: int, log: Any, flusher: Any, **rest: Any) -> None:
         assert (topic, partition) not in self.partitions
@@ -194,13 +217,27 @@ class ColdRig:
         supervisor.start("watch metadata", publisher.run())
         supervisor.start("apply metadata", self.applier.run())
         committer = Committer(self.store, session.fence)
-        topic_definition = definition_of(LogConfig)
+        topics = TopicController(self.store, publisher, committer, definition_of(LogConfig), self.config.controller)
+        self.coordinators = Coordinators(
+            node_id=NODE_ID,
+            config=self.config.coordinator,
+            static_layer=self.config.static_layer(),
+            clock=self.clock,
+            supervisor=supervisor,
+            plane=self.plane,
+            logs=self.logs,
+            executor=self.executor,
+            applier=self.applier,
+            settings=self.settings,
+            topics=topics,
+        )
+        self.coordinators.start(asyncio.get_running_loop())
         registry = Registry()
         self.context = BrokerContext(
             config=self.config,
             clock=self.clock,
             settings=self.settings,
-            topics=TopicController(self.store, publisher, committer, topic_definition, self.config.controller),
+            topics=topics,
             configs=self.settings.controller(publisher, committer),
             features=FeatureController(publisher, committer, SUPPORTED_FEATURES),
             scram=ScramController(publisher, committer),
@@ -211,6 +248,7 @@ class ColdRig:
             plane=self.plane,
             executor=self.executor,
             telemetry=self._client_telemetry(),
+            coordinators=self.coordinators,
             advertised=tuple(
                 registry.advertised(without=() if self.config.client_telemetry_enable else TELEMETRY_KEYS)
             ),
@@ -255,6 +293,7 @@ def run_cold(scenario: Any, settings: dict[str, str] | None = None) -> Any:
         async with Supervisor("test", rig.clock) as supervisor:
             await rig.start(supervisor)
             result = await scenario(rig)
+            await rig.coordinators.stop()
             assert supervisor.failure is None
         rig.executor.close()
         await rig.store.close()

@@ -41,6 +41,11 @@ class GroupConfigs:
             offsets=definition_of(OffsetsConfig).load(*layers),
         )
 
+    @classmethod
+    def kinds(cls) -> tuple[type, ...]:
+        """The classes of settings, one for each kind."""
+        return (ClassicGroupConfig, ConsumerGroupConfig, ShareGroupConfig, OffsetsConfig)
+
 
 def make_group_shard(
     partition: int,

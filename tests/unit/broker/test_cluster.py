@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from pystream.common.error_codes import (
@@ -50,24 +52,36 @@ def test_a_client_software_name_that_cannot_be_is_refused(name: str):
 
 
 @pytest.mark.parametrize("version", range(4))
-def test_a_coordinator_asked_for_alone_is_not_available(version: int):
+def test_the_coordinator_of_a_group_is_where_the_caller_listens(version: int):
     async def scenario(rig: ColdRig):
         return await rig.call(FindCoordinatorRequest(key="group"), version)
 
     response = run_cold(scenario)
 
-    assert (response.error_code, response.node_id) == (COORDINATOR_NOT_AVAILABLE, -1)
-    assert version < 1 or "no group coordinator" in response.error_message
+    assert (response.error_code, response.node_id, response.host, response.port) == (NONE, 1, "127.0.0.1", 9092)
 
 
 @pytest.mark.parametrize("version", range(4, 7))
 def test_every_coordinator_asked_for_is_answered(version: int):
     async def scenario(rig: ColdRig):
-        return await rig.call(FindCoordinatorRequest(key_type=1, coordinator_keys=["a", "b"]), version)
+        return await rig.call(FindCoordinatorRequest(coordinator_keys=["a", "b", "a"]), version)
 
-    answers = [(found.key, found.error_code) for found in run_cold(scenario).coordinators]
+    answers = [(found.key, found.error_code, found.port) for found in run_cold(scenario).coordinators]
 
-    assert answers == [("a", COORDINATOR_NOT_AVAILABLE), ("b", COORDINATOR_NOT_AVAILABLE)]
+    assert answers == [("a", NONE, 9092), ("b", NONE, 9092), ("a", NONE, 9092)]
+
+
+def test_the_topic_of_a_coordinator_is_made_once_with_kafkas_settings():
+    async def scenario(rig: ColdRig):
+        request = FindCoordinatorRequest(coordinator_keys=["a"])
+        await asyncio.gather(*(rig.call(request, 6) for _ in range(5)))
+        return rig.applier.image.topics["__consumer_offsets"]
+
+    topic = run_cold(scenario, {"offsets.topic.num.partitions": "7"})
+
+    assert len(topic.partitions) == 7
+    assert {partition.replicas for partition in topic.partitions} == {(1,)}
+    assert topic.configs == {"cleanup.policy": "compact", "compression.type": "producer", "segment.bytes": "104857600"}
 
 
 @pytest.mark.parametrize(("kind", "version"), [(3, 6), (2, 5), (-1, 6)])

@@ -18,7 +18,7 @@ def test_the_defaults_are_kafkas():
     assert config.auto_create_topics_enable is True
     assert config.socket_request_max_bytes == 104_857_600
     assert config.connections_max_idle_ms == 600_000
-    assert config.offsets_topic_num_partitions == 50
+    assert config.coordinator.offsets_topic_num_partitions == 50
 
 
 def test_a_data_directory_is_required():

@@ -1,0 +1,174 @@
+"""The coordinators of this broker: each runs on a runtime over its topic, and loads what this broker leads.
+
+    applied image -> partitions of the coordinators' topics led here -> runtime.load | unload
+    data plane's word of high watermarks that moved -> runtime.committed -> answers
+
+A coordinator joins with a few lines of __init__: its topic's runtime, and the facade that handlers call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pystream.broker.coordination.coordinator_log import CoordinatorLog
+from pystream.broker.coordination.image_topics import ImageTopics
+from pystream.broker.coordination.internal_topics import InternalTopics
+from pystream.broker.monitoring.coordinator_metrics import coordinator_families
+from pystream.common.errors import PystreamError
+from pystream.common.logging import get_logger
+from pystream.common.model import CONSUMER_OFFSETS_TOPIC, TopicPartition
+from pystream.coordinator.group.coordinator import GroupCoordinator
+from pystream.coordinator.group.parts import GroupConfigs, make_group_shard
+from pystream.coordinator.machine import Shard
+from pystream.coordinator.runtime import CoordinatorRuntime
+
+if TYPE_CHECKING:
+    from pystream._native.data_plane import DataPlane
+    from pystream.broker.applier import ImageApplier
+    from pystream.broker.settings_view import SettingsView
+    from pystream.broker.storage_executor import StorageExecutor
+    from pystream.common.clock import SleepingClock
+    from pystream.common.config import Layer
+    from pystream.common.metrics import Family
+    from pystream.common.tasks import Supervisor
+    from pystream.controller.topics import TopicController
+    from pystream.coordinator.config import CoordinatorConfig
+    from pystream.coordinator.group_settings import GroupSettings
+    from pystream.coordinator.ports import TopicMetadata
+    from pystream.metadata.image import ClusterImage, Delta
+    from pystream.storage.log_manager import LogManager
+
+logger = get_logger(__name__)
+
+S = TypeVar("S", bound=Shard)
+
+
+class Coordinators:
+    """Lives in the broker's loop. `groups` is what handlers call."""
+
+    def __init__(
+        self,
+        *,
+        node_id: int,
+        config: CoordinatorConfig,
+        static_layer: Layer,
+        clock: SleepingClock,
+        supervisor: Supervisor,
+        plane: DataPlane,
+        logs: LogManager,
+        executor: StorageExecutor,
+        applier: ImageApplier,
+        settings: SettingsView,
+        topics: TopicController,
+    ) -> None:
+        self._node_id = node_id
+        self._clock = clock
+        self._supervisor = supervisor
+        self._plane = plane
+        self._logs = logs
+        self._executor = executor
+        self._applier = applier
+        self._settings = settings
+        self._image_topics = ImageTopics(applier.image)
+        self._settings_of_groups: dict[str, GroupSettings] = {}
+        self.runtimes: dict[str, CoordinatorRuntime[Any]] = {}
+        self._written: dict[str, CoordinatorLog] = {}
+        self.internal_topics = InternalTopics(topics, applier, config, lambda: len(applier.image.brokers))
+
+        group_configs = GroupConfigs.load(static_layer)
+        self.groups = GroupCoordinator(
+            self._runtime(
+                CONSUMER_OFFSETS_TOPIC,
+                lambda partition: make_group_shard(
+                    partition, group_configs, topics=self.topic_metadata, settings_of=self.settings_of_group
+                ),
+                write_timeout_ms=config.offsets_commit_timeout_ms,
+            )
+        )
+
+    def _runtime(self, topic: str, make_shard: Callable[[int], S], *, write_timeout_ms: int) -> CoordinatorRuntime[S]:
+        log = CoordinatorLog(topic, plane=self._plane, logs=self._logs, executor=self._executor, clock=self._clock)
+        runtime = CoordinatorRuntime(
+            topic, make_shard, log, log, self._clock, self._supervisor, write_timeout_ms=write_timeout_ms
+        )
+        self._written[topic] = log
+        self.runtimes[topic] = runtime
+        return runtime
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Load what is led here, and follow the image and the data plane from here on."""
+        loop.add_reader(self._plane.moved_fileno(), self._take_moved)
+        self._applier.on_applied(self._image_applied)
+        for topic in self.runtimes:
+            self._follow(topic, self._applier.image)
+
+    async def stop(self) -> None:
+        """Answer whoever waits, while the data plane still runs; what comes later is told NOT_COORDINATOR."""
+        await asyncio.gather(*(runtime.stop() for runtime in self.runtimes.values()))
+        asyncio.get_running_loop().remove_reader(self._plane.moved_fileno())
+
+    def families(self) -> Iterator[Family]:
+        """For the metrics."""
+        return coordinator_families(self.runtimes.values())
+
+    # ------------------------------------------------------------------------------------------------ what shards ask
+
+    def topic_metadata(self) -> TopicMetadata:
+        """The topics as this broker has applied them last."""
+        return self._image_topics
+
+    def settings_of_group(self, group_id: str) -> GroupSettings:
+        """What a group goes by at present."""
+        found = self._settings_of_groups.get(group_id)
+        if found is None:
+            image = self._applier.image
+            own = group_id if group_id in image.configs_of_groups else ""  # all without settings of their own share one
+            found = self._settings_of_groups.get(own)
+            if found is None:
+                found = self._settings_of_groups[own] = self._settings.group_settings(own, image)
+        return found
+
+    # ------------------------------------------------------------------------------------------------ following
+
+    def _take_moved(self) -> None:
+        moved = self._plane.take_moved()
+        if moved is None:
+            moved = [
+                (topic, partition, self._written[topic].high_watermark(partition))
+                for topic, runtime in self.runtimes.items()
+                for partition in runtime.led()
+            ]
+        for topic, partition, high_watermark in moved:
+            runtime = self.runtimes.get(topic)
+            if runtime is not None:
+                runtime.committed(partition, high_watermark)
+
+    def _image_applied(self, delta: Delta, image: ClusterImage) -> None:
+        self._image_topics = ImageTopics(image)
+        self._settings_of_groups.clear()
+        for topic in self.runtimes:
+            self._follow(topic, image)
+        if delta.deleted:
+            self.groups.topics_deleted(topic.name for topic in delta.deleted)
+
+    def _follow(self, name: str, image: ClusterImage) -> None:
+        runtime = self.runtimes[name]
+        topic = image.topics.get(name)
+        partitions = topic.partitions if topic is not None else ()
+        led = {
+            partition.index
+            for partition in partitions
+            if partition.leader == self._node_id and TopicPartition(name, partition.index) not in self._applier.unusable
+        }
+        for partition in set(runtime.led()) - led:
+            runtime.unload(partition)
+        runtime.set_partition_count(len(partitions))
+        for partition in sorted(led.difference(runtime.led())):
+            try:
+                self._written[name].watch(partition)
+            except PystreamError as error:
+                logger.error("coordinator not loaded", topic=name, partition=partition, error=error)
+            else:
+                runtime.load(partition)

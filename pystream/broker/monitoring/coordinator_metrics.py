@@ -1,0 +1,43 @@
+"""What the coordinators' runtimes count, as metrics; one series for each of their topics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Final
+
+from pystream.common.metrics import COUNTER, GAUGE, Family, Sample
+
+if TYPE_CHECKING:
+    from pystream.coordinator.runtime import CoordinatorRuntime
+
+PREFIX: Final = "kafka_coordinator_"
+SHOWN: Final[tuple[tuple[str, str, str, Callable[[Any], float]], ...]] = (
+    ("partitions_active", GAUGE, "Partitions that are served.", lambda runtime: runtime.loads.active),
+    ("partitions_loading", GAUGE, "Partitions being read.", lambda runtime: runtime.loads.loading),
+    ("partition_loads_total", COUNTER, "Partitions read to their end.", lambda runtime: runtime.loads.loaded),
+    ("partition_load_failures_total", COUNTER, "Reads that failed.", lambda runtime: runtime.loads.failed),
+    ("partition_load_records_total", COUNTER, "Records read.", lambda runtime: runtime.loads.records),
+    (
+        "partition_load_unknown_records_total",
+        COUNTER,
+        "Records of a newer version, passed over.",
+        lambda runtime: runtime.loads.unknown_records,
+    ),
+    ("partition_load_last_ms", GAUGE, "How long the last read took.", lambda runtime: runtime.loads.last_ms),
+    ("partition_load_longest_ms", GAUGE, "How long the longest read took.", lambda runtime: runtime.loads.longest_ms),
+    ("partition_load_ms_total", COUNTER, "Time of all reads.", lambda runtime: runtime.loads.total_ms),
+    ("written_batches_total", COUNTER, "Batches appended.", lambda runtime: runtime.writes.batches),
+    ("written_records_total", COUNTER, "Records appended.", lambda runtime: runtime.writes.records),
+    ("written_bytes_total", COUNTER, "Bytes of keys and values appended.", lambda runtime: runtime.writes.bytes),
+    ("write_failures_total", COUNTER, "Appends that failed.", lambda runtime: runtime.writes.failures),
+    ("write_timeouts_total", COUNTER, "Answers given up on.", lambda runtime: runtime.writes.timeouts),
+)
+
+
+def coordinator_families(runtimes: Iterable[CoordinatorRuntime[Any]]) -> Iterator[Family]:
+    """One family for each thing that is counted."""
+    found = list(runtimes)
+    for name, kind, text, value in SHOWN:
+        yield Family(
+            PREFIX + name, kind, text, [Sample((("topic", runtime.topic),), value(runtime)) for runtime in found]
+        )
