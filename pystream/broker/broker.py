@@ -252,11 +252,7 @@ class Broker:
         self._supervisor.start("watch metadata", publisher.run())
         self._supervisor.start("apply metadata", applier.run())
         self._supervisor.start("heartbeat", session.run())
-        if is_new_cluster:
-            await adopt(context.topics, self._logs.partitions(), node_id=self.config.node_id)
-        report_strays(self._logs.partitions(), await applier.caught_up())
-        self._supervisor.start("collect garbage", collect_garbage(context.topics))
-        self._start_log_work()
+        await self._start_log_work(topics, applier, adopting=is_new_cluster)
 
     def _made_coordinators(self, plane: DataPlane, applier: ImageApplier, topics: TopicController) -> Coordinators:
         coordinators = Coordinators(
@@ -293,8 +289,12 @@ class Broker:
         self.metrics.collect_from(process_metrics(time.time(), self._clock.monotonic_ms))
         return requests
 
-    def _start_log_work(self) -> None:
-        """Flushes and checkpoints, and retention after its first delay."""
+    async def _start_log_work(self, topics: TopicController, applier: ImageApplier, *, adopting: bool) -> None:
+        """Look over what lies on the disk; flushes and checkpoints, and retention after its first delay."""
+        if adopting:
+            await adopt(topics, self._logs.partitions(), node_id=self.config.node_id)
+        report_strays(self._logs.partitions(), await applier.caught_up())
+        self._supervisor.start("collect garbage", collect_garbage(topics))
         interval_ms = self.config.log_flush_scheduler_interval_ms
         self._supervisor.every(
             "flush logs", FLUSH_INTERVAL_MS if interval_ms == LONG_MAX else interval_ms, self._flush_and_checkpoint

@@ -218,19 +218,7 @@ class ColdRig:
         supervisor.start("apply metadata", self.applier.run())
         committer = Committer(self.store, session.fence)
         topics = TopicController(self.store, publisher, committer, definition_of(LogConfig), self.config.controller)
-        self.coordinators = Coordinators(
-            node_id=NODE_ID,
-            config=self.config.coordinator,
-            static_layer=self.config.static_layer(),
-            clock=self.clock,
-            supervisor=supervisor,
-            plane=self.plane,
-            logs=self.logs,
-            executor=self.executor,
-            applier=self.applier,
-            settings=self.settings,
-            topics=topics,
-        )
+        self.coordinators = self._made_coordinators(supervisor, topics)
         self.coordinators.start(asyncio.get_running_loop())
         registry = Registry()
         self.context = BrokerContext(
@@ -261,6 +249,21 @@ class ColdRig:
             supervisor=supervisor,
             metrics=RequestMetrics(self.metrics),
             clock=self.clock,
+        )
+
+    def _made_coordinators(self, supervisor: Supervisor, topics: TopicController) -> Coordinators:
+        return Coordinators(
+            node_id=NODE_ID,
+            config=self.config.coordinator,
+            static_layer=self.config.static_layer(),
+            clock=self.clock,
+            supervisor=supervisor,
+            plane=self.plane,
+            logs=self.logs,
+            executor=self.executor,
+            applier=self.applier,
+            settings=self.settings,
+            topics=topics,
         )
 
     def _client_telemetry(self) -> ClientTelemetry:

@@ -171,9 +171,7 @@ class BrokerMetrics:
             if log is not None:
                 labels = (("topic", topic), ("partition", str(partition.index)))
                 native = log.native
-                rows.append(
-                    (labels, (native.size_bytes, native.segment_count, native.start_offset, native.end_offset))
-                )
+                rows.append((labels, (native.size_bytes, native.segment_count, native.start_offset, native.end_offset)))
         for position, (metric, help) in enumerate(LOG_METRICS):
             samples = [Sample(labels, values[position]) for labels, values in rows]
             yield Family(f"kafka_log_log_{metric}", GAUGE, help, samples)
