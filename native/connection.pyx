@@ -131,6 +131,7 @@ cdef Call *call_new(BufferPool *pool, Connection *connection, CallKind kind, int
     call.acks = 1
     call.error_code = 0
     call.flexible = False
+    call.from_admin = False
     call.isolation_level = 0
     call.correlation_id = correlation_id
     call.throttle_ms = 0

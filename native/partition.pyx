@@ -1,7 +1,7 @@
 """A partition as the event loops see it, and the inboxes through which threads tell a loop that it moved."""
 
 from libc.stdlib cimport calloc, free, malloc, realloc
-from libc.string cimport memcpy, memset
+from libc.string cimport memcmp, memcpy, memset
 
 from pystream._native.access cimport access_row_free, access_row_init
 from pystream._native.atomics cimport (
@@ -18,6 +18,15 @@ from pystream._native.posix cimport (
 from pystream._native.status cimport FENCED_LEADER_EPOCH, NOT_LEADER, OK, UNKNOWN_LEADER_EPOCH, UNKNOWN_TOPIC_OR_PARTITION
 
 
+cdef bint is_internal(const uint8_t *name, int32_t size) noexcept nogil:
+    """As common.model.INTERNAL_TOPICS has them."""
+    return (
+        (size == 18 and memcmp(name, b"__consumer_offsets", 18) == 0)
+        or (size == 19 and memcmp(name, b"__transaction_state", 19) == 0)
+        or (size == 19 and memcmp(name, b"__share_group_state", 19) == 0)
+    )
+
+
 cdef Topic *topic_new(const uint8_t *name, int32_t name_size, const uint8_t *topic_id) noexcept nogil:
     cdef Topic *topic
     if name_size < 1 or name_size > 249:
@@ -26,6 +35,7 @@ cdef Topic *topic_new(const uint8_t *name, int32_t name_size, const uint8_t *top
     if topic == NULL:
         return NULL
     topic.references = 1
+    topic.internal = is_internal(name, name_size)
     topic.name_size = <int16_t>name_size
     memcpy(topic.name, name, name_size)
     memcpy(topic.id, topic_id, 16)

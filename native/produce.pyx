@@ -32,7 +32,7 @@ from pystream._native.record_reader cimport (
 )
 from pystream._native.record_reader cimport check_records as check_each_record
 from pystream._native.status cimport (
-    BATCH_TOO_LARGE, DUPLICATE_SEQUENCE, INVALID_RECORD, INVALID_REQUIRED_ACKS, INVALID_TIMESTAMP, INVALID_TXN_STATE,
+    BATCH_TOO_LARGE, DUPLICATE_SEQUENCE, INVALID_RECORD, INVALID_REQUIRED_ACKS, INVALID_TIMESTAMP, INVALID_TOPIC, INVALID_TXN_STATE,
     LOG_OFFLINE, NOT_ENOUGH_REPLICAS, NOT_LEADER, OK, OUT_OF_MEMORY, REQUEST_TIMED_OUT, TOPIC_AUTHORIZATION_FAILED,
     TRANSACTIONAL_ID_AUTHORIZATION_FAILED, UNKNOWN_TOPIC_ID, UNKNOWN_TOPIC_OR_PARTITION, UNSUPPORTED_COMPRESSION, UNSUPPORTED_MAGIC,
     UNVERIFIED_TRANSACTION, kafka_error_code,
@@ -304,6 +304,8 @@ cdef Status stage_part(ProduceStage *stage, Topic *topic, Call *call, CallPart *
         return UNKNOWN_TOPIC_ID if call.version >= FIRST_TOPIC_ID_VERSION and topic == NULL else UNKNOWN_TOPIC_OR_PARTITION
     if not is_allowed(&topic.access, call.connection.access_id, MAY_WRITE):
         return TOPIC_AUTHORIZATION_FAILED
+    if topic.internal and not call.from_admin:
+        return INVALID_TOPIC
     status = partition_check_leader(partition, -1)
     if status != OK:
         part.leader_id = partition.leader_id

@@ -13,6 +13,7 @@ cdef enum:
     KAFKA_NOT_LEADER_OR_FOLLOWER = 6
     KAFKA_REQUEST_TIMED_OUT = 7
     KAFKA_MESSAGE_TOO_LARGE = 10
+    KAFKA_INVALID_TOPIC_EXCEPTION = 17
     KAFKA_NOT_ENOUGH_REPLICAS = 19
     KAFKA_INVALID_REQUIRED_ACKS = 21
     KAFKA_TOPIC_AUTHORIZATION_FAILED = 29
@@ -101,6 +102,8 @@ cdef int16_t partition_error_code(Status status) noexcept nogil:
         return KAFKA_UNSUPPORTED_VERSION
     if status == TRANSACTIONAL_ID_AUTHORIZATION_FAILED:
         return KAFKA_TRANSACTIONAL_ID_AUTHORIZATION_FAILED
+    if status == INVALID_TOPIC:
+        return KAFKA_INVALID_TOPIC_EXCEPTION
     return KAFKA_UNKNOWN_SERVER_ERROR
 
 
@@ -138,6 +141,7 @@ _FAILURES = {
     UNKNOWN_TOPIC_ID: (None, "unknown topic id"),
     NOT_ENOUGH_REPLICAS: (None, "not enough replicas in sync"),
     TOPIC_AUTHORIZATION_FAILED: (None, "topic authorization failed"),
+    INVALID_TOPIC: (None, "a topic of the cluster's own"),
     REQUEST_TIMED_OUT: (None, "timed out"),
     INVALID_REQUIRED_ACKS: (None, "acks must be -1, 0 or 1"),
     INVALID_REQUEST: (None, "invalid request"),

@@ -1,6 +1,7 @@
 """One connection in one turn of its event loop: receive, dispatch, answer."""
 
 from libc.stdint cimport int16_t, int64_t, uint8_t
+from libc.string cimport memcmp
 
 from pystream._native.buffer cimport (
     Cursor, Output, cursor_over, read_int16, read_int32, read_string, skip_tagged_fields, write_int32, write_raw,
@@ -30,6 +31,7 @@ cdef enum:
     FETCH_KEY = 1
     LIST_OFFSETS_KEY = 2
     DEFER_MS = 10
+    ADMIN_CLIENT_ID_SIZE = 14
 
 
 # ---- lists of connections
@@ -101,11 +103,14 @@ cdef Status read_header(Cursor *frame, int16_t *api_key, int16_t *version, int32
     return status
 
 
-cdef Status skip_client(Cursor *frame, bint tagged) noexcept nogil:
+cdef Status read_client(Cursor *frame, bint tagged, Call *call) noexcept nogil:
     """The rest of request header v1 or v2: the client id is a legacy string in both."""
     cdef const uint8_t *client_id
     cdef int32_t size
     cdef Status status = read_string(frame, False, &client_id, &size)
+    # Source: AdminUtils.ADMIN_CLIENT_ID.
+    if status == OK and size == ADMIN_CLIENT_ID_SIZE:
+        call.from_admin = memcmp(client_id, b"__admin_client", ADMIN_CLIENT_ID_SIZE) == 0
     if status == OK and tagged:
         status = skip_tagged_fields(frame)
     return status
@@ -175,7 +180,7 @@ cdef Status dispatch(Loop *loop, Connection *connection, const uint8_t *data, in
         connection.muted = True
         note_for_later(loop, call, data, size)
         return OK
-    status = skip_client(&frame, has_tagged_header(kind, version))
+    status = read_client(&frame, has_tagged_header(kind, version), call)
     if status != OK:
         return status
     if kind == CALL_PRODUCE:

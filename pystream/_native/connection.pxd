@@ -64,6 +64,7 @@ cdef struct Call:
     int16_t acks
     int16_t error_code               # of the whole answer
     bint flexible
+    bint from_admin                  # the client id is Kafka's own for tools that may write to internal topics
     int8_t isolation_level
     int32_t correlation_id
     int32_t throttle_ms

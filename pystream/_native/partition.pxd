@@ -63,6 +63,7 @@ cdef struct Topic:
     uint8_t id[16]
     int16_t name_size
     uint8_t name[250]
+    bint internal                # the cluster's own: clients do not write to it
     AccessRow access
     TopicCounters counters
 

@@ -46,6 +46,7 @@ cdef enum Status:
     INVALID_REQUEST = 49
     UNSUPPORTED_VERSION = 50
     TRANSACTIONAL_ID_AUTHORIZATION_FAILED = 51
+    INVALID_TOPIC = 52           # clients do not write to the cluster's own topics
     # resources
     OUT_OF_MEMORY = 60
     BUSY = 61

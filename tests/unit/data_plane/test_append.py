@@ -6,8 +6,11 @@ import select
 
 import pytest
 
+from pystream._native.local_log import LocalLog
+from pystream.common.error_codes import INVALID_TOPIC_EXCEPTION, NONE
 from pystream.common.errors import FencedLeaderEpoch, InvalidTxnState, NotLeaderOrFollower, PystreamError
 from tests.unit.data_plane.conftest import PATIENCE_S, batch, until
+from tests.unit.data_plane.requests import produce
 
 
 def moved(plane) -> list[tuple[str, int, int]]:
@@ -111,3 +114,20 @@ def test_nothing_is_appended_after_the_stop(make_plane):
     found.plane.stop(0)
     with pytest.raises(NotLeaderOrFollower):
         found.plane.append("events", 0, batch(b"a"))
+
+
+@pytest.mark.parametrize("topic", ["__consumer_offsets", "__transaction_state", "__share_group_state"])
+def test_clients_do_not_write_to_the_topics_of_coordinators(plane, tmp_path, topic):
+    log = LocalLog.open(str(tmp_path / topic), topic, flush_policy="os")
+    plane.logs.append(log)
+    plane.plane.add_partition(topic, bytes(range(1, 17)), 0, log, plane.flusher, leader_epoch=0)
+    request = produce((0, batch(b"a")), topic=topic)
+    with plane.client() as client:
+        refused = client.call(request, 9)
+        client.socket.sendall(client.frame(request, 9, client_id="__admin_client"))
+        allowed = client.receive()
+        client.socket.sendall(client.frame(request, 9, client_id="__admin_clienT"))
+        refused_too = client.receive()
+    codes = [answer.responses[0].partition_responses[0].error_code for answer in (refused, allowed, refused_too)]
+    assert codes == [INVALID_TOPIC_EXCEPTION, NONE, INVALID_TOPIC_EXCEPTION]
+    assert plane.plane.append(topic, 0, batch(b"own")) == (1, 2)
