@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pystream.common.errors import RequestTimedOut
 from pystream.common.model import NO_BROKER, TopicPartition
+from pystream.coordinator.group.group import Caller
 
 if TYPE_CHECKING:
     from pystream._native.data_plane import DataPlane
@@ -46,6 +47,10 @@ class Call:
     handle: int
     peer: str
     started_ms: int
+
+    def caller(self) -> Caller:
+        """Who calls, as coordinators are told."""
+        return Caller(self.api_version, self.client_id or "", f"/{self.peer}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

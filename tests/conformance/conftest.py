@@ -20,7 +20,7 @@ from tests.conformance.clients import CLIENTS, Client
 from tests.support.broker_process import BrokerProcess
 
 # kafka-python's tests ask for replicas on broker 0, and both suites want three or four partitions in a new topic
-BROKER_SETTINGS = {"node.id": "0", "num.partitions": "4"}
+BROKER_SETTINGS = {"node.id": "0", "num.partitions": "4", "group.initial.rebalance.delay.ms": "100"}
 ADMIN_SECONDS = 30
 
 
