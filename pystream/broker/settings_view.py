@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pystream.broker.client_metrics import ClientMetricsConfig
 from pystream.broker.config import SILENTLY_ACCEPTED, broker_keys
-from pystream.broker.monitoring.client_metrics import ClientMetricsConfig
 from pystream.common.config import ConfigKey, ConfigSource, Explained, Layer, definition_of
 from pystream.common.errors import InvalidRequest
 from pystream.controller.configs import ConfigController, ResourceKind

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from pystream.common.clock import SystemClock
 from pystream.common.errors import UnknownTopicId, UnknownTopicOrPartition
 from pystream.coordinator.group.group import Caller
 from pystream.coordinator.group.share import requests, stored
@@ -136,7 +137,7 @@ class ListLog:
     async def read(
         self, topic: str, partition: int, *, offset: int, limit_offset: int, max_bytes: int, committed: bool
     ) -> Fetched:
-        await asyncio.sleep(0)
+        await SystemClock().sleep_ms(0)
         records, found = b"", []
         for batch in self._within(offset, limit_offset):
             if found and len(records) + batch.size_bytes > max_bytes:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from pystream._native.compression import Codec, decompress, is_available, limit_for
 from pystream._native.crc32c import crc32c
-from pystream.broker.monitoring.client_metrics import ALL_METRICS, ClientMetricsConfig, parsed_match
+from pystream.broker.client_metrics import ALL_METRICS, ClientMetricsConfig, parsed_match
 from pystream.common.error_codes import (
     INVALID_RECORD,
     INVALID_REQUEST,

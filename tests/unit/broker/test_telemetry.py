@@ -8,8 +8,8 @@ import pytest
 from opentelemetry.proto.metrics.v1.metrics_pb2 import MetricsData
 
 from pystream._native.compression import Codec, compress
+from pystream.broker.client_metrics import ClientMetricsConfig
 from pystream.broker.monitoring import telemetry as subject
-from pystream.broker.monitoring.client_metrics import ClientMetricsConfig
 from pystream.broker.monitoring.telemetry import ClientTelemetry, Software
 from pystream.common.clock import ManualClock
 from pystream.common.error_codes import (
