@@ -12,6 +12,10 @@ settings.register_profile("full", settings.get_profile("default"), max_examples=
 settings.register_profile("sanitize", settings.get_profile("default"), max_examples=25)
 
 
+# Brokers under test are stopped and started, never lose power, and many a /tmp lies in memory.
+os.environ.setdefault("PYSTREAM_LOG_DIR_VOLATILE_ALLOW", "true")
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--full", action="store_true", help="run the slow tests too (also PYSTREAM_TEST_FULL=1)")
 

@@ -258,6 +258,11 @@ class BrokerConfig:
         minimum=0,
         doc="Space kept per directory for what must go on when its disk is full.",
     )
+    log_dir_volatile_allow: bool = key(
+        "log.dir.volatile.allow",
+        default=False,
+        doc="Whether logs may promise an fsync (flush policy group or write) on a file system that lies in memory.",
+    )
     log_open_segment_files: int = key(
         "log.open.segment.files", default=4096, minimum=16, doc="Segment files kept open; others are opened when read."
     )
@@ -345,6 +350,7 @@ class BrokerConfig:
             gather_ms=self.log_flush_gather_ms,
             reserve_bytes=self.log_dir_reserve_bytes,
             open_segment_files=self.log_open_segment_files,
+            allow_volatile=self.log_dir_volatile_allow,
             producer_id_expiration_ms=self.producer_id_expiration_ms,
         )
 

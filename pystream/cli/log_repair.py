@@ -12,7 +12,17 @@ from pystream.cli.failure import sentence
 from pystream.common.errors import NotFound, PystreamError
 from pystream.common.model import TopicPartition
 from pystream.storage.checkpoints import META_PROPERTIES
-from pystream.storage.verification import PartitionReport, cut_at_damage, held, partitions_of, verify_partition
+from pystream.storage.salvage import salvage
+from pystream.storage.verification import (
+    LOST_AND_FOUND,
+    PartitionReport,
+    cut_at_damage,
+    held,
+    partitions_of,
+    verify_partition,
+)
+
+UNCHANGED = "nothing is damaged, nothing was changed"
 
 
 def chosen(data_dir: Path, partitions: Sequence[str]) -> list[TopicPartition]:
@@ -71,22 +81,41 @@ def verify(data_dir: Path, partitions: tuple[str, ...], records: bool, compacted
         raise SystemExit(1)
 
 
-@click.command(help="Make a damaged partition writable again. What is cut is kept in lost+found/ of the directory.")
+@click.command(help="Make a damaged partition writable again. What goes is kept in lost+found/ of the directory.")
 @click.argument("data_dir", type=click.Path(path_type=Path, file_okay=False))
 @click.argument("partition", metavar="TOPIC-NUMBER")
-@click.option("--truncate", is_flag=True, required=True, help="End the log before its first damaged batch.")
+@click.option("--truncate", is_flag=True, help="End the log before its first damaged batch.")
+@click.option("--salvage", "salvages", is_flag=True, help="Keep every batch that is whole, at its offset.")
 @click.option("--compacted", is_flag=True, help="Offsets may be missing, as compaction leaves them.")
-def repair(data_dir: Path, partition: str, truncate: bool, compacted: bool) -> None:
+def repair(data_dir: Path, partition: str, truncate: bool, salvages: bool, compacted: bool) -> None:
+    if truncate == salvages:
+        raise click.UsageError("give one of --truncate and --salvage")
     try:
         names = [name for name in chosen(data_dir, [partition]) if str(name) == partition]
         if not names:
             raise NotFound(f"{data_dir} holds no partition {partition}; name one partition, as TOPIC-NUMBER")
-        report, cut_bytes = cut_at_damage(data_dir, names[0], compacted=compacted)
+        lines = (_salvaged if salvages else _truncated)(data_dir, names[0], compacted)
     except (PystreamError, OSError) as error:
         print(f"pystream log repair: {sentence(error)}", file=sys.stderr)
         raise SystemExit(2 if isinstance(error, NotFound) else 1) from None
-    click.echo("\n".join(describe(report)))
+    click.echo("\n".join(lines))
+
+
+def _truncated(data_dir: Path, name: TopicPartition, compacted: bool) -> list[str]:
+    report, cut_bytes = cut_at_damage(data_dir, name, compacted=compacted)
     if cut_bytes == 0:
-        click.echo("nothing is damaged, nothing was changed")
-    else:
-        click.echo(f"cut {cut_bytes} bytes at the first damage; they are kept in {data_dir / 'lost+found' / partition}")
+        return [*describe(report), UNCHANGED]
+    kept = data_dir / LOST_AND_FOUND / str(name)
+    return [*describe(report), f"cut {cut_bytes} bytes at the first damage; they are kept in {kept}"]
+
+
+def _salvaged(data_dir: Path, name: TopicPartition, compacted: bool) -> list[str]:
+    result = salvage(data_dir, name, compacted=compacted)
+    if result.segments == 0:
+        return [*describe(result.report), UNCHANGED]
+    kept = data_dir / LOST_AND_FOUND / str(name)
+    return [
+        *describe(result.report),
+        f"{result.segments} segments written anew; {result.dropped_bytes} bytes and {result.lost_offsets} offsets are "
+        f"lost, {result.stamped} batches had their offset or leader epoch put right; the old segments are in {kept}",
+    ]

@@ -332,6 +332,7 @@ class StorageConfig:
     gather_ms: float = 5  # the longest that a round of group commit waits for more requests
     reserve_bytes: int = 256 * MIB  # kept per directory for what must go on when the disk is full
     open_segment_files: int = 4_096
+    allow_volatile: bool = True  # logs that promise an fsync, on a file system in memory; the broker's default is no
     producer_id_expiration_ms: int = DAY_MS
 
 

@@ -19,6 +19,7 @@ from pystream._native.io_table import sync_directory
 from pystream._native.local_log import LocalLog, limit_open_files
 from pystream.common.clock import Clock
 from pystream.common.errors import (
+    DataDirectoryError,
     InconsistentTopicId,
     KafkaError,
     KafkaStorageError,
@@ -36,7 +37,7 @@ from pystream.storage.checkpoints import (
     write_offsets,
     write_topic_id,
 )
-from pystream.storage.config import LogConfig, StorageConfig, native_options
+from pystream.storage.config import GROUP, WRITE, LogConfig, StorageConfig, native_options
 from pystream.storage.directories import DELETED_SUFFIX, STRAY_SUFFIX, LogDirectory
 from pystream.storage.disk import Disk, DiskState
 from pystream.storage.partition_log import HostedDirectory, PartitionLog, jitter_of
@@ -102,8 +103,10 @@ class LogManager:
         try:
             for path in self.config.log_dirs:
                 self._hosted.append(self._open_directory(Path(path)))
+            configs = configs or (lambda topic: LogConfig())
+            self._refuse_volatile(configs(""))
             for hosted in self._hosted:
-                self._recover_directory(hosted, configs or (lambda topic: LogConfig()), report)
+                self._recover_directory(hosted, configs, report)
         except BaseException:
             self.close(clean=False)
             raise
@@ -339,6 +342,17 @@ class LogManager:
         flusher.start()
         reserve_bytes = 0 if directory.is_volatile else self.config.reserve_bytes
         return HostedDirectory(directory, flusher, Disk(path, reserve_bytes=reserve_bytes))
+
+    def _refuse_volatile(self, config: LogConfig) -> None:
+        """An fsync makes nothing durable in memory: raises DataDirectoryError where `config` promises that it does."""
+        if self.config.allow_volatile or config.flush_policy not in (GROUP, WRITE):
+            return
+        for hosted in self._hosted:
+            if hosted.directory.is_volatile:
+                raise DataDirectoryError(
+                    f"{hosted.path} lies in memory and cannot keep what flush policy {config.flush_policy} promises: "
+                    "use a disk, log.flush.policy=os, or log.dir.volatile.allow=true"
+                )
 
     def _choose_directory(self) -> HostedDirectory:
         usable = [hosted for hosted in self._online() if hosted.disk.state is not DiskState.FULL] or self._online()

@@ -1,4 +1,4 @@
-"""Reading logs from end to end without changing them, and the one repair that loses data: cutting at the first damage.
+"""Reading logs from end to end without changing them, and the repair that ends a log before its first damage.
 
 For operators, while no broker has the directory open. A broker never cuts damage by itself: what looks like the end of
 a log may be a flipped bit with years of records behind it.
@@ -21,16 +21,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pystream._native.batch import parse_header, validate
+from pystream._native.batch import Header, parse_header, validate
+from pystream._native.crc32c import crc32c
 from pystream._native.io_table import sync_directory
-from pystream._native.record_reader import check
+from pystream._native.record_reader import RecordReader, check
 from pystream.common.errors import CorruptRecordBatch, DataDirectoryLocked, NotFound, PystreamError, TruncatedInput
 from pystream.common.model import TopicPartition
-from pystream.storage.checkpoints import RECOVERY_POINTS, read_offsets, write_offsets
+from pystream.storage.checkpoints import RECOVERY_POINTS, START_OFFSETS, read_offsets, write_offsets
 from pystream.storage.directories import LogDirectory, partition_of
 
 LOST_AND_FOUND = "lost+found"
 MAGIC_AT = 16
+CRC_FROM = 21
 MAGIC = b"\x02"
 ZEROS = 64  # bytes at the end of a file by which a tail of zeros is known
 FARTHEST_OFFSET = 2**31 - 1  # from the one expected: beyond it, bytes only look like a batch
@@ -54,7 +56,11 @@ class Fault:
 
 @dataclass(slots=True)
 class PartitionReport:
-    """What reading a whole partition found. `gaps` counts offsets that no batch holds, in a log that was compacted."""
+    """What reading a whole partition found, from its first byte on.
+
+    `start_offset` is the first that can be read: DeleteRecords may have moved it into the middle of a segment. `gaps`
+    counts offsets that no batch holds, in a log that was compacted.
+    """
 
     name: TopicPartition
     segments: int = 0
@@ -122,6 +128,8 @@ def verify_partition(
         walk.run(report)
         expected, epoch = walk.expected, walk.epoch
     report.end_offset = expected
+    moved = read_offsets(data_dir / START_OFFSETS).get(name, 0)
+    report.start_offset = min(max(report.start_offset, moved), expected)
     return report
 
 
@@ -188,7 +196,7 @@ class _Walk:
     def _take(self, view: memoryview, position: int, report: PartitionReport) -> int:
         """The size of the batch at `position`, counted. Raises PystreamError for what is wrong with it."""
         with view[position:] as rest:
-            header = validate(rest)
+            header = self._checked(rest)
             gap = header.base_offset - self.expected
             if not 0 <= gap <= (FARTHEST_OFFSET if self._compacted else 0):
                 raise CorruptRecordBatch(f"base offset {header.base_offset}, expected {self.expected}")
@@ -196,12 +204,27 @@ class _Walk:
                 raise CorruptRecordBatch(f"leader epoch {header.partition_leader_epoch} after {self.epoch}")
             if self._records:
                 with rest[: header.size] as batch:
-                    check(batch)
+                    _check_records(batch, header)
         report.gaps += gap
         report.batches += 1
         report.records += header.record_count
         self.expected, self.epoch = header.next_offset, header.partition_leader_epoch
         return header.size
+
+    def _checked(self, rest: memoryview) -> Header:
+        """Compaction leaves batches that span more offsets than they have records; a salvaged log has empty ones."""
+        header = parse_header(rest)
+        if not 0 <= header.record_count <= (header.last_offset_delta if self._compacted else 0):
+            return validate(rest)
+        if header.size > len(rest):
+            raise TruncatedInput(f"a batch of {header.size} bytes, and {len(rest)} are left")
+        if header.magic != MAGIC[0] or header.last_offset_delta < 0:
+            raise CorruptRecordBatch(f"magic {header.magic}, last offset delta {header.last_offset_delta}")
+        with rest[CRC_FROM : header.size] as checked:
+            found = crc32c(checked)
+        if found != header.crc:
+            raise CorruptRecordBatch(f"CRC {found:#010x}, header says {header.crc:#010x}")
+        return header
 
     def _is_torn(self, view: memoryview, error: PystreamError) -> bool:
         """Whether the file ends inside the batch, or in zeros, and nobody was promised what is lost."""
@@ -231,6 +254,16 @@ class _Walk:
         return True
 
 
+def _check_records(batch: memoryview, header: Header) -> None:
+    """Raises PystreamError for records that cannot be read, or do not lie where the header says."""
+    if header.record_count == header.last_offset_delta + 1:
+        check(batch)
+        return
+    for record in RecordReader(batch, include_control=True):
+        if not header.base_offset <= record.offset < header.next_offset:
+            raise CorruptRecordBatch(f"a record at offset {record.offset} in a batch from {header.base_offset} on")
+
+
 def cut_at_damage(data_dir: Path, name: TopicPartition, *, compacted: bool = False) -> tuple[PartitionReport, int]:
     """End the partition before its first damaged batch. What is cut goes to lost+found/ first, in files of its own.
 
@@ -254,9 +287,9 @@ def _cut(data_dir: Path, name: TopicPartition, damage: Fault) -> int:
     kept.mkdir(parents=True, exist_ok=True)
     later = [base for base in segments_of(partition) if base > damage.segment]
     damaged = partition / f"{damage.segment:020d}.log"
-    _copy_tail(damaged, damage.position, kept / f"{damage.segment:020d}.{damage.position}.log")
+    copy_tail(damaged, damage.position, kept / f"{damage.segment:020d}.{damage.position}.log")
     for base in later:
-        _copy_tail(partition / f"{base:020d}.log", 0, kept / f"{base:020d}.0.log")
+        copy_tail(partition / f"{base:020d}.log", 0, kept / f"{base:020d}.0.log")
     sync_directory(str(kept))
     points = read_offsets(data_dir / RECOVERY_POINTS)
     write_offsets(data_dir / RECOVERY_POINTS, {**points, name: min(points.get(name, 0), damage.segment)})
@@ -272,7 +305,8 @@ def _cut(data_dir: Path, name: TopicPartition, damage: Fault) -> int:
     return cut_bytes
 
 
-def _copy_tail(source: Path, position: int, target: Path) -> None:
+def copy_tail(source: Path, position: int, target: Path) -> None:
+    """The bytes from `position` on, durable when this returns but for the name."""
     with source.open("rb") as reading, target.open("wb") as writing:
         reading.seek(position)
         shutil.copyfileobj(reading, writing, 1 << 20)

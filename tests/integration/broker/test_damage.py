@@ -46,6 +46,24 @@ def first_value(broker: BrokerProcess) -> bytes:
         consumer.close()
 
 
+def all_values(broker: BrokerProcess, *, end: int) -> list[bytes]:
+    """Of every record below the offset `end`, in order."""
+    settings = {"bootstrap.servers": broker.bootstrap, "group.id": uuid.uuid4().hex, "enable.auto.commit": False}
+    consumer = Consumer(settings)
+    consumer.assign([TopicPartition("orders", 0, 0)])
+    values: list[bytes] = []
+    try:
+        while True:
+            message = consumer.poll(TIMEOUT_SECONDS)
+            assert message is not None
+            assert message.error() is None
+            values.append(message.value())
+            if message.offset() == end - 1:
+                return values
+    finally:
+        consumer.close()
+
+
 def test_damage_is_served_around_verified_and_cut_on_command(make_broker: Callable[..., BrokerProcess], tmp_path: Path):
     data_dir = tmp_path / "data"
     broker = make_broker().start()
@@ -79,6 +97,30 @@ def test_damage_is_served_around_verified_and_cut_on_command(make_broker: Callab
     assert (again.returncode, "orders-0: ok" in again.stdout) == (0, True)
     assert produce(broker, "taken again") is None
     assert first_value(broker) == b"value 0"
+    assert broker.terminate() == 0
+
+
+def test_consumers_pass_over_what_a_salvaged_log_has_lost(make_broker: Callable[..., BrokerProcess], tmp_path: Path):
+    broker = make_broker().start()
+    admin = AdminClient({"bootstrap.servers": broker.bootstrap})
+    admin.create_topics([NewTopic("orders", 1, 1)])["orders"].result(TIMEOUT_SECONDS)
+    for number in range(RECORDS):
+        assert produce(broker, f"value {number}") is None
+    broker.kill()
+    (segment,) = (tmp_path / "data" / "orders-0").glob("*.log")
+    damaged = bytearray(segment.read_bytes())
+    damaged[len(damaged) // 2 + 65] ^= 0x10  # inside the records of one of them
+    segment.write_bytes(damaged)
+
+    repaired = pystream("log", "repair", str(tmp_path / "data"), "orders-0", "--salvage")
+    broker.start()
+    taken = produce(broker, "taken again")
+    values = all_values(broker, end=RECORDS + 1)
+
+    assert (repaired.returncode, "1 offsets are lost" in repaired.stdout) == (0, True)
+    assert taken is None
+    assert len([value for value in range(RECORDS) if f"value {value}".encode() not in values]) == 1
+    assert values[-1] == b"taken again"
     assert broker.terminate() == 0
 
 

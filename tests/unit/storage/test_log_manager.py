@@ -19,6 +19,7 @@ from pystream.common.errors import (
 from pystream.common.model import TopicPartition
 from pystream.storage.checkpoints import HIGH_WATERMARKS, RECOVERY_POINTS, START_OFFSETS, read_offsets, read_topic_id
 from pystream.storage.config import LogConfig, StorageConfig
+from pystream.storage.directories import LogDirectory
 from pystream.storage.log_manager import LogManager
 from tests.unit.storage.batches import batch, offsets
 
@@ -309,3 +310,21 @@ def test_ten_read_errors_within_a_minute_take_a_directory_offline(tmp_path, cloc
     logs.flush_dirty(clock.now_ms())
     assert (native.is_offline, logs.describe_dirs()[0].is_offline) == (True, True)
     logs.close()
+
+
+@pytest.mark.parametrize(
+    ("policy", "allowed", "refused"), [("group", False, True), ("os", False, False), ("group", True, False)]
+)
+def test_a_promise_of_fsync_is_refused_on_a_file_system_in_memory(
+    tmp_path, clock, monkeypatch, policy, allowed, refused
+):
+    monkeypatch.setattr("pystream.storage.directories.file_system_of", lambda path: "tmpfs")
+    logs = LogManager(StorageConfig(log_dirs=(str(tmp_path),), reserve_bytes=0, allow_volatile=allowed), clock)
+    config = LogConfig(flush_policy=policy)
+    if refused:
+        with pytest.raises(DataDirectoryError, match=r"log\.dir\.volatile\.allow"):
+            logs.open(lambda topic: config)
+    else:
+        logs.open(lambda topic: config)
+    logs.close()
+    LogDirectory.open(tmp_path).close(clean=True)
