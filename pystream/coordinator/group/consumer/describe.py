@@ -1,19 +1,37 @@
-"""ConsumerGroupDescribe: one group as it is described."""
+"""ConsumerGroupDescribe on one shard. Groups of other kinds have describe requests of their own."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from pystream.common.errors import KafkaError
 from pystream.coordinator.group.assignors.model import Assignment
 from pystream.coordinator.group.consumer.group import ConsumerGroup
-from pystream.coordinator.group.consumer.groups import ConsumerGroups
+from pystream.coordinator.group.consumer.groups import ConsumerGroups, consumer_groups
 from pystream.coordinator.group.consumer.member import ConsumerMember
+from pystream.coordinator.group.shard import GroupShard
 from pystream.coordinator.group.topics import TopicCatalog
+from pystream.coordinator.machine import Effects, Ticket
 from pystream.protocol.messages import consumer_group_describe as messages
 
 CLASSIC_MEMBER, CONSUMER_MEMBER = 0, 1
 
 
-def described(groups: ConsumerGroups, group_id: str, now_ms: int) -> messages.DescribedGroup:
-    """Raises GroupIdNotFound."""
+def describe_consumer_groups(
+    shard: GroupShard, ticket: Ticket, now_ms: int, effects: Effects, group_ids: Sequence[str]
+) -> None:
+    """One result for each of `group_ids`, in their order."""
+    groups = consumer_groups(shard)
+    results = []
+    for group_id in group_ids:
+        try:
+            results.append(_described(groups, group_id, now_ms))
+        except KafkaError as error:
+            results.append(messages.DescribedGroup(group_id=group_id, error_code=error.code, error_message=str(error)))
+    effects.answer(ticket, results)
+
+
+def _described(groups: ConsumerGroups, group_id: str, now_ms: int) -> messages.DescribedGroup:
     group = groups.find(group_id)
     return messages.DescribedGroup(
         group_id=group_id,

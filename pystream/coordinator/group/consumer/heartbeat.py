@@ -91,9 +91,10 @@ def heartbeat(
     caller: Caller,
     request: ConsumerGroupHeartbeatRequest,
 ) -> None:
-    """Answer a request that `check_heartbeat` has let pass."""
+    """Answer at once."""
     groups = consumer_groups(shard)
     try:
+        check_heartbeat(request, caller.api_version, groups.config)
         if request.member_epoch in (LEAVING_EPOCH, LEAVING_STATIC_EPOCH):
             response = _leave(groups, request, now_ms, effects)
         else:
