@@ -34,7 +34,7 @@ from pystream.metadata.store import Absent, Compare, CreateRevision, Lease, Meta
 logger = get_logger(__name__)
 
 METADATA_VERSION: Final = 29  # 4.2-IV1
-FEATURES: Final[Mapping[str, int]] = {"metadata.version": METADATA_VERSION}
+FEATURES: Final[Mapping[str, int]] = {"metadata.version": METADATA_VERSION, "group.version": 1}
 
 
 async def found_cluster(

@@ -1,4 +1,4 @@
-"""Java for the tests: Kafka's jars from Maven Central and our one Java program, both in a cache outside the repository.
+"""Java for the tests: Kafka's jars from Maven Central and our Java programs, all in a cache outside the repository.
 
 The cache is $XDG_CACHE_HOME/pystream-tests (~/.cache/pystream-tests): one folder per content of the inputs.
 Without Java, javac or Maven, or when Maven cannot fetch, the test that asked is skipped and says why.
@@ -19,7 +19,6 @@ import pytest
 
 HERE = Path(__file__).parent / "java"
 POM = HERE / "pom.xml"
-SOURCE = HERE / "RoundTrip.java"
 HEAP = "-Xmx512m"
 FETCH_SECONDS = 600
 COMPILE_SECONDS = 120
@@ -42,9 +41,10 @@ def jars() -> Path:
 
 
 @functools.cache
-def compiled() -> Path:
-    """The folder of RoundTrip.class, compiled when it is not there."""
-    return _cached("round-trip", (POM, SOURCE), _compile)
+def compiled(program: str = "RoundTrip") -> Path:
+    """The folder of a program's classes, compiled when it is not there. Programs are the .java files of this folder."""
+    source = HERE / f"{program}.java"
+    return _cached(program.lower(), (POM, source), functools.partial(_compile, source))
 
 
 def _tool(name: str) -> str:
@@ -78,6 +78,6 @@ def _fetch(folder: Path) -> None:
         pytest.skip(f"Maven could not fetch Kafka's jars: {(done.stdout + done.stderr)[-300:]}")
 
 
-def _compile(folder: Path) -> None:
-    arguments = ["--release", "17", "-cp", class_path(), "-d", str(folder), str(SOURCE)]
+def _compile(source: Path, folder: Path) -> None:
+    arguments = ["--release", "17", "-cp", class_path(), "-d", str(folder), str(source)]
     subprocess.run([_tool("javac"), *arguments], check=True, timeout=COMPILE_SECONDS)

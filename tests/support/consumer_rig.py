@@ -51,6 +51,7 @@ class ConsumerRig(GroupRig):
         assignor: str | None = None,
         rebalance_timeout_ms: int = -1,
         client_id: str = "client",
+        version: int = 1,
     ) -> ConsumerGroupHeartbeatResponse:
         """The answer to one request, whatever it says."""
         request = ConsumerGroupHeartbeatRequest(
@@ -64,7 +65,7 @@ class ConsumerRig(GroupRig):
             server_assignor=assignor,
             topic_partitions=None if owned is None else as_message(owned),
         )
-        response = self.call(heartbeat, Caller(1, client_id, "/127.0.0.1"), request)
+        response = self.call(heartbeat, Caller(version, client_id, "/127.0.0.1"), request)
         assert isinstance(response, ConsumerGroupHeartbeatResponse)
         return response
 

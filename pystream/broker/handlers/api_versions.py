@@ -1,7 +1,7 @@
 """ApiVersions (key 18), versions 0-4: what this broker offers.
 
 The list is the pinned table cut down to the keys that are answered; clients take it as a promise. Features are listed
-only once what they promise works: for now `metadata.version`.
+only once what they promise works; those with a lowest level of 0 are for version 4 and later.
 
     0    bare list
     1    throttle time
@@ -32,7 +32,9 @@ from pystream.protocol.messages.api_versions import (
 
 REQUEST = ApiVersionsRequest
 # Lowest and highest level: 3.3-IV3, the lowest that Kafka 4 supports, and 4.2-IV1, that of a fresh Kafka 4.2.
-SUPPORTED_FEATURES = {"metadata.version": (7, 29)}
+# The others have a level 0, which means that the cluster goes without.
+SUPPORTED_FEATURES = {"metadata.version": (7, 29), "group.version": (0, 1)}
+FIRST_VERSION_WITH_LEVEL_0 = 4  # older clients do not read a lowest level of 0 (KAFKA-17492)
 NO_FEATURES_EPOCH = -1
 FIRST_VERSION_WITH_SOFTWARE_NAME = 3
 _SOFTWARE_NAME = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9\-.]*[a-zA-Z0-9])?")
@@ -52,6 +54,7 @@ def handle(context: BrokerContext, call: Call, request: ApiVersionsRequest) -> A
         supported_features=[
             SupportedFeatureKey(name=name, min_version=low, max_version=high)
             for name, (low, high) in SUPPORTED_FEATURES.items()
+            if low or call.api_version >= FIRST_VERSION_WITH_LEVEL_0
         ],
         finalized_features=[
             FinalizedFeatureKey(name=name, max_version_level=level, min_version_level=level)

@@ -21,6 +21,8 @@ from pystream.common.errors import (
 from pystream.coordinator.group.admin_requests import delete_groups, describe_groups, list_groups
 from pystream.coordinator.group.classic.join import join_group
 from pystream.coordinator.group.classic.requests import heartbeat, leave_group, sync_group
+from pystream.coordinator.group.consumer.describe import describe_consumer_groups
+from pystream.coordinator.group.consumer.heartbeat import heartbeat as consumer_group_heartbeat
 from pystream.coordinator.group.group import Caller
 from pystream.coordinator.group.offset_requests import (
     commit_offsets,
@@ -31,6 +33,8 @@ from pystream.coordinator.group.offset_requests import (
 )
 from pystream.coordinator.group.shard import GroupShard
 from pystream.coordinator.runtime import CoordinatorRuntime
+from pystream.protocol.messages.consumer_group_describe import DescribedGroup as DescribedConsumerGroup
+from pystream.protocol.messages.consumer_group_heartbeat import ConsumerGroupHeartbeatRequest
 from pystream.protocol.messages.delete_groups import DeletableGroupResult
 from pystream.protocol.messages.describe_groups import DescribedGroup
 from pystream.protocol.messages.heartbeat import HeartbeatRequest, HeartbeatResponse
@@ -81,6 +85,9 @@ class GroupCoordinator:
     def leave_group(self, caller: Caller, request: LeaveGroupRequest) -> Reply:
         check_group_id(request.group_id)
         return self.submit(request.group_id, leave_group, caller, request)
+
+    def consumer_group_heartbeat(self, caller: Caller, request: ConsumerGroupHeartbeatRequest) -> Reply:
+        return self.submit(request.group_id, consumer_group_heartbeat, caller, request)
 
     # offsets
 
@@ -143,6 +150,14 @@ class GroupCoordinator:
             return DescribedGroup(group_id=group_id, error_code=code)
 
         return await self._of_many(group_ids, failed, describe_groups, caller)
+
+    async def describe_consumer_groups(self, group_ids: Sequence[str]) -> list[DescribedConsumerGroup]:
+        """One result for each of `group_ids`, in their order."""
+
+        def failed(group_id: str, code: int) -> DescribedConsumerGroup:
+            return DescribedConsumerGroup(group_id=group_id, error_code=code)
+
+        return await self._of_many(group_ids, failed, describe_consumer_groups)
 
     async def delete_groups(self, group_ids: Sequence[str]) -> list[DeletableGroupResult]:
         """One result for each of `group_ids`, in their order; each id counts once."""

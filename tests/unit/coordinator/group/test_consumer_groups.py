@@ -211,7 +211,7 @@ def test_a_full_heartbeat_is_answered_with_the_assignment(rig):
 
 
 def test_a_member_without_an_id_is_given_one(rig):
-    response = rig.heartbeat("", JOINING, owned=NOTHING, topics=["topic"], rebalance_timeout_ms=1000)
+    response = rig.heartbeat("", JOINING, owned=NOTHING, topics=["topic"], rebalance_timeout_ms=1000, version=0)
     assert response.member_id in rig.consumer_group().members
 
 
