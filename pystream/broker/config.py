@@ -25,7 +25,7 @@ from pystream.controller.config import ControllerConfig
 from pystream.coordinator.config import CoordinatorConfig
 from pystream.coordinator.group.parts import GroupConfigs
 from pystream.coordinator.group_settings import GroupBounds, GroupSettings
-from pystream.storage.config import LogConfig, StorageConfig
+from pystream.storage.config import CleanerConfig, LogConfig, StorageConfig
 
 MIB = 1 << 20
 PROTOCOL_MAP = ("PLAINTEXT:PLAINTEXT", "SSL:SSL", "SASL_PLAINTEXT:SASL_PLAINTEXT", "SASL_SSL:SASL_SSL")
@@ -324,7 +324,7 @@ class BrokerConfig:
             definition_of(cls).load(layer), controller=controller, coordinator=coordinator, settings=settings
         )
         GroupConfigs.load(layer)
-        for each in (LogConfig, GroupSettings, GroupBounds):
+        for each in (LogConfig, GroupSettings, GroupBounds, CleanerConfig):
             definition_of(each).load(layer)
         if not config.log_dirs:
             raise InvalidConfig("no data directory: give --data-dir DIR, or set log.dirs")
@@ -374,7 +374,7 @@ class BrokerConfig:
 
 def broker_keys() -> dict[str, ConfigKey]:
     """Every key of a broker by name: its own, and the cluster-wide synonyms of the keys of topics and groups."""
-    own = (BrokerConfig, ControllerConfig, CoordinatorConfig, *GroupConfigs.kinds(), GroupBounds)
+    own = (BrokerConfig, ControllerConfig, CoordinatorConfig, *GroupConfigs.kinds(), GroupBounds, CleanerConfig)
     keys = {name: config_key for each in own for name, config_key in definition_of(each).keys.items()}
     for config_key in list(keys.values()):
         for synonym in config_key.synonyms:

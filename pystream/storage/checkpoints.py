@@ -1,6 +1,7 @@
 """Small files of a log directory, in Kafka's own form.
 
-offset checkpoint   recovery-point-offset-checkpoint, log-start-offset-checkpoint, replication-offset-checkpoint
+offset checkpoint   recovery-point-offset-checkpoint, log-start-offset-checkpoint, replication-offset-checkpoint,
+                    cleaner-offset-checkpoint
                     text: "0\\n" version | "<count>\\n" | "<topic> <partition> <offset>\\n" ...
 partition.metadata  text: "version: 0\\n" | "topic_id: <22 characters of base64url>\\n"
 meta.properties     Java properties: version=1, cluster.id, node.id, directory.id, and our pystream.format.version
@@ -23,6 +24,7 @@ from pystream.common.model import TopicPartition, uuid_bytes, uuid_text
 
 RECOVERY_POINTS = "recovery-point-offset-checkpoint"
 START_OFFSETS = "log-start-offset-checkpoint"
+CLEANER_OFFSETS = "cleaner-offset-checkpoint"
 HIGH_WATERMARKS = "replication-offset-checkpoint"
 PARTITION_METADATA = "partition.metadata"
 META_PROPERTIES = "meta.properties"

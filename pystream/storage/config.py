@@ -17,6 +17,7 @@ from pystream.common.config import INT_MAX, LONG_MAX, ConfigType, Synonym, key
 MIB = 1 << 20
 UNLIMITED = -1
 FOLLOWS_RETENTION = -2  # local.retention.*: as retention.*
+COMPACT, DELETE = "compact", "delete"
 GROUP, OS, INTERVAL, WRITE = "group", "os", "interval", "write"
 _THROTTLED = re.compile(r"[0-9]+:[0-9]+")
 
@@ -38,8 +39,8 @@ class LogConfig:
 
     cleanup_policy: tuple[str, ...] = key(
         "cleanup.policy",
-        default=("delete",),
-        valid=("compact", "delete"),
+        default=(DELETE,),
+        valid=(COMPACT, DELETE),
         dynamic=True,
         synonyms=("log.cleanup.policy",),
         doc="Old segments are deleted (delete), or rid of records with a newer value of their key (compact), or both.",
@@ -323,6 +324,51 @@ class LogConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CleanerConfig:
+    """What compaction goes by on one broker; when a log is due, its topic's own settings say."""
+
+    enable: bool = key("log.cleaner.enable", default=True, doc="Whether compacted topics are compacted.")
+    threads: int = key("log.cleaner.threads", default=1, minimum=0, dynamic=True, doc="Threads that compact.")
+    io_max_bytes_per_second: float = key(
+        "log.cleaner.io.max.bytes.per.second",
+        default=1.7976931348623157e308,
+        dynamic=True,
+        doc="The most that compaction reads and writes, all threads together.",
+    )
+    dedupe_buffer_size: int = key(
+        "log.cleaner.dedupe.buffer.size",
+        default=128 * MIB,
+        type=ConfigType.LONG,
+        minimum=MIB,
+        dynamic=True,
+        doc="Memory for the keys of the logs being compacted, all threads together; 24 bytes a key.",
+    )
+    io_buffer_size: int = key(
+        "log.cleaner.io.buffer.size",
+        default=512 << 10,
+        minimum=1 << 10,
+        dynamic=True,
+        doc="Memory for reading and writing, all threads together; a larger batch takes more while it is read.",
+    )
+    io_buffer_load_factor: float = key(
+        "log.cleaner.io.buffer.load.factor",
+        default=0.9,
+        minimum=0.01,
+        maximum=1,
+        dynamic=True,
+        doc="How full the memory for keys gets: fuller takes more keys in one round, and more time for each.",
+    )
+    backoff_ms: int = key(
+        "log.cleaner.backoff.ms",
+        default=15_000,
+        type=ConfigType.LONG,
+        minimum=0,
+        dynamic=True,
+        doc="Wait when no log is due.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StorageConfig:
     """What all logs of a broker share; the broker fills it from its own keys."""
 
@@ -337,16 +383,20 @@ class StorageConfig:
 
 
 def native_options(config: LogConfig, *, jitter_ms: int = 0) -> dict[str, int | str | bool | None]:
-    """The settings that the native log goes by; `jitter_ms` is this log's own part of segment.jitter.ms."""
+    """The settings that the native log goes by; `jitter_ms` is this log's own part of segment.jitter.ms.
+
+    What may wait for compaction only so long must not wait in the active segment, which is never compacted.
+    """
+    compacts = COMPACT in config.cleanup_policy
     return {
         "segment_bytes": config.segment_bytes,
-        "segment_ms": config.segment_ms,
+        "segment_ms": min(config.segment_ms, config.max_compaction_lag_ms) if compacts else config.segment_ms,
         "segment_jitter_ms": jitter_ms,
         "index_interval_bytes": config.index_interval_bytes,
         "segment_index_bytes": config.segment_index_bytes,
         "max_message_bytes": config.max_message_bytes,
         "log_append_time": config.message_timestamp_type == "LogAppendTime",
-        "require_keys": "compact" in config.cleanup_policy,
+        "require_keys": compacts,
         "codec": config.compression_type,
         "codec_level": {
             "gzip": None if config.compression_gzip_level == -1 else config.compression_gzip_level,

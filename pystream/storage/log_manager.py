@@ -29,6 +29,7 @@ from pystream.common.errors import (
 from pystream.common.logging import get_logger
 from pystream.common.model import ZERO_UUID, TopicPartition, random_uuid
 from pystream.storage.checkpoints import (
+    CLEANER_OFFSETS,
     HIGH_WATERMARKS,
     RECOVERY_POINTS,
     START_OFFSETS,
@@ -37,7 +38,7 @@ from pystream.storage.checkpoints import (
     write_offsets,
     write_topic_id,
 )
-from pystream.storage.config import GROUP, WRITE, LogConfig, StorageConfig, native_options
+from pystream.storage.config import COMPACT, GROUP, WRITE, LogConfig, StorageConfig, native_options
 from pystream.storage.directories import DELETED_SUFFIX, STRAY_SUFFIX, LogDirectory
 from pystream.storage.disk import Disk, DiskState
 from pystream.storage.partition_log import HostedDirectory, PartitionLog, jitter_of
@@ -296,6 +297,7 @@ class LogManager:
                 try:
                     self._write(hosted.path / RECOVERY_POINTS, {log.name: log.native.recovery_point for log in logs})
                     self._write(hosted.path / START_OFFSETS, _moved_starts(logs))
+                    self._write(hosted.path / CLEANER_OFFSETS, _cleaned_ends(logs))
                     self._write(hosted.path / HIGH_WATERMARKS, {log.name: log.high_watermark() for log in logs})
                 except OSError as error:
                     failure = error
@@ -381,6 +383,7 @@ class LogManager:
             shutil.rmtree(path, ignore_errors=True)
         points = read_offsets(hosted.path / RECOVERY_POINTS)
         starts = read_offsets(hosted.path / START_OFFSETS)
+        cleaned = read_offsets(hosted.path / CLEANER_OFFSETS)
 
         def recover(name: TopicPartition) -> PartitionLog | Exception:
             config = configs(name.topic)
@@ -391,14 +394,15 @@ class LogManager:
                 trust_snapshots=not directory.is_foreign,
                 recovery_point=points.get(name, 0),
                 log_start_offset=starts.get(name, 0),
-                compacted="compact" in config.cleanup_policy or directory.is_foreign,
+                compacted=COMPACT in config.cleanup_policy or name in cleaned or directory.is_foreign,
             )
             path = hosted.path / str(name)
             try:
                 native = LocalLog.open(str(path), **options)
             except (KafkaError, OSError) as error:
                 return error
-            return PartitionLog(native, name.topic, name.partition, read_topic_id(path) or ZERO_UUID, config, hosted)
+            topic_id = read_topic_id(path) or ZERO_UUID
+            return PartitionLog(native, *name, topic_id, config, hosted, cleaned_to=cleaned.get(name, 0))
 
         names = directory.partitions()
         with ThreadPoolExecutor(self.config.recovery_threads, thread_name_prefix="recover-log") as pool:
@@ -529,3 +533,8 @@ def _renamed(log: PartitionLog, suffix: str) -> Path:
 def _moved_starts(logs: Iterable[PartitionLog]) -> dict[TopicPartition, int]:
     """Start offsets that lie inside a segment; the others follow from the files' names, as in Kafka."""
     return {log.name: log.native.start_offset for log in logs if log.native.start_offset > 0}
+
+
+def _cleaned_ends(logs: Iterable[PartitionLog]) -> dict[TopicPartition, int]:
+    """Also of topics that are compacted no more: recovery must know that offsets may be missing."""
+    return {log.name: log.cleaned_to for log in logs if log.cleaned_to > 0}

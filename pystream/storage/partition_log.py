@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import random
+import threading
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pystream._native.flusher import Flusher
 from pystream._native.local_log import LocalLog
 from pystream.common.model import TopicPartition
-from pystream.storage.config import GROUP, INTERVAL, WRITE, LogConfig, native_options
+from pystream.storage.config import COMPACT, DELETE, GROUP, INTERVAL, WRITE, LogConfig, native_options
 from pystream.storage.directories import LogDirectory
 from pystream.storage.disk import Disk, ReadErrors
 from pystream.storage.retention import SegmentFacts, retained_from
-
-DELETE = "delete"
 
 
 @dataclass(slots=True, eq=False)
@@ -48,9 +48,11 @@ class PartitionLog:
     topic_id: bytes
     config: LogConfig
     hosted: HostedDirectory
+    cleaned_to: int = 0  # everything below it has been compacted; goes to cleaner-offset-checkpoint
     unlink_at_ms: list[tuple[int, int]] = field(
         default_factory=list
     )  # (when, base offset) of segments renamed to .deleted
+    unlinking: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def name(self) -> TopicPartition:
@@ -67,6 +69,10 @@ class PartitionLog:
     def reconfigure(self, config: LogConfig) -> None:
         self.native.update_config(**native_options(config, jitter_ms=jitter_of(self.name, config)))
         self.config = config
+
+    @property
+    def compacts(self) -> bool:
+        return COMPACT in self.config.cleanup_policy
 
     def wants_flush(self, now_ms: int) -> bool:
         """Whether the background flush has something to do: by flush.messages and flush.ms under `interval`, else
@@ -106,12 +112,18 @@ class PartitionLog:
     def delete_before_start(self, now_ms: int) -> int:
         """Take segments below the start offset, which is durable, out of the log; how many."""
         bases = self.native.delete_segments_before(self.native.start_offset)
-        self.unlink_at_ms.extend((now_ms + self.config.file_delete_delay_ms, base) for base in bases)
+        self.note_deleted(bases, now_ms)
         return len(bases)
+
+    def note_deleted(self, base_offsets: Iterable[int], now_ms: int) -> None:
+        """The files of these segments became *.deleted: they are to be removed after file.delete.delay.ms."""
+        with self.unlinking:
+            self.unlink_at_ms.extend((now_ms + self.config.file_delete_delay_ms, base) for base in base_offsets)
 
     def unlink_deleted(self, now_ms: int) -> None:
         """Remove the files of segments whose file.delete.delay.ms is over. Raises OSError."""
-        while self.unlink_at_ms and self.unlink_at_ms[0][0] <= now_ms:
-            _, base = self.unlink_at_ms.pop(0)
-            for suffix in ("log", "index", "timeindex", "txnindex"):
-                (Path(self.directory) / f"{base:020d}.{suffix}.deleted").unlink(missing_ok=True)
+        with self.unlinking:
+            while self.unlink_at_ms and self.unlink_at_ms[0][0] <= now_ms:
+                _, base = self.unlink_at_ms.pop(0)
+                for suffix in ("log", "index", "timeindex", "txnindex"):
+                    (Path(self.directory) / f"{base:020d}.{suffix}.deleted").unlink(missing_ok=True)
