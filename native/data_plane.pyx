@@ -103,6 +103,16 @@ cdef class DataPlane:
         self.control.state.inboxes = self.plane.inboxes
         self.control.state.loop_count = event_loops
 
+    def update_limits(self, limits) -> None:
+        """Other values for max.connections and max.connections.per.ip, from the next connection on.  ValueError for others."""
+        for key, value in limits.items():
+            if key == "max.connections":
+                self.plane.limits.connections = value
+            elif key == "max.connections.per.ip":
+                self.plane.limits.connections_per_address = value
+            else:
+                raise ValueError(f"{key!r} is set once, when the data plane is made")
+
     cdef object make_loops(self, int32_t count):
         cdef int32_t i
         for i in range(count):

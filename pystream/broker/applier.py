@@ -9,7 +9,7 @@ arrive while others are applied are taken together, so what waits is never more 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING
 
 from pystream.common.errors import InconsistentTopicId, PystreamError
@@ -42,6 +42,7 @@ class ImageApplier:
         plane: DataPlane,
         executor: StorageExecutor,
         settings: SettingsView,
+        reconfigure_broker: Callable[[ClusterImage], Awaitable[None]],
     ) -> None:
         self.image = ClusterImage()
         self.unusable: dict[TopicPartition, str] = {}  # partitions whose log could not be made, and why
@@ -51,6 +52,7 @@ class ImageApplier:
         self._plane = plane
         self._executor = executor
         self._settings = settings
+        self._reconfigure_broker = reconfigure_broker
         self._pending: tuple[Delta | None, ClusterImage] | None = None
         self._submitted = 0
         self._applied = 0
@@ -113,6 +115,7 @@ class ImageApplier:
         here += [(topic, partition) for topic, partition in delta.changed_partitions if self._hosts(partition)]
         await self._open(here, image)
         if delta.broker_configs:
+            await self._reconfigure_broker(image)
             await self._reconfigure(image.topics.values(), image)
         else:
             await self._reconfigure(delta.reconfigured, image)

@@ -20,6 +20,7 @@ from pystream.broker.context import BrokerContext
 from pystream.broker.coordination.coordinators import Coordinators
 from pystream.broker.found_logs import adopt, collect_garbage, report_strays
 from pystream.broker.handlers.api_versions import SUPPORTED_FEATURES
+from pystream.broker.live_settings import LiveSettings
 from pystream.broker.monitoring.metrics import BrokerMetrics, RequestMetrics, process_metrics
 from pystream.broker.monitoring.status_pages import StatusPages
 from pystream.broker.monitoring.telemetry import ClientTelemetry
@@ -42,6 +43,7 @@ from pystream.controller.topics import TopicController
 from pystream.metadata.image import ClusterImage, difference
 from pystream.metadata.publisher import ImagePublisher
 from pystream.metadata.store.sqlite import SqliteStore
+from pystream.storage.cleaner import LogCleaner
 from pystream.storage.config import LogConfig
 from pystream.storage.log_manager import LogManager
 
@@ -64,6 +66,7 @@ class Broker:
         self._supervisor = Supervisor("broker", clock)
         self._executor = StorageExecutor(config.num_io_threads)
         self._logs = LogManager(config.storage(), clock)
+        self._cleaner = LogCleaner(config.cleaner(), self._logs.partitions, clock)
         self._settings = SettingsView(config)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._opening = asyncio.Lock()
@@ -141,6 +144,7 @@ class Broker:
         await self._status_pages.stop()
         if self._session is not None:
             await self._session.leave()
+        await self._executor.run(self._cleaner.stop)
         await self._executor.run(self._logs.close)
         if self._store is not None:
             await self._store.close()
@@ -196,9 +200,7 @@ class Broker:
     async def _start_control_plane(self, store: SqliteStore, publisher: ImagePublisher, plane: DataPlane) -> None:
         """Registration, image, tables, router; everything but the plane's own threads."""
         is_new_cluster = not publisher.image.cluster_id  # the image is older than the founding
-        applier = self._applier = ImageApplier(
-            node_id=self.config.node_id, logs=self._logs, plane=plane, executor=self._executor, settings=self._settings
-        )
+        applier = self._applier = self._make_applier(plane)
         session = self._session = BrokerSession(
             store,
             publisher,
@@ -271,6 +273,19 @@ class Broker:
         self.metrics.collect_from(coordinators.families)
         return coordinators
 
+    def _make_applier(self, plane: DataPlane) -> ImageApplier:
+        live = LiveSettings(
+            settings=self._settings, plane=plane, logs=self._logs, cleaner=self._cleaner, executor=self._executor
+        )
+        return ImageApplier(
+            node_id=self.config.node_id,
+            logs=self._logs,
+            plane=plane,
+            executor=self._executor,
+            settings=self._settings,
+            reconfigure_broker=live.apply,
+        )
+
     def _client_telemetry(self, applier: ImageApplier) -> ClientTelemetry:
         telemetry = ClientTelemetry(
             self._clock,
@@ -286,15 +301,17 @@ class Broker:
             node_id=self.config.node_id, plane=plane, logs=self._logs, applier=applier, requests=requests
         )
         self.metrics.collect_from(broker_metrics.collect)
+        self.metrics.collect_from(self._cleaner.families)
         self.metrics.collect_from(process_metrics(time.time(), self._clock.monotonic_ms))
         return requests
 
     async def _start_log_work(self, topics: TopicController, applier: ImageApplier, *, adopting: bool) -> None:
-        """Look over what lies on the disk; flushes and checkpoints, and retention after its first delay."""
+        """Look over what lies on the disk; flushes and checkpoints, compaction, and retention after its first delay."""
         if adopting:
             await adopt(topics, self._logs.partitions(), node_id=self.config.node_id)
         report_strays(self._logs.partitions(), await applier.caught_up())
         self._supervisor.start("collect garbage", collect_garbage(topics))
+        self._cleaner.start()
         interval_ms = self.config.log_flush_scheduler_interval_ms
         self._supervisor.every(
             "flush logs", FLUSH_INTERVAL_MS if interval_ms == LONG_MAX else interval_ms, self._flush_and_checkpoint

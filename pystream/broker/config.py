@@ -133,7 +133,11 @@ class BrokerConfig:
         doc="Event loops. Default: one for two cores.",
     )
     num_io_threads: int = key(
-        "num.io.threads", default=8, minimum=1, doc="Threads for requests that wait for the disk; made when needed."
+        "num.io.threads",
+        default=8,
+        minimum=1,
+        dynamic=True,
+        doc="Threads for requests that wait for the disk; made when needed.",
     )
     socket_request_max_bytes: int = key(
         "socket.request.max.bytes", default=100 * MIB, minimum=1, doc="A request above this size closes its connection."
@@ -175,9 +179,11 @@ class BrokerConfig:
     socket_listen_backlog_size: int = key(
         "socket.listen.backlog.size", default=1024, minimum=1, doc="Connections that wait to be accepted."
     )
-    max_connections: int = key("max.connections", default=INT_MAX, minimum=0, doc="Connections of all listeners.")
+    max_connections: int = key(
+        "max.connections", default=INT_MAX, minimum=0, dynamic=True, doc="Connections of all listeners."
+    )
     max_connections_per_ip: int = key(
-        "max.connections.per.ip", default=INT_MAX, minimum=0, doc="Connections of one address."
+        "max.connections.per.ip", default=INT_MAX, minimum=0, dynamic=True, doc="Connections of one address."
     )
     connections_max_idle_ms: int = key(
         "connections.max.idle.ms",
@@ -243,7 +249,11 @@ class BrokerConfig:
         doc="How often the recovery points are written.",
     )
     num_recovery_threads_per_data_dir: int = key(
-        "num.recovery.threads.per.data.dir", default=2, minimum=1, doc="Threads for recovery at start, per directory."
+        "num.recovery.threads.per.data.dir",
+        default=2,
+        minimum=1,
+        dynamic=True,
+        doc="Threads for recovery at start and for closing at the end, per directory.",
     )
     log_flush_gather_ms: float = key(
         "log.flush.gather.ms",
@@ -276,6 +286,7 @@ class BrokerConfig:
         "producer.id.expiration.ms",
         default=DAY_MS,
         minimum=1,
+        dynamic=True,
         doc="Idempotent producers silent for so long are forgotten.",
     )
 
@@ -353,6 +364,10 @@ class BrokerConfig:
             allow_volatile=self.log_dir_volatile_allow,
             producer_id_expiration_ms=self.producer_id_expiration_ms,
         )
+
+    def cleaner(self) -> CleanerConfig:
+        """What compaction goes by as the broker starts."""
+        return definition_of(CleanerConfig).load(self.static_layer())
 
     def plane_limits(self) -> dict[str, int]:
         """The limits of the data plane, by their keys."""

@@ -8,19 +8,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pystream.broker.client_metrics import ClientMetricsConfig
-from pystream.broker.config import SILENTLY_ACCEPTED, broker_keys
+from pystream.broker.config import SILENTLY_ACCEPTED, BrokerConfig, broker_keys
 from pystream.common.config import ConfigKey, ConfigSource, Explained, Layer, definition_of
 from pystream.common.errors import InvalidRequest
 from pystream.controller.configs import ConfigController, ResourceKind
 from pystream.controller.requests import ResourceType
 from pystream.coordinator.group_settings import GroupBounds, GroupSettings, check_bounds
 from pystream.metadata import records
-from pystream.storage.config import LogConfig
+from pystream.storage.config import CleanerConfig, LogConfig
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pystream.broker.config import BrokerConfig
     from pystream.controller.commit import Committer
     from pystream.metadata.image import ClusterImage
     from pystream.metadata.publisher import ImagePublisher
@@ -42,6 +41,11 @@ class SettingsView:
     def log_config(self, configs: Mapping[str, str], image: ClusterImage) -> LogConfig:
         """What the logs of a topic with these own settings go by."""
         return self._definition.load(*self._topic_layers(configs, image))
+
+    def live(self, image: ClusterImage) -> tuple[BrokerConfig, CleanerConfig]:
+        """This broker's own settings with what was changed while it runs."""
+        layers = self._broker_layers(image)
+        return definition_of(BrokerConfig).load(*layers), definition_of(CleanerConfig).load(*layers)
 
     def explain_topic(self, configs: Mapping[str, str], image: ClusterImage) -> list[Explained]:
         """Every key of a topic with these own settings."""

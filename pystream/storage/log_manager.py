@@ -10,7 +10,7 @@ import shutil
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +147,12 @@ class LogManager:
         self._hosted.clear()
         self._logs.clear()
         self._failed.clear()
+
+    def update(self, *, recovery_threads: int, producer_id_expiration_ms: int) -> None:
+        """Settings that may change at any time."""
+        self.config = replace(
+            self.config, recovery_threads=recovery_threads, producer_id_expiration_ms=producer_id_expiration_ms
+        )
 
     def set_cluster_id(self, cluster_id: str) -> None:
         """Write it to meta.properties, or raise DataDirectoryError when a directory belongs to another cluster or

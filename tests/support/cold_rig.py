@@ -38,12 +38,13 @@ from pystream.controller.producer_ids import ProducerIdAllocator
 from pystream.controller.registration import BrokerSession, found_cluster
 from pystream.controller.scram import ScramController
 from pystream.controller.topics import TopicController
+from pystream.metadata.image import ClusterImage
 from pystream.metadata.publisher import ImagePublisher
 from pystream.metadata.store.simulated import SimulatedStore
 from pystream.protocol.catalogue import response_class
 from pystream.protocol.headers import RequestHeader, encode_request, read_response_header
 from pystream.protocol.message import Message
-from pystream.storage.config import LogConfig
+from pystream.storage.config import CleanerConfig, LogConfig
 
 NODE_ID = 1
 LISTENER = "PLAINTEXT"
@@ -189,7 +190,12 @@ class ColdRig:
         self.executor = StorageExecutor(2)
         self.store = SimulatedStore(self.clock)
         self.metrics = MetricsRegistry()
+        self.broker_changes: list[tuple[BrokerConfig, CleanerConfig]] = []
         self._handle = 0
+
+    async def reconfigure_broker(self, image: ClusterImage) -> None:
+        """Every part that such a change concerns is a stand-in here."""
+        self.broker_changes.append(self.settings.live(image))
 
     async def start(self, supervisor: Supervisor) -> None:
         publisher = ImagePublisher(self.store, self.clock)
@@ -200,6 +206,7 @@ class ColdRig:
             plane=self.plane,
             executor=self.executor,
             settings=self.settings,
+            reconfigure_broker=self.reconfigure_broker,
         )
         publisher.subscribe(self.applier.submit)
         await found_cluster(self.store)

@@ -88,11 +88,11 @@ def test_every_broker_key_is_shown_and_those_of_the_start_are_read_only():
     async def scenario(rig: ColdRig):
         return await describe(rig, BROKER, "1")
 
-    shown = {config.name: config for config in run_cold(scenario, {"num.io.threads": "3"}).configs}
+    shown = {config.name: config for config in run_cold(scenario, {"num.network.threads": "3"}).configs}
 
     assert {"log.retention.hours", "message.max.bytes", "num.partitions", "listeners"} <= set(shown)
-    assert shown["num.io.threads"].read_only
-    assert (shown["num.io.threads"].value, shown["num.io.threads"].config_source) == ("3", 4)
+    assert shown["num.network.threads"].read_only
+    assert (shown["num.network.threads"].value, shown["num.network.threads"].config_source) == ("3", 4)
     assert not shown["log.retention.ms"].read_only
 
 
