@@ -373,6 +373,12 @@ cdef class DataPlane:
         atomic_set_bits(&found.waiting_loops, <uint64_t>1 << self.plane.loop_count)
         partition_release(found)
 
+    def unwatch(self, topic: str, partition: int) -> None:
+        """The end of watch(); what take_moved() was going to tell already it still tells."""
+        cdef Partition *found = self.partition(topic, partition)
+        atomic_clear_bits(&found.waiting_loops, <uint64_t>1 << self.plane.loop_count)
+        partition_release(found)
+
     def moved_fileno(self) -> int:
         """An eventfd that is readable while take_moved() has something to give."""
         return self.control_inbox.event_fd

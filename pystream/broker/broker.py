@@ -217,7 +217,7 @@ class Broker:
         await applier.apply_pending()
         committer = Committer(store, session.fence)
         topics = TopicController(store, publisher, committer, definition_of(LogConfig), self.config.controller)
-        coordinators = self._coordinators = self._made_coordinators(plane, applier, topics)
+        coordinators = self._coordinators = self._made_coordinators(plane, applier, topics, committer)
         registry = Registry()
         context = BrokerContext(
             config=self.config,
@@ -227,7 +227,7 @@ class Broker:
             configs=self._settings.controller(publisher, committer),
             features=FeatureController(publisher, committer, SUPPORTED_FEATURES),
             scram=ScramController(publisher, committer),
-            producer_ids=ProducerIdAllocator(committer),
+            producer_ids=coordinators.producer_ids,
             publisher=publisher,
             applier=applier,
             logs=self._logs,
@@ -239,15 +239,15 @@ class Broker:
                 registry.advertised(without=() if self.config.client_telemetry_enable else TELEMETRY_KEYS)
             ),
         )
-        requests = self._collect_metrics(plane, applier)
         self._router = Router(
             queue=plane.control,
             listener_names=[endpoint.listener for endpoint in self.endpoints],
             context=context,
             registry=registry,
             supervisor=self._supervisor,
-            metrics=requests,
+            metrics=self._collect_metrics(plane, applier),
             clock=self._clock,
+            vouch=coordinators.vouch,
         )
         coordinators.start(asyncio.get_running_loop())
         self._router.start(asyncio.get_running_loop())
@@ -256,7 +256,9 @@ class Broker:
         self._supervisor.start("heartbeat", session.run())
         await self._start_log_work(topics, applier, adopting=is_new_cluster)
 
-    def _made_coordinators(self, plane: DataPlane, applier: ImageApplier, topics: TopicController) -> Coordinators:
+    def _made_coordinators(
+        self, plane: DataPlane, applier: ImageApplier, topics: TopicController, committer: Committer
+    ) -> Coordinators:
         coordinators = Coordinators(
             node_id=self.config.node_id,
             config=self.config.coordinator,
@@ -269,6 +271,7 @@ class Broker:
             applier=applier,
             settings=self._settings,
             topics=topics,
+            producer_ids=ProducerIdAllocator(committer),
         )
         self.metrics.collect_from(coordinators.families)
         return coordinators

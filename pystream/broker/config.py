@@ -25,6 +25,7 @@ from pystream.controller.config import ControllerConfig
 from pystream.coordinator.config import CoordinatorConfig
 from pystream.coordinator.group.parts import GroupConfigs
 from pystream.coordinator.group_settings import GroupBounds, GroupSettings
+from pystream.coordinator.transaction.config import TransactionConfig
 from pystream.storage.config import CleanerConfig, LogConfig, StorageConfig
 
 MIB = 1 << 20
@@ -335,7 +336,7 @@ class BrokerConfig:
             definition_of(cls).load(layer), controller=controller, coordinator=coordinator, settings=settings
         )
         GroupConfigs.load(layer)
-        for each in (LogConfig, GroupSettings, GroupBounds, CleanerConfig):
+        for each in (TransactionConfig, LogConfig, GroupSettings, GroupBounds, CleanerConfig):
             definition_of(each).load(layer)
         if not config.log_dirs:
             raise InvalidConfig("no data directory: give --data-dir DIR, or set log.dirs")
@@ -389,7 +390,15 @@ class BrokerConfig:
 
 def broker_keys() -> dict[str, ConfigKey]:
     """Every key of a broker by name: its own, and the cluster-wide synonyms of the keys of topics and groups."""
-    own = (BrokerConfig, ControllerConfig, CoordinatorConfig, *GroupConfigs.kinds(), GroupBounds, CleanerConfig)
+    own = (
+        BrokerConfig,
+        ControllerConfig,
+        CoordinatorConfig,
+        TransactionConfig,
+        *GroupConfigs.kinds(),
+        GroupBounds,
+        CleanerConfig,
+    )
     keys = {name: config_key for each in own for name, config_key in definition_of(each).keys.items()}
     for config_key in list(keys.values()):
         for synonym in config_key.synonyms:

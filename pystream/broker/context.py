@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pystream.controller.scram import ScramController
     from pystream.controller.topics import TopicController
     from pystream.coordinator.group.coordinator import GroupCoordinator
+    from pystream.coordinator.transaction.coordinator import TransactionCoordinator
     from pystream.metadata.image import BrokerImage, ClusterImage, PartitionImage
     from pystream.metadata.publisher import ImagePublisher
     from pystream.storage.log_manager import LogManager
@@ -93,6 +94,11 @@ class BrokerContext:
     def groups(self) -> GroupCoordinator:
         """Who coordinates groups."""
         return self.coordinators.groups
+
+    @property
+    def transactions(self) -> TransactionCoordinator:
+        """Who coordinates transactions."""
+        return self.coordinators.transactions
 
     async def applied(self, revision: int) -> ClusterImage:
         """The image, once this broker has applied `revision` of the metadata."""

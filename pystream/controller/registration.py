@@ -34,7 +34,11 @@ from pystream.metadata.store import Absent, Compare, CreateRevision, Lease, Meta
 logger = get_logger(__name__)
 
 METADATA_VERSION: Final = 29  # 4.2-IV1
-FEATURES: Final[Mapping[str, int]] = {"metadata.version": METADATA_VERSION, "group.version": 1}
+FEATURES: Final[Mapping[str, int]] = {
+    "metadata.version": METADATA_VERSION,
+    "transaction.version": 2,
+    "group.version": 1,
+}
 
 
 async def found_cluster(

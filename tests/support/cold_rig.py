@@ -144,7 +144,9 @@ class StandInPlane:
     def __del__(self) -> None:
         os.close(self.event_fd)
 
-    def append(self, topic: str, partition: int, batches: bytes) -> tuple[int, int]:
+    def append(
+        self, topic: str, partition: int, batches: bytes, *, transaction_version: int = 0
+    ) -> tuple[int, int]:
         """The records are counted, committed, and forgotten."""
         log = self.logs.logs[topic, partition].native
         base_offset = log.end_offset
@@ -153,6 +155,13 @@ class StandInPlane:
 
     def watch(self, topic: str, partition: int) -> None:
         assert (topic, partition) in self.partitions
+
+    def unwatch(self, topic: str, partition: int) -> None:
+        assert (topic, partition) in self.partitions
+
+    def permit_transaction(self, topic: str, partition: int, producer_id: int, producer_epoch: int) -> None:
+        if (topic, partition) not in self.partitions:
+            raise KeyError(topic)
 
     def moved_fileno(self) -> int:
         return self.event_fd
@@ -225,7 +234,8 @@ class ColdRig:
         supervisor.start("apply metadata", self.applier.run())
         committer = Committer(self.store, session.fence)
         topics = TopicController(self.store, publisher, committer, definition_of(LogConfig), self.config.controller)
-        self.coordinators = self._made_coordinators(supervisor, topics)
+        producer_ids = ProducerIdAllocator(committer)
+        self.coordinators = self._made_coordinators(supervisor, topics, producer_ids)
         self.coordinators.start(asyncio.get_running_loop())
         registry = Registry()
         self.context = BrokerContext(
@@ -236,7 +246,7 @@ class ColdRig:
             configs=self.settings.controller(publisher, committer),
             features=FeatureController(publisher, committer, SUPPORTED_FEATURES),
             scram=ScramController(publisher, committer),
-            producer_ids=ProducerIdAllocator(committer),
+            producer_ids=producer_ids,
             publisher=publisher,
             applier=self.applier,
             logs=self.logs,
@@ -258,7 +268,9 @@ class ColdRig:
             clock=self.clock,
         )
 
-    def _made_coordinators(self, supervisor: Supervisor, topics: TopicController) -> Coordinators:
+    def _made_coordinators(
+        self, supervisor: Supervisor, topics: TopicController, producer_ids: ProducerIdAllocator
+    ) -> Coordinators:
         return Coordinators(
             node_id=NODE_ID,
             config=self.config.coordinator,
@@ -271,6 +283,7 @@ class ColdRig:
             applier=self.applier,
             settings=self.settings,
             topics=topics,
+            producer_ids=producer_ids,
         )
 
     def _client_telemetry(self) -> ClientTelemetry:

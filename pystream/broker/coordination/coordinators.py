@@ -15,14 +15,20 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pystream.broker.coordination.coordinator_log import CoordinatorLog
 from pystream.broker.coordination.image_topics import ImageTopics
 from pystream.broker.coordination.internal_topics import InternalTopics
+from pystream.broker.coordination.transactions import BrokerTransactionPorts, answer_question
 from pystream.broker.monitoring.coordinator_metrics import coordinator_families
+from pystream.common.clock import SECOND_MS
+from pystream.common.config import definition_of
 from pystream.common.errors import PystreamError
 from pystream.common.logging import get_logger
-from pystream.common.model import CONSUMER_OFFSETS_TOPIC, TopicPartition
+from pystream.common.model import CONSUMER_OFFSETS_TOPIC, TRANSACTION_STATE_TOPIC, TopicPartition
 from pystream.coordinator.group.coordinator import GroupCoordinator
 from pystream.coordinator.group.parts import GroupConfigs, make_group_shard
 from pystream.coordinator.machine import Shard
 from pystream.coordinator.runtime import CoordinatorRuntime
+from pystream.coordinator.transaction.config import TransactionConfig
+from pystream.coordinator.transaction.coordinator import TransactionCoordinator
+from pystream.coordinator.transaction.shard import TransactionShard
 
 if TYPE_CHECKING:
     from pystream._native.data_plane import DataPlane
@@ -33,6 +39,7 @@ if TYPE_CHECKING:
     from pystream.common.config import Layer
     from pystream.common.metrics import Family
     from pystream.common.tasks import Supervisor
+    from pystream.controller.producer_ids import ProducerIdAllocator
     from pystream.controller.topics import TopicController
     from pystream.coordinator.config import CoordinatorConfig
     from pystream.coordinator.group_settings import GroupSettings
@@ -42,11 +49,13 @@ if TYPE_CHECKING:
 
 logger = get_logger(__name__)
 
+TRANSACTION_WRITE_TIMEOUT_MS = 5 * SECOND_MS
+
 S = TypeVar("S", bound=Shard)
 
 
 class Coordinators:
-    """Lives in the broker's loop. `groups` is what handlers call."""
+    """Lives in the broker's loop. `groups` and `transactions` are what handlers call."""
 
     def __init__(
         self,
@@ -62,6 +71,7 @@ class Coordinators:
         applier: ImageApplier,
         settings: SettingsView,
         topics: TopicController,
+        producer_ids: ProducerIdAllocator,
     ) -> None:
         self._node_id = node_id
         self._clock = clock
@@ -75,6 +85,7 @@ class Coordinators:
         self._settings_of_groups: dict[str, GroupSettings] = {}
         self.runtimes: dict[str, CoordinatorRuntime[Any]] = {}
         self._written: dict[str, CoordinatorLog] = {}
+        self.producer_ids = producer_ids
         self.internal_topics = InternalTopics(topics, applier, config, lambda: len(applier.image.brokers))
 
         group_configs = GroupConfigs.load(static_layer)
@@ -87,6 +98,27 @@ class Coordinators:
                 write_timeout_ms=config.offsets_commit_timeout_ms,
             )
         )
+
+        transaction_config = definition_of(TransactionConfig).load(static_layer)
+        self.transaction_ports = BrokerTransactionPorts(plane, clock, applier, self.groups, producer_ids.next_id)
+        self.transactions = TransactionCoordinator(
+            self._runtime(
+                TRANSACTION_STATE_TOPIC,
+                lambda partition: TransactionShard(partition, transaction_config, self._transactions_loaded),
+                write_timeout_ms=TRANSACTION_WRITE_TIMEOUT_MS,
+            ),
+            transaction_config,
+            self.transaction_ports,
+            clock,
+            supervisor,
+        )
+
+    async def vouch(self, question: bytes) -> int:
+        """Answers the data plane's question about a transaction: an error code for what must not be written."""
+        return await answer_question(self.transactions, question)
+
+    def _transactions_loaded(self, shard: TransactionShard) -> None:
+        self.transactions.loaded(shard)
 
     def _runtime(self, topic: str, make_shard: Callable[[int], S], *, write_timeout_ms: int) -> CoordinatorRuntime[S]:
         log = CoordinatorLog(topic, plane=self._plane, logs=self._logs, executor=self._executor, clock=self._clock)
@@ -103,6 +135,7 @@ class Coordinators:
         self._applier.on_applied(self._image_applied)
         for topic in self.runtimes:
             self._follow(topic, self._applier.image)
+        self.transactions.start()
 
     async def stop(self) -> None:
         """Answer whoever waits, while the data plane still runs; what comes later is told NOT_COORDINATOR."""
@@ -140,10 +173,13 @@ class Coordinators:
                 for topic, runtime in self.runtimes.items()
                 for partition in runtime.led()
             ]
+            self.transaction_ports.markers.look_again()
         for topic, partition, high_watermark in moved:
             runtime = self.runtimes.get(topic)
             if runtime is not None:
                 runtime.committed(partition, high_watermark)
+            else:
+                self.transaction_ports.markers.moved(topic, partition, high_watermark)
 
     def _image_applied(self, delta: Delta, image: ClusterImage) -> None:
         self._image_topics = ImageTopics(image)

@@ -12,10 +12,9 @@ Source: KIP-98, KIP-360, KIP-447, KIP-890; Kafka 4.2's TransactionCoordinator, w
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pystream.common.error_codes import (
     CONCURRENT_TRANSACTIONS,
@@ -89,11 +88,15 @@ class Listed(NamedTuple):
 class TransactionShard:
     """See the head of this module."""
 
-    def __init__(self, partition: int, config: TransactionConfig) -> None:
+    def __init__(
+        self, partition: int, config: TransactionConfig, on_loaded: Callable[[TransactionShard], None] | None = None
+    ) -> None:
+        """`on_loaded` is told when the log has been read, so that somebody asks for report_unfinished()."""
         self.partition = partition
         self.timers = Timers()
         self.transactions: dict[str, Transaction] = {}
         self._config = config
+        self._on_loaded = on_loaded
 
     # ---- what the runtime calls
 
@@ -115,7 +118,9 @@ class TransactionShard:
         """There are no transactional records in this topic."""
 
     def loaded(self, now_ms: int, effects: Effects) -> None:
-        """What was prepared when the log was written is told by unfinished()."""
+        """What was prepared and not finished is somebody else's to carry out."""
+        if self._on_loaded is not None:
+            self._on_loaded(self)
 
     def unloaded(self, effects: Effects) -> None:
         """Nobody waits in this machine."""
@@ -430,9 +435,12 @@ class TransactionShard:
         producer_ids: Iterable[int],
         states: Iterable[str],
         duration_ms: int,
-        pattern: re.Pattern[str] | None,
+        pattern: Any | None,
     ) -> list[Listed]:
-        """The ids that pass all filters; an empty filter, a negative duration and no pattern let all pass."""
+        """The ids that pass all filters; an empty filter, a negative duration and no pattern let all pass.
+
+        `pattern` is a compiled regular expression that a whole id must match.
+        """
         ids = frozenset(producer_ids)
         names = frozenset(states)
         wanted = frozenset(STATES_BY_LABEL[name] for name in names if name in STATES_BY_LABEL)

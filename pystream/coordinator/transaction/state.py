@@ -21,7 +21,6 @@ from pystream.protocol.coordinator_records.transaction_log import PartitionsSche
 NO_TIMESTAMP = -1
 LARGEST_EPOCH = 32767
 FIRST_BUMPING_VERSION = 2  # of transactions: every end raises the producer's epoch
-TOPIC = "__transaction_state"
 
 TopicPartitions = frozenset[tuple[str, int]]
 NO_PARTITIONS: TopicPartitions = frozenset()
