@@ -144,9 +144,7 @@ class StandInPlane:
     def __del__(self) -> None:
         os.close(self.event_fd)
 
-    def append(
-        self, topic: str, partition: int, batches: bytes, *, transaction_version: int = 0
-    ) -> tuple[int, int]:
+    def append(self, topic: str, partition: int, batches: bytes, *, transaction_version: int = 0) -> tuple[int, int]:
         """The records are counted, committed, and forgotten."""
         log = self.logs.logs[topic, partition].native
         base_offset = log.end_offset
@@ -234,8 +232,7 @@ class ColdRig:
         supervisor.start("apply metadata", self.applier.run())
         committer = Committer(self.store, session.fence)
         topics = TopicController(self.store, publisher, committer, definition_of(LogConfig), self.config.controller)
-        producer_ids = ProducerIdAllocator(committer)
-        self.coordinators = self._made_coordinators(supervisor, topics, producer_ids)
+        self.coordinators = self._made_coordinators(supervisor, topics, committer)
         self.coordinators.start(asyncio.get_running_loop())
         registry = Registry()
         self.context = BrokerContext(
@@ -246,7 +243,7 @@ class ColdRig:
             configs=self.settings.controller(publisher, committer),
             features=FeatureController(publisher, committer, SUPPORTED_FEATURES),
             scram=ScramController(publisher, committer),
-            producer_ids=producer_ids,
+            producer_ids=self.coordinators.producer_ids,
             publisher=publisher,
             applier=self.applier,
             logs=self.logs,
@@ -268,9 +265,7 @@ class ColdRig:
             clock=self.clock,
         )
 
-    def _made_coordinators(
-        self, supervisor: Supervisor, topics: TopicController, producer_ids: ProducerIdAllocator
-    ) -> Coordinators:
+    def _made_coordinators(self, supervisor: Supervisor, topics: TopicController, committer: Committer) -> Coordinators:
         return Coordinators(
             node_id=NODE_ID,
             config=self.config.coordinator,
@@ -283,7 +278,7 @@ class ColdRig:
             applier=self.applier,
             settings=self.settings,
             topics=topics,
-            producer_ids=producer_ids,
+            producer_ids=ProducerIdAllocator(committer),
         )
 
     def _client_telemetry(self) -> ClientTelemetry:
