@@ -7,7 +7,7 @@ from libc.string cimport memcpy, memset
 
 from pystream._native.atomics cimport atomic_add64, atomic_count64
 from pystream._native.partition cimport (
-    MESSAGE_ANSWER, MESSAGE_CLOSE, MESSAGE_NO_ANSWER, MESSAGE_RESUME, Message, MessageKind, inbox_post, message_new,
+    MESSAGE_ANSWER, MESSAGE_CLOSE, MESSAGE_NO_ANSWER, MESSAGE_RESUME, MESSAGE_WATCH, Message, MessageKind, inbox_post, message_new,
 )
 from pystream._native.posix cimport (
     EFD_CLOEXEC, EFD_NONBLOCK, NI_NUMERICHOST, close, eventfd, getnameinfo, getpeername, pthread_mutex_destroy, pthread_mutex_init,
@@ -23,6 +23,7 @@ cdef enum:
 
 
 TRANSACTION_QUESTION = <int32_t>TRANSACTION_QUESTION_LISTENER
+CONNECTION_ENDED = <int32_t>CONNECTION_ENDED_LISTENER
 
 
 cdef uint64_t make_handle(int32_t loop, uint32_t slot, uint32_t generation) noexcept nogil:
@@ -45,8 +46,6 @@ cdef Status control_push(
     ControlState *control, uint64_t handle, int32_t listener, int fd, const uint8_t *frame, Py_ssize_t size,
 ) noexcept nogil:
     cdef ColdFrame *cold
-    cdef uint64_t one = 1
-    cdef bint was_empty
     # An empty queue takes any frame: one that is larger than the limit must not wait for ever.
     if atomic_add64(&control.waiting_bytes, size) > control.limit_bytes and control.waiting_bytes != size:
         atomic_count64(&control.waiting_bytes, -size)
@@ -55,7 +54,6 @@ cdef Status control_push(
     if cold == NULL:
         atomic_count64(&control.waiting_bytes, -size)
         return OUT_OF_MEMORY
-    cold.next = NULL
     cold.handle = handle
     cold.listener = listener
     cold.peer_size = sizeof(cold.peer)
@@ -64,6 +62,26 @@ cdef Status control_push(
     cold.size = size
     cold.data = <uint8_t *>cold + sizeof(ColdFrame)
     memcpy(cold.data, frame, size)
+    add_last(control, cold)
+    return OK
+
+
+cdef void control_push_ended(ControlState *control, uint64_t handle) noexcept nogil:
+    cdef ColdFrame *cold = <ColdFrame *>malloc(sizeof(ColdFrame))
+    if cold == NULL:
+        return
+    cold.handle = handle
+    cold.listener = CONNECTION_ENDED_LISTENER
+    cold.peer_size = 0
+    cold.size = 0
+    cold.data = <uint8_t *>cold + sizeof(ColdFrame)
+    add_last(control, cold)
+
+
+cdef void add_last(ControlState *control, ColdFrame *cold) noexcept nogil:
+    cdef uint64_t one = 1
+    cdef bint was_empty
+    cold.next = NULL
     pthread_mutex_lock(&control.mutex)
     was_empty = control.head == NULL
     if was_empty:
@@ -75,7 +93,6 @@ cdef Status control_push(
     if was_empty:
         # A full counter means that the reader is awake already.
         write(control.event_fd, &one, sizeof(one))
-    return OK
 
 
 cdef ColdFrame *take_frame(ControlState *control, bint *more) noexcept nogil:
@@ -110,6 +127,8 @@ cdef class ControlQueue:
     Listener TRANSACTION_QUESTION marks what the data plane asks itself: the client's Produce holds back transactional batches for
     partitions that nobody has vouched for.  The frame is the version of the Produce (int16) and an AddPartitionsToTxnRequest v5 with one
     entry for each such partition, verify_only for clients that add partitions themselves (before v12, KIP-890).  resume() answers it.
+
+    Listener CONNECTION_ENDED is no request either: the connection, which watch() was called for, has ended.
     """
 
     def __cinit__(self):
@@ -182,6 +201,10 @@ cdef class ControlQueue:
     def no_answer(self, handle: int) -> None:
         """The request has no answer: unmute the connection."""
         self.post(handle, MESSAGE_NO_ANSWER, NULL, 0)
+
+    def watch(self, handle: int) -> None:
+        """Give (handle, CONNECTION_ENDED, b"", "") from receive() once the connection has ended; at once when it has already."""
+        self.post(handle, MESSAGE_WATCH, NULL, 0)
 
     def close_connection(self, handle: int) -> None:
         """Close the connection without an answer."""

@@ -13,13 +13,14 @@ from pystream._native.connection cimport (
     CALL_COLD, CALL_FETCH, CALL_PARKED, CALL_READY, CALL_SILENT, Connection, buffer_pool_free, buffer_pool_init, connection_free,
     connection_shrink, out_free, out_new,
 )
-from pystream._native.control_queue cimport handle_generation, handle_slot, make_handle
+from pystream._native.control_queue cimport control_push_ended, handle_generation, handle_slot, make_handle
 from pystream._native.fetch cimport fetch_context_free, fetch_context_init
 from pystream._native.listener cimport address_enter, address_leave, listener_accept
 from pystream._native.log_state cimport log_offline_changes
 from pystream._native.loop_state cimport Limits
 from pystream._native.partition cimport (
-    MESSAGE_CLOSE, MESSAGE_CONNECTION, MESSAGE_NO_ANSWER, MESSAGE_RESUME, Message, inbox_post, inbox_take, message_new, partition_release,
+    MESSAGE_CLOSE, MESSAGE_CONNECTION, MESSAGE_NO_ANSWER, MESSAGE_RESUME, MESSAGE_WATCH, Message, inbox_post, inbox_take, message_new,
+    partition_release,
 )
 from pystream._native.partition_table cimport table_read_lock, table_unlock
 from pystream._native.posix cimport (
@@ -189,6 +190,8 @@ cdef void destroy(Loop *loop, Connection *connection) noexcept nogil:
     loop.open_count -= 1
     loop.counters.connections -= 1
     loop.counters.connections_closed += 1
+    if connection.watched:
+        control_push_ended(loop.plane.control, connection.handle)
     connection_free(connection, &loop.buffers)
 
 
@@ -311,6 +314,14 @@ cdef void take_answer(Loop *loop, Message *message) noexcept nogil:
     touch(loop, connection)
 
 
+cdef void watch_connection(Loop *loop, uint64_t handle) noexcept nogil:
+    cdef Connection *connection = connection_of(loop, handle_slot(handle), handle_generation(handle))
+    if connection == NULL:
+        control_push_ended(loop.plane.control, handle)
+    else:
+        connection.watched = True
+
+
 cdef void take_inbox(Loop *loop) noexcept nogil:
     cdef uint64_t bit = <uint64_t>1 << loop.index
     cdef int32_t count = 0
@@ -332,6 +343,9 @@ cdef void take_inbox(Loop *loop) noexcept nogil:
         message.next = NULL
         if message.kind == MESSAGE_CONNECTION:
             open_connection(loop, message.fd, message.listener, message.handle)
+            free(message)
+        elif message.kind == MESSAGE_WATCH:
+            watch_connection(loop, message.handle)
             free(message)
         else:
             take_answer(loop, message)

@@ -124,6 +124,7 @@ cdef struct Connection:
     int32_t listener
     uint64_t handle
     bint closing                     # destroyed at the end of the turn
+    bint watched                     # the control plane is told of its end
     bint muted                       # a cold request, a fetch or a pause is in flight: no further frame is cut
     bint ending                      # epoll told of the end of the stream: read on until recv says so too
     bint readable                    # an event, or a full last recv, says that the socket may hold more

@@ -11,6 +11,7 @@ from pystream._native.status cimport Status
 
 cdef enum:
     TRANSACTION_QUESTION_LISTENER = -1
+    CONNECTION_ENDED_LISTENER = -2
 
 cdef struct ColdFrame:
     ColdFrame *next
@@ -41,6 +42,9 @@ cdef uint32_t handle_generation(uint64_t handle) noexcept nogil
 cdef Status control_push(
     ControlState *control, uint64_t handle, int32_t listener, int fd, const uint8_t *frame, Py_ssize_t size,
 ) noexcept nogil
+
+# A watched connection has ended. Without memory nobody is told.
+cdef void control_push_ended(ControlState *control, uint64_t handle) noexcept nogil
 
 cdef class ControlQueue:
     cdef ControlState state

@@ -25,6 +25,7 @@ cdef enum MessageKind:
     MESSAGE_NO_ANSWER = 3        # a cold request that has none
     MESSAGE_CLOSE = 4            # close the connection of `handle`
     MESSAGE_RESUME = 5           # the coordinator has been asked: look at the Produce again; data: int16 error code for what it refused
+    MESSAGE_WATCH = 6            # tell the control plane when the connection of `handle` ends
 
 cdef struct Message:
     Message *next

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import pytest
 
+from pystream._native.control_queue import CONNECTION_ENDED
 from pystream.protocol.messages.api_versions import ApiVersionsRequest
 from tests.support.raw_client import ANSWER_TIMEOUT_S, RawClient
 from tests.unit.data_plane.conftest import PlaneUnderTest, batch, until
@@ -281,3 +282,15 @@ def test_many_connections_over_several_loops_are_all_served(make_plane: Callable
             client.send(produce((number % 2, batch(b"%d" % number))), 9)
         offsets = sorted(client.receive().responses[0].partition_responses[0].base_offset for client in clients)
     assert offsets == sorted(list(range(50)) * 2)
+
+
+def test_the_end_of_a_watched_connection_is_told_once(plane: PlaneUnderTest) -> None:
+    with plane.client() as client:
+        client.send(ApiVersionsRequest(), 0)
+        ((handle, _, _, _),) = receive_cold(plane)
+        plane.plane.control.watch(handle)
+        plane.plane.control.answer(handle, b"\0\0\0\1answer")
+        assert client.exactly(14)[8:] == b"answer"
+    assert receive_cold(plane) == [(handle, CONNECTION_ENDED, b"", "")]
+    plane.plane.control.watch(handle)
+    assert receive_cold(plane) == [(handle, CONNECTION_ENDED, b"", "")], "one that has ended already is told of at once"
