@@ -25,6 +25,7 @@ from pystream.controller.config import ControllerConfig
 from pystream.coordinator.config import CoordinatorConfig
 from pystream.coordinator.group.parts import GroupConfigs
 from pystream.coordinator.group_settings import GroupBounds, GroupSettings
+from pystream.coordinator.share.config import SharePartitionConfig, ShareStateConfig
 from pystream.coordinator.transaction.config import TransactionConfig
 from pystream.storage.config import CleanerConfig, LogConfig, StorageConfig
 
@@ -336,7 +337,8 @@ class BrokerConfig:
             definition_of(cls).load(layer), controller=controller, coordinator=coordinator, settings=settings
         )
         GroupConfigs.load(layer)
-        for each in (TransactionConfig, LogConfig, GroupSettings, GroupBounds, CleanerConfig):
+        shares = (SharePartitionConfig, ShareStateConfig)
+        for each in (TransactionConfig, LogConfig, GroupSettings, GroupBounds, CleanerConfig, *shares):
             definition_of(each).load(layer)
         if not config.log_dirs:
             raise InvalidConfig("no data directory: give --data-dir DIR, or set log.dirs")
@@ -398,6 +400,8 @@ def broker_keys() -> dict[str, ConfigKey]:
         *GroupConfigs.kinds(),
         GroupBounds,
         CleanerConfig,
+        SharePartitionConfig,
+        ShareStateConfig,
     )
     keys = {name: config_key for each in own for name, config_key in definition_of(each).keys.items()}
     for config_key in list(keys.values()):

@@ -7,7 +7,7 @@ from collections.abc import Coroutine, Set
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pystream.common.errors import RequestTimedOut
+from pystream.common.errors import RequestTimedOut, UnsupportedVersion
 from pystream.common.model import NO_BROKER, TopicPartition
 from pystream.coordinator.group.group import Caller
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pystream.broker.applier import ImageApplier
     from pystream.broker.config import BrokerConfig
     from pystream.broker.coordination.coordinators import Coordinators
+    from pystream.broker.coordination.shares import Shares
     from pystream.broker.monitoring.telemetry import ClientTelemetry
     from pystream.broker.settings_view import SettingsView
     from pystream.broker.storage_executor import StorageExecutor
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 
 R = TypeVar("R")
+SHARE_VERSION = "share.version"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,17 @@ class BrokerContext:
     def transactions(self) -> TransactionCoordinator:
         """Who coordinates transactions."""
         return self.coordinators.transactions
+
+    @property
+    def shares(self) -> Shares:
+        """What serves share groups. Raises UnsupportedVersion unless the feature share.version is finalized."""
+        if not self.applier.image.features.get(SHARE_VERSION):
+            raise UnsupportedVersion()
+        return self.coordinators.shares
+
+    def connection_ended(self, handle: int) -> None:
+        """A connection that somebody watches is gone."""
+        self.coordinators.shares.service.connection_closed(handle)
 
     async def applied(self, revision: int) -> ClusterImage:
         """The image, once this broker has applied `revision` of the metadata."""

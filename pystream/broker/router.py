@@ -38,6 +38,7 @@ logger = get_logger(__name__)
 
 FRAMES_AT_A_TIME = 64
 TRANSACTION_QUESTION = -1  # the listener of what the data plane asks itself; see _native.control_queue
+CONNECTION_ENDED = -2  # in place of a listener: a connection that somebody watches has ended
 Vouch = Callable[[bytes], Awaitable[int]]  # (question) -> error code for partitions that get no permit
 _KEY_AND_VERSION = struct.Struct(">hh")
 
@@ -82,6 +83,8 @@ class Router:
         for handle, listener, frame, peer in self._queue.receive(FRAMES_AT_A_TIME):
             if listener == TRANSACTION_QUESTION:
                 self._ask(handle, frame)
+            elif listener == CONNECTION_ENDED:
+                self._context.connection_ended(handle)
             else:
                 self.take(handle, listener, frame, peer)
 

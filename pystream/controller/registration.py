@@ -38,6 +38,7 @@ FEATURES: Final[Mapping[str, int]] = {
     "metadata.version": METADATA_VERSION,
     "transaction.version": 2,
     "group.version": 1,
+    "share.version": 1,
 }
 
 

@@ -140,6 +140,7 @@ class StandInPlane:
     logs: StandInLogs
     partitions: dict[tuple[str, int], dict[str, Any]] = field(default_factory=dict)
     event_fd: int = field(default_factory=lambda: os.eventfd(0))
+    control: Any = field(default_factory=lambda: SimpleNamespace(watch=lambda connection: None))
 
     def __del__(self) -> None:
         os.close(self.event_fd)

@@ -15,17 +15,22 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pystream.broker.coordination.coordinator_log import CoordinatorLog
 from pystream.broker.coordination.image_topics import ImageTopics
 from pystream.broker.coordination.internal_topics import InternalTopics
+from pystream.broker.coordination.share_log import BrokerShareLog
+from pystream.broker.coordination.shares import Shares, StateLogs
 from pystream.broker.coordination.transactions import BrokerTransactionPorts, answer_question
 from pystream.broker.monitoring.coordinator_metrics import coordinator_families
 from pystream.common.clock import SECOND_MS
 from pystream.common.config import definition_of
 from pystream.common.errors import PystreamError
 from pystream.common.logging import get_logger
-from pystream.common.model import CONSUMER_OFFSETS_TOPIC, TRANSACTION_STATE_TOPIC, TopicPartition
+from pystream.common.model import CONSUMER_OFFSETS_TOPIC, SHARE_GROUP_STATE_TOPIC, TRANSACTION_STATE_TOPIC, TopicPartition
 from pystream.coordinator.group.coordinator import GroupCoordinator
 from pystream.coordinator.group.parts import GroupConfigs, make_group_shard
+from pystream.coordinator.group.topics import TopicCatalog
 from pystream.coordinator.machine import Shard
 from pystream.coordinator.runtime import CoordinatorRuntime
+from pystream.coordinator.share.config import ShareStateConfig
+from pystream.coordinator.share.state_shard import ShareStateShard
 from pystream.coordinator.transaction.config import TransactionConfig
 from pystream.coordinator.transaction.coordinator import TransactionCoordinator
 from pystream.coordinator.transaction.shard import TransactionShard
@@ -55,7 +60,7 @@ S = TypeVar("S", bound=Shard)
 
 
 class Coordinators:
-    """Lives in the broker's loop. `groups` and `transactions` are what handlers call."""
+    """Lives in the broker's loop. `groups`, `transactions` and `shares` are what handlers call."""
 
     def __init__(
         self,
@@ -93,11 +98,16 @@ class Coordinators:
             self._runtime(
                 CONSUMER_OFFSETS_TOPIC,
                 lambda partition: make_group_shard(
-                    partition, group_configs, topics=self.topic_metadata, settings_of=self.settings_of_group
+                    partition,
+                    group_configs,
+                    topics=self.topic_metadata,
+                    settings_of=self.settings_of_group,
+                    share_member_left=lambda group_id, member_id: self.shares.service.member_left(group_id, member_id),
                 ),
                 write_timeout_ms=config.offsets_commit_timeout_ms,
             )
         )
+        self.shares = self._made_shares(static_layer, write_timeout_ms=config.share_write_timeout_ms)
 
         transaction_config = definition_of(TransactionConfig).load(static_layer)
         self.transaction_ports = BrokerTransactionPorts(plane, clock, applier, self.groups, producer_ids.next_id)
@@ -120,6 +130,32 @@ class Coordinators:
     def _transactions_loaded(self, shard: TransactionShard) -> None:
         self.transactions.loaded(shard)
 
+    def _made_shares(self, static_layer: Layer, *, write_timeout_ms: int) -> Shares:
+        updates = definition_of(ShareStateConfig).load(static_layer).update_records_per_snapshot
+        runtime = self._runtime(
+            SHARE_GROUP_STATE_TOPIC, lambda partition: ShareStateShard(updates), write_timeout_ms=write_timeout_ms
+        )
+        written = self._written[SHARE_GROUP_STATE_TOPIC]
+        return Shares(
+            static_layer=static_layer,
+            runtime=runtime,
+            groups=self.groups,
+            log=BrokerShareLog(
+                node_id=self._node_id,
+                logs=self._logs,
+                plane=self._plane,
+                applier=self._applier,
+                executor=self._executor,
+            ),
+            state_logs=StateLogs(written, logs=self._logs, plane=self._plane, executor=self._executor),
+            topics=TopicCatalog(self.topic_metadata),
+            settings_of=self.settings_of_group,
+            ensure_states=lambda: self.internal_topics.ensure(SHARE_GROUP_STATE_TOPIC),
+            watch_connection=lambda connection: self._plane.control.watch(connection),
+            clock=self._clock,
+            supervisor=self._supervisor,
+        )
+
     def _runtime(self, topic: str, make_shard: Callable[[int], S], *, write_timeout_ms: int) -> CoordinatorRuntime[S]:
         log = CoordinatorLog(topic, plane=self._plane, logs=self._logs, executor=self._executor, clock=self._clock)
         runtime = CoordinatorRuntime(
@@ -136,9 +172,11 @@ class Coordinators:
         for topic in self.runtimes:
             self._follow(topic, self._applier.image)
         self.transactions.start()
+        self.shares.start()
 
     async def stop(self) -> None:
         """Answer whoever waits, while the data plane still runs; what comes later is told NOT_COORDINATOR."""
+        self.shares.stop()
         await asyncio.gather(*(runtime.stop() for runtime in self.runtimes.values()))
         asyncio.get_running_loop().remove_reader(self._plane.moved_fileno())
 
@@ -168,6 +206,7 @@ class Coordinators:
     def _take_moved(self) -> None:
         moved = self._plane.take_moved()
         if moved is None:
+            self.shares.all_moved()
             moved = [
                 (topic, partition, self._written[topic].high_watermark(partition))
                 for topic, runtime in self.runtimes.items()
@@ -180,6 +219,7 @@ class Coordinators:
                 runtime.committed(partition, high_watermark)
             else:
                 self.transaction_ports.markers.moved(topic, partition, high_watermark)
+            self.shares.moved(topic, partition)
 
     def _image_applied(self, delta: Delta, image: ClusterImage) -> None:
         self._image_topics = ImageTopics(image)
@@ -188,6 +228,7 @@ class Coordinators:
             self._follow(topic, image)
         if delta.deleted:
             self.groups.topics_deleted(topic.name for topic in delta.deleted)
+        self.shares.image_applied(delta)
 
     def _follow(self, name: str, image: ClusterImage) -> None:
         runtime = self.runtimes[name]

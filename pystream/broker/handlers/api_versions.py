@@ -33,7 +33,12 @@ from pystream.protocol.messages.api_versions import (
 REQUEST = ApiVersionsRequest
 # Lowest and highest level: 3.3-IV3, the lowest that Kafka 4 supports, and 4.2-IV1, that of a fresh Kafka 4.2.
 # The others have a level 0, which means that the cluster goes without.
-SUPPORTED_FEATURES = {"metadata.version": (7, 29), "transaction.version": (0, 2), "group.version": (0, 1)}
+SUPPORTED_FEATURES = {
+    "metadata.version": (7, 29),
+    "transaction.version": (0, 2),
+    "group.version": (0, 1),
+    "share.version": (0, 1),
+}
 FIRST_VERSION_WITH_LEVEL_0 = 4  # older clients do not read a lowest level of 0 (KAFKA-17492)
 NO_FEATURES_EPOCH = -1
 FIRST_VERSION_WITH_SOFTWARE_NAME = 3

@@ -48,6 +48,7 @@ from pystream.protocol.messages.sync_group import SyncGroupRequest
 from pystream.protocol.messages.txn_offset_commit import TxnOffsetCommitRequest
 
 R = TypeVar("R")
+BeforeDelete = Callable[[str], Awaitable[None]]
 Reply = Any | Awaitable[Any]  # a response, or something to await that gives it
 
 
@@ -56,6 +57,7 @@ class GroupCoordinator:
 
     def __init__(self, runtime: CoordinatorRuntime[GroupShard]) -> None:
         self.runtime = runtime
+        self.before_delete: BeforeDelete | None = None  # of each group: raises KafkaError when it cannot be deleted
 
     def submit(self, group_id: str, operation: Callable[..., None], *arguments: Any) -> Reply:
         """Run `operation(shard, ticket, now_ms, effects, *arguments)` on the shard of a group."""
@@ -64,6 +66,11 @@ class GroupCoordinator:
             operation(shard, ticket, now_ms, effects, *arguments)
 
         return self.runtime.submit(self.runtime.partition_for(group_id), run)
+
+    def submit_to_all(self, operation: Callable[..., None], *arguments: Any) -> None:
+        """Run an operation on every shard that is loaded. Nobody waits for it."""
+        for shard in list(self.runtime.active()):
+            self.runtime.submit(shard.partition, _on(operation, *arguments))
 
     # members
 
@@ -165,7 +172,20 @@ class GroupCoordinator:
         def failed(group_id: str, code: int) -> DeletableGroupResult:
             return DeletableGroupResult(group_id=group_id, error_code=code)
 
-        return await self._of_many(list(dict.fromkeys(group_ids)), failed, delete_groups)
+        names = list(dict.fromkeys(group_ids))
+        refused = dict(zip(names, await asyncio.gather(*map(self._delete_refused, names)), strict=True))
+        left = [name for name in names if refused[name] == NONE]
+        deleted = {result.group_id: result for result in await self._of_many(left, failed, delete_groups)}
+        return [deleted.get(name) or failed(name, refused[name]) for name in names]
+
+    async def _delete_refused(self, group_id: str) -> int:
+        """Why a group cannot be deleted, before its shard is asked; NONE when it is to be."""
+        try:
+            if self.before_delete is not None:
+                await self.before_delete(group_id)
+        except KafkaError as error:
+            return error.code
+        return NONE
 
     async def _of_many(
         self,

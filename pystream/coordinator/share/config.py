@@ -33,20 +33,8 @@ class SharePartitionConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShareStateConfig:
-    """How the state of share partitions is stored."""
+    """How the state of share partitions is stored; its topic is in `coordinator.config`."""
 
-    num_partitions: int = key(
-        "share.coordinator.state.topic.num.partitions",
-        default=50,
-        minimum=1,
-        doc="Partitions of __share_group_state; not to be changed once it exists.",
-    )
-    segment_bytes: int = key(
-        "share.coordinator.state.topic.segment.bytes",
-        default=100 * 1024 * 1024,
-        minimum=1,
-        doc="The size of segments of __share_group_state.",
-    )
     update_records_per_snapshot: int = key(
         "share.coordinator.snapshot.update.records.per.snapshot",
         default=500,
@@ -59,10 +47,4 @@ class ShareStateConfig:
         default=5 * MINUTE_MS,
         minimum=1,
         doc="How often records of __share_group_state that nothing needs any more are deleted.",
-    )
-    cold_partition_snapshot_interval_ms: int = key(
-        "share.coordinator.cold.partition.snapshot.interval.ms",
-        default=5 * MINUTE_MS,
-        minimum=1,
-        doc="A share partition that nobody writes to is written anew after so long, so that its old record can go.",
     )

@@ -10,7 +10,7 @@ The final epoch ends the session: what its member still has is released. So it i
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from pystream.common.clock import SleepingClock
@@ -34,10 +34,16 @@ Errors = dict[TopicIdPartition, KafkaError | None]
 
 
 class ShareService:
-    """See the head of this module. `connection` is what names the client's connection."""
+    """See the head of this module. `connection` is what names the client's connection.
 
-    def __init__(self, partitions: SharePartitions, clock: SleepingClock, *, max_sessions: int) -> None:
+    `watch` is called with a connection that has a session now: `connection_closed` is expected at its end.
+    """
+
+    def __init__(
+        self, partitions: SharePartitions, clock: SleepingClock, *, max_sessions: int, watch: Callable[[int], None]
+    ) -> None:
         self.partitions = partitions
+        self._watch = watch
         self.sessions = ShareSessions(max_sessions)
         self._fetcher = ShareFetcher(partitions, clock)
 
@@ -91,6 +97,11 @@ class ShareService:
         for key in self.sessions.of_connection(connection):
             self.member_left(*key)
 
+    def close_all(self) -> None:
+        """No more sessions: whoever waits for records is answered."""
+        for key in self.sessions.members():
+            self.sessions.close(key)
+
     def member_left(self, group_id: str, member_id: str) -> None:
         """A member was removed from its group, or is gone."""
         self.sessions.close(SessionKey(group_id, member_id))
@@ -108,6 +119,7 @@ class ShareService:
             if self.sessions.close(key) is not None:
                 self.partitions.release(*key)
             session = self.sessions.open(key, connection)
+            self._watch(connection)
         else:
             session = self.sessions.take(key, request.share_session_epoch)
         if request.share_session_epoch != FINAL_EPOCH:

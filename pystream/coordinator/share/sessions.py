@@ -60,6 +60,10 @@ class ShareSessions:
     def __len__(self) -> int:
         return len(self._sessions)
 
+    def members(self) -> list[SessionKey]:
+        """Whose sessions there are."""
+        return list(self._sessions)
+
     def open(self, key: SessionKey, connection: int) -> ShareSession:
         """A new session in place of the one that the member had. Raises ShareSessionLimitReached."""
         self.close(key)

@@ -20,7 +20,7 @@ from pystream.coordinator.share.runs import RecordState
 from pystream.protocol.coordinator_records import share_snapshot, share_update
 
 UNKNOWN_COUNT = -1  # of deliveries completed: never told
-_STATES = {int(state): state for state in RecordState if state is not RecordState.ACQUIRED}
+STORED_STATES = {int(state): state for state in RecordState if state is not RecordState.ACQUIRED}
 
 
 class ShareKey(NamedTuple):
@@ -104,7 +104,7 @@ def batches_of(batches: Iterable[Any]) -> list[StateBatch]:
         StateBatch(
             batch.first_offset,
             batch.last_offset,
-            _STATES.get(batch.delivery_state, RecordState.AVAILABLE),
+            STORED_STATES.get(batch.delivery_state, RecordState.AVAILABLE),
             batch.delivery_count,
         )
         for batch in batches

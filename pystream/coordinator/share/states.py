@@ -53,9 +53,14 @@ class ShareStates:
         return _result(pending)
 
 
+async def settled(reply: Any) -> Any:
+    """What a runtime gives, now or later."""
+    return await reply if isinstance(reply, Awaitable) else reply
+
+
 async def _result(pending: Any) -> Result:
     try:
-        result: Result = await pending if isinstance(pending, Awaitable) else pending
+        result: Result = await settled(pending)
     except KafkaError as error:
         return Result(error_code=error.code, error_message=str(error))
     return result

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol
 
+from pystream.common.clock import SleepingClock
 from pystream.common.error_codes import GROUP_ID_NOT_FOUND, NONE
 from pystream.common.errors import InvalidGroupId, KafkaError, UnknownTopicOrPartition, code_of, error_class, message_of
 from pystream.common.logging import get_logger
@@ -19,11 +20,12 @@ from pystream.coordinator.group.group import Caller
 from pystream.coordinator.group.share import requests, stored
 from pystream.coordinator.group.share.state import TopicPartitions
 from pystream.coordinator.group.topics import TopicCatalog
+from pystream.coordinator.share.hosted import UNREACHABLE
 from pystream.coordinator.share.partition import NO_START_OFFSET
 from pystream.coordinator.share.service import ShareService
 from pystream.coordinator.share.state import ShareKey, ShareState
 from pystream.coordinator.share.state_shard import Result
-from pystream.coordinator.share.states import ShareStates
+from pystream.coordinator.share.states import ShareStates, settled
 from pystream.protocol.messages import alter_share_group_offsets as alter
 from pystream.protocol.messages import delete_share_group_offsets as delete
 from pystream.protocol.messages import describe_share_group_offsets as offsets
@@ -33,6 +35,7 @@ from pystream.protocol.messages.share_group_heartbeat import ShareGroupHeartbeat
 logger = get_logger(__name__)
 
 UNKNOWN_LAG = -1
+RETRY_DELAYS_MS = (20, 40, 80, 160, 320, 640, 1_280, 2_560)
 
 Partitions = Mapping[bytes, Collection[int]]
 
@@ -56,14 +59,18 @@ class ShareGroupCoordinator:
         service: ShareService,
         topics: TopicCatalog,
         end_offset: Callable[[str, int], int],
+        ensure_states: Callable[[], Awaitable[object]],
+        clock: SleepingClock,
         supervisor: Supervisor,
     ) -> None:
-        """`end_offset` of a partition, as readers see it; raises KafkaError."""
+        """`end_offset` of a partition for readers, raises KafkaError; `ensure_states` makes the states' topic."""
         self._groups = groups
         self._states = states
         self._service = service
         self._topics = topics
         self._end_offset = end_offset
+        self._ensure_states = ensure_states
+        self._clock = clock
         self._supervisor = supervisor
 
     async def heartbeat(self, caller: Caller, request: ShareGroupHeartbeatRequest) -> ShareGroupHeartbeatResponse:
@@ -184,11 +191,9 @@ class ShareGroupCoordinator:
         self, group_id: str, state_epoch: int, starts: Mapping[tuple[bytes, int], int]
     ) -> dict[tuple[bytes, int], Result]:
         """Make states and write down which there are now."""
+        await self._ensure_states()
         found = await asyncio.gather(
-            *(
-                self._states.initialize(ShareKey(group_id, *place), state_epoch=state_epoch, start_offset=start)
-                for place, start in starts.items()
-            )
+            *(self._made(ShareKey(group_id, *place), state_epoch, start) for place, start in starts.items())
         )
         results = dict(zip(starts, found, strict=True))
         done: dict[bytes, list[int]] = {}
@@ -205,6 +210,15 @@ class ShareGroupCoordinator:
                     error=result.error_code,
                 )
         return results
+
+    async def _made(self, key: ShareKey, state_epoch: int, start_offset: int) -> Result:
+        """A state is made; a share coordinator that is about to be there is waited for."""
+        for delay_ms in RETRY_DELAYS_MS:
+            result = await self._states.initialize(key, state_epoch=state_epoch, start_offset=start_offset)
+            if result.error_code not in UNREACHABLE:
+                return result
+            await self._clock.sleep_ms(delay_ms)
+        return await self._states.initialize(key, state_epoch=state_epoch, start_offset=start_offset)
 
     async def _delete_states(self, group_id: str, topics: Mapping[bytes, TopicPartitions]) -> dict[bytes, KafkaError]:
         """Delete states and write down that they are gone; the failures by topic."""
@@ -300,8 +314,3 @@ def _deleted(name: str, topic_id: bytes, error: KafkaError | None) -> delete.Del
         error_code=NONE if error is None else error.code,
         error_message=None if error is None else message_of(error),
     )
-
-
-async def settled(reply: Any) -> Any:
-    """What a reply gives, now or later."""
-    return await reply if isinstance(reply, Awaitable) else reply
