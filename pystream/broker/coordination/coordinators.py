@@ -23,7 +23,12 @@ from pystream.common.clock import SECOND_MS
 from pystream.common.config import definition_of
 from pystream.common.errors import PystreamError
 from pystream.common.logging import get_logger
-from pystream.common.model import CONSUMER_OFFSETS_TOPIC, SHARE_GROUP_STATE_TOPIC, TRANSACTION_STATE_TOPIC, TopicPartition
+from pystream.common.model import (
+    CONSUMER_OFFSETS_TOPIC,
+    SHARE_GROUP_STATE_TOPIC,
+    TRANSACTION_STATE_TOPIC,
+    TopicPartition,
+)
 from pystream.coordinator.group.coordinator import GroupCoordinator
 from pystream.coordinator.group.parts import GroupConfigs, make_group_shard
 from pystream.coordinator.group.topics import TopicCatalog
