@@ -14,6 +14,7 @@ from pystream._native.leader_epochs cimport leader_epochs_latest
 from pystream._native.log_flush cimport log_flush_all
 from pystream._native.log_maintain cimport log_advance_start_offset, log_delete_segments, log_truncate_to
 from pystream._native.log_recovery cimport load_log
+from pystream._native.log_scrub cimport Scrub, log_scrub
 from pystream._native.log_state cimport LogLimits, Segment, log_take_offline
 from pystream._native.log_time cimport log_load_time_ranges
 from pystream._native.log_write cimport log_roll
@@ -513,6 +514,24 @@ cdef class LocalLog:
     def refuse_appends(self, refuse: bool) -> None:
         """Answers appends with NO_SPACE while the disk is too full; everything else goes on."""
         atomic_store32(&self.state.refusing, refuse)
+
+    def scrub(self, base_offset: int, *, position: int, next_offset: int, max_bytes: int) -> tuple:
+        """Checks about `max_bytes` of the closed segment `base_offset`: (next position, next offset, done, damage or None).
+
+        Begin with position 0 and next_offset = base_offset.  Damage is (from position, to position or -1, offset there or -1); the log has
+        gone offline with it, as when recovery finds some.  Raises KafkaStorageError when the file cannot be read.
+        """
+        cdef Scrub scrub
+        cdef int64_t base = base_offset
+        cdef int64_t most = max_bytes
+        cdef Status status
+        scrub.position = position
+        scrub.next_offset = next_offset
+        with nogil:
+            status = log_scrub(self.state, base, most, &scrub)
+        raise_for_status(status, 0, f"{self.directory}: segment {base_offset}")
+        damage = None if scrub.damaged_from < 0 else (scrub.damaged_from, scrub.damaged_to, scrub.damaged_to_offset)
+        return scrub.position, scrub.next_offset, bool(scrub.done), damage
 
     def take_offline(self) -> None:
         """Refuses writes from now on: the disk below is lost."""

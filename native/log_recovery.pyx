@@ -10,6 +10,9 @@ offset is fsynced.  The first bad batch is judged by verdict(); what it says is 
     CUT_ALARM    the same, and counted                                 DAMAGE        nothing is cut: no more writes, reads elsewhere work
 
 Side files (indexes, epochs, snapshots) never decide anything: what does not fit is built anew from the log.
+
+`damaged-from`, a decimal number: base offset of the first segment that was found damaged.  From there on all is checked again at each
+start, also below the recovery point; the file goes once nothing is damaged any more.
 """
 
 import errno
@@ -17,11 +20,12 @@ import os
 import re
 
 from libc.stdint cimport INT32_MAX, INT64_MAX, int32_t, int64_t, uint8_t
+from libc.stdio cimport snprintf
 from libc.stdlib cimport free, malloc
 
 from pystream._native.batch cimport CONTROL_FLAG, NO_PRODUCER_ID, NO_TIMESTAMP, BatchHeader
 from pystream._native.io_table cimport (
-    io_read_at, io_read_file, io_sync, io_sync_directory, io_truncate, io_unlink,
+    io_read_at, io_read_file, io_replace_file, io_sync, io_sync_directory, io_truncate, io_unlink,
 )
 from pystream._native.leader_epochs cimport leader_epochs_assign, leader_epochs_decode, leader_epochs_save, leader_epochs_truncate_end
 from pystream._native.log_scan cimport SCAN_BUFFER_SIZE, Scan, scan_file
@@ -42,6 +46,8 @@ from pystream._native.status cimport (
 from pystream._native.txn_index cimport AbortedTransaction, txn_index_append, txn_index_decode, txn_index_truncate
 
 CUT, CUT_ALARM, CUT_KEEPING, DAMAGE = "cut", "cut-alarm", "cut-keeping", "damage"
+
+DAMAGE_MARK = "damaged-from"
 
 cdef enum:
     MAX_SIDE_FILE = 1 << 28
@@ -87,6 +93,14 @@ cdef Status replay_batch(LogState *log, Segment *segment, int fd, int64_t positi
     if status == OK and aborted.producer_id != NO_PRODUCER_ID:
         status = txn_index_append(&segment.aborted, &aborted)
     return status
+
+
+cdef int log_mark_damage(LogState *log, int64_t base_offset) noexcept nogil:
+    cdef char path[MAX_PATH_SIZE]
+    cdef char text[32]
+    cdef int size = snprintf(text, 32, b"%lld\n", <long long> base_offset)
+    snprintf(path, MAX_PATH_SIZE, b"%s/damaged-from", log.directory)
+    return io_replace_file(log.directory, path, <const uint8_t *> text, size, True)
 
 
 cdef Status replay_segment(LogState *log, Segment *segment, int64_t from_offset, bint producers, bint epochs) noexcept nogil:
@@ -314,7 +328,7 @@ cdef int64_t scan_start(LogState *log, Segment *segment, int64_t recovery_point,
     if slot >= 0:
         expected_offset[0] = header.base_offset
         segment.offsets.count = slot + 1
-        time_index_truncate(&segment.times, segment.offsets.entries[slot].relative_offset + 1)
+        time_index_truncate(&segment.times, <int64_t> segment.offsets.entries[slot].relative_offset + 1)
         if segment.times.count > 0:
             segment.max_timestamp = segment.times.entries[segment.times.count - 1].timestamp
             segment.max_timestamp_offset = segment.base_offset + segment.times.entries[segment.times.count - 1].relative_offset
@@ -342,6 +356,7 @@ cdef bint scan_segment(
     segment.unsynced = True                                  # until sync_recovered(); keeps the file open, too
     scan.fd = segment.file.fd
     scan.file_size = file_size
+    scan.pause_position = INT64_MAX
     scan.position = from_position
     scan.next_offset = expected_offset
     scan.leader_epoch = -1
@@ -386,7 +401,7 @@ cdef bint recover_segment(LogState *log, str directory, int32_t slot, int64_t fi
     cdef int64_t recovery_point = options["recovery_point"]
     cdef int64_t expected_offset = 0
     cdef int64_t following = INT64_MAX if last else log.segments[slot + 1].base_offset
-    cdef int64_t position = scan_start(log, segment, recovery_point, not options["lossy"], &expected_offset)
+    cdef int64_t position = scan_start(log, segment, options["scan_from"], not options["lossy"], &expected_offset)
     cdef bint whole = scan_segment(log, segment, file_size, position, expected_offset, following, options["compacted"], &scan)
     report["scanned_bytes"] += scan.position - position
     cdef int64_t valid_position = scan.position
@@ -438,11 +453,32 @@ cdef bint check_last_batch(LogState *log, Segment *segment) except *:
     return True
 
 
+cdef int64_t known_damage(str directory) except -2:
+    """Base offset of the first segment that was found damaged once, -1 when none was: what lies below the recovery point is read again."""
+    try:
+        with open(os.path.join(directory, DAMAGE_MARK), encoding="ascii") as mark:
+            return max(int(mark.read()), 0)
+    except FileNotFoundError:
+        return -1
+    except ValueError:
+        return 0
+
+
+cdef void note_damage(LogState *log, str directory, dict report) except *:
+    """Remembers damage over a restart, until a recovery finds none any more."""
+    path = os.path.join(directory, DAMAGE_MARK)
+    if report["damaged"]:
+        check_errno(log_mark_damage(log, min([found[0] for found in report["damaged"]])), path)
+    elif os.path.exists(path):
+        check_errno(io_unlink(path.encode()), path)
+        check_errno(io_sync_directory(log.directory), directory)
+
+
 cdef void recover_unclean(LogState *log, str directory, list sizes, dict options, dict report) except *:
     cdef int32_t slot
-    cdef int64_t recovery_point = options["recovery_point"]
+    cdef int64_t scan_from = options["scan_from"]
     for slot in range(len(sizes)):
-        if slot + 1 < log.segment_count and log.segments[slot + 1].base_offset <= recovery_point:
+        if slot + 1 < log.segment_count and log.segments[slot + 1].base_offset <= scan_from:
             continue
         if not recover_segment(log, directory, slot, sizes[slot], options, report):
             break
@@ -521,7 +557,8 @@ cdef void drop_all(LogState *log, str directory, dict options, dict report) exce
 
 cdef void recover(LogState *log, str directory, dict options, dict report) except *:
     cdef Segment *active
-    cdef bint clean = options["clean"]
+    cdef int64_t damage = known_damage(directory)
+    cdef bint clean = options["clean"] and damage < 0
     listing = Listing(directory)
     if listing.leftovers:
         finish_leftovers(directory, listing)
@@ -540,6 +577,7 @@ cdef void recover(LogState *log, str directory, dict options, dict report) excep
             report["clean_refuted"] = True
         if not clean:
             options["recovery_point"] = certified_offset(log, directory, listing.snapshots, options)
+            options["scan_from"] = options["recovery_point"] if damage < 0 else min(damage, options["recovery_point"])
             active.size = sizes[len(sizes) - 1]
             if begins_with_a_hole(log, options):
                 drop_all(log, directory, options, report)
@@ -560,6 +598,7 @@ cdef void recover(LogState *log, str directory, dict options, dict report) excep
     report["recovery_point"] = options["recovery_point"]
     if report["damaged"]:
         log_take_offline(log, DAMAGED, 0)
+    note_damage(log, directory, report)
 
 
 cdef void sync_recovered(LogState *log, str directory) except *:

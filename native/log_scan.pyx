@@ -147,7 +147,7 @@ cdef Status scan_file(LogState *log, Segment *segment, Scan *scan) noexcept nogi
     cdef BatchHeader header
     cdef Status status
     header.size = 0
-    while scan.position < scan.file_size:
+    while scan.position < scan.file_size and scan.position < scan.pause_position:
         status = check_batch_at(scan, scan.position, scan.next_offset, not scan.compacted, &header)
         if status == OK and header.partition_leader_epoch >= 0 and header.partition_leader_epoch < scan.leader_epoch:
             status = CORRUPT_BATCH
@@ -158,9 +158,9 @@ cdef Status scan_file(LogState *log, Segment *segment, Scan *scan) noexcept nogi
             return judge_tail(scan, &header)
         if scan.note:
             segment_note_batch(segment, &header, header.base_offset, scan.position, log.limits.index_interval_bytes)
+            leader_epochs_assign(&log.epochs, header.partition_leader_epoch, header.base_offset)
         if header.partition_leader_epoch > scan.leader_epoch:
             scan.leader_epoch = header.partition_leader_epoch
-        leader_epochs_assign(&log.epochs, header.partition_leader_epoch, header.base_offset)
         scan.position += header.size
         scan.next_offset = header.base_offset + header.last_offset_delta + 1
     scan.reason = OK

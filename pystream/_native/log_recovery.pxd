@@ -8,3 +8,5 @@ from pystream._native.status cimport Status
 cdef LogState *load_log(str directory, const LogLimits *limits, dict options, dict report) except NULL
 # Takes producers and epochs from the batches at or after `from_offset`. DAMAGED sets segment.damaged_from.
 cdef Status replay_segment(LogState *log, Segment *segment, int64_t from_offset, bint producers, bint epochs) noexcept nogil
+# Makes the next start read everything from this segment on again, below the recovery point too. 0 or an errno.
+cdef int log_mark_damage(LogState *log, int64_t base_offset) noexcept nogil

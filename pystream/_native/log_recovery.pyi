@@ -4,6 +4,7 @@ CUT: str
 CUT_ALARM: str
 CUT_KEEPING: str
 DAMAGE: str
+DAMAGE_MARK: str
 LARGEST_BASE_OFFSET: int
 
 class Listing:

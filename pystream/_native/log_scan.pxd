@@ -10,13 +10,14 @@ cdef enum:
 cdef struct Scan:
     int fd
     int64_t file_size
+    int64_t pause_position       # stop, all being well, at the first batch that begins here or behind
     int64_t position             # end of the valid batches
     int64_t next_offset
     int32_t leader_epoch         # of the last valid batch
     int64_t max_batch_size
     int64_t limit_offset         # base offset of the next segment: batches must end below it
     bint compacted               # offsets may have gaps
-    bint note                    # index entries are noted as batches pass
+    bint note                    # index entries and leader epochs are noted as batches pass
     Status reason                # OK: the file ends with a valid batch
     bint ends_inside             # the file ends, or turns to zeros, inside the first bad batch
     int64_t valid_position       # of the first valid batch behind it, or -1
@@ -26,6 +27,6 @@ cdef struct Scan:
     int64_t buffer_position
     Py_ssize_t buffer_size
 
-# Passes over valid batches from scan.position on; stops at the end or at the first bad one and judges it. Notes index entries in `segment`
-# (when scan.note) and leader epochs in `log`. STORAGE_ERROR and OUT_OF_MEMORY end it without a result.
+# Passes over valid batches from scan.position on; stops at the end or at the first bad one and judges it. With scan.note, index entries go
+# to `segment` and leader epochs to `log`; else neither is touched. STORAGE_ERROR and OUT_OF_MEMORY end it without a result.
 cdef Status scan_file(LogState *log, Segment *segment, Scan *scan) noexcept nogil

@@ -46,6 +46,7 @@ from pystream.metadata.store.sqlite import SqliteStore
 from pystream.storage.cleaner import LogCleaner
 from pystream.storage.config import LogConfig
 from pystream.storage.log_manager import LogManager
+from pystream.storage.scrubber import Scrubber
 
 logger = get_logger(__name__)
 
@@ -320,6 +321,8 @@ class Broker:
             "flush logs", FLUSH_INTERVAL_MS if interval_ms == LONG_MAX else interval_ms, self._flush_and_checkpoint
         )
         self._supervisor.start("retention", self._enforce_retention())
+        if self.config.log_scrub_interval_ms >= 0:
+            self._supervisor.start("scrub logs", self._scrub())
         self._supervisor.every(
             "expire producers", self.config.producer_id_expiration_check_interval_ms, self._expire_producers
         )
@@ -337,6 +340,17 @@ class Broker:
         while True:
             await self._executor.run(self._logs.enforce_retention, self._clock.now_ms())
             await self._clock.sleep_ms(self.config.log_retention_check_interval_ms)
+
+    async def _scrub(self) -> None:
+        scrubber = Scrubber(
+            self._logs,
+            interval_ms=self.config.log_scrub_interval_ms,
+            bytes_per_second=self.config.log_scrub_bytes_per_second,
+        )
+        self.metrics.collect_from(scrubber.families)
+        await self._clock.sleep_ms(self.config.log_initial_task_delay_ms)
+        while True:
+            await self._clock.sleep_ms(await self._executor.run(scrubber.step, self._clock.now_ms()))
 
     async def _expire_producers(self) -> None:
         await self._executor.run(self._logs.expire_producers, self._clock.now_ms())

@@ -3,10 +3,10 @@
 The cluster-wide defaults of topic settings (log.retention.ms, log.segment.bytes, message.max.bytes, ...) are not
 here: `storage.config.LogConfig` declares each topic key with its broker-wide synonyms; `broker_keys()` lists both.
 Own keys that Kafka does not have: metrics.listener, log.flush.policy (a synonym in LogConfig), log.format, log.level,
-log.dir.*, log.flush.gather.ms, log.open.segment.files, frame.*, control.queue.max.bytes, listeners.public.allow,
-max.inflight.requests.per.connection, max.partitions, shutdown.drain.ms. Other defaults than Kafka's: node.id is 1,
-listeners bind the loopback address, num.network.threads follows the cores, socket.*.buffer.bytes are the system's,
-log.dirs has none.
+log.dir.*, log.scrub.*, log.flush.gather.ms, log.open.segment.files, frame.*, control.queue.max.bytes,
+listeners.public.allow, max.inflight.requests.per.connection, max.partitions, shutdown.drain.ms. Other defaults than
+Kafka's: node.id is 1, listeners bind the loopback address, num.network.threads follows the cores, socket.*.buffer.bytes
+are the system's, log.dirs has none.
 Keys that are not known are kept, warned about, and have no effect, as in Kafka.
 """
 
@@ -269,6 +269,20 @@ class BrokerConfig:
         type=ConfigType.LONG,
         minimum=0,
         doc="Space kept per directory for what must go on when its disk is full.",
+    )
+    log_scrub_interval_ms: int = key(
+        "log.scrub.interval.ms",
+        default=7 * DAY_MS,
+        type=ConfigType.LONG,
+        minimum=-1,
+        doc="How often closed segments are read again in search of damage; -1: never.",
+    )
+    log_scrub_bytes_per_second: int = key(
+        "log.scrub.bytes.per.second",
+        default=8 * MIB,
+        type=ConfigType.LONG,
+        minimum=1,
+        doc="The most that is read for it.",
     )
     log_dir_volatile_allow: bool = key(
         "log.dir.volatile.allow",

@@ -316,6 +316,10 @@ cdef class RecoveryProbe:
         if choice % 4 == 0:
             log.offset_for_timestamp(1_002)
             log.offset_of_max_timestamp()
+        if choice % 8 == 4:
+            for base_offset, *_ in log.segments()[:-1]:
+                damage = log.scrub(base_offset, position=0, next_offset=base_offset, max_bytes=INT64_MAX >> 1)[3]
+                assert damage is None or not scanned, f"recovery has missed damage in segment {base_offset}: {damage}"
         if choice % 8 == 1:
             log.segments()
             log.aborted_transactions(offset=log.start_offset, limit_offset=log.end_offset)

@@ -1,0 +1,97 @@
+"""Reads closed segments again, slowly, so that damage is found before a reader meets it.
+
+    pass     every closed segment of every log, once; the next pass begins log.scrub.interval.ms after this one began
+    step     one slice of one segment, on a storage thread; then as long a pause as keeps to log.scrub.bytes.per.second
+
+What is found is handled as recovery handles it: the damaged range cannot be read, the log takes no more writes, an
+operator decides. How far a pass has come is forgotten at a stop. Plain functions: time comes in as `now_ms`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from pystream.common.errors import KafkaError
+from pystream.common.logging import get_logger
+from pystream.common.metrics import COUNTER, Family, Sample
+from pystream.storage.log_manager import LogManager
+from pystream.storage.partition_log import PartitionLog
+
+logger = get_logger(__name__)
+
+SLICE_BYTES = 1 << 20
+
+
+class Scrubber:
+    """Driven by `step`, from one thread at a time."""
+
+    def __init__(self, logs: LogManager, *, interval_ms: int, bytes_per_second: int) -> None:
+        self.bytes_read = 0
+        self.passes = 0
+        self.damaged_segments = 0
+        self._logs = logs
+        self._interval_ms = interval_ms
+        self._bytes_per_second = bytes_per_second
+        self._next_pass_ms = 0
+        self._slices: Iterator[int] | None = None
+
+    def step(self, now_ms: int) -> int:
+        """Read one slice when it is time; how many milliseconds to wait before the next call."""
+        if self._slices is None:
+            if now_ms < self._next_pass_ms:
+                return self._next_pass_ms - now_ms
+            self._next_pass_ms = now_ms + self._interval_ms
+            self._slices = self._pass()
+        size = next(self._slices, None)
+        if size is None:
+            self._slices = None
+            self.passes += 1
+            return max(self._next_pass_ms - now_ms, 1)
+        self.bytes_read += size
+        return math.ceil(size * 1_000 / self._bytes_per_second)
+
+    def families(self) -> Iterator[Family]:
+        """For the metrics of the process."""
+        for name, help, value in (
+            ("bytes", "Bytes of closed segments read again in search of damage.", self.bytes_read),
+            ("passes", "Times that all closed segments were read again.", self.passes),
+            ("damaged_segments", "Closed segments that turned out to be damaged.", self.damaged_segments),
+        ):
+            yield Family(f"pystream_log_scrub_{name}_total", COUNTER, help, [Sample((), value)])
+
+    def _pass(self) -> Iterator[int]:
+        """Sizes of the slices, each read when it is asked for. Logs that vanish meanwhile are left out."""
+        for log in sorted(self._logs.partitions(), key=lambda log: log.name):
+            for base_offset, *_ in log.native.segments()[:-1]:
+                if self._logs.get(log.topic, log.partition) is not log:
+                    break
+                yield from self._segment(log, base_offset)
+
+    def _segment(self, log: PartitionLog, base_offset: int) -> Iterator[int]:
+        position, next_offset, done = 0, base_offset, False
+        while not done:
+            began = position
+            try:
+                position, next_offset, done, damage = log.native.scrub(
+                    base_offset, position=position, next_offset=next_offset, max_bytes=SLICE_BYTES
+                )
+            except KafkaError as error:
+                logger.error("segment could not be read again", partition=log.name, segment=base_offset, error=error)
+                return
+            if damage is not None:
+                self._report(log, base_offset, damage)
+            if position > began:
+                yield position - began
+
+    def _report(self, log: PartitionLog, base_offset: int, damage: tuple[int, int, int]) -> None:
+        position, valid_again, valid_offset = damage
+        self.damaged_segments += 1
+        logger.error(
+            "damage found in a closed segment",
+            partition=log.name,
+            segment=base_offset,
+            position=position,
+            valid_again=valid_again if valid_again >= 0 else None,
+            valid_offset=valid_offset if valid_again >= 0 else None,
+        )
