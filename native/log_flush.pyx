@@ -25,6 +25,7 @@ from pystream._native.status cimport LOG_OFFLINE, OK, OUT_OF_MEMORY, STORAGE_ERR
 
 cdef enum:
     INDEX_BACKLOG = 4096         # index entries of the active segment that may wait in memory only
+    UNINDEXED_BYTES = 2 << 20    # and bytes of it that they stand for
 
 cdef struct FlushItem:
     SegmentFile *file            # one reference, or NULL: nothing to sync
@@ -49,9 +50,15 @@ cdef struct FlushPlan:
 
 
 cdef bint index_is_due(const Segment *segment, bint all_indexes) noexcept nogil:
+    """A start after a crash reads again what no stored index entry leads past: the active segment's index must not wait for its end."""
+    cdef int32_t waiting
+    cdef int64_t stored_to = 0
     if segment.sealed or all_indexes:
         return segment.exists and segment.index_loaded and not segment.index_final
-    return segment.offsets.count - segment.offsets_stored >= INDEX_BACKLOG
+    waiting = segment.offsets.count - segment.offsets_stored
+    if waiting > 0 and segment.offsets_stored > 0:
+        stored_to = segment.offsets.entries[segment.offsets_stored - 1].position
+    return waiting >= INDEX_BACKLOG or (waiting > 0 and segment.size - stored_to >= UNINDEXED_BYTES)
 
 
 cdef bint needs_flush(const Segment *segment, bint all_indexes) noexcept nogil:

@@ -589,11 +589,15 @@ cdef void recover(LogState *log, str directory, dict options, dict report) excep
     log.end_offset = active.next_offset
     log.start_offset = min(max(<int64_t> options["log_start_offset"], log.segments[0].base_offset), log.end_offset)
     load_state(log, directory, listing, epochs_known, options, report)
+    log.durable_offset = log.recovery_point = log.end_offset
+    report["unsynced"] = not clean and options["defer_sync"] and not report["damaged"]
     if clean:
         active.unsynced = False
+    elif report["unsynced"]:
+        log.durable_offset = log.recovery_point = min(<int64_t> options["recovery_point"], log.end_offset)
+        log.directory_unsynced = True
     else:
         sync_recovered(log, directory)
-    log.durable_offset = log.recovery_point = log.end_offset
     report["clean"] = bool(clean)
     report["recovery_point"] = options["recovery_point"]
     if report["damaged"]:

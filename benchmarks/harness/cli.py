@@ -19,6 +19,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from benchmarks.harness import compaction, crash_start
 from benchmarks.harness.cache import cache_folder
 from benchmarks.harness.errors import HarnessError
 from benchmarks.harness.measures import MEASURES, measure
@@ -198,6 +199,34 @@ def measure_command(targets: list[str], what: list[str], repeats: int, json_path
                     progress.console.print(summary_line(row), highlight=False, markup=False, soft_wrap=True)
                     progress.advance(task)
     console.print(f"done: {path}")
+
+
+@main.command("compaction")
+@click.option("--mib", default=512, show_default=True, help="Input of one case, before it is compressed: less then.")
+@click.option("--map-mib", default=128, show_default=True, help="log.cleaner.dedupe.buffer.size.")
+@click.option("--data-root", default="")
+def compaction_command(mib: int, map_mib: int, data_root: str) -> None:
+    """Measure how fast one thread compacts a log, and the memory that takes."""
+    with data_folder(data_root) as folder:
+        for case in compaction.CASES:
+            figure = compaction.run_case(folder / "log", case, mib << 20, map_mib << 20)
+            print(figure.line(), flush=True)
+
+
+@main.command("crash-start")
+@click.option("--partitions", default=100, show_default=True)
+@click.option("--mib-each", default=20, show_default=True, help="Records of each partition.")
+@click.option("--full", is_flag=True, help="20 GiB in 1,000 partitions.")
+@click.option("--repeats", default=2, show_default=True, help="Starts; each ends with kill -9 again.")
+@click.option("--data-root", default="")
+def crash_start_command(partitions: int, mib_each: int, full: bool, repeats: int, data_root: str) -> None:
+    """Measure the start of a broker after kill -9."""
+    if full:
+        partitions, mib_each = 1_000, 20
+    with data_folder(data_root) as folder:
+        crash_start.filled(folder, partitions, mib_each << 20)
+        for _ in range(repeats):
+            print(crash_start.start(folder, partitions).line(), flush=True)
 
 
 @main.command("report")

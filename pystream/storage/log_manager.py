@@ -47,6 +47,7 @@ logger = get_logger(__name__)
 
 DAMAGE_REASON = 34  # Status DAMAGED: this log alone, not its directory
 STALLED_FLUSH_MS = 30_000
+SYNC_THREADS = 16
 TRANSACTIONAL_EXPIRATION_FACTOR = 7
 
 
@@ -395,6 +396,7 @@ class LogManager:
             config = configs(name.topic)
             options: dict[str, Any] = native_options(config, jitter_ms=jitter_of(name, config))
             options.update(
+                defer_sync=True,
                 clean=directory.is_clean,
                 lossy=directory.is_lossy,
                 trust_snapshots=not directory.is_foreign,
@@ -414,6 +416,26 @@ class LogManager:
         with ThreadPoolExecutor(self.config.recovery_threads, thread_name_prefix="recover-log") as pool:
             for name, found in zip(names, pool.map(recover, names), strict=True):
                 self._take_recovered(name, found, report)
+        self._sync_recovered(hosted, report)
+
+    def _sync_recovered(self, hosted: HostedDirectory, report: RecoveryReport) -> None:
+        """What was checked becomes durable. The file system joins many fsyncs at once, so that they take little more
+        time than a few.
+        """
+        waiting = [log for log in self._snapshot() if log.hosted is hosted and log.native.recovery["unsynced"]]
+
+        def flush(log: PartitionLog) -> KafkaError | None:
+            try:
+                log.native.flush()
+            except KafkaError as error:
+                return error
+            return None
+
+        with ThreadPoolExecutor(SYNC_THREADS, thread_name_prefix="sync-log") as pool:
+            for log, error in zip(waiting, pool.map(flush, waiting), strict=True):
+                if error is not None:
+                    report.failed[log.name] = str(error)
+                    logger.error("log could not be made durable", partition=log.name, error=str(error))
 
     def _take_recovered(self, name: TopicPartition, found: PartitionLog | Exception, report: RecoveryReport) -> None:
         if isinstance(found, Exception):

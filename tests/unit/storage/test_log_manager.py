@@ -328,3 +328,50 @@ def test_a_promise_of_fsync_is_refused_on_a_file_system_in_memory(
         logs.open(lambda topic: config)
     logs.close()
     LogDirectory.open(tmp_path).close(clean=True)
+
+
+def test_what_recovery_found_is_durable_before_the_logs_are_open(tmp_path, clock):
+    logs = opened(tmp_path, clock)
+    logs.create("orders", 0, TOPIC_ID, LogConfig()).native.append(batch(3))
+    for log in logs.partitions():
+        log.native.close(clean=False)
+    logs.close(clean=False)
+
+    again = opened(tmp_path, clock)
+    native = again.get("orders", 0).native
+
+    assert native.recovery["unsynced"]
+    assert (native.durable_offset, native.recovery_point, native.end_offset) == (3, 3, 3)
+    again.close()
+
+
+def test_an_fsync_that_fails_at_the_start_takes_the_log_offline(tmp_path, clock):
+    logs = opened(tmp_path, clock)
+    logs.create("orders", 0, TOPIC_ID, LogConfig()).native.append(batch(3))
+    logs.close(clean=False)
+    io_table.fail_call(1, errno.EIO, call="fdatasync", path="orders-0")
+    again = manager(tmp_path, clock)
+    try:
+        report = again.open()
+    finally:
+        io_table.reset()
+
+    assert list(report.failed) == [ORDERS]
+    assert again.get("orders", 0).native.is_offline
+    again.close(clean=False)
+
+
+def test_a_start_reads_no_more_than_what_no_stored_index_leads_past(tmp_path, clock):
+    logs = opened(tmp_path, clock)
+    native = logs.create("orders", 0, TOPIC_ID, LogConfig()).native
+    for _ in range(90):
+        native.append(batch(1, size=100_000))
+        native.flush()
+    logs.checkpoint()
+    logs.close(clean=False)
+
+    again = manager(tmp_path, clock)
+
+    assert again.open().scanned_bytes < 3 << 20
+    assert again.get("orders", 0).native.end_offset == 90
+    again.close()
