@@ -104,6 +104,8 @@ class Schedule:
         steps += [self.stop, self.crash, self.subscribe, self.change_topics, self.pass_time, self.restart, self.fail]
         for _ in range(STEPS):
             self.chance.choice(steps)()
+            if self.chance.random() < 0.8:
+                self.rig.advance(0)  # what is due at once has its turn
             self.check()
         self.settle()
 
@@ -242,6 +244,7 @@ class Schedule:
                 if client.is_running:
                     self.send(client)
                     client.give_up()
+            self.rig.advance(0)
             self.check()
             if before == [(client.epoch, client.working_on) for client in self.clients]:
                 break

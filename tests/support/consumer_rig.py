@@ -75,11 +75,14 @@ class ConsumerRig(GroupRig):
 
     def settle(self, *members: RigMember, rounds: int = 20) -> None:
         """Heartbeats of all members until nothing changes for any of them."""
+        quiet = 0
         for _ in range(rounds):
             before = [(member.epoch, member.assigned) for member in members]
             for member in members:
                 member.beat()
-            if before == [(member.epoch, member.assigned) for member in members]:
+            self.advance(0)  # regular expressions are looked up, which the next heartbeats bring to light
+            quiet = quiet + 1 if before == [(member.epoch, member.assigned) for member in members] else 0
+            if quiet == 2:
                 return
         raise AssertionError(f"still moving after {rounds} rounds of heartbeats")
 

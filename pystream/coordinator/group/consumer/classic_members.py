@@ -169,8 +169,9 @@ class ClassicMembers:
             member.subscribed_topic_names != before.subscribed_topic_names
             or member.subscribed_topic_regex != before.subscribed_topic_regex
         )
-        topics_changed = bool(group.regexes) and groups.refresh_regexes(group, now_ms, effects)
-        groups.advance_group_epoch(group, effects, changed=changed or topics_changed)
+        if group.regexes:
+            groups.refresh_regexes(group, now_ms, effects)
+        groups.advance_group_epoch(group, effects, changed=changed)
         downgrades = replaced is not None and may_downgrade(groups, group, list(group.members.values()))
         if not downgrades:
             groups.advance_target(group, effects)

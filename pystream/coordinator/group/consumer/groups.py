@@ -1,7 +1,7 @@
 """ConsumerGroups: the consumer part of a shard: records, sessions, and the steps that heartbeats and time-outs share.
 
 Timers: ("consumer-session" | "consumer-rebalance" | "consumer-join" | "consumer-sync", group id, member id); the last
-two are of members that speak the classic protocol.
+two are of members that speak the classic protocol. ("consumer-regex", group id): expressions are to be looked up.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ logger = get_logger(__name__)
 REGEX_REFRESH_MIN_INTERVAL_MS = 10_000
 NO_TARGET_EPOCH = -1  # of a group whose target has been deleted: the group itself follows
 SESSION, REBALANCE, JOIN, SYNC = "consumer-session", "consumer-rebalance", "consumer-join", "consumer-sync"
+REGEX = "consumer-regex"
 TIMERS_OF_MEMBER = (SESSION, REBALANCE, JOIN, SYNC)
 
 # Lets members go whose group then becomes a classic one; whether it did. See migration.py
@@ -119,39 +120,47 @@ class ConsumerGroups:
 
     # Steps of a heartbeat
 
-    def refresh_regexes(self, group: ConsumerGroup, now_ms: int, effects: Effects) -> bool:
-        """Look up what regular expressions name: new ones at once, all of them when topics have been created.
+    def refresh_regexes(self, group: ConsumerGroup, now_ms: int, effects: Effects) -> None:
+        """Forget regular expressions that nobody wants any more, and see to it that the others are looked up soon.
 
-        Forgets those that nobody wants any more. Whether any of them names other topics than before. Kafka looks new
-        ones up on a thread of its own and tells of it with the heartbeat after; here the first one knows already.
+        That is not done now: as in Kafka, members learn with a later heartbeat which topics an expression names. New
+        expressions are looked up at once, all of them when topics have been created, at most every ten seconds.
         """
         wanted = group.regexes_wanted()
         for expression in [known for known in group.regexes if known not in wanted]:
             effects.write(*records.no_regex(group.group_id, expression))
-        due = [expression for expression in wanted if expression not in group.regexes]
-        if group.regexes and self._regexes_are_stale(next(iter(group.regexes.values())), now_ms):
-            due = list(wanted)
+        if wanted and self._regexes_due(group, now_ms):
+            look_up = functools.partial(self._look_up_regexes, group.group_id)
+            self.shard.timers.schedule((REGEX, group.group_id), now_ms, look_up)
+
+    def _regexes_due(self, group: ConsumerGroup, now_ms: int) -> list[str]:
+        wanted = group.regexes_wanted()
+        if not group.regexes:
+            return list(wanted)
+        resolved = next(iter(group.regexes.values()))  # all were looked up at one time, or later ones since
+        age_ms = now_ms - resolved.timestamp_ms
+        if age_ms > REGEX_REFRESH_MIN_INTERVAL_MS and (
+            resolved.version < self.catalog.newest_topic_version() or age_ms > self.config.regex_refresh_interval_ms
+        ):
+            return list(wanted)
+        return [expression for expression in wanted if expression not in group.regexes]
+
+    def _look_up_regexes(self, group_id: str, now_ms: int, effects: Effects) -> None:
+        """A new group epoch when an expression names other topics than before."""
+        group = self.shard.groups.get(group_id)
+        if not isinstance(group, ConsumerGroup):
+            return
         changed = False
-        for expression in due:
+        for expression in self._regexes_due(group, now_ms):
             named = topics_named_by(expression, self.catalog.names())
             before = group.regexes.get(expression)
-            changed = changed or before is None or before.topics != named
+            changed = changed or named != (frozenset() if before is None else before.topics)
             effects.write(
                 *records.regex(
-                    group.group_id,
-                    expression,
-                    topics=sorted(named),
-                    version=self.catalog.version(),
-                    timestamp_ms=now_ms,
+                    group_id, expression, topics=sorted(named), version=self.catalog.version(), timestamp_ms=now_ms
                 )
             )
-        return changed
-
-    def _regexes_are_stale(self, resolved: ResolvedRegex, now_ms: int) -> bool:
-        age_ms = now_ms - resolved.timestamp_ms
-        if age_ms <= REGEX_REFRESH_MIN_INTERVAL_MS:
-            return False
-        return resolved.version < self.catalog.newest_topic_version() or age_ms > self.config.regex_refresh_interval_ms
+        self.advance_group_epoch(group, effects, changed=changed)
 
     def advance_group_epoch(self, group: ConsumerGroup, effects: Effects, *, changed: bool) -> None:
         """A new group epoch when the members or their topics have changed. `changed`: the members have."""
@@ -319,6 +328,7 @@ class ConsumerGroups:
         if value is None:
             for member_id in group.members:
                 self.cancel_timers(group, member_id)
+            self.shard.timers.cancel((REGEX, key.group_id))
             del self.shard.groups[key.group_id]
         else:
             group.group_epoch, group.metadata_hash = value.epoch, value.metadata_hash

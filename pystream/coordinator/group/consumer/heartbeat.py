@@ -1,7 +1,7 @@
 """ConsumerGroupHeartbeat: a member joins, says what it wants and has, learns what it is to have, and leaves.
 
 Everything that can be refused is refused before the first record is written. Then, in this order: the group is made or
-changes its kind, the member is written, regular expressions are looked up, the group epoch moves, the target follows,
+changes its kind, the member is written, the group epoch moves, the target follows,
 the member takes its next step. A heartbeat with nothing new writes nothing.
 """
 
@@ -208,16 +208,18 @@ class _Heartbeat:
                 logger.info("consumer group member joined", group=group.group_id, member=member_id)
         if before.uses_classic_protocol:
             groups.cancel_timers(group, member_id)  # of joining and syncing; the session's is set below
-        changed = (
-            wanted.subscribed_topic_names != before.subscribed_topic_names
-            or wanted.subscribed_topic_regex != before.subscribed_topic_regex
-        )
-        topics_changed = False
         if group.regexes or wanted.subscribed_topic_regex:
-            topics_changed = groups.refresh_regexes(group, self._now_ms, effects)
-        groups.advance_group_epoch(group, effects, changed=changed or topics_changed or group.group_epoch == 0)
+            groups.refresh_regexes(group, self._now_ms, effects)
+        names_changed = wanted.subscribed_topic_names != before.subscribed_topic_names
+        regex_changed = wanted.subscribed_topic_regex != before.subscribed_topic_regex
+        # An expression that is not looked up yet moves the epoch once it is.
+        is_known = not wanted.subscribed_topic_regex or wanted.subscribed_topic_regex in group.regexes
+        moves = names_changed or (regex_changed and is_known) or group.group_epoch == 0
+        groups.advance_group_epoch(group, effects, changed=moves)
         groups.advance_target(group, effects)
-        after = groups.advance_member(group, wanted, self._owned, self._now_ms, effects, subscription_changed=changed)
+        after = groups.advance_member(
+            group, wanted, self._owned, self._now_ms, effects, subscription_changed=names_changed or regex_changed
+        )
         groups.expect_heartbeat(group, after, self._now_ms)
         return self._answer(before, after)
 

@@ -285,16 +285,39 @@ class TestRegularExpressions:
     def test_an_expression_names_whole_topics(self, rig):
         rig.topics.put("topic-2", 2)
         one = rig.member("one", regex="topic").join()
+        rig.settle(one)
         assert one.assigned == all_of(rig, "topic")
 
     def test_new_topics_are_found_but_not_oftener_than_every_ten_seconds(self, rig):
         one = rig.member("one", regex="topic.*").join()
+        rig.settle(one)
         rig.topics.put("topic-2", 2)
-        one.beat()
+        rig.settle(one)
         assert one.assigned == all_of(rig, "topic")
         rig.advance(10_001)
-        one.beat()
+        rig.settle(one)
         assert one.assigned == all_of(rig, "topic", "topic-2")
+
+    def test_literal_topics_come_first_and_those_of_the_expression_with_a_later_heartbeat(self, rig):
+        rig.topics.put("other", 1)
+        one = rig.member("one", regex="top.*")
+        one.topics = ["other"]
+        one.join()
+        assert one.assigned == all_of(rig, "other")
+        rig.advance(0)
+        one.beat()
+        assert one.assigned == all_of(rig, "topic", "other")
+
+    def test_an_expression_that_another_member_has_brought_is_known_at_once(self, rig):
+        one = rig.member("one", regex="top.*").join()
+        rig.settle(one)
+        one.leave()
+        two = rig.member("two", regex="top.*").join()
+        rig.settle(two)
+        three = rig.member("three", regex="top.*").join()
+        assert three.epoch == rig.consumer_group().group_epoch
+        rig.settle(two, three)
+        assert len(three.assigned) == 3
 
     def test_an_expression_that_does_not_parse_is_refused_and_leaves_no_trace(self, rig):
         response = rig.heartbeat("one", JOINING, owned=NOTHING, regex="a(", rebalance_timeout_ms=1000)
@@ -309,7 +332,9 @@ class TestRegularExpressions:
 
     def test_an_expression_that_nobody_wants_any_more_is_forgotten(self, rig):
         one = rig.member("one", regex="topic.*").join()
+        rig.settle(one)
         one.beat(regex="other.*")
+        rig.settle(one)
         assert set(rig.consumer_group().regexes) == {"other.*"}
         assert one.assigned == NOTHING
         one.beat(regex="", topics=["topic"])
@@ -330,6 +355,7 @@ class TestRegularExpressions:
             "one", JOINING, owned=NOTHING, topics=["other"], regex="topi.", rebalance_timeout_ms=1000
         )
         assert response.error_code == 0
+        rig.advance(0)
         group = rig.consumer_group()
         assert group.subscribed_names() == {"topic", "other"}
         assert group.is_subscribed_to("topic")
@@ -337,6 +363,7 @@ class TestRegularExpressions:
 
     def test_what_the_expression_named_survives_a_restart(self, rig):
         one = rig.member("one", regex="topic.*").join()
+        rig.advance(0)
         rig.reload()
         assert rig.consumer_group().regexes["topic.*"].topics == {"topic"}
         assert one.beat().error_code == 0
