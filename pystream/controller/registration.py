@@ -39,6 +39,7 @@ FEATURES: Final[Mapping[str, int]] = {
     "transaction.version": 2,
     "group.version": 1,
     "share.version": 1,
+    "streams.version": 1,
 }
 
 

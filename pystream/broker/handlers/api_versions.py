@@ -38,6 +38,7 @@ SUPPORTED_FEATURES = {
     "transaction.version": (0, 2),
     "group.version": (0, 1),
     "share.version": (0, 1),
+    "streams.version": (0, 1),
 }
 FIRST_VERSION_WITH_LEVEL_0 = 4  # older clients do not read a lowest level of 0 (KAFKA-17492)
 NO_FEATURES_EPOCH = -1

@@ -32,6 +32,9 @@ from pystream.coordinator.group.offset_requests import (
     topics_deleted,
 )
 from pystream.coordinator.group.shard import GroupShard
+from pystream.coordinator.group.streams.describe import describe_streams_groups
+from pystream.coordinator.group.streams.heartbeat import Reply as StreamsReply
+from pystream.coordinator.group.streams.heartbeat import heartbeat as streams_group_heartbeat
 from pystream.coordinator.runtime import CoordinatorRuntime
 from pystream.protocol.messages.consumer_group_describe import DescribedGroup as DescribedConsumerGroup
 from pystream.protocol.messages.consumer_group_heartbeat import ConsumerGroupHeartbeatRequest
@@ -44,6 +47,8 @@ from pystream.protocol.messages.list_groups import ListedGroup
 from pystream.protocol.messages.offset_commit import OffsetCommitRequest
 from pystream.protocol.messages.offset_delete import OffsetDeleteRequest
 from pystream.protocol.messages.offset_fetch import OffsetFetchRequestGroup, OffsetFetchResponseGroup
+from pystream.protocol.messages.streams_group_describe import DescribedGroup as DescribedStreamsGroup
+from pystream.protocol.messages.streams_group_heartbeat import StreamsGroupHeartbeatRequest
 from pystream.protocol.messages.sync_group import SyncGroupRequest
 from pystream.protocol.messages.txn_offset_commit import TxnOffsetCommitRequest
 
@@ -95,6 +100,11 @@ class GroupCoordinator:
 
     def consumer_group_heartbeat(self, caller: Caller, request: ConsumerGroupHeartbeatRequest) -> Reply:
         return self.submit(request.group_id, consumer_group_heartbeat, caller, request)
+
+    async def streams_group_heartbeat(self, caller: Caller, request: StreamsGroupHeartbeatRequest) -> StreamsReply:
+        """The answer, and the internal topics that the caller is to create."""
+        reply: StreamsReply = await settled(self.submit(request.group_id, streams_group_heartbeat, caller, request))
+        return reply
 
     # offsets
 
@@ -165,6 +175,14 @@ class GroupCoordinator:
             return DescribedConsumerGroup(group_id=group_id, error_code=code)
 
         return await self._of_many(group_ids, failed, describe_consumer_groups)
+
+    async def describe_streams_groups(self, group_ids: Sequence[str]) -> list[DescribedStreamsGroup]:
+        """One result for each of `group_ids`, in their order."""
+
+        def failed(group_id: str, code: int) -> DescribedStreamsGroup:
+            return DescribedStreamsGroup(group_id=group_id, error_code=code)
+
+        return await self._of_many(group_ids, failed, describe_streams_groups)
 
     async def delete_groups(self, group_ids: Sequence[str]) -> list[DeletableGroupResult]:
         """One result for each of `group_ids`, in their order; each id counts once."""

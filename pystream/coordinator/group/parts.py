@@ -17,6 +17,8 @@ from pystream.coordinator.group.offsets import Offsets
 from pystream.coordinator.group.shard import GroupShard
 from pystream.coordinator.group.share.config import ShareGroupConfig
 from pystream.coordinator.group.share.groups import MemberLeft, ShareGroups
+from pystream.coordinator.group.streams.config import StreamsGroupConfig
+from pystream.coordinator.group.streams.groups import StreamsGroups
 from pystream.coordinator.group.topics import TopicCatalog
 from pystream.coordinator.group_settings import SettingsOfGroup
 from pystream.coordinator.ports import TopicMetadata
@@ -29,6 +31,7 @@ class GroupConfigs:
     classic: ClassicGroupConfig = field(default_factory=ClassicGroupConfig)
     consumer: ConsumerGroupConfig = field(default_factory=ConsumerGroupConfig)
     share: ShareGroupConfig = field(default_factory=ShareGroupConfig)
+    streams: StreamsGroupConfig = field(default_factory=StreamsGroupConfig)
     offsets: OffsetsConfig = field(default_factory=OffsetsConfig)
 
     @classmethod
@@ -38,13 +41,14 @@ class GroupConfigs:
             classic=definition_of(ClassicGroupConfig).load(*layers),
             consumer=definition_of(ConsumerGroupConfig).load(*layers),
             share=definition_of(ShareGroupConfig).load(*layers),
+            streams=definition_of(StreamsGroupConfig).load(*layers),
             offsets=definition_of(OffsetsConfig).load(*layers),
         )
 
     @classmethod
     def kinds(cls) -> tuple[type, ...]:
         """The classes of settings, one for each kind."""
-        return (ClassicGroupConfig, ConsumerGroupConfig, ShareGroupConfig, OffsetsConfig)
+        return (ClassicGroupConfig, ConsumerGroupConfig, ShareGroupConfig, StreamsGroupConfig, OffsetsConfig)
 
 
 def make_group_shard(
@@ -66,5 +70,6 @@ def make_group_shard(
     shard.add(consumer_groups)
     shard.bridges[GroupKind.CONSUMER] = ClassicMembers(consumer_groups)
     shard.add(ShareGroups(shard, configs.share, catalog, settings_of, share_member_left))
+    shard.add(StreamsGroups(shard, configs.streams, catalog, settings_of))
     shard.add(Offsets(shard, configs.offsets))
     return shard

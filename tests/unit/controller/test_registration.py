@@ -38,6 +38,7 @@ def test_a_cluster_is_founded_once() -> None:
         assert len(uuid_bytes(first)) == 16
         image = await ImagePublisher(store, ManualClock()).load()
         levels = {"metadata.version": 29, "transaction.version": 2, "group.version": 1, "share.version": 1}
+        levels |= {"streams.version": 1}
         assert (image.cluster_id, image.features) == (first, levels)
 
     asyncio.run(scenario())
