@@ -42,6 +42,7 @@ from pystream.controller.scram import ScramController
 from pystream.controller.topics import TopicController
 from pystream.metadata.image import ClusterImage, difference
 from pystream.metadata.publisher import ImagePublisher
+from pystream.metadata.store.backups import keep_backups
 from pystream.metadata.store.sqlite import SqliteStore
 from pystream.storage.cleaner import LogCleaner
 from pystream.storage.config import LogConfig
@@ -86,6 +87,10 @@ class Broker:
     def failure(self) -> BaseException | None:
         """What made a part of the broker fail; it stops then."""
         return self._supervisor.failure
+
+    @property
+    def _metadata_path(self) -> Path:
+        return Path((self.config.log_dirs or ())[0]) / METADATA_FILE
 
     @property
     def metrics_address(self) -> str:
@@ -166,8 +171,7 @@ class Broker:
         """The publisher, its image loaded; the store is opened on the first call."""
         async with self._opening:
             if self._publisher is None:
-                path = Path((self.config.log_dirs or ())[0]) / METADATA_FILE
-                self._store = SqliteStore.open(path, self._clock)
+                self._store = SqliteStore.open(self._metadata_path, self._clock)
                 publisher = ImagePublisher(self._store, self._clock)
                 await publisher.load()
                 self._publisher = publisher
@@ -321,6 +325,11 @@ class Broker:
             "flush logs", FLUSH_INTERVAL_MS if interval_ms == LONG_MAX else interval_ms, self._flush_and_checkpoint
         )
         self._supervisor.start("retention", self._enforce_retention())
+        if self._store is not None and self.config.metadata_backup_interval_ms >= 0:
+            backups = keep_backups(
+                self._store, self._metadata_path, self._clock, interval_ms=self.config.metadata_backup_interval_ms
+            )
+            self._supervisor.start("back up metadata", backups)
         if self.config.log_scrub_interval_ms >= 0:
             self._supervisor.start("scrub logs", self._scrub())
         self._supervisor.every(

@@ -3,10 +3,10 @@
 The cluster-wide defaults of topic settings (log.retention.ms, log.segment.bytes, message.max.bytes, ...) are not
 here: `storage.config.LogConfig` declares each topic key with its broker-wide synonyms; `broker_keys()` lists both.
 Own keys that Kafka does not have: metrics.listener, log.flush.policy (a synonym in LogConfig), log.format, log.level,
-log.dir.*, log.scrub.*, log.flush.gather.ms, log.open.segment.files, frame.*, control.queue.max.bytes,
-listeners.public.allow, max.inflight.requests.per.connection, max.partitions, shutdown.drain.ms. Other defaults than
-Kafka's: node.id is 1, listeners bind the loopback address, num.network.threads follows the cores, socket.*.buffer.bytes
-are the system's, log.dirs has none.
+log.dir.*, log.scrub.*, metadata.backup.interval.ms, log.flush.gather.ms, log.open.segment.files, frame.*,
+control.queue.max.bytes, listeners.public.allow, max.inflight.requests.per.connection, max.partitions,
+shutdown.drain.ms. Other defaults than Kafka's: node.id is 1, listeners bind the loopback address, num.network.threads
+follows the cores, socket.*.buffer.bytes are the system's, log.dirs has none.
 Keys that are not known are kept, warned about, and have no effect, as in Kafka.
 """
 
@@ -223,6 +223,13 @@ class BrokerConfig:
         default=None,
         synonyms=("log.dirs", "log.dir"),
         doc="Directories of the logs; the first also holds the metadata. Required.",
+    )
+    metadata_backup_interval_ms: int = key(
+        "metadata.backup.interval.ms",
+        default=DAY_MS,
+        type=ConfigType.LONG,
+        minimum=-1,
+        doc="How often the embedded metadata store is copied beside itself, two copies being kept; -1: never.",
     )
     log_retention_check_interval_ms: int = key(
         "log.retention.check.interval.ms",

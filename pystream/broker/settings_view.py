@@ -5,7 +5,7 @@ topic's or group's own > this broker's > all brokers' > server.properties > defa
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pystream.broker.client_metrics import ClientMetricsConfig
 from pystream.broker.config import SILENTLY_ACCEPTED, BrokerConfig, broker_keys
@@ -18,12 +18,13 @@ from pystream.metadata import records
 from pystream.storage.config import CleanerConfig, LogConfig
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Hashable, Mapping
 
     from pystream.controller.commit import Committer
     from pystream.metadata.image import ClusterImage
     from pystream.metadata.publisher import ImagePublisher
 
+S = TypeVar("S")
 ALL_BROKERS = ""
 
 
@@ -37,6 +38,9 @@ class SettingsView:
         self._client_metrics = definition_of(ClientMetricsConfig)
         self._group_bounds = definition_of(GroupBounds).load(config.static_layer())
         self._broker_keys: dict[str, ConfigKey] = {}
+        self._places = {name: place for place, name in enumerate(self._definition.keys)}
+        self._shown: dict[Hashable, list[Any]] = {}
+        self._shown_below: tuple[Mapping[str, str], ...] = ()
 
     def log_config(self, configs: Mapping[str, str], image: ClusterImage) -> LogConfig:
         """What the logs of a topic with these own settings go by."""
@@ -47,10 +51,29 @@ class SettingsView:
         layers = self._broker_layers(image)
         return definition_of(BrokerConfig).load(*layers), definition_of(CleanerConfig).load(*layers)
 
-    def explain_topic(self, configs: Mapping[str, str], image: ClusterImage) -> list[Explained]:
-        """Every key of a topic with these own settings."""
+    def show_topic(
+        self, configs: Mapping[str, str], image: ClusterImage, *, form: Hashable, show: Callable[[Explained], S]
+    ) -> list[S]:
+        """Every key of a topic with these own settings, as `show` shows it; not to be changed by the caller.
+
+        What a topic without settings of its own would show is kept, for each `form` that `show` gives it, until a
+        broker's settings change: a client that asks for thousands of topics pays for what differs.
+        """
         layers = self._topic_layers(configs, image)
-        return [self._definition.explain(key, *layers) for key in self._definition.keys.values()]
+        below = tuple(layer.values for layer in layers[1:])
+        if below != self._shown_below:
+            self._shown_below = below
+            self._shown.clear()
+        shown = self._shown.get(form)
+        keys = self._definition.keys
+        if shown is None:
+            shown = self._shown[form] = [show(self._definition.explain(key, *layers[1:])) for key in keys.values()]
+        own = [name for name in configs if name in keys]
+        if own:
+            shown = list(shown)
+            for name in own:
+                shown[self._places[name]] = show(self._definition.explain(keys[name], *layers))
+        return shown
 
     def explain_broker(self, name: str, image: ClusterImage) -> list[Explained]:
         """Every key of the broker called `name`; for "" those that are set for all brokers.

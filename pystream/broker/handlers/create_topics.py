@@ -13,6 +13,7 @@ the same. With validate_only everything is checked and nothing is written.
 from __future__ import annotations
 
 from pystream.broker.context import BrokerContext, Call, in_time
+from pystream.common.config import Explained
 from pystream.common.error_codes import NONE, REQUEST_TIMED_OUT
 from pystream.common.errors import RequestTimedOut
 from pystream.controller.requests import NewTopic, TopicOutcome
@@ -72,14 +73,15 @@ def _result(context: BrokerContext, outcome: TopicOutcome) -> CreatableTopicResu
         error_message=None,
         num_partitions=outcome.partitions,
         replication_factor=outcome.replication_factor,
-        configs=[
-            CreatableTopicConfigs(
-                name=explained.key.name,
-                value=explained.text,
-                read_only=False,
-                config_source=int(explained.source),
-                is_sensitive=explained.key.sensitive,
-            )
-            for explained in context.settings.explain_topic(outcome.configs, context.image())
-        ],
+        configs=context.settings.show_topic(outcome.configs, context.image(), form=CreatableTopicConfigs, show=_shown),
+    )
+
+
+def _shown(explained: Explained) -> CreatableTopicConfigs:
+    return CreatableTopicConfigs(
+        name=explained.key.name,
+        value=explained.text,
+        read_only=False,
+        config_source=int(explained.source),
+        is_sensitive=explained.key.sensitive,
     )

@@ -16,6 +16,8 @@ Empty or null keys ask for all. A secret's value is null. Settings that only a s
 
 from __future__ import annotations
 
+import functools
+
 from pystream.broker.context import BrokerContext, Call
 from pystream.broker.monitoring import loggers
 from pystream.common.config import ConfigSource, ConfigType, Explained
@@ -91,10 +93,8 @@ def _configs(
         topic = image.topics.get(name)
         if topic is None:
             raise UnknownTopicOrPartition()
-        return [
-            shown(explained, read_only=False, synonyms=synonyms, documentation=documentation)
-            for explained in context.settings.explain_topic(topic.configs, image)
-        ]
+        show = functools.partial(shown, read_only=False, synonyms=synonyms, documentation=documentation)
+        return context.settings.show_topic(topic.configs, image, form=(synonyms, documentation), show=show)
     if resource.resource_type == ResourceType.BROKER:
         return [
             shown(explained, read_only=not explained.key.dynamic, synonyms=synonyms, documentation=documentation)

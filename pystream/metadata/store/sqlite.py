@@ -444,6 +444,7 @@ def _damaged(path: Path, verdict: str) -> StoreDamaged:
 def _copy(source: Path, destination: Path) -> None:
     unfinished = destination.with_name(destination.name + ".part")
     unfinished.unlink(missing_ok=True)
+    os.close(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))  # it holds credentials
     with contextlib.closing(sqlite3.connect(source)) as original:
         with contextlib.closing(sqlite3.connect(unfinished)) as copy:
             original.backup(copy)

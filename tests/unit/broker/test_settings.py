@@ -73,6 +73,21 @@ def test_synonyms_name_every_place_that_has_a_value():
     ]
 
 
+def test_a_brokers_setting_is_seen_in_topics_that_were_described_before():
+    async def scenario(rig: ColdRig):
+        await create(rig, "orders")
+        await create(rig, "own", retention_ms="5")
+        before = [values(await describe(rig, TOPIC, name)) for name in ("orders", "own")]
+        await alter(rig, BROKER, "", ("log.retention.ms", SET, "7"), ("log.segment.bytes", SET, "2097152"))
+        after = [values(await describe(rig, TOPIC, name)) for name in ("orders", "own")]
+        return before, after
+
+    before, after = run_cold(scenario)
+    assert [found["retention.ms"][0] for found in before] == [str(7 * 24 * 3_600_000), "5"]
+    assert [found["retention.ms"][0] for found in after] == ["7", "5"]
+    assert [found["segment.bytes"][0] for found in after] == ["2097152", "2097152"]
+
+
 def test_types_and_documentation_are_shown_when_asked_for():
     async def scenario(rig: ColdRig):
         await create(rig, "orders")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pystream.common.clock import ManualClock
+from pystream.common.clock import DAY_MS, ManualClock
 from pystream.common.errors import (
     StoreCompacted,
     StoreDamaged,
@@ -20,6 +20,7 @@ from pystream.common.errors import (
     UnknownFormatVersion,
 )
 from pystream.metadata.store import Absent, Batch, Delete, Event, Put, read_all, sqlite
+from pystream.metadata.store.backups import keep_backups, newest_of, older_of
 from pystream.metadata.store.interface import KEPT_HISTORY_MS
 from pystream.metadata.store.sqlite import TRIM_EVERY_REVISIONS, SqliteStore
 
@@ -244,6 +245,58 @@ def test_a_backup_is_a_whole_store_and_the_original_goes_on(path: Path, tmp_path
 
     with_store(path, scenario)
     with_store(copy, restored)
+
+
+def test_the_two_newest_backups_are_kept_one_an_interval(path: Path) -> None:
+    newest, older = newest_of(path), older_of(path)
+
+    def content(file: Path) -> bytes | None:
+        return file.read_bytes() if file.exists() else None
+
+    async def written(file: Path, held: bytes | None) -> None:
+        while await asyncio.to_thread(content, file) in (None, held):
+            pass
+
+    async def scenario(store: SqliteStore, clock: ManualClock) -> None:
+        keeping = asyncio.create_task(keep_backups(store, path, clock, interval_ms=DAY_MS))
+        await written(newest, None)
+        first = newest.read_bytes()
+        await store.transaction([], [Put("/a", b"")])
+        while clock.sleepers == 0:
+            await asyncio.to_thread(newest.exists)
+        clock.advance(DAY_MS - 1)
+        assert not older.exists()
+        clock.advance(1)
+        await written(older, None)
+        await written(newest, first)
+        assert older.read_bytes() == first
+        assert {stat.S_IMODE(file.stat().st_mode) for file in (newest, older)} == {0o600}
+        keeping.cancel()
+
+    async def restored(store: SqliteStore, clock: ManualClock) -> None:
+        assert [item.key for item in (await store.range("")).items] == ["/a"]
+
+    with_store(path, scenario)
+    with_store(newest, restored)
+
+
+def test_a_backup_that_cannot_be_made_is_told_of_and_tried_again(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    blocked = newest_of(path).with_name(newest_of(path).name + "-new.part")
+
+    async def scenario(store: SqliteStore, clock: ManualClock) -> None:
+        blocked.mkdir()
+        keeping = asyncio.create_task(keep_backups(store, path, clock, interval_ms=DAY_MS))
+        while clock.sleepers == 0:
+            await asyncio.to_thread(blocked.exists)
+        assert not newest_of(path).exists()
+        blocked.rmdir()
+        clock.advance(DAY_MS)
+        while not newest_of(path).exists():
+            await asyncio.to_thread(blocked.exists)
+        keeping.cancel()
+
+    with_store(path, scenario)
+    assert [record.message for record in caplog.records] == ["metadata not backed up"]
 
 
 def test_closing_serves_what_waits(path: Path) -> None:
