@@ -9,8 +9,8 @@ from __future__ import annotations
 # by four-digit number, the unit in which the suite's runner starts tests
 RUN = (
     *("0001", "0002", "0003", "0005", "0007", "0008", "0011", "0012", "0013", "0015", "0016", "0017", "0021"),
-    *("0031", "0034", "0035", "0036", "0038", "0039", "0041", "0044", "0048", "0053", "0054", "0057", "0059", "0063"),
-    *("0065", "0068", "0070", "0073", "0075", "0086", "0088", "0110", "0112", "0114", "0123"),
+    *("0031", "0034", "0035", "0036", "0038", "0039", "0041", "0044", "0048", "0053", "0054", "0055", "0057", "0059", "0061"),
+    *("0063", "0065", "0068", "0070", "0073", "0075", "0086", "0088", "0110", "0112", "0114", "0123", "0129", "0137"),
 )
 
 # these take under two seconds, and their files hold parts for a mock too: librdkafka.py takes that for a vacuous pass
@@ -32,7 +32,6 @@ ADMIN_PARTS = (
 
 GROUPS = "joins a group or subscribes"
 COMMITTED = "starts from, stores or reads committed offsets"
-TRANSACTIONS = "uses transactions"
 ACLS = "creates ACLs and expects refusals"
 SASL = "needs a listener with SASL"
 THREE_BROKERS = "creates a topic of three replicas"
@@ -57,10 +56,8 @@ LEFT_OUT = {
     "0050": GROUPS,
     "0051": COMMITTED,
     "0052": GROUPS,
-    "0055": TRANSACTIONS,
     "0056": GROUPS,
     "0060": GROUPS,
-    "0061": TRANSACTIONS,
     "0064": GROUPS,
     "0067": COMMITTED,
     "0069": GROUPS,
@@ -78,11 +75,11 @@ LEFT_OUT = {
     "0093": GROUPS,
     "0094": GROUPS,
     "0097": "needs the suite's own TLS set",
-    "0098": TRANSACTIONS,
+    "0098": THREE_BROKERS,
     "0099": COMMITTED,
     "0101": THREE_BROKERS,
     "0102": GROUPS,
-    "0103": TRANSACTIONS,
+    "0103": THREE_BROKERS,
     "0107": GROUPS,
     "0109": ACLS,
     "0111": THREE_BROKERS,
@@ -94,11 +91,9 @@ LEFT_OUT = {
     "0125": GROUPS,
     "0126": SASL,
     "0127": COMMITTED,
-    "0129": TRANSACTIONS,
     "0130": COMMITTED,
     "0132": GROUPS,
     "0135": SASL,
-    "0137": TRANSACTIONS,
     "0139": MOCK,
     "0140": COMMITTED,
     "0142": SASL,

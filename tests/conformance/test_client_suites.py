@@ -32,13 +32,13 @@ KAFKA_PYTHON_TEST_SECONDS = 120
 
 pytestmark = pytest.mark.timeout(SUITE_SECONDS)
 
-# checks of kcat.sh that need groups or transactions
-KCAT_LATER = {"group_resume", "transaction"}
+# checks of kcat.sh that need groups
+KCAT_LATER = {"group_resume"}
 
-# what of kafka-python's integration tests needs groups, transactions, ACLs or calls that later parts bring; and one
+# what of kafka-python's integration tests needs groups, ACLs or calls that later parts bring; and one
 # that wants advertised.listeners to be set in the broker's file
 KAFKA_PYTHON_LATER = (
-    *("group", "heartbeat", "offset_commit_resume", "max_bytes_one_msg", "transactional"),
+    *("group", "heartbeat", "offset_commit_resume", "max_bytes_one_msg"),
     *("acls", "elect_leaders", "alter_replica", "metadata_quorum", "reassignments", "list_config_resources"),
     "describe_configs_broker_resource",
 )
@@ -110,7 +110,7 @@ def test_every_broker_test_of_librdkafka_is_run_or_left_out_with_a_reason() -> N
 
 
 def test_kcat_round_trips(bootstrap: str, tmp_path: Path) -> None:
-    """The checks of kcat.sh but those of KCAT_LATER, which may fail until the broker has groups and transactions."""
+    """The checks of kcat.sh but those of KCAT_LATER, which may fail until the broker has groups."""
     if shutil.which("kcat") is None:
         pytest.skip("kcat is not installed")
     subprocess.run(

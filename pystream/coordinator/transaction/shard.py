@@ -329,7 +329,12 @@ class TransactionShard:
             and producer.producer_epoch == LARGEST_EPOCH - 1
             and found.producer_epoch == 0
         )
-        repeated = found.state in COMPLETE and (overflowed or found.producer_epoch == producer.producer_epoch + 1)
+        # An end without a bump cannot be repeated with the epoch before: that would be a zombie of another version.
+        repeated = (
+            found.state in COMPLETE
+            and found.client_version >= FIRST_BUMPING_VERSION
+            and (overflowed or found.producer_epoch == producer.producer_epoch + 1)
+        )
         if found.producer_id != producer.producer_id and not overflowed:
             return Result(INVALID_PRODUCER_ID_MAPPING)
         if not repeated and found.producer_epoch != producer.producer_epoch:
