@@ -18,7 +18,7 @@ from pystream.common.error_codes import FENCED_LEADER_EPOCH, FENCED_STATE_EPOCH,
 from pystream.common.logging import get_logger
 from pystream.coordinator.machine import Effects, Record, Ticket, Timers
 from pystream.coordinator.share.partition import NO_START_OFFSET, StateBatch
-from pystream.coordinator.share.state import ShareKey, ShareState, from_snapshot
+from pystream.coordinator.share.state import UNKNOWN_COUNT, ShareKey, ShareState, from_snapshot
 from pystream.protocol.coordinator_records.share_snapshot import ShareSnapshotKey, ShareSnapshotValue
 from pystream.protocol.coordinator_records.share_update import ShareUpdateKey, ShareUpdateValue
 from pystream.protocol.coordinator_records.share_update import StateBatch as UpdateBatch
@@ -116,6 +116,7 @@ def initialize(key: ShareKey, *, state_epoch: int, start_offset: int) -> Operati
             state_epoch=state_epoch,
             leader_epoch=0 if known is None else known.leader_epoch,
             start_offset=start_offset,
+            delivery_complete_count=UNKNOWN_COUNT if start_offset == NO_START_OFFSET else 0,
             create_timestamp=now_ms,
         )
         effects.write(_snapshot_key(key), fresh.snapshot(now_ms))
