@@ -10,23 +10,24 @@ from __future__ import annotations
 
 import os
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import pytest
 
 from pystream.common.errors import InvalidRecordState, InvalidRequest
 from pystream.coordinator.share.partition import (
-    NO_START_OFFSET,
     Acknowledgement,
     AcknowledgeType,
     Limits,
     SharePartition,
     Span,
-    StateBatch,
     Transition,
     Wanted,
 )
 from pystream.coordinator.share.runs import DELIVERED, RecordState
+from pystream.coordinator.share.state import ShareState
+from pystream.protocol.coordinator_records.share_update import ShareUpdateValue
+from pystream.protocol.coordinator_records.share_update import StateBatch as UpdateBatch
 
 SCHEDULES, FULL_SCHEDULES = 400, 100_000
 STEPS = 60
@@ -45,24 +46,29 @@ class Fate:
     target: RecordState | None = None
 
 
-@dataclass
 class Stored:
-    """What a crash leaves: a start offset and a state for each offset."""
+    """What a crash leaves: the state that the share coordinator has put together from the writes."""
 
-    start: int = 0
-    states: dict[int, tuple[RecordState, int]] = field(default_factory=dict)
+    def __init__(self, start_offset: int) -> None:
+        self.state = ShareState(state_epoch=0, start_offset=start_offset)
 
     def write(self, transition: Transition) -> None:
-        if transition.start_offset != NO_START_OFFSET:
-            self.start = transition.start_offset
-        for batch in transition.batches:
-            for offset in range(batch.first, batch.last + 1):
-                self.states[offset] = (batch.state, batch.delivery_count)
-
-    def batches(self) -> list[StateBatch]:
-        return [
-            StateBatch(offset, offset, *self.states[offset]) for offset in sorted(self.states) if offset >= self.start
+        batches = [
+            UpdateBatch(
+                first_offset=b.first, last_offset=b.last, delivery_state=b.state, delivery_count=b.delivery_count
+            )
+            for b in transition.batches
         ]
+        self.state = self.state.updated(
+            ShareUpdateValue(
+                start_offset=transition.start_offset,
+                delivery_complete_count=transition.delivery_complete_count,
+                state_batches=batches,
+            )
+        )
+
+    def states(self) -> dict[int, tuple[RecordState, int]]:
+        return {o: (b.state, b.delivery_count) for b in self.state.batches for o in range(b.first, b.last + 1)}
 
 
 class Schedule:
@@ -85,7 +91,8 @@ class Schedule:
         self.partition = self.reload()
 
     def reload(self) -> SharePartition:
-        return SharePartition(self.limits, start_offset=self.stored.start, batches=self.stored.batches())
+        state = self.stored.state
+        return SharePartition(self.limits, start_offset=state.start_offset, batches=state.batches)
 
     # ---- steps
 
@@ -198,7 +205,7 @@ class Schedule:
             return
         transition = self.unsettled.pop(self.random.randrange(len(self.unsettled)))
         written = self.random.random() < 0.9
-        if written:
+        if written or self.random.random() < 0.3:  # stored, and the word of it was lost
             self.stored.write(transition)
         self.partition.settle(transition, written=written, retry_ms=self.now_ms)
         for batch in transition.batches:
@@ -226,9 +233,10 @@ class Schedule:
             if self.random.random() < 0.5:  # written, and nobody was told
                 self.stored.write(transition)
         self.unsettled.clear()
-        self.fates = {o: Fate(state, count) for o, (state, count) in self.stored.states.items()}
+        self.fates = {o: Fate(state, count) for o, (state, count) in self.stored.states().items()}
+        self.fates |= {o: Fate(RecordState.ARCHIVED) for o in range(self.stored.state.start_offset)}
         self.ended.update(o for o, fate in self.fates.items() if fate.state in DELIVERED)
-        self.lowest_start = min(self.lowest_start, self.stored.start)
+        self.lowest_start = min(self.lowest_start, self.stored.state.start_offset)
         self.partition = self.reload()
         self.partition.advance_log_start(self.log_start)
 

@@ -6,18 +6,30 @@ import asyncio
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from pystream.common.clock import SystemClock
+from pystream.common.clock import ManualClock, SystemClock
 from pystream.common.errors import UnknownTopicId, UnknownTopicOrPartition
+from pystream.common.tasks import Supervisor
 from pystream.coordinator.group.group import Caller
 from pystream.coordinator.group.share import requests, stored
 from pystream.coordinator.group.share.state import ShareGroup
+from pystream.coordinator.group_settings import GroupSettings
 from pystream.coordinator.machine import Effects, Record
+from pystream.coordinator.share.config import SharePartitionConfig
+from pystream.coordinator.share.hosted import SharePartitions
 from pystream.coordinator.share.ports import Bounds, Fetched, FetchedBatch
+from pystream.coordinator.share.service import ShareService
+from pystream.coordinator.share.state import ShareKey
 from pystream.coordinator.share.state_shard import ShareStateShard
+from pystream.coordinator.share.states import ShareStates
+from pystream.protocol.messages import share_acknowledge, share_fetch
+from pystream.protocol.messages.share_acknowledge import ShareAcknowledgeRequest
+from pystream.protocol.messages.share_fetch import ShareFetchRequest, ShareFetchResponse
 from pystream.protocol.messages.share_group_heartbeat import ShareGroupHeartbeatRequest, ShareGroupHeartbeatResponse
 from tests.support.group_rig import GROUP, GroupRig
 
 JOINING, LEAVING = 0, -1
+TOPIC_ID = bytes(range(16))
+KEY = ShareKey(GROUP, TOPIC_ID, 0)
 
 
 class ShareGroupRig(GroupRig):
@@ -152,3 +164,110 @@ class ListLog:
     def watch(self, topic: str, partition: int, moved: Callable[[], None]) -> Callable[[], None]:
         self._watchers.append(moved)
         return lambda: self._watchers.remove(moved)
+
+
+class ServiceRig:
+    """A ShareService over a list for a log and a shard of states, in a loop whose time is turned by hand."""
+
+    def __init__(self, supervisor: Supervisor, clock: ManualClock, **settings: Any) -> None:
+        self.clock = clock
+        self.settings = GroupSettings(share_auto_offset_reset="earliest", **settings)
+        self.log = ListLog("topic", TOPIC_ID)
+        self.runtime = StateRuntime()
+        self.states = ShareStates(self.runtime)
+        self.supervisor = supervisor
+        self.watched: list[int] = []
+        self.start()
+
+    def start(self) -> None:
+        """A broker that begins with nothing in memory."""
+        self.partitions = SharePartitions(
+            log=self.log,
+            states=self.states,
+            settings=lambda group_id: self.settings,
+            config=SharePartitionConfig(),
+            clock=self.clock,
+            supervisor=self.supervisor,
+        )
+        self.service = ShareService(self.partitions, self.clock, max_sessions=3, watch=self.watched.append)
+        self.supervisor.start("locks", self.partitions.run())
+
+    async def initialize(self, start_offset: int = -1) -> None:
+        await self.states.initialize(KEY, state_epoch=0, start_offset=start_offset)
+
+    async def settle(self) -> None:
+        """Let every task run as far as it can."""
+        for _ in range(50):
+            await SystemClock().sleep_ms(0)
+
+    def member(self, name: str, connection: int = 1) -> ServiceMember:
+        return ServiceMember(self, name, connection)
+
+
+class ServiceMember:
+    """A member that keeps its session: `fetch` and `acknowledge` carry the next epoch."""
+
+    def __init__(self, rig: ServiceRig, name: str, connection: int) -> None:
+        self.rig, self.name, self.connection = rig, name, connection
+        self.epoch = 0
+
+    def request(self, said: Iterable[tuple[int, int, int]] = (), **fields: Any) -> ShareFetchRequest:
+        batches = [
+            share_fetch.AcknowledgementBatch(first_offset=first, last_offset=last, acknowledge_types=[kind])
+            for first, last, kind in said
+        ]
+        partition = share_fetch.FetchPartition(partition_index=0, acknowledgement_batches=batches)
+        topics = (
+            [share_fetch.FetchTopic(topic_id=TOPIC_ID, partitions=[partition])] if batches or not self.epoch else []
+        )
+        defaults = {"max_bytes": 1 << 20, "max_records": 500, "batch_size": 500, "share_session_epoch": self.epoch}
+        return ShareFetchRequest(group_id=GROUP, member_id=self.name, topics=topics, **{**defaults, **fields})
+
+    async def fetch(self, said: Iterable[tuple[int, int, int]] = (), **fields: Any) -> ShareFetchResponse:
+        request = self.request(said, **fields)
+        self.epoch += 1
+        return await self.rig.service.fetch(request, self.connection)
+
+    async def take(self, **fields: Any) -> list[tuple[int, int, int]]:
+        """The ranges (first, last, delivery count) that a fetch gives."""
+        return ranges(await self.fetch(**fields))
+
+    async def acknowledge(self, *said: tuple[int, int, int], **fields: Any) -> int:
+        """The error code of the partition."""
+        batches = [
+            share_acknowledge.AcknowledgementBatch(first_offset=first, last_offset=last, acknowledge_types=[kind])
+            for first, last, kind in said
+        ]
+        partition = share_acknowledge.AcknowledgePartition(partition_index=0, acknowledgement_batches=batches)
+        request = ShareAcknowledgeRequest(
+            group_id=GROUP,
+            member_id=self.name,
+            topics=[share_acknowledge.AcknowledgeTopic(topic_id=TOPIC_ID, partitions=[partition])],
+            **{"share_session_epoch": self.epoch, **fields},
+        )
+        self.epoch += 1
+        response = await self.rig.service.acknowledge(request)
+        return response.responses[0].partitions[0].error_code
+
+
+def ranges(response: ShareFetchResponse) -> list[tuple[int, int, int]]:
+    return [
+        (found.first_offset, found.last_offset, found.delivery_count)
+        for topic in response.responses
+        for partition in topic.partitions
+        for found in partition.acquired_records
+    ]
+
+
+def run_service(scenario: Callable[[ServiceRig], Any], **settings: Any) -> None:
+    """Run `await scenario(rig)`; the share partition has a state that begins with the first record."""
+
+    async def run() -> None:
+        clock = ManualClock()
+        async with Supervisor("test", clock) as supervisor:
+            rig = ServiceRig(supervisor, clock, **settings)
+            await rig.initialize()
+            await scenario(rig)
+            assert supervisor.failure is None
+
+    asyncio.run(run())
