@@ -5,7 +5,7 @@ from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset, strerror
 
 from pystream._native.atomics cimport (
-    atomic_clear_bits, atomic_load64, atomic_raise64, atomic_relaxed64, atomic_set_bits, atomic_store32,
+    atomic_bits, atomic_clear_bits, atomic_load64, atomic_raise64, atomic_relaxed64, atomic_set_bits, atomic_store32,
 )
 from pystream._native.batch cimport parse_batch_header
 from pystream._native.counters cimport LoopCounters
@@ -23,8 +23,8 @@ from pystream._native.partition cimport (
     partition_wake, policy_waits_for_disk, topic_new, topic_release,
 )
 from pystream._native.partition_table cimport (
-    PartitionTable, find_partition, find_topic, table_add_partition, table_add_topic, table_free, table_init, table_read_lock,
-    table_remove_partition, table_unlock, table_write_lock,
+    PartitionTable, find_partition, find_topic, table_add_partition, table_add_topic, table_exchange_partition, table_free, table_init,
+    table_read_lock, table_remove_partition, table_unlock, table_write_lock,
 )
 from pystream._native.posix cimport close, errno, gai_strerror, monotonic_ms, pthread_create, pthread_join, read, wall_clock_ms
 from pystream._native.status cimport NOT_LEADER, OK, Status, raise_for_status
@@ -256,6 +256,7 @@ cdef class DataPlane:
     ) -> None:
         """Change who leads; parked requests see it at once."""
         cdef Partition *found = self.partition(topic, partition)
+        cdef Partition *replaced
         cdef Leadership leadership
         leadership.leader = leader
         leadership.leader_id = leader_id
@@ -263,10 +264,40 @@ cdef class DataPlane:
         leadership.enough_replicas = enough_replicas
         with nogil:
             table_write_lock(&self.plane.table)
+            if found.removed:                                # replace_log() was faster
+                replaced = found
+                found = find_partition(found.topic, found.index)
+                if found == NULL:
+                    found = replaced
+                else:
+                    partition_retain(found)
+                    partition_release(replaced)
             set_leader(found, &leadership)
             table_unlock(&self.plane.table)
             partition_wake(found)
             partition_release(found)
+
+    def replace_log(self, topic: str, partition: int, log: LocalLog, flusher: Flusher) -> None:
+        """Serve the partition from another log of the same records, whose end is the high watermark; nobody waits or reads twice.
+
+        The log so far must take no appends and be durable to its end.  Nothing of the plane uses it when this returns, but for what
+        is being sent from its files.  KeyError when the partition is not installed.
+        """
+        cdef bytes encoded = topic.encode()
+        cdef const char *name = encoded
+        cdef int32_t size = <int32_t>len(encoded)
+        cdef int32_t index = partition
+        cdef Partition *before
+        cdef Flusher old_flusher
+        with nogil:
+            before = exchange(&self.plane, <const uint8_t *>name, size, index, log, flusher)
+        if before == NULL:
+            raise KeyError(f"{topic}-{partition} is not installed in the data plane")
+        _, old_flusher = self.logs[topic, partition]
+        self.logs[topic, partition] = (log, flusher)
+        with nogil:
+            flusher_forget(old_flusher.state, before.log)
+            partition_release(before)
 
     def remove_partition(self, topic: str, partition: int) -> None:
         """Take a partition out: parked requests are answered with an error; no append to its log is under way when it returns."""
@@ -503,6 +534,32 @@ cdef Partition *uninstall(Plane *plane, const uint8_t *name, int32_t size, int32
         partition_wake(removed)
     table_unlock(&plane.table)
     return removed
+
+
+cdef Partition *exchange(
+    Plane *plane, const uint8_t *name, int32_t size, int32_t index, LocalLog log, Flusher flusher,
+) noexcept nogil:
+    """Puts a partition with another log in the place of one, and gives that one with the table's reference; NULL: it is not there."""
+    cdef Partition *before
+    cdef Partition *after = NULL
+    table_write_lock(&plane.table)
+    before = find_partition(find_topic(&plane.table, name, size), index)
+    if before != NULL:
+        after = partition_new(before.topic, index, log.state, flusher.state, plane.inboxes, plane.loop_count + 1)
+    if after == NULL:
+        table_unlock(&plane.table)
+        return NULL
+    after.leader = before.leader
+    after.leader_id = before.leader_id
+    after.leader_epoch = before.leader_epoch
+    after.enough_replicas = before.enough_replicas
+    # Who watches for the control plane goes on; the loops' calls look again, and find the new one.
+    after.waiting_loops = atomic_bits(&before.waiting_loops) & (<uint64_t>1 << plane.loop_count)
+    table_exchange_partition(&plane.table, after)
+    before.removed = True
+    partition_wake(before)
+    table_unlock(&plane.table)
+    return before
 
 
 cdef void forget_partitions(PartitionTable *table) noexcept nogil:

@@ -535,6 +535,25 @@ cdef class LocalLog:
         damage = None if scrub.damaged_from < 0 else (scrub.damaged_from, scrub.damaged_to, scrub.damaged_to_offset)
         return scrub.position, scrub.next_offset, bool(scrub.done), damage
 
+    def freeze(self) -> None:
+        """Refuses appends, truncation and deletion from now on, so that a copy of the files stays true; reads and flushes go on.
+
+        None of them is under way when it returns.  Raises NotLeaderOrFollower where one is tried.
+        """
+        self.set_frozen(True)
+
+    def thaw(self) -> None:
+        """Takes freeze() back: the copy is not wanted."""
+        self.set_frozen(False)
+
+    cdef void set_frozen(self, bint frozen) noexcept:
+        with nogil:
+            pthread_mutex_lock(&self.state.flush_mutex)      # held by who renames segments
+            pthread_mutex_lock(&self.state.mutex)
+            self.state.frozen = frozen
+            pthread_mutex_unlock(&self.state.mutex)
+            pthread_mutex_unlock(&self.state.flush_mutex)
+
     def take_offline(self) -> None:
         """Refuses writes from now on: the disk below is lost."""
         log_take_offline(self.state, STORAGE_ERROR, 0)

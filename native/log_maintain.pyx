@@ -20,7 +20,7 @@ from pystream._native.offset_index cimport offset_index_slot
 from pystream._native.posix cimport pthread_mutex_lock, pthread_mutex_unlock
 from pystream._native.producer_state cimport producers_clear, producers_decode
 from pystream._native.segment cimport Walk, segment_cut, segment_load_index, segment_open, segment_path, walk_over, walk_to_offset
-from pystream._native.status cimport LOG_OFFLINE, NOT_FOUND, OFFSET_OUT_OF_RANGE, OK, STORAGE_ERROR
+from pystream._native.status cimport LOG_OFFLINE, NOT_FOUND, NOT_LEADER, OFFSET_OUT_OF_RANGE, OK, STORAGE_ERROR
 from pystream._native.txn_index cimport txn_index_truncate
 
 cdef enum:
@@ -152,6 +152,8 @@ cdef Status truncate_locked(LogState *log, int64_t offset) noexcept nogil:
     cdef int error
     if atomic_load32(&log.offline) != OK or log.closed:
         return LOG_OFFLINE
+    if log.frozen:
+        return NOT_LEADER
     if offset >= log.end_offset:
         return OK
     if offset < log.start_offset:
@@ -205,7 +207,9 @@ cdef Status log_truncate_to(LogState *log, int64_t offset) noexcept nogil:
 cdef Status log_advance_start_offset(LogState *log, int64_t offset) noexcept nogil:
     cdef Status status = OK
     pthread_mutex_lock(&log.mutex)
-    if offset > log.end_offset or offset < 0:
+    if log.frozen:
+        status = NOT_LEADER
+    elif offset > log.end_offset or offset < 0:
         status = OFFSET_OUT_OF_RANGE
     elif offset > log.start_offset:
         atomic_store64(&log.start_offset, offset)
@@ -242,6 +246,8 @@ cdef Status log_delete_segments(LogState *log, int64_t offset, int32_t maximum, 
     pthread_mutex_lock(&log.mutex)
     if log.closed:
         status = LOG_OFFLINE
+    elif log.frozen:
+        status = NOT_LEADER
     while status == OK and count[0] < maximum and log.segment_count > 1 and log.segments[0].next_offset <= offset:
         error = rename_segment(log, log.segments[0].base_offset)
         if error != 0:

@@ -81,7 +81,7 @@ cdef Status check_unchanged(
     cdef Segment *segment
     cdef int32_t first
     cdef int32_t number
-    if log.closed:
+    if log.closed or log.frozen:
         return CLOSED
     if atomic_load32(&log.offline) != OK:
         return LOG_OFFLINE

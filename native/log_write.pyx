@@ -25,7 +25,7 @@ from pystream._native.producer_state cimport (
 )
 from pystream._native.segment cimport segment_free, segment_new, segment_note_batch, segment_prepare_append
 from pystream._native.status cimport (
-    FENCED_LEADER_EPOCH, LOG_OFFLINE, NO_SPACE, OK, OUT_OF_MEMORY, STORAGE_ERROR,
+    FENCED_LEADER_EPOCH, LOG_OFFLINE, NO_SPACE, NOT_LEADER, OK, OUT_OF_MEMORY, STORAGE_ERROR,
 )
 from pystream._native.txn_index cimport AbortedTransaction, txn_index_append
 
@@ -210,6 +210,8 @@ cdef Status append_locked(LogState *log, StagedBatch *batches, Py_ssize_t count,
     cdef Status status = OK
     if atomic_load32(&log.offline) != OK or log.closed:
         status = LOG_OFFLINE
+    elif log.frozen:
+        status = NOT_LEADER
     elif atomic_load32(&log.refusing):
         status = NO_SPACE
     elif leader_epoch < leader_epochs_latest(&log.epochs):

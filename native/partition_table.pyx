@@ -177,6 +177,11 @@ cdef bint table_add_partition(PartitionTable *table, Topic *topic, Partition *pa
     return True
 
 
+cdef void table_exchange_partition(PartitionTable *table, Partition *partition) noexcept nogil:
+    partition.topic.partitions[partition.index] = partition
+    table.version += 1
+
+
 cdef Partition *table_remove_partition(PartitionTable *table, Topic *topic, int32_t index) noexcept nogil:
     cdef Partition *partition = find_partition(topic, index)
     cdef int32_t i

@@ -461,6 +461,9 @@ cdef void settle_part(
     cdef CallPart *part = &call.parts[index]
     cdef int64_t required_offset
     part.status = staged.status
+    if staged.status == NOT_LEADER:          # its log is being replaced: the leader stays
+        part.leader_id = partition.leader_id
+        part.leader_epoch = partition.leader_epoch
     part.log_start_offset = log_start_offset(partition.log)
     if staged.status == OK or staged.status == DUPLICATE_SEQUENCE:
         part.status = OK

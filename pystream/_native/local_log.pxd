@@ -49,3 +49,4 @@ cdef class LocalLog:
     cdef LogState *state
     cdef readonly str directory
     cdef readonly dict recovery
+    cdef void set_frozen(self, bint frozen) noexcept

@@ -117,6 +117,7 @@ cdef struct LogState:
     int32_t segment_capacity
     bint directory_unsynced
     bint closed
+    bint frozen                  # takes no writes and keeps its files: it is about to be replaced by a copy
     ReadHint hints[HINT_COUNT]
     int32_t next_hint
     LogLimits limits

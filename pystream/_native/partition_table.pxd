@@ -33,5 +33,7 @@ cdef Partition *find_partition(const Topic *topic, int32_t index) noexcept nogil
 # Under the write lock. Both take over the table's reference; False when out of memory or the place is taken.
 cdef bint table_add_topic(PartitionTable *table, Topic *topic) noexcept nogil
 cdef bint table_add_partition(PartitionTable *table, Topic *topic, Partition *partition) noexcept nogil
+# Puts a partition of the same topic and index in the place of the one there; the caller has that one's reference then.
+cdef void table_exchange_partition(PartitionTable *table, Partition *partition) noexcept nogil
 # Takes the partition out and returns it with the table's reference; a topic without partitions leaves too.
 cdef Partition *table_remove_partition(PartitionTable *table, Topic *topic, int32_t index) noexcept nogil
