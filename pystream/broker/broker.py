@@ -47,6 +47,7 @@ from pystream.metadata.store.sqlite import SqliteStore
 from pystream.storage.cleaner import LogCleaner
 from pystream.storage.config import LogConfig
 from pystream.storage.log_manager import LogManager
+from pystream.storage.replica_moves import ReplicaMoves
 from pystream.storage.scrubber import Scrubber
 
 logger = get_logger(__name__)
@@ -82,6 +83,7 @@ class Broker:
         self._applier: ImageApplier | None = None
         self._router: Router | None = None
         self._coordinators: Coordinators | None = None
+        self._moves: ReplicaMoves | None = None
 
     @property
     def failure(self) -> BaseException | None:
@@ -144,6 +146,8 @@ class Broker:
         if self._plane is not None:
             drain_ms = self.config.shutdown_drain_ms if self.config.controlled_shutdown_enable else 0
             await self._executor.run(self._plane.stop, drain_ms)
+        if self._moves is not None:
+            await self._executor.run(self._moves.stop)
         if self._router is not None:
             self._router.stop(asyncio.get_running_loop())
         await self._supervisor.stop()
@@ -223,6 +227,7 @@ class Broker:
         committer = Committer(store, session.fence)
         topics = TopicController(store, publisher, committer, definition_of(LogConfig), self.config.controller)
         coordinators = self._coordinators = self._made_coordinators(plane, applier, topics, committer)
+        moves = self._moves = ReplicaMoves(self._logs, plane, threads=self.config.replica_alter_log_dirs_threads())
         registry = Registry()
         context = BrokerContext(
             config=self.config,
@@ -236,6 +241,7 @@ class Broker:
             publisher=publisher,
             applier=applier,
             logs=self._logs,
+            moves=moves,
             plane=plane,
             executor=self._executor,
             telemetry=self._client_telemetry(applier),
@@ -244,22 +250,25 @@ class Broker:
                 registry.advertised(without=() if self.config.client_telemetry_enable else TELEMETRY_KEYS)
             ),
         )
-        self._router = Router(
-            queue=plane.control,
-            listener_names=[endpoint.listener for endpoint in self.endpoints],
-            context=context,
-            registry=registry,
-            supervisor=self._supervisor,
-            metrics=self._collect_metrics(plane, applier),
-            clock=self._clock,
-            vouch=coordinators.vouch,
-        )
+        router = self._router = self._made_router(context, registry, self._collect_metrics(plane, applier))
         coordinators.start(asyncio.get_running_loop())
-        self._router.start(asyncio.get_running_loop())
+        router.start(asyncio.get_running_loop())
         self._supervisor.start("watch metadata", publisher.run())
         self._supervisor.start("apply metadata", applier.run())
         self._supervisor.start("heartbeat", session.run())
         await self._start_log_work(topics, applier, adopting=is_new_cluster)
+
+    def _made_router(self, context: BrokerContext, registry: Registry, requests: RequestMetrics) -> Router:
+        return Router(
+            queue=context.plane.control,
+            listener_names=[endpoint.listener for endpoint in self.endpoints],
+            context=context,
+            registry=registry,
+            supervisor=self._supervisor,
+            metrics=requests,
+            clock=self._clock,
+            vouch=context.coordinators.vouch,
+        )
 
     def _made_coordinators(
         self, plane: DataPlane, applier: ImageApplier, topics: TopicController, committer: Committer

@@ -264,6 +264,12 @@ class BrokerConfig:
         dynamic=True,
         doc="Threads for recovery at start and for closing at the end, per directory.",
     )
+    num_replica_alter_log_dirs_threads: int | None = key(
+        "num.replica.alter.log.dirs.threads",
+        default=None,
+        minimum=1,
+        doc="Replicas that move between log directories at one time; null: as many as there are directories.",
+    )
     log_flush_gather_ms: float = key(
         "log.flush.gather.ms",
         default=5.0,
@@ -392,6 +398,10 @@ class BrokerConfig:
     def cleaner(self) -> CleanerConfig:
         """What compaction goes by as the broker starts."""
         return definition_of(CleanerConfig).load(self.static_layer())
+
+    def replica_alter_log_dirs_threads(self) -> int:
+        """How many replicas move at one time."""
+        return self.num_replica_alter_log_dirs_threads or max(len(self.log_dirs or ()), 1)
 
     def plane_limits(self) -> dict[str, int]:
         """The limits of the data plane, by their keys."""

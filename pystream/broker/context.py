@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from pystream.metadata.image import BrokerImage, ClusterImage, PartitionImage
     from pystream.metadata.publisher import ImagePublisher
     from pystream.storage.log_manager import LogManager
+    from pystream.storage.replica_moves import ReplicaMoves
 
 
 R = TypeVar("R")
@@ -71,6 +72,7 @@ class BrokerContext:
     publisher: ImagePublisher
     applier: ImageApplier
     logs: LogManager
+    moves: ReplicaMoves
     plane: DataPlane
     executor: StorageExecutor
     telemetry: ClientTelemetry

@@ -18,7 +18,13 @@ import re
 from pathlib import Path
 
 from pystream._native.io_table import sync_directory
-from pystream.common.errors import DataDirectoryError, DataDirectoryLocked, InvalidTopic, UnknownFormatVersion
+from pystream.common.errors import (
+    DataDirectoryError,
+    DataDirectoryLocked,
+    InvalidTopic,
+    KafkaStorageError,
+    UnknownFormatVersion,
+)
 from pystream.common.logging import get_logger
 from pystream.common.model import CLUSTER_METADATA_TOPIC, TopicPartition, random_uuid, uuid_text, validate_topic_name
 from pystream.storage.checkpoints import (
@@ -80,6 +86,16 @@ def file_system_of(path: Path) -> str:
         if inside and len(point) >= len(best):
             best, kind = point, mount[2]
     return kind
+
+
+def renamed(directory: Path, suffix: str) -> Path:
+    """Give the directory of a log that is not used any more a name that is no partition's. Raises KafkaStorageError."""
+    target = directory.with_name(f"{directory.name}.{random_uuid().hex()}{suffix}")
+    try:
+        directory.rename(target)
+    except OSError as error:
+        raise KafkaStorageError(f"{directory}: {error}") from error
+    return target
 
 
 class LogDirectory:

@@ -28,6 +28,7 @@ from pystream.common.errors import (
 )
 from pystream.common.logging import get_logger
 from pystream.common.model import ZERO_UUID, TopicPartition, random_uuid
+from pystream.storage import interrupted_moves
 from pystream.storage.checkpoints import (
     CLEANER_OFFSETS,
     HIGH_WATERMARKS,
@@ -39,15 +40,16 @@ from pystream.storage.checkpoints import (
     write_topic_id,
 )
 from pystream.storage.config import COMPACT, GROUP, WRITE, LogConfig, StorageConfig, native_options
-from pystream.storage.directories import DELETED_SUFFIX, STRAY_SUFFIX, LogDirectory
+from pystream.storage.directories import DELETED_SUFFIX, STRAY_SUFFIX, LogDirectory, renamed
 from pystream.storage.disk import Disk, DiskState
-from pystream.storage.partition_log import HostedDirectory, PartitionLog, jitter_of
+from pystream.storage.partition_log import HostedDirectory, LogDirDescription, PartitionLog, described, jitter_of
 
 logger = get_logger(__name__)
 
 DAMAGE_REASON = 34  # Status DAMAGED: this log alone, not its directory
 STALLED_FLUSH_MS = 30_000
 SYNC_THREADS = 16
+MAX_WISHES = 10_000
 TRANSACTIONAL_EXPIRATION_FACTOR = 7
 
 
@@ -65,17 +67,6 @@ class RecoveryReport:
     failed: dict[TopicPartition, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class LogDirDescription:
-    """For DescribeLogDirs. `partitions` maps to sizes in bytes; an offline directory has none."""
-
-    path: str
-    is_offline: bool
-    total_bytes: int
-    usable_bytes: int
-    partitions: dict[TopicPartition, int]
-
-
 class LogManager:
     """Made once by the broker: open(), then the rest, then close()."""
 
@@ -83,11 +74,13 @@ class LogManager:
         self.config = config
         self._clock = clock
         self._lock = threading.Lock()
+        self.exclusive = threading.RLock()  # held by who takes a log's directory away; taken before every other lock
         self._writing = threading.Lock()  # of checkpoints: what was read last is what the file holds in the end
         self._unsynced: set[str] = set()  # log directories with entries that are not yet fsynced
         self._logs: dict[TopicPartition, PartitionLog] = {}
         self._failed: dict[TopicPartition, str] = {}  # not recovered, and why: left alone until open()
         self._hosted: list[HostedDirectory] = []
+        self._wishes: dict[TopicPartition, HostedDirectory] = {}  # where logs that are still to be made shall lie
         self._deleted: list[tuple[int, Path]] = []
         self._written: dict[Path, dict[TopicPartition, int]] = {}
 
@@ -107,6 +100,8 @@ class LogManager:
                 self._hosted.append(self._open_directory(Path(path)))
             configs = configs or (lambda topic: LogConfig())
             self._refuse_volatile(configs(""))
+            self._failed = interrupted_moves.settle([hosted.directory for hosted in self._hosted])
+            report.failed.update(self._failed)
             for hosted in self._hosted:
                 self._recover_directory(hosted, configs, report)
         except BaseException:
@@ -190,7 +185,7 @@ class LogManager:
                         f"{name}: the log here is of topic id {known.topic_id.hex()}, asked for {topic_id.hex()}"
                     )
                 return known
-            hosted = self._choose_directory()
+            hosted = self._choose_directory(name)
             try:
                 log = self._make_log(name, topic_id, config, hosted)
             except OSError as error:
@@ -220,35 +215,60 @@ class LogManager:
         """Take the log away; its files go after file.delete.delay.ms. Nothing happens when there is none. Durable after
         sync_directories(). Raises KafkaStorageError.
         """
-        with self._lock:
-            log = self._logs.pop(TopicPartition(topic, partition), None)
-            if log is None:
-                return
-            log.hosted.logs -= 1
-        log.native.close(clean=False)
-        target = _renamed(log, DELETED_SUFFIX)
-        with self._lock:
-            self._unsynced.add(str(log.hosted.path))
-            self._deleted.append((self._clock.now_ms() + log.config.file_delete_delay_ms, target))
+        with self.exclusive:
+            log = self._taken_out(topic, partition)
+            if log is not None:
+                self.delete_later(log, renamed(Path(log.directory), DELETED_SUFFIX))
 
     def set_aside(self, topic: str, partition: int) -> Path | None:
         """Take a log out of the way of another topic of its name. Its files are kept, for an operator to judge, in
         the directory that is returned; None when there is no log. Durable after sync_directories(). Raises
         KafkaStorageError.
         """
-        with self._lock:
-            log = self._logs.pop(TopicPartition(topic, partition), None)
-            if log is None:
-                return None
-            log.hosted.logs -= 1
-        log.native.close(clean=False)
-        with self._lock:
-            self._unsynced.add(str(log.hosted.path))
-        return _renamed(log, STRAY_SUFFIX)
+        with self.exclusive:
+            log = self._taken_out(topic, partition)
+            return None if log is None else renamed(Path(log.directory), STRAY_SUFFIX)
 
     def reconfigure(self, topic: str, partition: int, config: LogConfig) -> None:
         """Put new settings in force at once. Raises UnknownTopicOrPartition."""
         self._known(topic, partition).reconfigure(config)
+
+    # -- for ReplicaMoves
+
+    def directory_at(self, path: str) -> HostedDirectory:
+        """The log directory at this absolute path. Raises LogDirNotFound."""
+        for hosted in self._hosted:
+            if str(hosted.path.absolute()) == path:
+                return hosted
+        raise LogDirNotFound(f"Log dir {path} is not found in the config.")
+
+    def wish(self, name: TopicPartition, hosted: HostedDirectory) -> None:
+        """Have a log that is not here made in this directory, once it is made. Forgotten with the process."""
+        with self._lock:
+            self._wishes.pop(name, None)
+            self._wishes[name] = hosted
+            while len(self._wishes) > MAX_WISHES:
+                del self._wishes[next(iter(self._wishes))]
+
+    def note_arrival(self, log: PartitionLog, hosted: HostedDirectory) -> None:
+        """Checkpoint what a start must know of a log that is about to lie in this directory. Raises OSError."""
+        with self._writing:
+            logs = [*(each for each in self._snapshot() if each.hosted is hosted), log]
+            self._write(hosted.path / START_OFFSETS, _moved_starts(logs))
+
+    def place(self, log: PartitionLog, native: LocalLog, hosted: HostedDirectory) -> None:
+        """From here on the log is another one with the same records, in this directory."""
+        with self._lock:
+            log.hosted.logs -= 1
+            hosted.logs += 1
+            log.native, log.hosted = native, hosted
+        log.reconfigure(log.config)  # it may have changed since `native` was opened
+
+    def delete_later(self, log: PartitionLog, path: Path) -> None:
+        """Remove a directory, which has the name of a deleted one, after the log's file.delete.delay.ms."""
+        with self._lock:
+            self._unsynced.add(str(path.parent))
+            self._deleted.append((self._clock.now_ms() + log.config.file_delete_delay_ms, path))
 
     # -- periodic work
 
@@ -317,18 +337,8 @@ class LogManager:
             log.native.expire_producers(now_ms - self.config.producer_id_expiration_ms)
 
     def describe_dirs(self) -> list[LogDirDescription]:
-        found = []
-        for hosted in self._hosted:
-            try:
-                total, usable = hosted.disk.usage()
-            except OSError:
-                total = usable = -1
-            offline = hosted.directory.is_offline
-            sizes = (
-                {} if offline else {log.name: log.native.size_bytes for log in self._snapshot() if log.hosted is hosted}
-            )
-            found.append(LogDirDescription(str(hosted.path.absolute()), offline, total, usable, sizes))
-        return found
+        logs = self._snapshot()
+        return [described(hosted, logs) for hosted in self._hosted]
 
     # -- within
 
@@ -363,7 +373,21 @@ class LogManager:
                     "use a disk, log.flush.policy=os, or log.dir.volatile.allow=true"
                 )
 
-    def _choose_directory(self) -> HostedDirectory:
+    def _taken_out(self, topic: str, partition: int) -> PartitionLog | None:
+        """The log, closed and in the table no more; None when there is none."""
+        with self._lock:
+            log = self._logs.pop(TopicPartition(topic, partition), None)
+            if log is None:
+                return None
+            log.hosted.logs -= 1
+            self._unsynced.add(str(log.hosted.path))
+        log.native.close(clean=False)
+        return log
+
+    def _choose_directory(self, name: TopicPartition) -> HostedDirectory:
+        wished = self._wishes.pop(name, None)
+        if wished is not None and not wished.directory.is_offline:
+            return wished
         usable = [hosted for hosted in self._online() if hosted.disk.state is not DiskState.FULL] or self._online()
         if not usable:
             raise LogDirNotFound("no log directory is usable")
@@ -412,7 +436,7 @@ class LogManager:
             topic_id = read_topic_id(path) or ZERO_UUID
             return PartitionLog(native, *name, topic_id, config, hosted, cleaned_to=cleaned.get(name, 0))
 
-        names = directory.partitions()
+        names = [name for name in directory.partitions() if name not in self._failed]
         with ThreadPoolExecutor(self.config.recovery_threads, thread_name_prefix="recover-log") as pool:
             for name, found in zip(names, pool.map(recover, names), strict=True):
                 self._take_recovered(name, found, report)
@@ -545,17 +569,6 @@ class LogManager:
             log.native.refuse_appends(state is DiskState.FULL)
         if state is not DiskState.OK:
             self.enforce_retention(now_ms)
-
-
-def _renamed(log: PartitionLog, suffix: str) -> Path:
-    """Give the directory of a closed log a name that is no partition's. Raises KafkaStorageError."""
-    source = Path(log.directory)
-    target = source.with_name(f"{source.name}.{random_uuid().hex()}{suffix}")
-    try:
-        source.rename(target)
-    except OSError as error:
-        raise KafkaStorageError(f"{log.name}: {error}") from error
-    return target
 
 
 def _moved_starts(logs: Iterable[PartitionLog]) -> dict[TopicPartition, int]:

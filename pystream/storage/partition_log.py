@@ -67,8 +67,8 @@ class PartitionLog:
         return self.hosted.flusher
 
     def reconfigure(self, config: LogConfig) -> None:
+        self.config = config  # first: a replica that moves takes the settings from here, at the last moment
         self.native.update_config(**native_options(config, jitter_ms=jitter_of(self.name, config)))
-        self.config = config
 
     @property
     def compacts(self) -> bool:
@@ -127,3 +127,25 @@ class PartitionLog:
                 _, base = self.unlink_at_ms.pop(0)
                 for suffix in ("log", "index", "timeindex", "txnindex"):
                     (Path(self.directory) / f"{base:020d}.{suffix}.deleted").unlink(missing_ok=True)
+
+
+@dataclass(frozen=True, slots=True)
+class LogDirDescription:
+    """For DescribeLogDirs. `partitions` maps to sizes in bytes; an offline directory has none."""
+
+    path: str
+    is_offline: bool
+    total_bytes: int
+    usable_bytes: int
+    partitions: dict[TopicPartition, int]
+
+
+def described(hosted: HostedDirectory, logs: Iterable[PartitionLog]) -> LogDirDescription:
+    """One directory, with those of the logs that lie in it."""
+    try:
+        total, usable = hosted.disk.usage()
+    except OSError:
+        total = usable = -1
+    offline = hosted.directory.is_offline
+    sizes = {} if offline else {log.name: log.native.size_bytes for log in logs if log.hosted is hosted}
+    return LogDirDescription(str(hosted.path.absolute()), offline, total, usable, sizes)

@@ -155,7 +155,7 @@ class BrokerProcess:
         return [
             sys.executable,
             *("-m", "pystream.cli.main", "broker"),
-            *("--data-dir", str(self.data_dir)),
+            *(() if "log.dirs" in settings else ("--data-dir", str(self.data_dir))),
             *("--listener", f"PLAINTEXT://127.0.0.1:{self._port}"),
             *("--ready-fd", str(ready_fd)),
             *(argument for key, value in settings.items() for argument in ("--set", f"{key}={value}")),

@@ -29,6 +29,7 @@ from pystream.broker.settings_view import SettingsView
 from pystream.broker.storage_executor import StorageExecutor
 from pystream.common.clock import SystemClock
 from pystream.common.config import definition_of
+from pystream.common.errors import LogDirNotFound, ReplicaNotAvailable, UnknownTopicOrPartition
 from pystream.common.metrics import Registry as MetricsRegistry
 from pystream.common.model import Endpoint, TopicPartition
 from pystream.common.tasks import Supervisor
@@ -113,6 +114,22 @@ class StandInLogs:
         log = self.logs[topic, partition].native
         log.start_offset = max(log.start_offset, offset)
         return int(log.start_offset)
+
+
+class StandInMoves:
+    """ReplicaMoves of a broker with one log directory, called `here`."""
+
+    def __init__(self, logs: StandInLogs) -> None:
+        self._logs = logs
+
+    def request(self, topic: str, partition: int, path: str, *, is_known: bool) -> None:
+        if path != "here":
+            raise LogDirNotFound(path)
+        if self._logs.get(topic, partition) is None:
+            raise ReplicaNotAvailable() if is_known else UnknownTopicOrPartition()
+
+    def futures(self) -> list[Any]:
+        return []
 
 
 class StandInQueue:
@@ -248,6 +265,7 @@ class ColdRig:
             publisher=publisher,
             applier=self.applier,
             logs=self.logs,
+            moves=StandInMoves(self.logs),
             plane=self.plane,
             executor=self.executor,
             telemetry=self._client_telemetry(),
