@@ -27,7 +27,7 @@ from pystream.common.errors import (
     UnknownTopicOrPartition,
 )
 from pystream.common.logging import get_logger
-from pystream.common.model import ZERO_UUID, TopicPartition, random_uuid
+from pystream.common.model import ZERO_UUID, TopicPartition
 from pystream.storage import interrupted_moves
 from pystream.storage.checkpoints import (
     CLEANER_OFFSETS,
@@ -255,6 +255,7 @@ class LogManager:
         with self._writing:
             logs = [*(each for each in self._snapshot() if each.hosted is hosted), log]
             self._write(hosted.path / START_OFFSETS, _moved_starts(logs))
+            self._write(hosted.path / CLEANER_OFFSETS, _cleaned_ends(logs))
 
     def place(self, log: PartitionLog, native: LocalLog, hosted: HostedDirectory) -> None:
         """From here on the log is another one with the same records, in this directory."""

@@ -253,6 +253,7 @@ class ColdRig:
         self.coordinators = self._made_coordinators(supervisor, topics, committer)
         self.coordinators.start(asyncio.get_running_loop())
         registry = Registry()
+        left_out = () if self.config.client_telemetry_enable else TELEMETRY_KEYS
         self.context = BrokerContext(
             config=self.config,
             clock=self.clock,
@@ -270,9 +271,7 @@ class ColdRig:
             executor=self.executor,
             telemetry=self._client_telemetry(),
             coordinators=self.coordinators,
-            advertised=tuple(
-                registry.advertised(without=() if self.config.client_telemetry_enable else TELEMETRY_KEYS)
-            ),
+            advertised=tuple(registry.advertised(without=left_out)),
         )
         self.router = Router(
             queue=self.queue,
