@@ -1,4 +1,4 @@
-"""The command: `run`, `measure`, `report`, `list`."""
+"""The command: `run`, `measure`, `groups`, `report`, `list`."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from benchmarks.harness import compaction, crash_start
 from benchmarks.harness.cache import cache_folder
 from benchmarks.harness.errors import HarnessError
+from benchmarks.harness.groups import Shape, measure_groups, table
 from benchmarks.harness.measures import MEASURES, measure
 from benchmarks.harness.plot import draw
 from benchmarks.harness.report import render, summary_line, update_between_markers
@@ -98,7 +99,7 @@ class Results:
         self.content["finished"] = time.strftime("%Y-%m-%d %H:%M")
 
     def add(self, kind: str, row: Row) -> None:
-        self.content[kind].append(row)
+        self.content.setdefault(kind, []).append(row)
         self.content["finished"] = time.strftime("%Y-%m-%d %H:%M")
         unfinished = self.path.with_suffix(".part")
         unfinished.write_text(json.dumps(self.content, indent=1))
@@ -227,6 +228,41 @@ def crash_start_command(partitions: int, mib_each: int, full: bool, repeats: int
         crash_start.filled(folder, partitions, mib_each << 20)
         for _ in range(repeats):
             print(crash_start.start(folder, partitions).line(), flush=True)
+
+
+@main.command("groups")
+@click.option("--targets", default="pystream", callback=split, show_default=True, help="Comma list: pystream, kafka.")
+@click.option("--groups", "group_count", default=1_000, show_default=True)
+@click.option("--members", default=10, show_default=True, help="Of each group, each with a connection.")
+@click.option("--seconds", default=10.0, show_default=True, help="Length of each measurement.")
+@click.option("--rebalances", default=50, show_default=True, help="Groups that rejoin, one after the other.")
+@click.option("--rate", default=1_000.0, show_default=True, help="Commits a second.")
+@click.option("--json", "json_path", default="", help="Result file to add to; default latest.json in the cache folder.")
+@click.option("--data-root", default="")
+def groups_command(
+    targets: list[str],
+    group_count: int,
+    members: int,
+    seconds: float,
+    rebalances: int,
+    rate: float,
+    json_path: str,
+    data_root: str,
+) -> None:
+    """Measure consumer groups: CPU of heartbeats, time of rebalances, commits."""
+    shape = Shape(groups=group_count, members=members, seconds=seconds, rebalances=rebalances, rate=rate)
+    with data_folder(data_root) as folder:
+        ready, versions = usable(targets, folder)
+        results = Results(result_path(json_path, append=True), versions)
+        rows = []
+        for target in ready:
+            row = measure_groups(target, shape)
+            rows.append(row)
+            results.add("groups", row)
+    print(table(rows))
+    console.print(f"done: {results.path}")
+    if any("error" in row for row in rows):
+        sys.exit(1)
 
 
 @main.command("report")

@@ -35,6 +35,7 @@ class Pystream(Target):
         command = [sys.executable, "-c", ENTRY, "broker", "--data-dir", str(self.folder / "data")]
         command += ["--listener", f"PLAINTEXT://127.0.0.1:{self.port}"]
         command += ["--set", f"metrics.listener=http://127.0.0.1:{free_port()}"]
+        command += ["--set", "group.initial.rebalance.delay.ms=0"]  # as in Kafka's example settings
         for setting in EXTRA:
             command += ["--set", setting]
         path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
