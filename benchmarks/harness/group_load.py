@@ -221,7 +221,8 @@ class GroupLoad:
             member.group.known = []
             for _ in range(answer.number(">i")):
                 member.group.known.append(answer.text())
-                answer.position += answer.number(">i")
+                metadata_bytes = answer.number(">i")
+                answer.position += metadata_bytes
         body = compact(member.group.name) + struct.pack(">i", generation) + compact(member.member_id) + b"\x00\x00"
         member.heartbeat = frame(HEARTBEAT, body)
         self.sync(member)
