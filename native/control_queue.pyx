@@ -1,4 +1,4 @@
-"""The hand-over of cold requests to Python and of answers back: bounded, one eventfd, one mutex."""
+"""The hand-over of cold requests to Python and of answers back: bounded, one eventfd, one timer for heartbeats, one mutex."""
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport int16_t
@@ -10,8 +10,8 @@ from pystream._native.partition cimport (
     MESSAGE_ANSWER, MESSAGE_CLOSE, MESSAGE_NO_ANSWER, MESSAGE_RESUME, MESSAGE_WATCH, Message, MessageKind, inbox_post, message_new,
 )
 from pystream._native.posix cimport (
-    EFD_CLOEXEC, EFD_NONBLOCK, NI_NUMERICHOST, close, eventfd, getnameinfo, getpeername, pthread_mutex_destroy, pthread_mutex_init,
-    pthread_mutex_lock, pthread_mutex_unlock, read, sockaddr, write,
+    EFD_CLOEXEC, EFD_NONBLOCK, NI_NUMERICHOST, TFD_CLOEXEC, TFD_NONBLOCK, close, eventfd, getnameinfo, getpeername,
+    pthread_mutex_destroy, pthread_mutex_init, pthread_mutex_lock, pthread_mutex_unlock, read, sockaddr, timer_set, timerfd_create, write,
 )
 from pystream._native.status cimport BUSY, OK, OUT_OF_MEMORY
 
@@ -20,6 +20,12 @@ cdef enum:
     SLOT_BITS = 24
     LARGEST_ANSWER = 0x7FFFFFF0
     HOST_SIZE = 64                   # of an address in text
+    PATIENCE_MS = 2                  # how long a heartbeat may wait for others, to be taken with them
+    MONOTONIC = 1                    # CLOCK_MONOTONIC
+    HEARTBEAT_KEY = 12
+    CONSUMER_GROUP_HEARTBEAT_KEY = 68
+    SHARE_GROUP_HEARTBEAT_KEY = 76
+    STREAMS_GROUP_HEARTBEAT_KEY = 88
 
 
 TRANSACTION_QUESTION = <int32_t>TRANSACTION_QUESTION_LISTENER
@@ -40,6 +46,18 @@ cdef uint32_t handle_slot(uint64_t handle) noexcept nogil:
 
 cdef uint32_t handle_generation(uint64_t handle) noexcept nogil:
     return <uint32_t>(handle & 0xFFFFFFFFULL)
+
+
+cdef bint is_patient(int32_t listener, const uint8_t *frame, Py_ssize_t size) noexcept nogil:
+    """Nobody waits for the answer to a heartbeat: it is taken with the next ones, which saves a thread's waking for each."""
+    cdef int key
+    if listener < 0 or size < 2:
+        return False
+    key = frame[0] << 8 | frame[1]
+    return (
+        key == HEARTBEAT_KEY or key == CONSUMER_GROUP_HEARTBEAT_KEY or key == SHARE_GROUP_HEARTBEAT_KEY
+        or key == STREAMS_GROUP_HEARTBEAT_KEY
+    )
 
 
 cdef Status control_push(
@@ -80,17 +98,26 @@ cdef void control_push_ended(ControlState *control, uint64_t handle) noexcept no
 
 cdef void add_last(ControlState *control, ColdFrame *cold) noexcept nogil:
     cdef uint64_t one = 1
-    cdef bint was_empty
+    cdef bint patient = is_patient(cold.listener, cold.data, cold.size)
+    cdef bint tell = False
+    cdef bint set_timer = False
     cold.next = NULL
     pthread_mutex_lock(&control.mutex)
-    was_empty = control.head == NULL
-    if was_empty:
+    if control.head == NULL:
         control.head = cold
     else:
         control.tail.next = cold
     control.tail = cold
+    if not patient:
+        tell = not control.told
+        control.told = True
+    elif not control.told and not control.timed:
+        set_timer = True
+        control.timed = True
     pthread_mutex_unlock(&control.mutex)
-    if was_empty:
+    if set_timer:
+        timer_set(control.timer_fd, PATIENCE_MS)
+    if tell:
         # A full counter means that the reader is awake already.
         write(control.event_fd, &one, sizeof(one))
 
@@ -135,7 +162,8 @@ cdef class ControlQueue:
         memset(&self.state, 0, sizeof(ControlState))
         pthread_mutex_init(&self.state.mutex, NULL)
         self.state.event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)
-        if self.state.event_fd < 0:
+        self.state.timer_fd = timerfd_create(MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)
+        if self.state.event_fd < 0 or self.state.timer_fd < 0:
             raise OSError("eventfd failed: no file descriptor is left for the control queue")
 
     def __dealloc__(self):
@@ -146,11 +174,17 @@ cdef class ControlQueue:
             cold = take_frame(&self.state, &more)
         if self.state.event_fd >= 0:
             close(self.state.event_fd)
+        if self.state.timer_fd >= 0:
+            close(self.state.timer_fd)
         pthread_mutex_destroy(&self.state.mutex)
 
     def fileno(self) -> int:
-        """An eventfd that is readable while cold requests wait."""
+        """An eventfd that is readable while cold requests wait, but for heartbeats alone."""
         return self.state.event_fd
+
+    def patient_fileno(self) -> int:
+        """A timerfd that is readable when heartbeats have waited long enough for others to be taken with."""
+        return self.state.timer_fd
 
     def receive(self, maximum: int = 64) -> list:
         """At most `maximum` waiting requests as (handle, listener, frame, peer) tuples; an empty list when none waits."""
@@ -160,8 +194,15 @@ cdef class ControlQueue:
         cdef uint64_t counter
         cdef uint64_t one = 1
         cdef int32_t limit = maximum
+        cdef bint rang
         # Before the queue is looked at: a push that follows sets it again. EAGAIN only says that it was not set.
         read(self.state.event_fd, &counter, sizeof(counter))
+        rang = read(self.state.timer_fd, &counter, sizeof(counter)) > 0
+        pthread_mutex_lock(&self.state.mutex)
+        self.state.told = False
+        if rang:
+            self.state.timed = False
+        pthread_mutex_unlock(&self.state.mutex)
         while more and len(requests) < limit:
             cold = take_frame(&self.state, &more)
             if cold == NULL:
@@ -172,6 +213,9 @@ cdef class ControlQueue:
             finally:
                 free(cold)
         if more:
+            pthread_mutex_lock(&self.state.mutex)
+            self.state.told = True
+            pthread_mutex_unlock(&self.state.mutex)
             write(self.state.event_fd, &one, sizeof(one))
         return requests
 

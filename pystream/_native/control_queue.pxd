@@ -1,6 +1,6 @@
 # Cold frames on their way to the control plane and its answers on their way back.
 #
-# Threads: event loops push, Python receives; `mutex` guards the queue, `waiting_bytes` is atomic so that loops can stop reading when
+# Threads: event loops push, Python receives; `mutex` guards the queue and what has been said of it, `waiting_bytes` is atomic so that loops can stop reading when
 # the control plane does not keep up. Answers go through the inbox of the connection's loop.
 # Memory: a ColdFrame belongs to the queue until it has been received.
 
@@ -25,6 +25,9 @@ cdef struct ColdFrame:
 cdef struct ControlState:
     pthread_mutex_t mutex
     int event_fd
+    int timer_fd
+    bint told                        # event_fd is written, or about to be, for what waits here
+    bint timed                       # timer_fd is set, and has not been read since
     ColdFrame *head
     ColdFrame *tail
     int64_t waiting_bytes

@@ -51,6 +51,19 @@ cdef extern from "<sys/eventfd.h>" nogil:
     int EFD_CLOEXEC, EFD_NONBLOCK
     int eventfd(unsigned int value, int flags)
 
+cdef extern from "<sys/timerfd.h>" nogil:
+    """
+    #include <time.h>
+    /* Readable once in duration_ms; an earlier setting of the same timer is forgotten. */
+    static inline int pystream_timer_set(int timer_fd, int64_t duration_ms) {
+        struct itimerspec once = {{0, 0}, {duration_ms / 1000, duration_ms % 1000 * 1000000}};
+        return timerfd_settime(timer_fd, 0, &once, 0);
+    }
+    """
+    int TFD_CLOEXEC, TFD_NONBLOCK
+    int timerfd_create(int clock, int flags)
+    int timer_set "pystream_timer_set"(int timer_fd, int64_t duration_ms)
+
 cdef extern from "<sys/sendfile.h>" nogil:
     Py_ssize_t sendfile(int out_fd, int in_fd, int64_t *position, size_t size)
 

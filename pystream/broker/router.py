@@ -74,10 +74,12 @@ class Router:
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Take frames whenever the queue has some."""
         loop.add_reader(self._queue.fileno(), self._take_waiting)
+        loop.add_reader(self._queue.patient_fileno(), self._take_waiting)
 
     def stop(self, loop: asyncio.AbstractEventLoop) -> None:
         """Take no more frames. What is in progress goes on until the supervisor stops."""
         loop.remove_reader(self._queue.fileno())
+        loop.remove_reader(self._queue.patient_fileno())
 
     def _take_waiting(self) -> None:
         for handle, listener, frame, peer in self._queue.receive(FRAMES_AT_A_TIME):
