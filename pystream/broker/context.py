@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine, Set
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from pystream.common.errors import RequestTimedOut, UnsupportedVersion
 from pystream.common.model import NO_BROKER, TopicPartition
@@ -39,8 +39,7 @@ R = TypeVar("R")
 SHARE_VERSION = "share.version"
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """One request's header, and where it came in. `peer` is the client's address in digits."""
 
     api_key: int

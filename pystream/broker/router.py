@@ -17,8 +17,9 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pystream._native.wire import Reader, Writer
 from pystream.broker.context import BrokerContext, Call
 from pystream.broker.handlers.api_versions import unsupported_version_response
 from pystream.broker.monitoring.metrics import RequestMetrics
@@ -27,9 +28,10 @@ from pystream.common.clock import Clock
 from pystream.common.error_codes import INVALID_TXN_STATE, UNKNOWN_SERVER_ERROR
 from pystream.common.errors import KafkaError, PystreamError, message_of
 from pystream.common.logging import get_logger
+from pystream.common.metrics import Histogram
 from pystream.common.tasks import Supervisor, contained, contained_now
-from pystream.protocol.api_keys import ApiKey
-from pystream.protocol.headers import RequestHeader, encode_response
+from pystream.protocol.api_keys import ApiKey, request_header_version, response_header_version
+from pystream.protocol.message import Message
 
 if TYPE_CHECKING:
     from pystream._native.control_queue import ControlQueue
@@ -41,6 +43,19 @@ TRANSACTION_QUESTION = -1  # the listener of what the data plane asks itself; se
 CONNECTION_ENDED = -2  # in place of a listener: a connection that somebody watches has ended
 Vouch = Callable[[bytes], Awaitable[int]]  # (question) -> error code for partitions that get no permit
 _KEY_AND_VERSION = struct.Struct(">hh")
+KEY_AND_VERSION_SIZE = _KEY_AND_VERSION.size
+
+
+class Route(NamedTuple):
+    """How requests of one key and version are read and answered; made when the first one comes."""
+
+    api_key: int
+    api_version: int
+    handler: Handler
+    tagged_request: bool
+    tagged_response: bool
+    read: Callable[[Reader], Any]
+    durations: Histogram
 
 
 class Router:
@@ -70,6 +85,7 @@ class Router:
         self._metrics = metrics
         self._clock = clock
         self._vouch = vouch
+        self._routes: dict[bytes, Route] = {}  # by the first bytes of a frame: as many as there are versions
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Take frames whenever the queue has some."""
@@ -109,34 +125,57 @@ class Router:
 
     def take(self, handle: int, listener: int, frame: bytes, peer: str = "") -> None:
         """Answer one frame (without its length) of the client at `peer`, now or in a task, or close its connection."""
-        if len(frame) < _KEY_AND_VERSION.size:
-            self._refuse(handle, peer, "frame shorter than a request header", size_bytes=len(frame))
+        route = self._routes.get(frame[:KEY_AND_VERSION_SIZE]) or self._new_route(handle, frame, peer)
+        if route is None:
             return
+        try:
+            reader = Reader(frame)
+            reader.int32()
+            correlation_id = reader.int32()
+            client_id = reader.nullable_string()
+            if route.tagged_request:
+                reader.skip_tagged_fields()
+            request = route.read(reader)
+        except PystreamError as error:
+            name, version = route.handler.name, route.api_version
+            self._refuse(handle, peer, "request does not parse", api=name, version=version, error=error)
+            return
+        call = Call(
+            route.api_key,
+            route.api_version,
+            correlation_id,
+            client_id,
+            self._listener_names[listener],
+            handle,
+            peer,
+            self._clock.monotonic_ms(),
+        )
+        self._answer(route, call, request)
+
+    def _new_route(self, handle: int, frame: bytes, peer: str) -> Route | None:
+        """The way of a key and version that are asked for the first time; None when the frame has been dealt with."""
+        if len(frame) < KEY_AND_VERSION_SIZE:
+            self._refuse(handle, peer, "frame shorter than a request header", size_bytes=len(frame))
+            return None
         api_key, api_version = _KEY_AND_VERSION.unpack_from(frame)
         handler = self._registry.find(api_key, api_version)
         if handler is None:
             self._unknown(handle, peer, api_key, api_version, frame)
-            return
-        try:
-            header, reader = RequestHeader.parse(frame)
-            request = handler.request_class.read(reader, api_version)
-        except PystreamError as error:
-            self._refuse(handle, peer, "request does not parse", api=handler.name, version=api_version, error=error)
-            return
-        call = Call(
+            return None
+        route = self._routes[frame[:KEY_AND_VERSION_SIZE]] = Route(
             api_key=api_key,
             api_version=api_version,
-            correlation_id=header.correlation_id,
-            client_id=header.client_id,
-            listener=self._listener_names[listener],
-            handle=handle,
-            peer=peer,
-            started_ms=self._clock.monotonic_ms(),
+            handler=handler,
+            tagged_request=request_header_version(api_key, api_version) > 1,
+            tagged_response=response_header_version(api_key, api_version) > 0,
+            read=handler.request_class.READERS[api_version],
+            durations=self._metrics.durations(handler.name),
         )
-        self._answer(handler, call, request)
+        return route
 
-    def _answer(self, handler: Handler, call: Call, request: Any) -> None:
+    def _answer(self, route: Route, call: Call, request: Any) -> None:
         """Call the handler; what it has to wait for goes on in a task."""
+        handler = route.handler
 
         def work() -> Any:
             try:
@@ -145,12 +184,30 @@ class Router:
                 return handler.failed(request, error.code, str(error))
 
         response = contained_now("request failed", work, _fault_of(handler, request), api=handler.name)
-        if isinstance(response, Awaitable):
-            self._supervisor.start(handler.name, self._answer_later(handler, call, request, response))
+        if isinstance(response, Message):
+            self._send(route, call, response)
+        elif isinstance(response, asyncio.Future):
+            response.add_done_callback(lambda done: self._answer_done(route, call, request, done))
         else:
-            self._send(handler, call, response)
+            self._supervisor.start(handler.name, self._answer_later(route, call, request, response))
 
-    async def _answer_later(self, handler: Handler, call: Call, request: Any, pending: Awaitable[Any]) -> None:
+    def _answer_done(self, route: Route, call: Call, request: Any, done: asyncio.Future[Any]) -> None:
+        """What a handler has waited for without a task of its own."""
+        handler = route.handler
+
+        def work() -> Any:
+            try:
+                return done.result()
+            except KafkaError as error:
+                return handler.failed(request, error.code, str(error))
+
+        if not done.cancelled():
+            response = contained_now("request failed", work, _fault_of(handler, request), api=handler.name)
+            self._send(route, call, response)
+
+    async def _answer_later(self, route: Route, call: Call, request: Any, pending: Awaitable[Any]) -> None:
+        handler = route.handler
+
         async def work() -> Any:
             try:
                 return await pending
@@ -158,14 +215,19 @@ class Router:
                 return handler.failed(request, error.code, str(error))
 
         response = await contained("request failed", work(), _fault_of(handler, request), api=handler.name)
-        self._send(handler, call, response)
+        self._send(route, call, response)
 
-    def _send(self, handler: Handler, call: Call, response: Any) -> None:
+    def _send(self, route: Route, call: Call, response: Any) -> None:
         def work() -> bytes | None:
-            return encode_response(call.api_key, call.api_version, call.correlation_id, response)
+            writer = Writer()
+            writer.int32(call.correlation_id)
+            if route.tagged_response:
+                writer.no_tagged_fields()
+            response.write(writer, route.api_version)
+            return writer.getvalue()
 
-        encoded = contained_now("response does not encode", work, lambda error: None, api=handler.name)
-        self._metrics.answered(handler.name, self._clock.monotonic_ms() - call.started_ms)
+        encoded = contained_now("response does not encode", work, lambda error: None, api=route.handler.name)
+        route.durations.observe(self._clock.monotonic_ms() - call.started_ms)
         if encoded is None:
             self._queue.close_connection(call.handle)
         else:

@@ -98,6 +98,11 @@ class Histogram:
         self._counts[bisect.bisect_left(self._bounds, value)] += 1
         self._sum += value
 
+    @property
+    def count(self) -> int:
+        """Observations so far."""
+        return sum(self._counts)
+
     def samples(self, labels: tuple[tuple[str, str], ...]) -> Iterable[Sample]:
         total = 0
         for bound, count in zip((*self._bounds, math.inf), self._counts, strict=True):

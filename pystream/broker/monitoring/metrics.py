@@ -11,11 +11,10 @@ from __future__ import annotations
 
 import os
 import resource
-from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final
 
-from pystream.common.metrics import COUNTER, GAUGE, Family, Registry, Sample
+from pystream.common.metrics import COUNTER, GAUGE, Family, Histogram, Registry, Sample
 from pystream.common.model import NO_BROKER
 from pystream.metadata.image import ClusterImage, PartitionImage
 
@@ -107,19 +106,19 @@ class RequestMetrics:
             "pystream_network_refused_requests_total",
             "Requests that did not parse or are not offered.",
         )
-        self._counts: Counter[str] = Counter()
+        self._durations: dict[str, Histogram] = {}
 
-    def answered(self, api: str, duration_ms: float) -> None:
-        """One request answered. `api` is Kafka's name of it."""
-        self._counts[api] += 1
-        self._times.labels(api).observe(duration_ms)
+    def durations(self, api: str) -> Histogram:
+        """Where the milliseconds of each answered request go. `api` is Kafka's name of it."""
+        found = self._durations[api] = self._times.labels(api)
+        return found
 
     def refused(self) -> None:
         self._refusals.labels().add()
 
     def counts(self) -> dict[str, int]:
         """Requests answered, by API."""
-        return dict(self._counts)
+        return {api: durations.count for api, durations in self._durations.items() if durations.count > 0}
 
 
 class BrokerMetrics:

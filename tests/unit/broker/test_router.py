@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import struct
 from types import ModuleType
 
@@ -9,11 +10,12 @@ import pytest
 
 from pystream.broker.handlers import describe_cluster
 from pystream.broker.registry import HANDLER_MODULES, PLANE_KEYS
-from pystream.common.error_codes import UNKNOWN_SERVER_ERROR, UNSUPPORTED_VERSION
+from pystream.common.error_codes import INVALID_REQUEST, NONE, UNKNOWN_SERVER_ERROR, UNSUPPORTED_VERSION
+from pystream.common.errors import InvalidRequest
 from pystream.protocol.api_keys import ADVERTISED, ApiKey
 from pystream.protocol.catalogue import request_class
 from pystream.protocol.messages.api_versions import ApiVersionsRequest
-from pystream.protocol.messages.describe_cluster import DescribeClusterRequest
+from pystream.protocol.messages.describe_cluster import DescribeClusterRequest, DescribeClusterResponse
 from pystream.protocol.messages.metadata import MetadataRequest
 from tests.support.cold_rig import ColdRig, StandInQueue, encode, run_cold
 
@@ -89,14 +91,32 @@ def test_a_fault_of_a_handler_is_answered_and_logged(monkeypatch: pytest.MonkeyP
         raise ZeroDivisionError("a fault")
 
     async def scenario(rig: ColdRig):
-        await rig.call(DescribeClusterRequest(), 2)
-        handler = rig.router._registry.find(ApiKey.DESCRIBE_CLUSTER, 2)
-        rig.router._registry._handlers[ApiKey.DESCRIBE_CLUSTER] = type(handler)(
-            handler.name, handler.request_class, broken, handler.failed
-        )
         return await rig.call(DescribeClusterRequest(), 2)
 
+    monkeypatch.setattr(describe_cluster, "handle", broken)
     assert run_cold(scenario).error_code == UNKNOWN_SERVER_ERROR
+    assert "request failed" in [record.message for record in caplog.records]
+
+
+def test_a_handler_may_wait_for_a_future(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture):
+    waiting: list[asyncio.Future[DescribeClusterResponse]] = []
+
+    def handle(*_: object) -> asyncio.Future[DescribeClusterResponse]:
+        waiting.append(asyncio.get_running_loop().create_future())
+        return waiting[-1]
+
+    async def scenario(rig: ColdRig):
+        calls = [asyncio.ensure_future(rig.call(DescribeClusterRequest(), 2)) for _ in range(3)]
+        turn = asyncio.get_running_loop().create_future()
+        asyncio.get_running_loop().call_soon(turn.set_result, None)
+        await turn
+        waiting[0].set_result(DescribeClusterResponse(cluster_id="here"))
+        waiting[1].set_exception(InvalidRequest("no"))
+        waiting[2].set_exception(ZeroDivisionError("a fault"))
+        return [(await call).error_code for call in calls]
+
+    monkeypatch.setattr(describe_cluster, "handle", handle)
+    assert run_cold(scenario) == [NONE, INVALID_REQUEST, UNKNOWN_SERVER_ERROR]
     assert "request failed" in [record.message for record in caplog.records]
 
 
