@@ -19,6 +19,7 @@ import pytest
 
 HERE = Path(__file__).parent / "java"
 POM = HERE / "pom.xml"
+STREAMS_POM = HERE / "streams.xml"
 HEAP = "-Xmx512m"
 FETCH_SECONDS = 600
 COMPILE_SECONDS = 120
@@ -37,14 +38,26 @@ def class_path() -> str:
 @functools.cache
 def jars() -> Path:
     """The folder of Kafka's jars, fetched when it is not there."""
-    return _cached("kafka", (POM,), _fetch)
+    return _cached("kafka", (POM,), functools.partial(_fetch, POM))
 
 
 @functools.cache
 def compiled(program: str = "RoundTrip") -> Path:
     """The folder of a program's classes, compiled when it is not there. Programs are the .java files of this folder."""
     source = HERE / f"{program}.java"
-    return _cached(program.lower(), (POM, source), functools.partial(_compile, source))
+    return _cached(program.lower(), (POM, source), functools.partial(_compile, source, class_path))
+
+
+def streams_class_path() -> str:
+    """A class path of the jars of Kafka Streams."""
+    return f"{_cached('kafka-streams', (STREAMS_POM,), functools.partial(_fetch, STREAMS_POM))}/*"
+
+
+@functools.cache
+def compiled_streams(program: str) -> Path:
+    """The same for a program that uses Kafka Streams."""
+    source = HERE / f"{program}.java"
+    return _cached(program.lower(), (STREAMS_POM, source), functools.partial(_compile, source, streams_class_path))
 
 
 def _tool(name: str) -> str:
@@ -69,15 +82,15 @@ def _cached(name: str, inputs: tuple[Path, ...], make: Callable[[Path], None]) -
     return folder
 
 
-def _fetch(folder: Path) -> None:
+def _fetch(pom: Path, folder: Path) -> None:
     goal = ("dependency:copy-dependencies", f"-DoutputDirectory={folder}", "-DincludeScope=runtime")
-    command = [_tool("mvn"), "-q", "-B", "-f", str(POM), *goal]
+    command = [_tool("mvn"), "-q", "-B", "-f", str(pom), *goal]
     done = subprocess.run(command, capture_output=True, text=True, timeout=FETCH_SECONDS)
     if done.returncode:
         shutil.rmtree(folder)
         pytest.skip(f"Maven could not fetch Kafka's jars: {(done.stdout + done.stderr)[-300:]}")
 
 
-def _compile(source: Path, folder: Path) -> None:
-    arguments = ["--release", "17", "-cp", class_path(), "-d", str(folder), str(source)]
+def _compile(source: Path, path: Callable[[], str], folder: Path) -> None:
+    arguments = ["--release", "17", "-cp", path(), "-d", str(folder), str(source)]
     subprocess.run([_tool("javac"), *arguments], check=True, timeout=COMPILE_SECONDS)
