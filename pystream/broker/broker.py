@@ -24,7 +24,7 @@ from pystream.broker.live_settings import LiveSettings
 from pystream.broker.monitoring.metrics import BrokerMetrics, RequestMetrics, process_metrics
 from pystream.broker.monitoring.status_pages import StatusPages
 from pystream.broker.monitoring.telemetry import ClientTelemetry
-from pystream.broker.registry import TELEMETRY_KEYS, Registry
+from pystream.broker.registry import Registry
 from pystream.broker.router import Router
 from pystream.broker.settings_view import SettingsView
 from pystream.broker.storage_executor import StorageExecutor
@@ -44,6 +44,7 @@ from pystream.metadata.image import ClusterImage, difference
 from pystream.metadata.publisher import ImagePublisher
 from pystream.metadata.store.backups import keep_backups
 from pystream.metadata.store.sqlite import SqliteStore
+from pystream.protocol.api_keys import TELEMETRY_KEYS
 from pystream.storage.cleaner import LogCleaner
 from pystream.storage.config import LogConfig
 from pystream.storage.log_manager import LogManager

@@ -89,8 +89,6 @@ HANDLER_MODULES: Mapping[int, str] = {
 }
 # Answered by the data plane; Produce is listed from 0 though 0-2 are refused (KAFKA-18659).
 PLANE_KEYS = (ApiKey.PRODUCE, ApiKey.FETCH, ApiKey.LIST_OFFSETS)
-# Listed only while client.telemetry.enable says so.
-TELEMETRY_KEYS = (ApiKey.GET_TELEMETRY_SUBSCRIPTIONS, ApiKey.PUSH_TELEMETRY)
 
 
 @dataclass(frozen=True, slots=True)

@@ -191,6 +191,10 @@ ADVERTISED: Final[Mapping[int, tuple[int, int]]] = MappingProxyType(
 )
 
 
+# Listed only while somebody wants to know what clients push (KIP-714).
+TELEMETRY_KEYS: Final = (ApiKey.GET_TELEMETRY_SUBSCRIPTIONS, ApiKey.PUSH_TELEMETRY)
+
+
 def name_of(api_key: int) -> str:
     """Kafka's name of a key ("Metadata"), or its number as text when Kafka 4.2 has none."""
     entry = INDEX.get(api_key)

@@ -23,7 +23,7 @@ from pystream.broker.coordination.coordinators import Coordinators
 from pystream.broker.handlers.api_versions import SUPPORTED_FEATURES
 from pystream.broker.monitoring.metrics import RequestMetrics
 from pystream.broker.monitoring.telemetry import ClientTelemetry
-from pystream.broker.registry import TELEMETRY_KEYS, Registry
+from pystream.broker.registry import Registry
 from pystream.broker.router import Router
 from pystream.broker.settings_view import SettingsView
 from pystream.broker.storage_executor import StorageExecutor
@@ -42,6 +42,7 @@ from pystream.controller.topics import TopicController
 from pystream.metadata.image import ClusterImage
 from pystream.metadata.publisher import ImagePublisher
 from pystream.metadata.store.simulated import SimulatedStore
+from pystream.protocol.api_keys import TELEMETRY_KEYS
 from pystream.protocol.catalogue import response_class
 from pystream.protocol.headers import RequestHeader, encode_request, read_response_header
 from pystream.protocol.message import Message

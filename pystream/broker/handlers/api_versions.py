@@ -3,6 +3,9 @@
 The list is the pinned table cut down to the keys that are answered; clients take it as a promise. Features are listed
 only once what they promise works; those with a lowest level of 0 are for version 4 and later.
 
+The two keys of client telemetry are listed only while the cluster has a subscription to metrics of clients: librdkafka
+would otherwise ask every broker it meets, and say so in its log (KIP-714).
+
     0    bare list
     1    throttle time
     3    flexible; the client's software name and version; features (KIP-482, KIP-511, KIP-584)
@@ -21,7 +24,7 @@ import struct
 from pystream.broker.context import BrokerContext, Call
 from pystream.broker.monitoring.telemetry import Software
 from pystream.common.error_codes import INVALID_REQUEST, UNSUPPORTED_VERSION
-from pystream.protocol.api_keys import ADVERTISED, ApiKey
+from pystream.protocol.api_keys import ADVERTISED, TELEMETRY_KEYS, ApiKey
 from pystream.protocol.messages.api_versions import (
     ApiVersion,
     ApiVersionsRequest,
@@ -56,7 +59,11 @@ def handle(context: BrokerContext, call: Call, request: ApiVersionsRequest) -> A
         context.telemetry.met(call.handle, software)
     image = context.image()
     return ApiVersionsResponse(
-        api_keys=[ApiVersion(api_key=key, min_version=low, max_version=high) for key, low, high in context.advertised],
+        api_keys=[
+            ApiVersion(api_key=key, min_version=low, max_version=high)
+            for key, low, high in context.advertised
+            if key not in TELEMETRY_KEYS or image.configs_of_client_metrics
+        ],
         supported_features=[
             SupportedFeatureKey(name=name, min_version=low, max_version=high)
             for name, (low, high) in SUPPORTED_FEATURES.items()

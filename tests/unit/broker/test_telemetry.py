@@ -23,6 +23,7 @@ from pystream.common.error_codes import (
 )
 from pystream.common.metrics import format_number
 from pystream.common.model import ZERO_UUID, uuid_text
+from pystream.protocol.api_keys import TELEMETRY_KEYS
 from pystream.protocol.messages.api_versions import ApiVersionsRequest
 from pystream.protocol.messages.get_telemetry_subscriptions import GetTelemetrySubscriptionsRequest
 from pystream.protocol.messages.push_telemetry import PushTelemetryRequest
@@ -198,10 +199,15 @@ def test_over_the_wire_with_the_settings_of_the_cluster():
     assert f'org_x{{client_id="cold-rig",client_instance_id="{uuid_text(CLIENT)}"' in exposition
 
 
-def test_the_keys_are_not_listed_when_telemetry_is_off():
+@pytest.mark.parametrize(
+    ("enabled", "subscriptions", "listed"), [("true", 1, True), ("true", 0, False), ("false", 1, False)]
+)
+def test_the_keys_are_listed_while_somebody_wants_to_know(enabled: str, subscriptions: int, listed: bool):
     async def scenario(rig: ColdRig):
+        for number in range(subscriptions):
+            await alter(rig, CLIENT_METRICS, f"m{number}", {"metrics": "*"})
         return await rig.call(ApiVersionsRequest(client_software_name="a", client_software_version="1"), 4)
 
-    versions = run_cold(scenario, {"client.telemetry.enable": "false"})
+    versions = run_cold(scenario, {"client.telemetry.enable": enabled})
 
-    assert not {71, 72} & {api.api_key for api in versions.api_keys}
+    assert {api.api_key for api in versions.api_keys}.issuperset(TELEMETRY_KEYS) == listed
