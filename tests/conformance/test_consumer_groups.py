@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +14,7 @@ import pytest
 from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from tests.conformance import kafka_dump
 from tests.conformance.conftest import BROKER_SETTINGS, NewTopicName
 from tests.conformance.group_members import Members, share
 from tests.support.broker_process import BrokerProcess
@@ -218,3 +221,28 @@ def test_committed_offsets_metadata_and_leader_epochs_survive_restarts(broker: B
         (9, "of kafka-python", 0),
     ]
     assert found[2].offset == confluent_kafka.OFFSET_INVALID
+
+
+def test_kafkas_own_tool_reads_what_groups_have_written(broker: BrokerProcess) -> None:
+    create(broker, "topic")
+    with Members(broker.bootstrap, "topic") as members:
+        first = members.start("confluent", "group", instance_id="one")
+        members.until(lambda: share([first], PARTITIONS))
+        produce(broker.bootstrap, "topic", 4)
+        members.until(lambda: set(first.read) == places(4))
+    assert broker.terminate() == 0
+    segments = [path for path in broker.data_dir.rglob("__consumer_offsets-*/*.log") if path.stat().st_size]
+    dumped = kafka_dump.run("--offsets-decoder", files=segments)
+    keys = re.findall(r"key: (\{.*?\}) payload: (\{.*\})", dumped)
+    decoded = [(json.loads(key), json.loads(value)) for key, value in keys]
+    offsets = [(key["data"]["partition"], value["data"]["offset"]) for key, value in decoded if key["type"] == "1"]
+    assert {place for place in offsets if place[1] == 1} == {(partition, 1) for partition in range(PARTITIONS)}
+    groups = [value["data"] for key, value in decoded if key == {"type": "2", "data": {"group": "group"}}]
+    assert [(group["generation"], group["protocolType"]) for group in groups][:1] == [(0, "")]
+    stable = groups[-1]
+    assert (stable["generation"], stable["protocol"], stable["leader"]) == (
+        1,
+        "range",
+        stable["members"][0]["memberId"],
+    )
+    assert stable["members"][0]["groupInstanceId"] == "one"
