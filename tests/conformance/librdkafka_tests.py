@@ -12,8 +12,8 @@ RUN = (
     *("0019", "0020", "0021", "0022", "0026", "0029", "0030", "0031", "0033", "0034", "0035", "0036", "0038", "0039"),
     *("0040", "0041", "0042", "0044", "0045", "0048", "0049", "0050", "0051", "0052", "0053", "0054", "0055", "0056"),
     *("0057", "0059", "0060", "0061", "0063", "0064", "0065", "0067", "0068", "0069", "0070", "0073", "0075", "0076"),
-    *("0082", "0083", "0084", "0085", "0086", "0088", "0089", "0090", "0091", "0093", "0094", "0099", "0102", "0110"),
-    *("0112", "0113", "0114", "0118", "0122", "0123", "0125", "0127", "0129", "0130", "0132", "0137", "0140"),
+    *("0077", "0082", "0083", "0084", "0085", "0086", "0088", "0089", "0090", "0091", "0093", "0094", "0099", "0102"),
+    *("0110", "0112", "0113", "0114", "0118", "0122", "0123", "0125", "0127", "0129", "0130", "0132", "0137", "0140"),
 )
 
 # these take under two seconds, and their files hold parts for a mock too: librdkafka.py takes that for a vacuous pass
@@ -50,7 +50,6 @@ MOCK = "talks to a mock inside the client, never to a broker"
 LEFT_OUT = {
     "0028": "known issue of the suite, which leaves it out itself",
     "0047": "known issue of the suite, which leaves it out itself",
-    "0077": "waits for the cleaner within its own time, which is not shown yet",
     "0081": "one test of ACLs and SCRAM as well: the parts that need none of them are run by name",
     "0092": "message format 1, gone in Kafka 4.0",
     "0097": "needs the suite's own TLS set",
