@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.harness.errors import HarnessError
+from benchmarks.harness.groups import Shape, measure_groups, table
 from benchmarks.harness.report import render, update_between_markers
 from benchmarks.harness.runner import Runner, Timing
 from benchmarks.harness.targets.catalogue import TARGETS, make_targets
@@ -58,6 +59,21 @@ def test_a_target_that_cannot_start_is_a_row_with_an_error(tmp_path: Path, monke
         row = runner.measure(targets[0], choose(["tiny-1x1"])[0], repeat=0)
 
     assert "ended with 1" in row["error"]
+
+
+def test_consumer_groups_are_measured_and_their_goals_judged(tmp_path: Path) -> None:
+    (target,) = make_targets(["pystream"], tmp_path)
+
+    row = measure_groups(target, Shape(groups=3, members=4, seconds=0.3, rebalances=2, rate=100.0))
+
+    assert "error" not in row
+    assert row["heartbeats"]["count"] > 0
+    assert row["rebalance"]["count"] == 2
+    assert row["rebalance"]["joined_max_ms"] <= row["rebalance"]["max_ms"]
+    assert row["commits_closed_loop"]["count"] > row["commits"]["count"] > 0
+    text = table([row])
+    assert "| pystream | commits closed loop |" in text
+    assert "rebalance of one group after the last join, max | ≤ 100 ms |" in text
 
 
 def test_every_workload_file_is_well_formed_and_names_a_target_as_its_floor() -> None:
