@@ -138,6 +138,22 @@ def test_the_performance_tools_report_what_they_have_moved(tools: Tools, new_top
     assert re.search(rf", {records}, ", consumed), consumed
 
 
+def test_transactions_are_listed_and_described(tools: Tools, new_topic: NewTopicName) -> None:
+    topic = new_topic("kafka-transactions")
+    name = f"{topic}-id"
+    tools.run(
+        "kafka-producer-perf-test", "--topic", topic, "--num-records", "1000", "--record-size", "100",
+        "--throughput", "-1", "--transactional-id", name, "--transaction-duration-ms", "100",
+    )  # fmt: skip
+    assert name in tools.run("kafka-transactions", "list")
+    assert re.search(
+        rf"{name}.*CompleteCommit", tools.run("kafka-transactions", "describe", "--transactional-id", name)
+    )
+    producers = tools.run("kafka-transactions", "describe-producers", "--topic", topic, "--partition", "0")
+    assert re.search(r"^\d+\s+\d+\s+\d+\s+-?\d+\s+\d+\s+None", producers, re.MULTILINE), producers
+    assert "ProducerId" in tools.run("kafka-transactions", "find-hanging", "--broker-id", "0")
+
+
 @pytest.mark.slow
 def test_an_operators_other_tools(tools: Tools, new_topic: NewTopicName, tmp_path: Path) -> None:
     topic = new_topic("kafka-operator")
