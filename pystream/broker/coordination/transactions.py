@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from pystream._native.wire import Reader
 from pystream.broker.coordination.coordinator_log import marker_bytes
-from pystream.common.errors import (
-    KafkaError,
-    KafkaStorageError,
-    PystreamError,
-    RequestTimedOut,
-    UnknownTopicOrPartition,
-)
+from pystream.common.error_codes import KAFKA_STORAGE_ERROR, NONE, REQUEST_TIMED_OUT, UNKNOWN_TOPIC_OR_PARTITION
+from pystream.common.errors import KafkaError, PystreamError
+from pystream.common.logging import get_logger
 from pystream.common.model import CONSUMER_OFFSETS_TOPIC, TRANSACTION_STATE_TOPIC
 from pystream.coordinator.ports import MarkerBatch
 from pystream.coordinator.transaction.coordinator import TransactionCoordinator, question_of
@@ -26,9 +22,28 @@ if TYPE_CHECKING:
     from pystream.common.clock import Clock
     from pystream.coordinator.group.coordinator import GroupCoordinator
 
+logger = get_logger(__name__)
+
+Place = tuple[str, int]  # topic, partition
+
 COMMIT_TIMEOUT_S = 5.0  # a marker that is not on the disk by then is written once more
 QUESTION_VERSION = 5  # of AddPartitionsToTxnRequest, in the data plane's questions
 FEATURE = "transaction.version"
+
+
+class Waiting:
+    """Markers of one transaction that are appended and not committed yet."""
+
+    __slots__ = ("future", "places")
+
+    def __init__(self, places: set[Place]) -> None:
+        self.places = places
+        self.future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def committed(self, place: Place) -> None:
+        self.places.discard(place)
+        if not self.places and not self.future.done():
+            self.future.set_result(None)
 
 
 class MarkerLog:
@@ -37,26 +52,24 @@ class MarkerLog:
     def __init__(self, plane: DataPlane, clock: Clock) -> None:
         self._plane = plane
         self._clock = clock
-        self._waiting: dict[tuple[str, int], list[tuple[int, asyncio.Future[None]]]] = {}
+        self._waiting: dict[Place, list[tuple[int, Waiting]]] = {}
 
-    async def write(self, topic: str, partition: int, marker: MarkerBatch, transaction_version: int) -> None:
-        """Raises KafkaError. After RequestTimedOut the marker is in the log all the same."""
-        place = (topic, partition)
-        try:
-            batch = marker_bytes(marker, self._clock.now_ms())
-            _, end_offset = self._plane.append(topic, partition, batch, transaction_version=transaction_version)
-            if self._is_committed(place, end_offset):
-                return
-            self._plane.watch(topic, partition)
-            if self._is_committed(place, end_offset):
-                return
-        except KeyError as error:
-            raise UnknownTopicOrPartition(f"{topic}-{partition}") from error
-        except KafkaError:
-            raise
-        except (PystreamError, OSError) as error:
-            raise KafkaStorageError(f"{topic}-{partition}: {error}") from error
-        await self._committed(place, end_offset)
+    async def write(self, places: Iterable[Place], marker: MarkerBatch, transaction_version: int) -> dict[Place, int]:
+        """An error code for each place. After REQUEST_TIMED_OUT the marker is in the log all the same."""
+        batch = marker_bytes(marker, self._clock.now_ms())
+        codes: dict[Place, int] = {}
+        open_ends: dict[Place, int] = {}
+        for place in places:
+            codes[place] = self._append(place, batch, transaction_version, open_ends)
+        if open_ends:
+            waiting = Waiting(set(open_ends))
+            for place, end_offset in open_ends.items():
+                self._waiting.setdefault(place, []).append((end_offset, waiting))
+            await asyncio.wait([waiting.future], timeout=COMMIT_TIMEOUT_S)
+            for place in waiting.places:
+                codes[place] = REQUEST_TIMED_OUT
+                self._keep(place, [entry for entry in self._waiting.get(place, ()) if entry[1] is not waiting])
+        return codes
 
     def moved(self, topic: str, partition: int, high_watermark: int) -> None:
         """The data plane's word: everything below is committed."""
@@ -64,39 +77,43 @@ class MarkerLog:
         waiting = self._waiting.get(place)
         if waiting is None:
             return
-        for end_offset, future in waiting:
-            if end_offset <= high_watermark and not future.done():
-                future.set_result(None)
-        left = [entry for entry in waiting if entry[0] > high_watermark]
-        if left:
-            self._waiting[place] = left
-        else:
-            self._forget(place)
+        for end_offset, those in waiting:
+            if end_offset <= high_watermark:
+                those.committed(place)
+        self._keep(place, [entry for entry in waiting if entry[0] > high_watermark])
 
     def look_again(self) -> None:
         """The data plane could not say which partitions have moved."""
-        for topic, partition in list(self._waiting):
+        for place in list(self._waiting):
             try:
-                self.moved(topic, partition, self._plane.partition_state(topic, partition)[1])
+                self.moved(*place, self._plane.partition_state(*place)[1])
             except KeyError:
-                self._forget((topic, partition))  # removed: who waits is told by the time-out
+                self._keep(place, [])  # removed: who waits is told by the time-out
 
-    def _is_committed(self, place: tuple[str, int], end_offset: int) -> bool:
-        return self._plane.partition_state(*place)[1] >= end_offset
+    def _append(self, place: Place, batch: bytes, transaction_version: int, open_ends: dict[Place, int]) -> int:
+        """An error code; the place is added to `open_ends` while the marker is not committed."""
+        topic, partition = place
+        try:
+            _, end_offset = self._plane.append(topic, partition, batch, transaction_version=transaction_version)
+            if self._plane.partition_state(topic, partition)[1] < end_offset:
+                self._plane.watch(topic, partition)
+                if self._plane.partition_state(topic, partition)[1] < end_offset:
+                    open_ends[place] = end_offset
+                elif place not in self._waiting:
+                    self._plane.unwatch(topic, partition)
+        except KeyError:
+            return UNKNOWN_TOPIC_OR_PARTITION
+        except KafkaError as error:
+            return error.code
+        except (PystreamError, OSError) as error:
+            logger.limited("marker not written", topic=topic, partition=partition, error=error)
+            return KAFKA_STORAGE_ERROR
+        return NONE
 
-    async def _committed(self, place: tuple[str, int], end_offset: int) -> None:
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(place, []).append((end_offset, future))
-        done, _ = await asyncio.wait([future], timeout=COMMIT_TIMEOUT_S)
-        if not done:
-            left = [entry for entry in self._waiting.get(place, ()) if entry[1] is not future]
-            if left:
-                self._waiting[place] = left
-            else:
-                self._forget(place)
-            raise RequestTimedOut(f"{place[0]}-{place[1]}: a marker is not committed")
-
-    def _forget(self, place: tuple[str, int]) -> None:
+    def _keep(self, place: Place, left: list[tuple[int, Waiting]]) -> None:
+        if left:
+            self._waiting[place] = left
+            return
         self._waiting.pop(place, None)
         try:
             self._plane.unwatch(*place)
@@ -131,21 +148,29 @@ class BrokerTransactionPorts:
         except KeyError:
             return  # not here: whoever leads it asks for itself
 
-    def write_marker(
-        self, topic: str, partition: int, marker: MarkerBatch, transaction_version: int
-    ) -> Awaitable[None]:
-        if topic == CONSUMER_OFFSETS_TOPIC:
-            return self._write_group_marker(partition, marker)
-        return self.markers.write(topic, partition, marker, transaction_version)
+    async def write_markers(
+        self, places: Sequence[Place], marker: MarkerBatch, transaction_version: int
+    ) -> dict[Place, int]:
+        offsets = [place for place in places if place[0] == CONSUMER_OFFSETS_TOPIC]
+        if not offsets:
+            return await self.markers.write(places, marker, transaction_version)
+        others = [place for place in places if place[0] != CONSUMER_OFFSETS_TOPIC]
+        group_codes = asyncio.gather(*(self._write_group_marker(partition, marker) for _, partition in offsets))
+        codes = await self.markers.write(others, marker, transaction_version)
+        return {**codes, **dict(zip(offsets, await group_codes, strict=True))}
 
-    async def _write_group_marker(self, partition: int, marker: MarkerBatch) -> None:
-        await self._groups.runtime.write_marker(
-            partition,
-            marker.producer_id,
-            marker.producer_epoch,
-            committed=marker.committed,
-            coordinator_epoch=marker.coordinator_epoch,
-        )
+    async def _write_group_marker(self, partition: int, marker: MarkerBatch) -> int:
+        try:
+            await self._groups.runtime.write_marker(
+                partition,
+                marker.producer_id,
+                marker.producer_epoch,
+                committed=marker.committed,
+                coordinator_epoch=marker.coordinator_epoch,
+            )
+        except KafkaError as error:
+            return error.code
+        return NONE
 
     def coordinator_epoch(self, partition: int) -> int:
         topic = self._applier.image.topics.get(TRANSACTION_STATE_TOPIC)

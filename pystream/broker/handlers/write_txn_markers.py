@@ -15,11 +15,9 @@ from pystream.broker.context import BrokerContext, Call
 from pystream.common.error_codes import (
     COORDINATOR_LOAD_IN_PROGRESS,
     COORDINATOR_NOT_AVAILABLE,
-    NONE,
     NOT_COORDINATOR,
     NOT_LEADER_OR_FOLLOWER,
 )
-from pystream.common.errors import KafkaError
 from pystream.coordinator.ports import MarkerBatch
 from pystream.protocol.messages.write_txn_markers import (
     WritableTxnMarker,
@@ -47,15 +45,9 @@ def failed(request: WriteTxnMarkersRequest, code: int, message: str) -> WriteTxn
 async def _write(context: BrokerContext, asked: WritableTxnMarker) -> Mapping[tuple[str, int], int]:
     marker = MarkerBatch(asked.producer_id, asked.producer_epoch, asked.transaction_result, asked.coordinator_epoch)
 
-    async def one(place: tuple[str, int]) -> int:
-        try:
-            await context.coordinators.transaction_ports.write_marker(*place, marker, asked.transaction_version)
-        except KafkaError as error:
-            return NOT_LEADER_OR_FOLLOWER if error.code in _NOT_READY else error.code
-        return NONE
-
     places = list(dict.fromkeys(_places(asked)))
-    return dict(zip(places, await asyncio.gather(*map(one, places)), strict=True))
+    codes = await context.coordinators.transaction_ports.write_markers(places, marker, asked.transaction_version)
+    return {place: NOT_LEADER_OR_FOLLOWER if code in _NOT_READY else code for place, code in codes.items()}
 
 
 def _places(marker: WritableTxnMarker) -> list[tuple[str, int]]:

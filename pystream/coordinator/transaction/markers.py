@@ -10,7 +10,6 @@ ends nothing. Source: Kafka's TransactionMarkerChannelManager and TransactionMar
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 
 from pystream.common.clock import SleepingClock
@@ -88,28 +87,24 @@ class MarkerSender:
         marker = MarkerBatch(
             ending.producer_id, ending.producer_epoch, ending.committed, self._ports.coordinator_epoch(partition)
         )
-        places = sorted(left)
-        codes = await asyncio.gather(*(self._send_one(place, marker, ending.transaction_version) for place in places))
-        failed = frozenset(place for place, code in zip(places, codes, strict=True) if code != NONE)
+        codes = await self._ports.write_markers(sorted(left), marker, ending.transaction_version)
+        failed = frozenset(place for place, code in codes.items() if not self._is_over(place, marker, code))
         if failed:
             logger.limited(
                 "markers not written, to be tried again", transactional_id=ending.transactional_id, left=len(failed)
             )
         return failed
 
-    async def _send_one(self, place: tuple[str, int], marker: MarkerBatch, transaction_version: int) -> int:
+    def _is_over(self, place: tuple[str, int], marker: MarkerBatch, code: int) -> bool:
+        """Whether the transaction is ended in this partition."""
         topic, partition = place
-        try:
-            await self._ports.write_marker(topic, partition, marker, transaction_version)
-        except KafkaError as error:
-            if error.code == UNKNOWN_TOPIC_OR_PARTITION and not self._ports.exists(topic, partition):
-                return NONE  # deleted, and with it what would have to be ended
-            if error.code in (INVALID_PRODUCER_EPOCH, TRANSACTION_COORDINATOR_FENCED):
-                # Somebody newer has been here and has ended what was open.
-                logger.warning("marker fenced", topic=topic, partition=partition, producer_id=marker.producer_id)
-                return NONE
-            return error.code
-        return NONE
+        if code in (INVALID_PRODUCER_EPOCH, TRANSACTION_COORDINATOR_FENCED):
+            # Somebody newer has been here and has ended what was open.
+            logger.warning("marker fenced", topic=topic, partition=partition, producer_id=marker.producer_id)
+            return True
+        if code == UNKNOWN_TOPIC_OR_PARTITION:
+            return not self._ports.exists(topic, partition)  # deleted, and with it what would have to be ended
+        return code == NONE
 
     async def _complete(self, partition: int, ending: Ending) -> bool:
         """Whether nothing is left to do: the transaction is complete, or it is another coordinator's."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Sequence
 from typing import Protocol
 
 from pystream.coordinator.ports import MarkerBatch
@@ -19,10 +19,10 @@ class TransactionPorts(Protocol):
         """Let the producer's transactional batches in, until a marker of it comes; nothing where it is not here."""
         ...
 
-    def write_marker(
-        self, topic: str, partition: int, marker: MarkerBatch, transaction_version: int
-    ) -> Awaitable[None]:
-        """End the producer's transaction in this partition; done once the marker is committed. Raises KafkaError."""
+    async def write_markers(
+        self, places: Sequence[tuple[str, int]], marker: MarkerBatch, transaction_version: int
+    ) -> dict[tuple[str, int], int]:
+        """End the producer's transaction in these partitions: an error code for each; NONE once it is committed."""
         ...
 
     def coordinator_epoch(self, partition: int) -> int:
