@@ -175,7 +175,8 @@ def _become_classic(
     planned = ClassicGroup(group.group_id)
     for member in staying:
         planned.add(_downgraded(member))
-    planned.generation = group.group_epoch
+    # Nothing tells a restart that a rebalance has begun: with a later generation in the log, members join again then.
+    planned.generation = group.group_epoch + rebalance
     planned.protocol_name = planned.select_protocol()
     planned.state_timestamp_ms = now_ms
     assignments = {
@@ -185,6 +186,7 @@ def _become_classic(
         )
         for member in staying
     }
+    epoch = group.group_epoch
     for member_id in group.members:
         groups.cancel_timers(group, member_id)
     group.write_tombstones(effects)
@@ -198,6 +200,7 @@ def _become_classic(
         classic_groups.expect_heartbeat(classic, made, now_ms)
     logger.info("consumer group became a classic group", group=group.group_id, members=len(staying))
     if rebalance:
+        classic.generation = epoch
         classic_groups.prepare_rebalance(classic, now_ms, effects, "the last member of the consumer protocol has gone")
 
 

@@ -154,13 +154,17 @@ def test_the_migrated_group_survives_a_restart_at_each_end(rig):
     work_on(rig, new, *clients)
     check_shared_evenly(rig, new, *clients)
     new.leave()
-    rig.reload()
+    rig.reload()  # the log knows of no rebalance: a later generation in it makes members join again
     for _ in range(8):
         for client in clients:
             client.beat()
+            if client.errors:
+                assert client.errors == [ILLEGAL_GENERATION]
+                client.errors.clear()
+                client.join()
         rig.advance(1_000)
     assert isinstance(rig.shard.groups[GROUP], ClassicGroup)
-    assert all(client.errors == [] for client in clients)
+    check_shared_evenly(rig, *clients)
 
 
 def test_the_policy_may_forbid_the_upgrade(rig):
