@@ -313,8 +313,13 @@ class _Heartbeat:
             )
 
     def _reply(self, group: StreamsGroup, before: StreamsMember, after: StreamsMember) -> Reply:
-        """Tasks are told to a member that does not know them: it joins, or they have changed."""
-        tell = self._request.member_epoch == JOINING_EPOCH or before.assigned != after.assigned
+        """Tasks are told to a member that may not know them: it joins, they have changed, or it says other ones.
+
+        The last is not Kafka's: a member whose answer was lost learns of its tasks without joining anew.
+        """
+        says_others = self._owned is not None and not after.assigned.is_exactly(self._owned)
+        joins = self._request.member_epoch == JOINING_EPOCH
+        tell = joins or before.assigned != after.assigned or says_others
         if tell and after.user_endpoint is not None:
             group.endpoint_epoch += 1
         assert group.configured is not None, "worked out with the group epoch"

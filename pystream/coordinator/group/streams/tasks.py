@@ -48,6 +48,11 @@ class AssignedTasks(NamedTuple):
             and all(indexes <= self.warmup.get(name, NO_INDEXES) for name, indexes in owned.warmup.items())
         )
 
+    def is_exactly(self, owned: Tasks) -> bool:
+        """Whether `owned` is the same, epochs apart."""
+        active = {name: frozenset(indexes) for name, indexes in self.active.items()}
+        return (active, self.standby, self.warmup) == owned
+
 
 NO_TASKS = Tasks()
 NOTHING_ASSIGNED = AssignedTasks()
