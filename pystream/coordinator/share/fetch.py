@@ -22,6 +22,7 @@ from pystream.coordinator.share.ports import Fetched
 from pystream.coordinator.share.sessions import ShareSession
 from pystream.coordinator.share.state import ShareKey
 
+LEAST_READ_BYTES = 1 << 16
 READ_BYTES = 1 << 20  # of one partition in one answer, when its batches are not larger
 
 
@@ -173,11 +174,13 @@ class ShareFetcher:
                 key.partition,
                 offset=offset,
                 limit_offset=end,
-                max_bytes=max(min(attempt.left_bytes, READ_BYTES), 1),
+                max_bytes=_read_bytes(partition, attempt),
                 committed=self._partitions.is_committed(key.group_id),
             )
             if not fetched.batches or not attempt.session.is_open or partition.is_dropped:
                 break
+            offsets = fetched.batches[-1].last - fetched.batches[0].first + 1
+            partition.bytes_per_record = len(fetched.records) / offsets
             now_ms = self._partitions.now_ms()
             wanted = Wanted(
                 member_id=attempt.session.key.member_id,
@@ -197,6 +200,13 @@ class ShareFetcher:
             if machine.next_fetch_offset() <= offset:
                 break
         return Share()
+
+
+def _read_bytes(partition: HostedPartition, attempt: Attempt) -> int:
+    """How much to read for the records that are asked for, and some more: batches are given out whole."""
+    enough = max(int(2 * partition.bytes_per_record * attempt.left_records), LEAST_READ_BYTES)
+    most = READ_BYTES if partition.bytes_per_record == 0 else min(enough, READ_BYTES)
+    return max(min(attempt.left_bytes, most), 1)
 
 
 def _covering(fetched: Fetched, acquired: Sequence[Acquired]) -> bytes:

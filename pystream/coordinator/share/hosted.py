@@ -61,13 +61,17 @@ READ_COMMITTED = "read_committed"
 
 @dataclass(slots=True, eq=False)
 class HostedPartition:
-    """A share partition that is loaded. `blocked`: who found somebody else reading for it."""
+    """A share partition that is loaded. `blocked`: who found somebody else reading for it.
+
+    `bytes_per_record`: of what was read last, 0 before that; much more than is asked for need not be read.
+    """
 
     key: ShareKey
     topic: str
     leader_epoch: int
     state_epoch: int
     machine: SharePartition
+    bytes_per_record: float = 0.0
     is_reading: bool = False
     is_dropped: bool = False
     waiters: set[asyncio.Event] = field(default_factory=set)
