@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import os
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -261,6 +262,17 @@ def test_only_committed_records_are_given_out_under_read_committed(rig: Rig):
         assert sorted(numbers(drain(member, 10))) == [0, 1, 2, 3, 4, 10, 11, 12, 13, 14]
         assert member.poll() == []
         member.close()
+
+
+def test_a_group_that_begins_by_duration_skips_what_is_older(rig: Rig):
+    topic, group = rig.topic(), rig.group(share_auto_offset_reset="by_duration:PT1H")
+    producer = Producer({"bootstrap.servers": rig.broker.bootstrap})
+    now_ms = int(time.time() * 1_000)
+    for number, age_ms in enumerate((7_200_000, 7_000_000, 60_000, 0)):
+        producer.produce(topic, str(number), timestamp=now_ms - age_ms)
+        producer.flush(SECONDS)
+    with rig.member(group, topic) as member:
+        assert sorted(numbers(drain(member, 2))) == [2, 3]
 
 
 def test_the_tools_list_describe_reset_and_delete(rig: Rig):

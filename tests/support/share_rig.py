@@ -74,7 +74,7 @@ class StateRuntime:
     def __init__(self, updates_per_snapshot: int = 500) -> None:
         self.log: list[Record] = []
         self.updates_per_snapshot = updates_per_snapshot
-        self.shard = ShareStateShard(updates_per_snapshot)
+        self.states = ShareStateShard(updates_per_snapshot)
         self.now_ms = 1_700_000_000_000
         self.fails_with: Exception | None = None
         self.held: list[tuple[asyncio.Future[Any], Any]] | None = None
@@ -82,11 +82,17 @@ class StateRuntime:
     def partition_for(self, key: str) -> int:
         return 0
 
+    def led(self) -> list[int]:
+        return [0]
+
+    def shard(self, partition: int) -> ShareStateShard:
+        return self.states
+
     def submit(self, partition: int, operation: Callable[..., None]) -> Any:
         if self.fails_with is not None:
             raise self.fails_with
-        effects = Effects(self.shard.replay)
-        operation(self.shard, 1, self.now_ms, effects)
+        effects = Effects(self.states.replay)
+        operation(self.states, 1, self.now_ms, effects)
         self.log += effects.records
         (answer,) = effects.answers
         if self.held is None:
@@ -102,9 +108,9 @@ class StateRuntime:
             future.set_result(response)
 
     def reload(self) -> None:
-        self.shard = ShareStateShard(self.updates_per_snapshot)
+        self.states = ShareStateShard(self.updates_per_snapshot)
         for record in self.log:
-            self.shard.replay(record)
+            self.states.replay(record)
 
 
 class ListLog:

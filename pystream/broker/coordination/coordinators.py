@@ -19,6 +19,7 @@ from pystream.broker.coordination.share_log import BrokerShareLog
 from pystream.broker.coordination.shares import Shares, StateLogs
 from pystream.broker.coordination.transactions import BrokerTransactionPorts, answer_question
 from pystream.broker.monitoring.coordinator_metrics import coordinator_families
+from pystream.broker.monitoring.share_metrics import share_families
 from pystream.common.clock import SECOND_MS
 from pystream.common.config import definition_of
 from pystream.common.errors import PystreamError
@@ -187,7 +188,8 @@ class Coordinators:
 
     def families(self) -> Iterator[Family]:
         """For the metrics."""
-        return coordinator_families(self.runtimes.values())
+        yield from coordinator_families(self.runtimes.values())
+        yield from share_families(self.shares.service)
 
     # ------------------------------------------------------------------------------------------------ what shards ask
 

@@ -10,6 +10,8 @@ INVALID_RECORD_STATE when a record is not the member's, INVALID_REQUEST when the
 from __future__ import annotations
 
 from pystream.broker.context import BrokerContext, Call
+from pystream.broker.coordination.leader_hints import with_leaders
+from pystream.protocol.messages import share_acknowledge
 from pystream.protocol.messages.share_acknowledge import (
     PartitionData,
     ShareAcknowledgeRequest,
@@ -21,7 +23,9 @@ REQUEST = ShareAcknowledgeRequest
 
 
 async def handle(context: BrokerContext, call: Call, request: ShareAcknowledgeRequest) -> ShareAcknowledgeResponse:
-    return await context.shares.service.acknowledge(request)
+    response = await context.shares.service.acknowledge(request)
+    answer: ShareAcknowledgeResponse = with_leaders(context, call, response, share_acknowledge)
+    return answer
 
 
 def failed(request: ShareAcknowledgeRequest, code: int, message: str) -> ShareAcknowledgeResponse:

@@ -10,6 +10,8 @@ often they were delivered, and one result for each partition that was acknowledg
 from __future__ import annotations
 
 from pystream.broker.context import BrokerContext, Call
+from pystream.broker.coordination.leader_hints import with_leaders
+from pystream.protocol.messages import share_fetch
 from pystream.protocol.messages.share_fetch import (
     PartitionData,
     ShareFetchableTopicResponse,
@@ -21,7 +23,9 @@ REQUEST = ShareFetchRequest
 
 
 async def handle(context: BrokerContext, call: Call, request: ShareFetchRequest) -> ShareFetchResponse:
-    return await context.shares.service.fetch(request, call.handle)
+    response = await context.shares.service.fetch(request, call.handle)
+    answer: ShareFetchResponse = with_leaders(context, call, response, share_fetch)
+    return answer
 
 
 def failed(request: ShareFetchRequest, code: int, message: str) -> ShareFetchResponse:

@@ -72,6 +72,7 @@ class ShareFetcher:
 
     async def fetch(self, session: ShareSession, wish: FetchWish) -> dict[TopicIdPartition, Share]:
         """What each partition of the session gives; partitions that give nothing are left out."""
+        self._partitions.metrics.fetches += 1
         attempt = Attempt(session, wish, wish.max_bytes, wish.max_records)
         deadline_ms = self._clock.monotonic_ms() + wish.max_wait_ms
         hosted = await self._hosted(attempt)
@@ -86,7 +87,7 @@ class ShareFetcher:
                     await self._acquire_in_turn(hosted, attempt)
                 if not attempt.is_empty or not session.is_open or left_ms <= 0:
                     break
-                await woken_in_time(self._clock, attempt.wake, left_ms)
+                await self._wait(attempt, left_ms)
                 if any(partition.is_dropped for partition in hosted):
                     break
         finally:
@@ -94,6 +95,13 @@ class ShareFetcher:
             for partition in hosted:
                 self._partitions.unwatch(partition, attempt.wake)
         return attempt.shares
+
+    async def _wait(self, attempt: Attempt, left_ms: int) -> None:
+        self._partitions.metrics.waiting += 1
+        try:
+            await woken_in_time(self._clock, attempt.wake, left_ms)
+        finally:
+            self._partitions.metrics.waiting -= 1
 
     async def _hosted(self, attempt: Attempt) -> list[HostedPartition]:
         """The session's partitions, loaded, in their turn; those that cannot be had have an error instead."""
@@ -195,6 +203,7 @@ class ShareFetcher:
             if acquired:
                 records = _covering(fetched, acquired)
                 attempt.left_records -= wanted.count
+                self._partitions.metrics.acquired += wanted.count
                 attempt.left_bytes -= len(records)
                 return Share(records, acquired)
             if machine.next_fetch_offset() <= offset:

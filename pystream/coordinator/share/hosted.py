@@ -9,7 +9,7 @@ A partition whose leadership or state epoch is gone is dropped and loaded anew b
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from pystream.common.clock import SECOND_MS, SleepingClock
@@ -37,6 +37,7 @@ from pystream.common.tasks import Supervisor
 from pystream.coordinator.group_settings import BY_DURATION, SettingsOfGroup, duration_ms
 from pystream.coordinator.machine import Effects, Timers
 from pystream.coordinator.share.config import SharePartitionConfig
+from pystream.coordinator.share.metrics import ShareMetrics
 from pystream.coordinator.share.partition import (
     NO_START_OFFSET,
     Acknowledgement,
@@ -105,6 +106,7 @@ class SharePartitions:
     ) -> None:
         self.log = log
         self.settings = settings
+        self.metrics = ShareMetrics()
         self._states = states
         self._limits = Limits(config.partition_max_record_locks, config.delivery_count_limit)
         self._clock = clock
@@ -158,17 +160,17 @@ class SharePartitions:
             self._supervisor.start("load share partition", self._load_for(loading, key, topic, bounds))
         return await asyncio.shield(loading)
 
-    async def acknowledge(self, key: ShareKey, member_id: str, said: Iterable[Acknowledgement]) -> None:
+    async def acknowledge(self, key: ShareKey, member_id: str, said: Sequence[Acknowledgement]) -> None:
         """Do what a member says of its records; returns once it is written. Raises KafkaError."""
         hosted = await self.get(key)
         renew_until_ms = self.now_ms() + self.lock_duration_ms(key.group_id)
         transition = hosted.machine.acknowledge(member_id, said, renew_until_ms=renew_until_ms)
         self.arm(hosted)
-        if transition is None:
-            return
-        result = await self._persist(hosted, transition)
-        if result.error_code:
-            raise persister_error(result)
+        if transition is not None:
+            result = await self._persist(hosted, transition)
+            if result.error_code:
+                raise persister_error(result)
+        self.metrics.count(said)
 
     def release(self, group_id: str, member_id: str) -> list[Awaitable[Result]]:
         """The member has gone: its records are available again, once that is written."""
@@ -219,6 +221,7 @@ class SharePartitions:
         transition = hosted.machine.expire(now_ms)
         if transition is not None:
             logger.debug("share record locks timed out", share_partition=hosted.key, batches=len(transition.batches))
+            self.metrics.lock_timeouts += sum(batch.last - batch.first + 1 for batch in transition.batches)
             self._supervised(hosted, transition)
         self.arm(hosted)
 
@@ -251,6 +254,7 @@ class SharePartitions:
         written = result.error_code == NONE
         hosted.machine.settle(transition, written=written, retry_ms=self.now_ms() + RETRY_MS)
         if not written:
+            self.metrics.write_failures += 1
             logger.limited("share state not written", share_partition=hosted.key, error=result.error_code)
             if result.error_code in GONE:
                 self._drop(hosted)

@@ -9,14 +9,12 @@ records than there are states in it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Protocol
 
 from pystream.common.clock import SleepingClock
 from pystream.common.errors import KafkaError
 from pystream.common.logging import get_logger
 from pystream.coordinator.share import state_shard
-from pystream.coordinator.share.state_shard import ShareStateShard
 from pystream.coordinator.share.states import Runtime, settled
 
 logger = get_logger(__name__)
@@ -37,20 +35,10 @@ class StateLogs(Protocol):
         ...
 
 
-class LoadedShards(Runtime, Protocol):
-    """The part of CoordinatorRuntime that is used here."""
-
-    def led(self) -> Iterable[int]: ...
-
-    def shard(self, partition: int) -> ShareStateShard | None: ...
-
-
 class Pruner:
     """See the head of this module."""
 
-    def __init__(
-        self, runtime: LoadedShards, logs: StateLogs, *, superfluous_records: int = SUPERFLUOUS_RECORDS
-    ) -> None:
+    def __init__(self, runtime: Runtime, logs: StateLogs, *, superfluous_records: int = SUPERFLUOUS_RECORDS) -> None:
         self._runtime = runtime
         self._logs = logs
         self._superfluous_records = superfluous_records

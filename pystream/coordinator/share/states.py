@@ -6,7 +6,7 @@ raises: that the coordinator is not there is a code in the result, too.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import Any, Protocol
 
 from pystream.common.errors import KafkaError
@@ -22,6 +22,10 @@ class Runtime(Protocol):
     def partition_for(self, key: str) -> int: ...
 
     def submit(self, partition: int, operation: Callable[[ShareStateShard, Ticket, int, Effects], None]) -> Any: ...
+
+    def led(self) -> Iterable[int]: ...
+
+    def shard(self, partition: int) -> ShareStateShard | None: ...
 
 
 class ShareStates:
@@ -44,6 +48,12 @@ class ShareStates:
 
     def summary(self, key: ShareKey) -> Awaitable[Result]:
         return self._run(key, state_shard.summary(key))
+
+    def forget_topics(self, topic_ids: Collection[bytes]) -> None:
+        """Topics were deleted, and with them what is stored of their partitions. Nobody waits for it."""
+        for partition in list(self._runtime.led()):
+            if self._runtime.shard(partition) is not None:
+                self._runtime.submit(partition, state_shard.forget_topics(topic_ids))
 
     def _run(self, key: ShareKey, operation: state_shard.Operation) -> Awaitable[Result]:
         try:

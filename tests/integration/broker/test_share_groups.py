@@ -15,6 +15,7 @@ from pystream.common.error_codes import (
     NON_EMPTY_GROUP,
     NONE,
     SHARE_SESSION_NOT_FOUND,
+    UNKNOWN_TOPIC_ID,
     UNKNOWN_TOPIC_OR_PARTITION,
 )
 from pystream.common.model import uuid_text
@@ -33,6 +34,7 @@ from pystream.protocol.messages.api_versions import ApiVersionsRequest
 from pystream.protocol.messages.delete_groups import DeleteGroupsRequest
 from pystream.protocol.messages.delete_share_group_offsets import DeleteShareGroupOffsetsRequest
 from pystream.protocol.messages.delete_share_group_state import DeleteShareGroupStateRequest
+from pystream.protocol.messages.delete_topics import DeleteTopicsRequest, DeleteTopicState
 from pystream.protocol.messages.describe_share_group_offsets import DescribeShareGroupOffsetsRequest
 from pystream.protocol.messages.find_coordinator import FindCoordinatorRequest
 from pystream.protocol.messages.initialize_share_group_state import InitializeShareGroupStateRequest
@@ -258,6 +260,32 @@ def test_a_group_begins_where_its_offsets_were_put(rig: Rig):
     assert rig.client.call(request, 0).responses[0].partitions[0].error_code == NONE
     member = rig.member("ann")
     assert member.take_until() == [(3, 4, 1)]
+    member.close()
+
+
+def test_a_deleted_topic_takes_its_states_along(rig: Rig):
+    rig.begin(3)
+    member = rig.member("ann")
+    assert member.take_until() == [(0, 2, 1)]
+    assert member.acknowledge((0, 1, ACCEPT)) == NONE
+    delete = DeleteTopicsRequest(topics=[DeleteTopicState(name=rig.topic)], timeout_ms=10_000)
+    assert rig.client.call(delete, 6).responses[0].error_code == NONE
+    assert member.fetch(max_wait_ms=0).responses[0].partitions[0].error_code == UNKNOWN_TOPIC_ID
+    member.close()
+    asked = read_share_group_state_summary.ReadStateSummaryData(
+        topic_id=rig.topic_id, partitions=[read_share_group_state_summary.PartitionData(partition=0, leader_epoch=-1)]
+    )
+    request = ReadShareGroupStateSummaryRequest(group_id=rig.group_id, topics=[asked])
+    eventually(
+        lambda: rig.client.call(request, 1).results[0].partitions[0].start_offset,
+        lambda start_offset: start_offset == -1,
+    )
+    group = describe_share_group_offsets.DescribeShareGroupOffsetsRequestGroup(group_id=rig.group_id, topics=None)
+    assert rig.client.call(DescribeShareGroupOffsetsRequest(groups=[group]), 1).groups[0].topics == []
+    rig.topic_id = create_topic(rig.client, rig.topic)
+    rig.produce(1)
+    member = rig.member("ann")
+    assert member.take_until() == [(0, 0, 1)], "a new topic of that name begins anew"
     member.close()
 
 

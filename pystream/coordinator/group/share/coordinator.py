@@ -163,6 +163,7 @@ class ShareGroupCoordinator:
     def topics_deleted(self, topic_ids: Collection[bytes]) -> None:
         """The topics are gone, and with them what groups know of their partitions. Nobody waits for it."""
         self._service.partitions.drop_topics(topic_ids)
+        self._states.forget_topics(topic_ids)
         self._groups.submit_to_all(stored.forget_topics, topic_ids)
 
     # ---- steps

@@ -12,7 +12,7 @@ from pystream.coordinator.share.partition import StateBatch
 from pystream.coordinator.share.pruner import Pruner
 from pystream.coordinator.share.runs import RecordState
 from pystream.coordinator.share.state import ShareKey
-from pystream.coordinator.share.state_shard import ShareStateShard, Write
+from pystream.coordinator.share.state_shard import Write
 from tests.support.share_rig import StateRuntime
 
 KEYS = [ShareKey("group", bytes(range(16)), partition) for partition in range(150)]
@@ -25,25 +25,11 @@ class Runtime(StateRuntime):
         super().__init__()
         self.start = 0
 
-    def led(self) -> list[int]:
-        return [0]
-
-    def shard_of(self, partition: int) -> ShareStateShard:
-        return self.shard
-
     def bounds(self, partition: int) -> tuple[int, int]:
         return self.start, len(self.log)
 
     async def delete_before(self, partition: int, offset: int) -> None:
         self.start = offset
-
-
-class Loaded:
-    """The runtime as the pruner knows it."""
-
-    def __init__(self, runtime: Runtime) -> None:
-        self.submit, self.led, self.shard = runtime.submit, runtime.led, runtime.shard_of
-        self.partition_for = runtime.partition_for
 
 
 @pytest.fixture
@@ -62,14 +48,14 @@ def write(runtime: Runtime, key: ShareKey, offset: int) -> None:
 def test_a_pruned_log_says_what_the_whole_log_said(runtime: Runtime):
     for number in range(1_000):
         write(runtime, KEYS[number % 7], 2 * number)
-    before = {key: (state.start_offset, state.batches) for key, state in runtime.shard.states.items()}
+    before = {key: (state.start_offset, state.batches) for key, state in runtime.states.states.items()}
     end = len(runtime.log)
-    assert asyncio.run(Pruner(Loaded(runtime), runtime).prune(0))
+    assert asyncio.run(Pruner(runtime, runtime).prune(0))
     assert runtime.start == end
     write(runtime, KEYS[0], 5_000)
     runtime.log = runtime.log[end:]
     runtime.reload()
-    after = {key: (state.start_offset, state.batches) for key, state in runtime.shard.states.items()}
+    after = {key: (state.start_offset, state.batches) for key, state in runtime.states.states.items()}
     assert after.pop(KEYS[0])[1][-1] == StateBatch(5_000, 5_000, RecordState.ACKNOWLEDGED, 1)
     before.pop(KEYS[0])
     assert after == before
@@ -77,7 +63,7 @@ def test_a_pruned_log_says_what_the_whole_log_said(runtime: Runtime):
 
 def test_a_log_that_holds_little_more_than_its_states_is_left_alone(runtime: Runtime):
     written = len(runtime.log)
-    assert not asyncio.run(Pruner(Loaded(runtime), runtime).prune(0))
+    assert not asyncio.run(Pruner(runtime, runtime).prune(0))
     assert (runtime.start, len(runtime.log)) == (0, written)
 
 
@@ -86,5 +72,5 @@ def test_nothing_is_cut_when_the_states_cannot_be_written(runtime: Runtime):
         write(runtime, KEYS[0], number)
     runtime.fails_with = NotCoordinator()
     with pytest.raises(NotCoordinator):
-        asyncio.run(Pruner(Loaded(runtime), runtime).prune(0))
+        asyncio.run(Pruner(runtime, runtime).prune(0))
     assert runtime.start == 0

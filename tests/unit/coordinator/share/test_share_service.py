@@ -191,7 +191,7 @@ def test_a_log_that_loses_its_beginning_takes_the_start_offset_along():
         rig.log.start_offset = 2
         assert await ann.take() == []
         await rig.settle()
-        assert rig.runtime.shard.states[KEY].start_offset == 2
+        assert rig.runtime.states.states[KEY].start_offset == 2
         assert await ann.acknowledge((0, 2, ACCEPT)) == NONE
 
     run_service(scenario)
@@ -205,7 +205,7 @@ def test_control_records_are_passed_over():
         ann = rig.member("ann")
         assert await ann.take() == [(0, 0, 1), (2, 2, 1)]
         assert await ann.acknowledge((0, 0, ACCEPT), (2, 2, ACCEPT)) == NONE
-        assert rig.runtime.shard.states[KEY].start_offset == 3
+        assert rig.runtime.states.states[KEY].start_offset == 3
 
     run_service(scenario)
 
@@ -327,6 +327,27 @@ def test_a_share_partition_without_a_state_is_an_error_and_an_absent_coordinator
         assert await ben.take() == []
         rig.runtime.fails_with = None
         assert await ben.take() == [(0, 0, 1)]
+
+    run_service(scenario)
+
+
+def test_what_happens_to_records_is_counted():
+    async def scenario(rig: ServiceRig) -> None:
+        rig.log.append(10)
+        ann = rig.member("ann")
+        await ann.take()
+        await ann.acknowledge((0, 1, ACCEPT), (2, 4, RELEASE), (5, 5, REJECT))
+        rig.clock.advance(LOCK_MS)
+        await rig.settle()
+        metrics = rig.partitions.metrics
+        assert (metrics.acquired, metrics.lock_timeouts, metrics.write_failures) == (10, 4, 0)
+        assert (metrics.acknowledged[1], metrics.acknowledged[2], metrics.acknowledged[3]) == (2, 3, 1)
+        waiting = asyncio.ensure_future(rig.member("ben", 2).take(max_wait_ms=500, min_bytes=1_000))
+        await rig.settle()
+        assert metrics.waiting == 1
+        rig.clock.advance(500)
+        await waiting
+        assert metrics.waiting == 0
 
     run_service(scenario)
 

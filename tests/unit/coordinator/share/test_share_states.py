@@ -86,31 +86,31 @@ def test_a_deleted_state_is_gone_and_deleting_it_again_is_no_error(runtime):
     assert runtime.submit(0, state_shard.delete(KEY)).error_code == NONE
     assert len(runtime.log) == written
     runtime.reload()
-    assert runtime.shard.states == {}
+    assert runtime.states.states == {}
 
 
 def test_snapshots_make_all_earlier_records_superfluous(runtime):
     runtime.submit(0, state_shard.write(KEY, change(StateBatch(0, 9, ACKNOWLEDGED, 1))))
-    before = runtime.shard.states[KEY]
+    before = runtime.states.states[KEY]
     end = len(runtime.log)
     runtime.submit(0, state_shard.snapshot([KEY]))
     runtime.log = runtime.log[end:]
     runtime.reload()
-    after = runtime.shard.states[KEY]
+    after = runtime.states.states[KEY]
     assert (after.start_offset, after.batches) == (before.start_offset, before.batches)
 
 
 def test_states_of_deleted_topics_are_forgotten(runtime):
     runtime.submit(0, state_shard.forget_topics([KEY.topic_id]))
-    assert runtime.shard.states == {}
+    assert runtime.states.states == {}
     runtime.reload()
-    assert runtime.shard.states == {}
+    assert runtime.states.states == {}
 
 
 def test_a_write_that_was_overtaken_does_not_take_the_start_offset_back(runtime):
     runtime.submit(0, state_shard.write(KEY, change(StateBatch(0, 9, ACKNOWLEDGED, 1), start=10)))
     runtime.submit(0, state_shard.write(KEY, change(start=5)))
-    assert runtime.shard.states[KEY].start_offset == 10
+    assert runtime.states.states[KEY].start_offset == 10
 
 
 def test_merging_is_what_writing_offset_by_offset_would_give():
