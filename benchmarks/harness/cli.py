@@ -1,4 +1,4 @@
-"""The command: `run`, `measure`, `groups`, `report`, `list`."""
+"""The command: `run`, `measure`, `groups`, `transactions`, `report`, `list`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from benchmarks.harness import compaction, crash_start
+from benchmarks.harness import compaction, crash_start, transactions
 from benchmarks.harness.cache import cache_folder
 from benchmarks.harness.errors import HarnessError
 from benchmarks.harness.groups import Shape, measure_groups, table
@@ -260,6 +260,33 @@ def groups_command(
             rows.append(row)
             results.add("groups", row)
     print(table(rows))
+    console.print(f"done: {results.path}")
+    if any("error" in row for row in rows):
+        sys.exit(1)
+
+
+@main.command("transactions")
+@click.option("--targets", default="pystream", callback=split, show_default=True, help="Comma list: pystream, kafka.")
+@click.option("--producers", default=16, show_default=True)
+@click.option("--partitions", default=4, show_default=True, help="Of each transaction.")
+@click.option("--seconds", default=10.0, show_default=True, help="Length of the measurement of commits.")
+@click.option("--mib", default=2_000, show_default=True, help="Large batches of 1 MiB, each way.")
+@click.option("--json", "json_path", default="", help="Result file to add to; default latest.json in the cache folder.")
+@click.option("--data-root", default="")
+def transactions_command(
+    targets: list[str], producers: int, partitions: int, seconds: float, mib: int, json_path: str, data_root: str
+) -> None:
+    """Measure transactions: commits a second, and what they add to the cost of large batches."""
+    shape = transactions.Shape(producers=producers, partitions=partitions, seconds=seconds, mib=mib)
+    with data_folder(data_root) as folder:
+        ready, versions = usable(targets, folder)
+        results = Results(result_path(json_path, append=True), versions)
+        rows = []
+        for target in ready:
+            row = transactions.measure_transactions(target, shape)
+            rows.append(row)
+            results.add("transactions", row)
+    print(transactions.table(rows))
     console.print(f"done: {results.path}")
     if any("error" in row for row in rows):
         sys.exit(1)
