@@ -1,0 +1,255 @@
+"""The transaction coordinator over the runtime: permits, markers that fail and are sent again, loading, time-outs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from pystream.common.clock import ManualClock
+from pystream.common.error_codes import (
+    CONCURRENT_TRANSACTIONS,
+    INVALID_PRODUCER_EPOCH,
+    INVALID_PRODUCER_ID_MAPPING,
+    INVALID_TXN_STATE,
+    NONE,
+    NOT_ENOUGH_REPLICAS,
+    NOT_LEADER_OR_FOLLOWER,
+    TRANSACTION_ABORTABLE,
+    UNKNOWN_TOPIC_OR_PARTITION,
+)
+from pystream.common.model import TRANSACTION_STATE_TOPIC
+from pystream.common.tasks import Supervisor
+from pystream.coordinator.ports import MarkerBatch
+from pystream.coordinator.runtime import CoordinatorRuntime
+from pystream.coordinator.transaction.config import TransactionConfig
+from pystream.coordinator.transaction.coordinator import Question, TransactionCoordinator, question_of
+from pystream.coordinator.transaction.shard import Identity, TransactionShard
+from pystream.coordinator.transaction.state import TransactionState
+from pystream.protocol.messages.add_partitions_to_txn import AddPartitionsToTxnTopic, AddPartitionsToTxnTransaction
+from tests.support.coordinator_log import MemoryLog
+from tests.unit.coordinator.test_runtime import in_a_loop, turns
+
+P0, P1 = ("events", 0), ("events", 1)
+BOTH = frozenset([P0, P1])
+PRODUCER = Identity(100, 0)
+
+
+class Ports:
+    """Records what is asked of it; `failures` are given before a marker is taken."""
+
+    def __init__(self) -> None:
+        self.permits: list[tuple[str, int, int, int]] = []
+        self.markers: list[tuple[tuple[str, int], MarkerBatch, int]] = []
+        self.failures: dict[tuple[str, int], list[int]] = {}
+        self.deleted: set[tuple[str, int]] = set()
+        self.version = 2
+        self.last_id = 99
+
+    def exists(self, topic: str, partition: int) -> bool:
+        return (topic, partition) not in self.deleted
+
+    def permit(self, topic: str, partition: int, producer_id: int, producer_epoch: int) -> None:
+        self.permits.append((topic, partition, producer_id, producer_epoch))
+
+    async def write_markers(
+        self, places: Sequence[tuple[str, int]], marker: MarkerBatch, transaction_version: int
+    ) -> dict[tuple[str, int], int]:
+        codes = {}
+        for place in places:
+            self.markers.append((place, marker, transaction_version))
+            left = self.failures.get(place)
+            codes[place] = left.pop(0) if left else NONE
+        return codes
+
+    def coordinator_epoch(self, partition: int) -> int:
+        return 5
+
+    def transaction_version(self) -> int:
+        return self.version
+
+    async def next_producer_id(self) -> int:
+        self.last_id += 1
+        return self.last_id
+
+
+class Rig:
+    def __init__(self, log: MemoryLog, supervisor: Supervisor, clock: ManualClock) -> None:
+        self.log = log
+        self.clock = clock
+        self.ports = Ports()
+        config = TransactionConfig(concurrent_wait_ms=0)
+        self.runtime: CoordinatorRuntime[TransactionShard] = CoordinatorRuntime(
+            TRANSACTION_STATE_TOPIC, lambda partition: self.shard_of(partition), log, log, clock, supervisor
+        )
+        self.config = config
+        self.coordinator = TransactionCoordinator(self.runtime, config, self.ports, clock, supervisor)
+        self.runtime.set_partition_count(1)
+
+    def shard_of(self, partition: int) -> TransactionShard:
+        return TransactionShard(partition, self.config, self.coordinator.loaded)
+
+    async def settle(self) -> None:
+        """Everything that is written is committed, and what follows of it is done."""
+        for _ in range(5):
+            await turns()
+            self.runtime.committed(0, self.log.commit(0))
+        await turns()
+
+    async def after(self, work: object) -> object:
+        """What `work` gives, with the log committing all the while."""
+        task = asyncio.ensure_future(work)  # type: ignore[call-overload]
+        await self.settle()
+        return await task
+
+    async def begin(self, *places: tuple[str, int]) -> None:
+        await self.after(self.coordinator.init_producer("t", 60_000, None))
+        assert await self.after(self.add(*places)) == NONE
+
+    async def add(self, *places: tuple[str, int], producer: Identity = PRODUCER) -> int:
+        return await self.coordinator.add_partitions("t", producer, frozenset(places), client_version=2)
+
+    @property
+    def state(self) -> TransactionState:
+        shard = self.runtime.shard(0)
+        assert shard is not None
+        return shard.transactions["t"].state
+
+
+@asynccontextmanager
+async def rig(log: MemoryLog | None = None) -> AsyncIterator[Rig]:
+    clock = ManualClock()
+    async with Supervisor("test", clock) as supervisor:
+        made = Rig(log or MemoryLog(commits_at_once=False), supervisor, clock)
+        made.runtime.load(0)
+        await made.settle()
+        yield made
+        assert supervisor.failure is None
+
+
+@in_a_loop
+async def test_partitions_that_joined_are_permitted_before_the_answer() -> None:
+    async with rig() as made:
+        await made.begin(P0, P1)
+        assert sorted(made.ports.permits) == [("events", 0, 100, 0), ("events", 1, 100, 0)]
+
+
+@in_a_loop
+async def test_no_marker_is_sent_before_the_decision_is_committed() -> None:
+    async with rig() as made:
+        await made.begin(P0)
+        ending = asyncio.ensure_future(made.coordinator.end("t", PRODUCER, commit=True, client_version=2))
+        await turns()
+        assert not ending.done()
+        assert made.ports.markers == []
+        await made.settle()
+        assert (await ending)[:3] == (NONE, 100, 1)
+        assert made.ports.markers == [(P0, MarkerBatch(100, 1, True, 5), 2)]
+        assert made.state is TransactionState.COMPLETE_COMMIT
+
+
+@in_a_loop
+async def test_markers_that_fail_are_sent_again_alone_until_all_are_written() -> None:
+    async with rig() as made:
+        await made.begin(P0, P1)
+        made.ports.failures[P1] = [NOT_LEADER_OR_FOLLOWER] * 3
+        await made.after(made.coordinator.end("t", PRODUCER, commit=False, client_version=2))
+        for _ in range(3):
+            assert made.state is TransactionState.PREPARE_ABORT
+            made.clock.advance(made.config.longest_marker_delay_ms)
+            await made.settle()
+        assert [place for place, _, _ in made.ports.markers] == [P0, P1, P1, P1, P1]
+        assert made.state is TransactionState.COMPLETE_ABORT
+
+
+@in_a_loop
+async def test_a_deleted_partition_and_one_that_is_fenced_hold_nothing_up() -> None:
+    async with rig() as made:
+        await made.begin(P0, P1)
+        made.ports.deleted.add(P0)
+        made.ports.failures = {P0: [UNKNOWN_TOPIC_OR_PARTITION], P1: [INVALID_PRODUCER_EPOCH]}
+        await made.after(made.coordinator.end("t", PRODUCER, commit=True, client_version=2))
+        assert made.state is TransactionState.COMPLETE_COMMIT
+
+
+@in_a_loop
+async def test_what_was_prepared_before_a_crash_is_finished_by_who_loads_the_log() -> None:
+    log = MemoryLog(commits_at_once=False)
+    async with rig(log) as made:
+        await made.begin(P0)
+        made.ports.failures[P0] = [NOT_LEADER_OR_FOLLOWER] * 100
+        await made.after(made.coordinator.end("t", PRODUCER, commit=True, client_version=2))
+        assert made.state is TransactionState.PREPARE_COMMIT
+    async with rig(log) as made:
+        await made.settle()
+        assert made.ports.markers == [(P0, MarkerBatch(100, 1, True, 5), 2)]
+        assert made.state is TransactionState.COMPLETE_COMMIT
+
+
+@in_a_loop
+async def test_what_comes_while_the_transaction_is_ended_is_told_to_wait() -> None:
+    async with rig() as made:
+        await made.begin(P0)
+        made.ports.failures[P0] = [NOT_LEADER_OR_FOLLOWER]
+        await made.after(made.coordinator.end("t", PRODUCER, commit=True, client_version=2))
+        after = Identity(100, 1)
+        assert await made.after(made.add(P0, producer=after)) == CONCURRENT_TRANSACTIONS
+        question = Question(12, "t", after, frozenset([P0]))
+        assert await made.after(made.coordinator.vouch(question)) == CONCURRENT_TRANSACTIONS
+        old = Question(11, "t", after, frozenset([P0]))
+        assert await made.after(made.coordinator.vouch(old)) == NOT_ENOUGH_REPLICAS
+
+
+@in_a_loop
+async def test_a_transaction_that_timed_out_is_aborted_with_a_higher_epoch() -> None:
+    async with rig() as made:
+        await made.begin(P0)
+        made.clock.advance(60_001)
+        await made.after(made.coordinator.abort_timed_out())
+        assert made.ports.markers == [(P0, MarkerBatch(100, 1, False, 5), 2)]
+        assert made.state is TransactionState.COMPLETE_ABORT
+
+
+@in_a_loop
+async def test_a_produce_of_transactions_2_adds_its_partitions_and_is_let_in() -> None:
+    async with rig() as made:
+        await made.begin(P0)
+        assert await made.after(made.coordinator.vouch(Question(12, "t", PRODUCER, BOTH))) == NONE
+        assert ("events", 1, 100, 0) in made.ports.permits
+        fenced = Question(12, "t", Identity(100, 7), BOTH)
+        assert await made.after(made.coordinator.vouch(fenced)) == INVALID_PRODUCER_EPOCH
+        unknown = Question(12, "other", PRODUCER, BOTH)
+        assert await made.after(made.coordinator.vouch(unknown)) == INVALID_PRODUCER_ID_MAPPING
+
+
+@in_a_loop
+async def test_an_older_produce_is_let_into_what_its_client_has_added_and_nothing_else() -> None:
+    async with rig() as made:
+        await made.begin(P0)
+        made.ports.permits.clear()
+        assert await made.after(made.coordinator.vouch(Question(11, "t", PRODUCER, BOTH))) == TRANSACTION_ABORTABLE
+        assert await made.after(made.coordinator.vouch(Question(9, "t", PRODUCER, BOTH))) == INVALID_TXN_STATE
+        assert made.ports.permits == [("events", 0, 100, 0)] * 2
+
+
+@in_a_loop
+async def test_offsets_are_committed_in_a_transaction_that_holds_their_partition() -> None:
+    async with rig() as made:
+        await made.begin(P0)
+        offsets = ("__consumer_offsets", 3)
+        refused = made.coordinator.join_offsets("t", PRODUCER, offsets, implicitly=False)
+        assert await made.after(refused) == TRANSACTION_ABORTABLE
+        joined = made.coordinator.join_offsets("t", PRODUCER, offsets, implicitly=True)
+        assert await made.after(joined) == NONE
+        assert made.coordinator.may_commit_offsets("t", PRODUCER, offsets)
+        await made.after(made.coordinator.end("t", PRODUCER, commit=True, client_version=2))
+        assert not made.coordinator.may_commit_offsets("t", PRODUCER, offsets)
+
+
+def test_a_produce_of_two_producers_is_refused() -> None:
+    def asked(producer_id: int) -> AddPartitionsToTxnTransaction:
+        topics = [AddPartitionsToTxnTopic(name="events", partitions=[producer_id])]
+        return AddPartitionsToTxnTransaction(transactional_id="t", producer_id=producer_id, topics=topics)
+
+    assert question_of(12, [asked(1), asked(2)]) == INVALID_PRODUCER_ID_MAPPING
+    assert question_of(12, [asked(1)]) == Question(12, "t", Identity(1, 0), frozenset([("events", 1)]))
