@@ -8,6 +8,7 @@ from pystream.common.clock import SECOND_MS
 from pystream.common.config import ConfigType, key
 
 SEGMENT_BYTES = 100 << 20
+REBALANCE_PROTOCOLS = ("classic", "consumer", "streams", "share")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,6 +18,12 @@ class CoordinatorConfig:
     Numbers of replicas are upper bounds: a cluster with fewer brokers gets one replica on each.
     """
 
+    rebalance_protocols: tuple[str, ...] = key(
+        "group.coordinator.rebalance.protocols",
+        default=REBALANCE_PROTOCOLS[:3],
+        valid=REBALANCE_PROTOCOLS,
+        doc="Protocols that groups may use; share groups go by the feature share.version.",
+    )
     offsets_topic_num_partitions: int = key(
         "offsets.topic.num.partitions", default=50, minimum=1, doc="Partitions of the topic of committed offsets."
     )

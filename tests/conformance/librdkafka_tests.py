@@ -19,6 +19,13 @@ RUN = (
 # these take under two seconds, and their files hold parts for a mock too: librdkafka.py takes that for a vacuous pass
 SHORT_BY_NATURE = ("0031", "0034")
 
+# what of RUN consumes in groups, and is run over the consumer protocol (KIP-848) too
+CONSUMER_PROTOCOL = (
+    *("0018", "0019", "0020", "0022", "0026", "0029", "0030", "0033", "0040", "0042", "0045", "0049", "0050", "0051"),
+    *("0056", "0060", "0061", "0064", "0067", "0069", "0089", "0091", "0093", "0099", "0102", "0113", "0118", "0122"),
+    *("0125", "0127", "0130", "0137", "0140"),
+)
+
 # tests for a broker that creates no topics by itself
 NO_AUTO_CREATE = ("0045", "0107")
 

@@ -15,6 +15,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,27 @@ def test_librdkafka(number: str, bootstrap: str, tmp_path: Path) -> None:
     allowed = {"PASSED", "VACUOUS"} if number in librdkafka_tests.SHORT_BY_NATURE else {"PASSED"}
     assert verdicts
     assert {verdict["verdict"] for verdict in verdicts} <= allowed, (verdicts, log_tail(tmp_path, number))
+
+
+@pytest.fixture(scope="module")
+def quick_groups(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A broker whose consumer groups have the time-outs that librdkafka's tests expect."""
+    settings = {
+        **BROKER_SETTINGS,
+        "group.consumer.min.session.timeout.ms": "1000",
+        "group.consumer.session.timeout.ms": "10000",
+        "group.consumer.min.heartbeat.interval.ms": "100",
+        "group.consumer.heartbeat.interval.ms": "1000",
+    }
+    with BrokerProcess(tmp_path_factory.mktemp("consumer-protocol") / "data", settings) as broker:
+        yield broker.bootstrap
+
+
+@pytest.mark.parametrize("number", librdkafka_tests.CONSUMER_PROTOCOL)
+def test_librdkafka_over_the_consumer_protocol(number: str, quick_groups: str, tmp_path: Path) -> None:
+    verdicts = run_librdkafka(quick_groups, number, tmp_path, "--protocol", "consumer")
+    assert verdicts
+    assert {verdict["verdict"] for verdict in verdicts} == {"PASSED"}, (verdicts, log_tail(tmp_path, number))
 
 
 @pytest.mark.parametrize("number", librdkafka_tests.NO_AUTO_CREATE)

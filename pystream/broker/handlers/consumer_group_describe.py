@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from pystream.broker.authorized_operations import ALL_ON_GROUP, NOT_ASKED
 from pystream.broker.context import BrokerContext, Call
-from pystream.broker.features import check_feature
+from pystream.broker.features import check_protocol
+from pystream.coordinator.group.group import GroupKind
 from pystream.protocol.messages.consumer_group_describe import (
     ConsumerGroupDescribeRequest,
     ConsumerGroupDescribeResponse,
@@ -24,7 +25,7 @@ REQUEST = ConsumerGroupDescribeRequest
 async def handle(
     context: BrokerContext, call: Call, request: ConsumerGroupDescribeRequest
 ) -> ConsumerGroupDescribeResponse:
-    check_feature(context, "group.version")
+    check_protocol(context, GroupKind.CONSUMER, "group.version")
     groups = await context.groups.describe_consumer_groups(request.group_ids)
     for group in groups:
         group.authorized_operations = ALL_ON_GROUP if request.include_authorized_operations else NOT_ASKED

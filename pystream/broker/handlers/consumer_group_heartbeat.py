@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Awaitable
 
 from pystream.broker.context import BrokerContext, Call
-from pystream.broker.features import check_feature
+from pystream.broker.features import check_protocol
+from pystream.coordinator.group.group import GroupKind
 from pystream.protocol.messages.consumer_group_heartbeat import (
     ConsumerGroupHeartbeatRequest,
     ConsumerGroupHeartbeatResponse,
@@ -23,7 +24,7 @@ REQUEST = ConsumerGroupHeartbeatRequest
 def handle(
     context: BrokerContext, call: Call, request: ConsumerGroupHeartbeatRequest
 ) -> ConsumerGroupHeartbeatResponse | Awaitable[ConsumerGroupHeartbeatResponse]:
-    check_feature(context, "group.version")
+    check_protocol(context, GroupKind.CONSUMER, "group.version")
     reply: ConsumerGroupHeartbeatResponse | Awaitable[ConsumerGroupHeartbeatResponse] = (
         context.groups.consumer_group_heartbeat(call.caller(), request)
     )

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from pystream.broker.authorized_operations import ALL_ON_GROUP, NOT_ASKED
 from pystream.broker.context import BrokerContext, Call
-from pystream.broker.features import check_feature
+from pystream.broker.features import check_protocol
+from pystream.coordinator.group.group import GroupKind
 from pystream.protocol.messages.streams_group_describe import (
     DescribedGroup,
     StreamsGroupDescribeRequest,
@@ -23,7 +24,7 @@ REQUEST = StreamsGroupDescribeRequest
 async def handle(
     context: BrokerContext, call: Call, request: StreamsGroupDescribeRequest
 ) -> StreamsGroupDescribeResponse:
-    check_feature(context, "streams.version")
+    check_protocol(context, GroupKind.STREAMS, "streams.version")
     groups = await context.groups.describe_streams_groups(request.group_ids)
     for group in groups:
         group.authorized_operations = ALL_ON_GROUP if request.include_authorized_operations else NOT_ASKED

@@ -12,9 +12,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pystream.broker.context import BrokerContext, Call
-from pystream.broker.features import check_feature
+from pystream.broker.features import check_protocol
 from pystream.common.errors import TopicAlreadyExists
 from pystream.controller.requests import NewTopic
+from pystream.coordinator.group.group import GroupKind
 from pystream.coordinator.group.streams.heartbeat import failed as refused
 from pystream.coordinator.group.streams.topology import InternalTopic, Status
 from pystream.protocol.messages.streams_group_heartbeat import (
@@ -29,7 +30,7 @@ BROKER_DEFAULT = -1
 async def handle(
     context: BrokerContext, call: Call, request: StreamsGroupHeartbeatRequest
 ) -> StreamsGroupHeartbeatResponse:
-    check_feature(context, "streams.version")
+    check_protocol(context, GroupKind.STREAMS, "streams.version")
     reply = await context.groups.streams_group_heartbeat(call.caller(), request)
     if reply.to_create:
         failures = await _create(context, reply.to_create)

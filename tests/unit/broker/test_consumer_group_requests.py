@@ -6,6 +6,7 @@ from pystream.common.error_codes import COORDINATOR_NOT_AVAILABLE, NONE, NOT_COO
 from pystream.protocol.messages.api_versions import ApiVersionsRequest
 from pystream.protocol.messages.consumer_group_describe import ConsumerGroupDescribeRequest
 from pystream.protocol.messages.consumer_group_heartbeat import ConsumerGroupHeartbeatRequest
+from pystream.protocol.messages.streams_group_describe import StreamsGroupDescribeRequest
 from pystream.protocol.messages.update_features import FeatureUpdateKey, UpdateFeaturesRequest
 from tests.support.cold_rig import ColdRig, run_cold
 
@@ -50,3 +51,13 @@ def test_each_group_is_told_that_nobody_coordinates_it_yet():
     assert heartbeat.error_code in nobody
     assert [group.group_id for group in described.groups] == ["one", "two"]
     assert {group.error_code for group in described.groups} <= nobody
+
+
+def test_protocols_that_the_broker_leaves_out_are_refused():
+    async def scenario(rig: ColdRig):
+        return await rig.call(HEARTBEAT, 1), await rig.call(StreamsGroupDescribeRequest(group_ids=["one"]), 0)
+
+    heartbeat, described = run_cold(scenario, {"group.coordinator.rebalance.protocols": "classic,consumer"})
+    assert heartbeat.error_code != UNSUPPORTED_VERSION
+    assert [group.error_code for group in described.groups] == [UNSUPPORTED_VERSION]
+    assert "leaves streams out" in described.groups[0].error_message
