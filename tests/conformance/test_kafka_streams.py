@@ -38,7 +38,7 @@ class WordCount:
 
     def __init__(self, bootstrap: str, directory: Path, protocol: str) -> None:
         self.said: list[str] = []
-        program = [*java.command(), "-cp", f"{java.class_path()}:{java.compiled('WordCount')}", "WordCount"]
+        program = [*java.command(), "-cp", f"{java.class_path()}:{java.compiled('ExactlyOnce')}", "ExactlyOnce"]
         arguments = [bootstrap, "lines", "counts", "word-count", str(directory), protocol]
         self._process = subprocess.Popen(
             [*program, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL

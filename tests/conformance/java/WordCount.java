@@ -1,4 +1,3 @@
-<<<<<<< HEAD
 import java.io.IOException;
 import java.io.OutputStream;
 import java.util.Arrays;
@@ -10,15 +9,6 @@ import org.apache.kafka.common.serialization.Serdes;
 import org.apache.kafka.streams.KafkaStreams;
 import org.apache.kafka.streams.StreamsBuilder;
 import org.apache.kafka.streams.StreamsConfig;
-=======
-import java.util.Arrays;
-import java.util.Map;
-import java.util.Properties;
-import org.apache.kafka.common.serialization.Serdes;
-import org.apache.kafka.streams.KafkaStreams;
-import org.apache.kafka.streams.StreamsBuilder;
-import org.apache.kafka.streams.Topology;
->>>>>>> e51ca46 (tests: Kafka Streams with exactly_once_v2 over a restart and a kill of the broker)
 import org.apache.kafka.streams.errors.StreamsUncaughtExceptionHandler.StreamThreadExceptionResponse;
 import org.apache.kafka.streams.kstream.Consumed;
 import org.apache.kafka.streams.kstream.Grouped;
@@ -26,7 +16,6 @@ import org.apache.kafka.streams.kstream.Materialized;
 import org.apache.kafka.streams.kstream.Produced;
 
 /**
-<<<<<<< HEAD
  * Counts words with Kafka Streams, through a repartition topic and a store; ends in an orderly way when its input ends.
  *
  * <pre>
@@ -35,18 +24,11 @@ import org.apache.kafka.streams.kstream.Produced;
  * s state                            of the application, on each change
  * t task task...                     the active tasks of all threads, told whenever they have changed
  * ! text                             error
-=======
- * Kafka Streams' word count, exactly once (v2): lines of words in, each word with its new count out, one record for each.
- *
- * <pre>
- * WordCount BOOTSTRAP INPUT OUTPUT ID DIRECTORY PROTOCOL     until standard input ends; prints its states and errors
->>>>>>> e51ca46 (tests: Kafka Streams with exactly_once_v2 over a restart and a kill of the broker)
  * </pre>
  */
 public final class WordCount {
     public static void main(String[] arguments) throws Exception {
         Properties settings = new Properties();
-<<<<<<< HEAD
         settings.put(StreamsConfig.DEFAULT_KEY_SERDE_CLASS_CONFIG, Serdes.String().getClass());
         settings.put(StreamsConfig.DEFAULT_VALUE_SERDE_CLASS_CONFIG, Serdes.String().getClass());
         for (int i = 2; i < arguments.length; i++) {
@@ -95,43 +77,6 @@ public final class WordCount {
 
     private static synchronized void say(String line) {
         System.out.println(line);
-=======
-        settings.putAll(Map.of(
-            "bootstrap.servers", arguments[0],
-            "application.id", arguments[3],
-            "state.dir", arguments[4],
-            "group.protocol", arguments[5],
-            "processing.guarantee", "exactly_once_v2",
-            "commit.interval.ms", 100,
-            "statestore.cache.max.bytes", 0,
-            "auto.offset.reset", "earliest"));
-        KafkaStreams streams = new KafkaStreams(topology(arguments[1], arguments[2]), settings);
-        streams.setStateListener((now, before) -> say("state " + now));
-        streams.setUncaughtExceptionHandler(error -> {
-            say("error " + error);
-            return StreamThreadExceptionResponse.SHUTDOWN_CLIENT;
-        });
-        streams.start();
-        while (System.in.read() >= 0) {
-            continue;
-        }
-        streams.close();
-    }
-
-    private static Topology topology(String input, String output) {
-        StreamsBuilder builder = new StreamsBuilder();
-        builder.stream(input, Consumed.with(Serdes.String(), Serdes.String()))
-            .flatMapValues(line -> Arrays.asList(line.split(" ")))
-            .groupBy((key, word) -> word, Grouped.with(Serdes.String(), Serdes.String()))
-            .count(Materialized.as("counts"))
-            .toStream()
-            .to(output, Produced.with(Serdes.String(), Serdes.Long()));
-        return builder.build();
-    }
-
-    private static synchronized void say(String line) {
-        System.out.println(line.replace('\n', ' '));
->>>>>>> e51ca46 (tests: Kafka Streams with exactly_once_v2 over a restart and a kill of the broker)
         System.out.flush();
     }
 }
