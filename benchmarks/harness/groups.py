@@ -28,6 +28,7 @@ READY_TIMEOUT_S = 60
 SPARE_FILES = 200
 CLOSED_LOOP_MEMBERS = 64
 WARM_UP_S = 1.0
+LOOK_AGAIN_S = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,6 +171,7 @@ def rejoin(load: GroupLoad, group: Group, others: list[Member]) -> tuple[float, 
     last_join_s = time.monotonic()
     rate = len(others) / HEARTBEAT_INTERVAL_S
     turn = 0
+    looked_s = last_join_s
     while not group.ready:
         due = int((time.monotonic() - last_join_s) * rate)
         while turn < due:
@@ -178,6 +180,11 @@ def rejoin(load: GroupLoad, group: Group, others: list[Member]) -> tuple[float, 
                 load.beat(member)
             turn += 1
         load.poll(1 / rate)
+        if time.monotonic() > looked_s + LOOK_AGAIN_S:  # who was answered before the leader had asked learns of it so
+            looked_s = time.monotonic()
+            for member in group.members:
+                if member.stable and not member.asked:
+                    load.beat(member)
         if time.monotonic() > last_join_s + FORM_TIMEOUT_S:
             raise HarnessError(f"{group.name} is not stable after {FORM_TIMEOUT_S} s")
     load.on_answer = lambda member, key, code: None
