@@ -29,7 +29,14 @@ class DataPlane:
         enough_replicas: bool = True,
     ) -> None: ...
     def set_leadership(
-        self, topic: str, partition: int, *, leader: bool, leader_epoch: int, leader_id: int, enough_replicas: bool = True
+        self,
+        topic: str,
+        partition: int,
+        *,
+        leader: bool,
+        leader_epoch: int,
+        leader_id: int,
+        enough_replicas: bool = True,
     ) -> None: ...
     def remove_partition(self, topic: str, partition: int) -> None: ...
     def replace_log(self, topic: str, partition: int, log: LocalLog, flusher: Flusher) -> None: ...

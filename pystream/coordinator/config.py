@@ -37,6 +37,13 @@ class CoordinatorConfig:
     offsets_topic_segment_bytes: int = key(
         "offsets.topic.segment.bytes", default=SEGMENT_BYTES, minimum=1, doc="Segment size of that topic."
     )
+    offsets_topic_compression_codec: int = key(
+        "offsets.topic.compression.codec",
+        default=0,
+        minimum=0,
+        maximum=4,
+        doc="How batches of that topic are compressed: 0 not at all, 1 gzip, 2 snappy, 3 lz4, 4 zstd.",
+    )
     offsets_commit_timeout_ms: int = key(
         "offsets.commit.timeout.ms",
         default=5 * SECOND_MS,
@@ -90,6 +97,13 @@ class CoordinatorConfig:
         default=SEGMENT_BYTES,
         minimum=1,
         doc="Segment size of that topic.",
+    )
+    share_state_topic_compression_codec: int = key(
+        "share.coordinator.state.topic.compression.codec",
+        default=0,
+        minimum=0,
+        maximum=4,
+        doc="How batches of that topic are compressed: 0 not at all, 1 gzip, 2 snappy, 3 lz4, 4 zstd.",
     )
     share_write_timeout_ms: int = key(
         "share.coordinator.write.timeout.ms",

@@ -32,17 +32,25 @@ class CoordinatorLog:
     """PartitionWriter and PartitionReader of one topic."""
 
     def __init__(
-        self, topic: str, *, plane: DataPlane, logs: LogManager, executor: StorageExecutor, clock: Clock
+        self,
+        topic: str,
+        *,
+        plane: DataPlane,
+        logs: LogManager,
+        executor: StorageExecutor,
+        clock: Clock,
+        codec: int = 0,
     ) -> None:
         self._topic = topic
         self._plane = plane
         self._logs = logs
         self._executor = executor
         self._clock = clock
+        self._codec = codec
 
     def append(self, partition: int, batches: Sequence[Batch]) -> int:
         now_ms = self._clock.now_ms()
-        encoded = b"".join(batch_bytes(batch, now_ms) for batch in batches)
+        encoded = b"".join(batch_bytes(batch, now_ms, self._codec) for batch in batches)
         try:
             _, end_offset = self._plane.append(self._topic, partition, encoded)
         except KeyError as error:
@@ -85,12 +93,15 @@ class CoordinatorLog:
         return log
 
 
-def batch_bytes(batch: Batch, now_ms: int) -> bytes:
-    """The record batch v2 that is appended."""
+def batch_bytes(batch: Batch, now_ms: int, codec: int = 0) -> bytes:
+    """The record batch v2 that is appended; markers are never compressed."""
     if isinstance(batch, MarkerBatch):
         return marker_bytes(batch, now_ms)
     builder = RecordBatchBuilder(
-        producer_id=batch.producer_id, producer_epoch=batch.producer_epoch, transactional=batch.producer_id >= 0
+        codec=codec,
+        producer_id=batch.producer_id,
+        producer_epoch=batch.producer_epoch,
+        transactional=batch.producer_id >= 0,
     )
     builder.extend([value for _, value in batch.records], timestamps=now_ms, keys=[key for key, _ in batch.records])
     return builder.build()

@@ -60,6 +60,7 @@ if TYPE_CHECKING:
 
 logger = get_logger(__name__)
 
+NO_CODEC = 0
 TRANSACTION_WRITE_TIMEOUT_MS = 5 * SECOND_MS
 
 S = TypeVar("S", bound=Shard)
@@ -96,6 +97,7 @@ class Coordinators:
         self._settings_of_groups: dict[str, GroupSettings] = {}
         self.runtimes: dict[str, CoordinatorRuntime[Any]] = {}
         self._written: dict[str, CoordinatorLog] = {}
+        self._codecs = codecs_of(config)
         self.producer_ids = producer_ids
         self.internal_topics = InternalTopics(topics, applier, config, lambda: len(applier.image.brokers))
 
@@ -163,7 +165,14 @@ class Coordinators:
         )
 
     def _runtime(self, topic: str, make_shard: Callable[[int], S], *, write_timeout_ms: int) -> CoordinatorRuntime[S]:
-        log = CoordinatorLog(topic, plane=self._plane, logs=self._logs, executor=self._executor, clock=self._clock)
+        log = CoordinatorLog(
+            topic,
+            plane=self._plane,
+            logs=self._logs,
+            executor=self._executor,
+            clock=self._clock,
+            codec=self._codecs.get(topic, NO_CODEC),
+        )
         runtime = CoordinatorRuntime(
             topic, make_shard, log, log, self._clock, self._supervisor, write_timeout_ms=write_timeout_ms
         )
@@ -256,3 +265,11 @@ class Coordinators:
                 logger.error("coordinator not loaded", topic=name, partition=partition, error=error)
             else:
                 runtime.load(partition)
+
+
+def codecs_of(config: CoordinatorConfig) -> dict[str, int]:
+    """How the topics' batches are compressed, where that can be set."""
+    return {
+        CONSUMER_OFFSETS_TOPIC: config.offsets_topic_compression_codec,
+        SHARE_GROUP_STATE_TOPIC: config.share_state_topic_compression_codec,
+    }

@@ -25,7 +25,7 @@ from pystream.common.error_codes import (
     UNKNOWN_TOPIC_ID,
     UNKNOWN_TOPIC_OR_PARTITION,
 )
-from pystream.common.errors import InvalidRequest, InvalidTopic, RequestTimedOut
+from pystream.common.errors import InvalidRequest, InvalidTopic, KafkaError, RequestTimedOut
 from pystream.common.model import NO_BROKER, ZERO_UUID, is_internal, validate_topic_name
 from pystream.controller.requests import NewTopic, TopicOutcome
 from pystream.metadata.image import ClusterImage, PartitionImage, TopicImage
@@ -73,9 +73,10 @@ async def _create_and_answer(
     """Create what is missing with the defaults of the cluster; what cannot be created is answered with why."""
 
     async def create() -> list[TopicOutcome]:
-        outcomes = await context.topics.create_topics([NewTopic(name=name) for name in dict.fromkeys(missing)])
+        names = dict.fromkeys(missing)
+        outcomes = await context.topics.create_topics([NewTopic(name=name) for name in names if not is_internal(name)])
         await context.applier.caught_up()
-        return outcomes
+        return outcomes + [await _made_for_coordinators(context, name) for name in names if is_internal(name)]
 
     try:
         outcomes = await in_time(create(), context.config.request_timeout_ms)
@@ -83,6 +84,15 @@ async def _create_and_answer(
         outcomes = []
     failures = {outcome.name: outcome.error.code for outcome in outcomes if outcome.name and outcome.error}
     return _answer(context, call, request, failures)
+
+
+async def _made_for_coordinators(context: BrokerContext, name: str) -> TopicOutcome:
+    """A topic of the coordinators' own is made as they need it."""
+    try:
+        await context.coordinators.internal_topics.ensure(name)
+    except KafkaError as error:
+        return TopicOutcome(name, error)
+    return TopicOutcome(name)
 
 
 def _answer(context: BrokerContext, call: Call, request: MetadataRequest, failures: dict[str, int]) -> MetadataResponse:

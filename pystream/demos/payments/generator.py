@@ -84,9 +84,7 @@ def distance_km(start: Place, end: Place) -> float:
     radians = math.pi / 180
     haversine = (
         math.sin((end[0] - start[0]) * radians / 2) ** 2
-        + math.cos(start[0] * radians)
-        * math.cos(end[0] * radians)
-        * math.sin((end[1] - start[1]) * radians / 2) ** 2
+        + math.cos(start[0] * radians) * math.cos(end[0] * radians) * math.sin((end[1] - start[1]) * radians / 2) ** 2
     )
     return 2 * EARTH_RADIUS_KM * math.asin(math.sqrt(haversine))
 

@@ -17,6 +17,7 @@ from pystream.protocol.messages.api_versions import ApiVersionsRequest
 from pystream.protocol.messages.describe_cluster import DescribeClusterRequest
 from pystream.protocol.messages.find_coordinator import FindCoordinatorRequest
 from pystream.protocol.messages.init_producer_id import InitProducerIdRequest
+from pystream.protocol.messages.metadata import MetadataRequest, MetadataRequestTopic
 from tests.support.cold_rig import NODE_ID, ColdRig, run_cold
 
 NO_OPERATIONS = -(2**31)
@@ -82,6 +83,20 @@ def test_the_topic_of_a_coordinator_is_made_once_with_kafkas_settings():
     assert len(topic.partitions) == 7
     assert {partition.replicas for partition in topic.partitions} == {(1,)}
     assert topic.configs == {"cleanup.policy": "compact", "compression.type": "producer", "segment.bytes": "104857600"}
+
+
+def test_who_asks_for_a_coordinators_topic_by_name_has_it_made():
+    async def scenario(rig: ColdRig):
+        request = MetadataRequest(
+            topics=[MetadataRequestTopic(name="__consumer_offsets"), MetadataRequestTopic(name="other")],
+            allow_auto_topic_creation=True,
+        )
+        return await rig.call(request, 9)
+
+    topics = {topic.name: topic for topic in run_cold(scenario, {"offsets.topic.num.partitions": "7"}).topics}
+
+    assert {name: topic.error_code for name, topic in topics.items()} == {"__consumer_offsets": NONE, "other": NONE}
+    assert (len(topics["__consumer_offsets"].partitions), topics["__consumer_offsets"].is_internal) == (7, True)
 
 
 @pytest.mark.parametrize(("kind", "version"), [(3, 6), (2, 5), (-1, 6)])
