@@ -26,7 +26,7 @@ SECONDS = 60
 INTERVAL_MS = 1_000
 SUBSCRIBED = ("org.apache.kafka.producer.record.", "org.apache.kafka.producer.request.latency.")
 SAMPLE = re.compile(
-    r'(?P<name>\w+)\{client_id="(?P<client>[^"]*)",.*client_software_name="(?P<software>[^"]*)".*\} (.+)'
+    r'(?P<name>\w+)\{client_id="(?P<client>[^"]*)",.*client_software_name="(?P<software>[^"]*)".*\} (?P<value>.+)'
 )
 
 
@@ -49,7 +49,7 @@ def pushed(broker: BrokerProcess) -> dict[tuple[str, str], dict[str, float]]:
         lines = response.read().decode().splitlines()
     found: dict[tuple[str, str], dict[str, float]] = {}
     for sample in filter(None, map(SAMPLE.fullmatch, lines)):
-        found.setdefault((sample["client"], sample["software"]), {})[sample["name"]] = float(sample[4])
+        found.setdefault((sample["client"], sample["software"]), {})[sample["name"]] = float(sample["value"])
     return found
 
 

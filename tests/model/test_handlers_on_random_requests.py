@@ -1,20 +1,26 @@
-"""Every handler on random requests, well formed and damaged: an answer that decodes or a closed connection."""
+"""Every handler on random requests, well formed and damaged: an answer that decodes or a closed connection.
+
+To a well-formed request there is one result for each item that it asks for, also where the whole request fails.
+"""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from pystream._native.wire import Reader, Writer
-from pystream.broker.registry import HANDLER_MODULES
+from pystream.broker.registry import HANDLER_MODULES, Registry
+from pystream.common.error_codes import UNKNOWN_SERVER_ERROR
 from pystream.protocol.api_keys import ADVERTISED, ApiKey, name_of
 from pystream.protocol.catalogue import request_class, response_class
 from pystream.protocol.headers import RequestHeader, read_response_header
 from pystream.protocol.messages.create_topics import CreatableTopic, CreateTopicsRequest
 from tests.support.codec_values import entities, sample
 from tests.support.cold_rig import ColdRig, StandInQueue, run_cold
+from tests.support.requested_items import REQUESTED, WITHOUT_ITEMS, missing_or_surplus
 
 ROUNDS, FULL_ROUNDS = 20, 500
 FAULTS = {"request failed", "response does not encode", "task failed"}
@@ -48,6 +54,29 @@ def damaged(frame: bytes, seed: int) -> bytes:
     return bytes(changed)
 
 
+def body_of(frame: bytes, api_key: int, version: int) -> Any:
+    """The request of a well-formed frame."""
+    _, reader = RequestHeader.parse(frame)
+    return request_class(api_key).read(reader, version)
+
+
+def test_items_are_known_of_every_key():
+    assert {*HANDLER_MODULES} <= {*REQUESTED, *WITHOUT_ITEMS}
+    assert {*REQUESTED} & WITHOUT_ITEMS == set()
+
+
+@pytest.mark.parametrize("api_key", HANDLER_MODULES, ids=lambda key: HANDLER_MODULES[key])
+def test_a_request_that_fails_as_a_whole_fails_in_each_of_its_items(api_key: int, full: bool):
+    low, high = ADVERTISED[api_key]
+    for version in range(low, high + 1):
+        handler = Registry().find(api_key, version)
+        for frame in requests(api_key, version, FULL_ROUNDS if full else ROUNDS):
+            request = body_of(frame, api_key, version)
+            encoded = handler.failed(request, UNKNOWN_SERVER_ERROR, "it failed").encode(version)
+            response = response_class(api_key).read(Reader(encoded), version)
+            assert missing_or_surplus(api_key, version, request, response) == (set(), [])
+
+
 @pytest.mark.parametrize("api_key", HANDLER_MODULES, ids=lambda key: HANDLER_MODULES[key])
 def test_random_requests_find_no_fault_in_a_handler(api_key: int, full: bool, caplog: pytest.LogCaptureFixture):
     low, high = ADVERTISED[api_key]
@@ -66,8 +95,11 @@ def test_random_requests_find_no_fault_in_a_handler(api_key: int, full: bool, ca
                     answered += 1
                     reader = Reader(answer)
                     assert read_response_header(reader, api_key, version) == CORRELATION_ID
-                    response_class(api_key).read(reader, version)
+                    response = response_class(api_key).read(reader, version)
                     reader.finish()
+                    if sent is frame:
+                        request = body_of(frame, api_key, version)
+                        assert missing_or_surplus(api_key, version, request, response) == (set(), []), (version, seed)
         return answered
 
     answered = run_cold(scenario)

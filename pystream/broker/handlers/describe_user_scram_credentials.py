@@ -34,7 +34,14 @@ def handle(
 def failed(
     request: DescribeUserScramCredentialsRequest, code: int, message: str
 ) -> DescribeUserScramCredentialsResponse:
-    return DescribeUserScramCredentialsResponse(error_code=code, error_message=message)
+    return DescribeUserScramCredentialsResponse(
+        error_code=code,
+        error_message=message,
+        results=[
+            DescribeUserScramCredentialsResult(user=asked.name, error_code=code, error_message=message)
+            for asked in request.users or ()
+        ],
+    )
 
 
 def _described(image: ClusterImage, user: str, mentions: int) -> DescribeUserScramCredentialsResult:

@@ -11,10 +11,17 @@ from pystream.common.error_codes import NONE, UNKNOWN_SERVER_ERROR, UNSUPPORTED_
 from pystream.protocol.api_keys import ADVERTISED, ApiKey
 from pystream.protocol.catalogue import request_class
 from pystream.protocol.messages.api_versions import ApiVersionsRequest
+from pystream.protocol.messages.incremental_alter_configs import (
+    AlterableConfig,
+    AlterConfigsResource,
+    IncrementalAlterConfigsRequest,
+)
 from pystream.protocol.messages.metadata import MetadataRequest, MetadataRequestTopic
 from tests.support.broker_process import BrokerProcess
 from tests.support.raw_client import RawClient
 
+CLIENT_METRICS = 16
+UNFINISHED = (ApiKey.DESCRIBE_CLIENT_QUOTAS, ApiKey.ALTER_CLIENT_QUOTAS)
 API_VERSIONS = ApiVersionsRequest(client_software_name="raw", client_software_version="1")
 
 
@@ -39,6 +46,21 @@ def test_every_listed_version_is_answered_on_one_connection(broker: BrokerProces
         for version in range(low, high + 1):
             response = client.call(request, version)
             assert getattr(response, "error_code", NONE) != UNKNOWN_SERVER_ERROR
+
+
+def test_a_broker_lists_every_key_that_clients_use(broker: BrokerProcess):
+    """All of Kafka's, but for delegation tokens and what only controllers of Kafka ask one another."""
+    left_out = range(ApiKey.CREATE_DELEGATION_TOKEN, ApiKey.DESCRIBE_DELEGATION_TOKEN + 1)
+    unlisted = {*left_out, ApiKey.ADD_RAFT_VOTER, ApiKey.REMOVE_RAFT_VOTER, *UNFINISHED}
+    subscription = AlterConfigsResource(resource_type=CLIENT_METRICS, resource_name="all")
+    subscription.configs = [AlterableConfig(name="metrics", value="*")]
+    with RawClient(broker.port) as client:
+        altered = client.call(IncrementalAlterConfigsRequest(resources=[subscription]), 1)
+        answer = client.call(API_VERSIONS, 4)
+
+    assert altered.responses[0].error_code == NONE
+    listed = {key.api_key: (key.min_version, key.max_version) for key in answer.api_keys}
+    assert listed == {key: versions for key, versions in ADVERTISED.items() if key not in unlisted}
 
 
 def test_requests_sent_together_are_answered_in_order(broker: BrokerProcess):
