@@ -9,7 +9,7 @@ Source: what KIP-932 asks of its SimpleAssignor.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Set
 
 from pystream.common.model import TopicIdPartition
 
@@ -23,6 +23,8 @@ def assign(
 ) -> dict[str, dict[bytes, frozenset[int]]]:
     """The partitions of each member. `partitions`: those that may be assigned; `current`: what members have now."""
     work = _Work(subscriptions, partitions, current)
+    if work.is_good_as_it_is():
+        return {member_id: dict(_kept(current.get(member_id, {}))) for member_id in work.held}
     work.give_each_partition_a_member()
     work.balance()
     work.give_each_member_a_partition()
@@ -49,6 +51,27 @@ class _Work:
             for partition in sorted(partitions[topic_id])
         ]
         self._sharing = dict.fromkeys(self._partitions, 0)
+
+    def is_good_as_it_is(self) -> bool:
+        """Whether what members have is whole; fair, too, as far as all subscribe to the same."""
+        sharing = dict.fromkeys(self._partitions, 0)
+        loads = []
+        for member_id in self.held:
+            held = [(t, p) for t, found in self._current.get(member_id, {}).items() for p in found]
+            if any(place not in sharing or place[0] not in self._subscriptions[member_id] for place in held):
+                return False
+            if not held and self._readable(member_id):
+                return False
+            loads.append(len(held))
+            for topic_id, partition in held:
+                sharing[TopicIdPartition(topic_id, partition)] += 1
+        if not all(sharing.values()):
+            return False
+        if len({frozenset(subscribed) for subscribed in self._subscriptions.values()}) != 1:
+            return True
+        members_of_each = list(sharing.values()) or [0]
+        even = max(loads) - min(loads) <= 1 and max(members_of_each) - min(members_of_each) <= 1
+        return even and min(max(loads), max(members_of_each)) <= 1
 
     def give_each_partition_a_member(self) -> None:
         left = []
@@ -111,6 +134,10 @@ class _Work:
     def _give(self, member_id: str, partition: TopicIdPartition) -> None:
         self.held[member_id].add(partition)
         self._sharing[partition] += 1
+
+
+def _kept(assigned: Partitions) -> Iterator[tuple[bytes, frozenset[int]]]:
+    return ((topic_id, frozenset(found)) for topic_id, found in sorted(assigned.items()) if found)
 
 
 def _by_topic(held: Iterable[TopicIdPartition]) -> dict[bytes, frozenset[int]]:
