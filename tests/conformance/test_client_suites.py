@@ -35,8 +35,8 @@ KAFKA_PYTHON_TEST_SECONDS = 120
 
 pytestmark = pytest.mark.timeout(SUITE_SECONDS)
 
-# the longest of librdkafka's tests, 0113, needs over 200 seconds on two busy cores
-LIBRDKAFKA_TEST_SECONDS = 500
+# the longest of librdkafka's tests, 0113, takes over eight minutes, on Apache Kafka too
+LIBRDKAFKA_TEST_SECONDS = 580
 
 KCAT_CHECKS = 12
 

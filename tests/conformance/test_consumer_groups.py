@@ -7,6 +7,7 @@ import os
 import re
 import warnings
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import confluent_kafka
@@ -14,7 +15,7 @@ import pytest
 from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from tests.conformance import kafka_dump
+from tests.conformance import kafka_dump, members
 from tests.conformance.conftest import BROKER_SETTINGS, NewTopicName
 from tests.conformance.group_members import Members, share
 from tests.support.broker_process import BrokerProcess
@@ -58,40 +59,40 @@ def group(topic: str) -> str:
 def test_members_share_partitions_as_they_come_and_go_and_die(
     bootstrap: str, topic: str, group: str, client: str
 ) -> None:
-    with Members(bootstrap, topic) as members:
-        first = members.start(client, group)
-        members.until(lambda: share([first], PARTITIONS))
-        second = members.start(client, group)
-        third = members.start(client, group)
-        members.until(lambda: share([first, second, third], PARTITIONS))
+    with Members(bootstrap, topic) as group_members:
+        first = group_members.start(client, group)
+        group_members.until(lambda: share([first], PARTITIONS))
+        second = group_members.start(client, group)
+        third = group_members.start(client, group)
+        group_members.until(lambda: share([first, second, third], PARTITIONS))
         third.close()
-        members.until(lambda: share([first, second], PARTITIONS))
+        group_members.until(lambda: share([first, second], PARTITIONS))
         produce(bootstrap, topic, 40)
-        members.until(lambda: {*first.read, *second.read} == places(40))
+        group_members.until(lambda: {*first.read, *second.read} == places(40))
         second.kill()
-        members.until(lambda: share([first], PARTITIONS))
+        group_members.until(lambda: share([first], PARTITIONS))
         produce(bootstrap, topic, 20)
-        members.until(lambda: places(20, start=40) <= set(first.read))
+        group_members.until(lambda: places(20, start=40) <= set(first.read))
         assert len(first.read) + len(second.read) == 60, "a committed record was read twice"
 
 
 def test_members_of_several_clients_share_one_group(bootstrap: str, topic: str, group: str) -> None:
-    with Members(bootstrap, topic) as members:
-        everybody = [members.start(client, group) for client in CLIENTS]
-        members.until(lambda: share(everybody, PARTITIONS))
+    with Members(bootstrap, topic) as group_members:
+        everybody = [group_members.start(client, group) for client in CLIENTS]
+        group_members.until(lambda: share(everybody, PARTITIONS))
         produce(bootstrap, topic, 40)
-        members.until(lambda: {place for member in everybody for place in member.read} == places(40))
+        group_members.until(lambda: {place for member in everybody for place in member.read} == places(40))
 
 
 def test_cooperative_members_keep_what_they_do_not_give_up(bootstrap: str, topic: str, group: str) -> None:
-    with Members(bootstrap, topic) as members:
-        first = members.start("confluent", group, strategy="cooperative-sticky")
-        members.until(lambda: share([first], PARTITIONS))
-        second = members.start("confluent", group, strategy="cooperative-sticky")
-        members.until(lambda: share([first, second], PARTITIONS))
+    with Members(bootstrap, topic) as group_members:
+        first = group_members.start("confluent", group, strategy="cooperative-sticky")
+        group_members.until(lambda: share([first], PARTITIONS))
+        second = group_members.start("confluent", group, strategy="cooperative-sticky")
+        group_members.until(lambda: share([first, second], PARTITIONS))
         assert len(first.assigned) == len(second.assigned) == PARTITIONS // 2
         second.kill()
-        members.until(lambda: share([first], PARTITIONS))
+        group_members.until(lambda: share([first], PARTITIONS))
 
 
 @pytest.mark.parametrize("client", ["confluent", "kafka-python"])
@@ -99,35 +100,66 @@ def test_a_static_member_that_starts_anew_gets_its_partitions_back_without_a_reb
     bootstrap: str, topic: str, group: str, client: str
 ) -> None:
     long = {"session_timeout_ms": 60_000}
-    with Members(bootstrap, topic) as members:
-        first = members.start(client, group, instance_id="one", **long)
-        second = members.start(client, group, instance_id="two", **long)
-        members.until(lambda: share([first, second], PARTITIONS))
+    with Members(bootstrap, topic) as group_members:
+        first = group_members.start(client, group, instance_id="one", **long)
+        second = group_members.start(client, group, instance_id="two", **long)
+        group_members.until(lambda: share([first, second], PARTITIONS))
         had, rebalances = second.assigned, first.assignments
         second.kill()
-        again = members.start(client, group, instance_id="two", **long)
-        members.until(lambda: bool(again.assigned))
+        again = group_members.start(client, group, instance_id="two", **long)
+        group_members.until(lambda: bool(again.assigned))
         assert (again.assigned, first.assignments) == (had, rebalances)
 
 
 def test_a_second_member_of_the_same_instance_id_fences_the_first(bootstrap: str, topic: str, group: str) -> None:
-    with Members(bootstrap, topic) as members:
-        first = members.start("confluent", group, instance_id="one")
-        members.until(lambda: share([first], PARTITIONS))
-        second = members.start("confluent", group, instance_id="one")
-        members.until(lambda: first.error is not None)
-        members.until(lambda: share([second], PARTITIONS))
+    with Members(bootstrap, topic) as group_members:
+        first = group_members.start("confluent", group, instance_id="one")
+        group_members.until(lambda: share([first], PARTITIONS))
+        second = group_members.start("confluent", group, instance_id="one")
+        group_members.until(lambda: first.error is not None)
+        group_members.until(lambda: share([second], PARTITIONS))
         assert "fenced" in str(first.error).lower()
+
+
+JAVA_ASSIGNORS = "org.apache.kafka.clients.consumer."
+
+
+@pytest.mark.parametrize("assignor", ["RangeAssignor", "CooperativeStickyAssignor"])
+def test_members_of_the_java_client_share_partitions_and_take_over(
+    bootstrap: str, topic: str, group: str, assignor: str
+) -> None:
+    settings = {
+        "bootstrap.servers": bootstrap,
+        "group.id": group,
+        "group.protocol": "classic",
+        "auto.offset.reset": "earliest",
+        "enable.auto.commit": "false",
+        "session.timeout.ms": "6000",
+        "heartbeat.interval.ms": "300",
+        "partition.assignment.strategy": JAVA_ASSIGNORS + assignor,
+    }
+    everything = {(topic, partition) for partition in range(PARTITIONS)}
+    with ExitStack() as stack:
+        first, second = (stack.enter_context(members.java_member(topic, settings)) for _ in range(2))
+        members.wait_until([first, second], lambda: members.share([first, second], everything), SECONDS, "two share")
+        produce(bootstrap, topic, 40)
+        members.wait_until([first, second], lambda: len(first.read) + len(second.read) == 40, SECONDS, "all is read")
+        second.kill()
+        members.wait_until([first], lambda: first.assigned == everything, SECONDS, "one has all")
+        produce(bootstrap, topic, 20)
+        members.wait_until([first], lambda: len(first.read) + len(second.read) == 60, SECONDS, "the rest is read")
+        assert {*first.read.values(), *second.read.values()} == {1}, "a committed record was read twice"
+        assert first.errors == second.errors == []
 
 
 def test_groups_are_listed_described_emptied_and_deleted(
     bootstrap: str, admin: AdminClient, topic: str, group: str
 ) -> None:
-    with Members(bootstrap, topic) as members:
-        first = members.start("confluent", group, instance_id="one")
-        members.until(lambda: share([first], PARTITIONS))
+    with Members(bootstrap, topic) as group_members:
+        first = group_members.start("confluent", group, instance_id="one")
+        group_members.until(lambda: share([first], PARTITIONS))
         produce(bootstrap, topic, 8)
-        members.until(lambda: set(first.read) == places(8))
+        group_members.until(lambda: set(first.read) == places(8))
         listed = {found.group_id: found for found in admin.list_consumer_groups().result(SECONDS).valid}
         assert (listed[group].state.name, listed[group].type.name) == ("STABLE", "CLASSIC")
         described = admin.describe_consumer_groups([group])[group].result(SECONDS)
@@ -185,16 +217,16 @@ def test_a_group_goes_on_where_it_was_after_the_broker_has_restarted(
     broker: BrokerProcess, client: str, how: str
 ) -> None:
     create(broker, "topic")
-    with Members(broker.bootstrap, "topic") as members:
-        first = members.start(client, "group")
-        second = members.start(client, "group")
-        members.until(lambda: share([first, second], PARTITIONS))
+    with Members(broker.bootstrap, "topic") as group_members:
+        first = group_members.start(client, "group")
+        second = group_members.start(client, "group")
+        group_members.until(lambda: share([first, second], PARTITIONS))
         produce(broker.bootstrap, "topic", 40)
-        members.until(lambda: {*first.read, *second.read} == places(40))
+        group_members.until(lambda: {*first.read, *second.read} == places(40))
         restart(broker, how)
         produce(broker.bootstrap, "topic", 40)
-        members.until(lambda: places(40, start=40) <= {*first.read, *second.read})
-        members.until(lambda: share([first, second], PARTITIONS))
+        group_members.until(lambda: places(40, start=40) <= {*first.read, *second.read})
+        group_members.until(lambda: share([first, second], PARTITIONS))
         assert len(first.read) + len(second.read) == 80, "a committed record was read twice"
 
 
@@ -225,11 +257,11 @@ def test_committed_offsets_metadata_and_leader_epochs_survive_restarts(broker: B
 
 def test_kafkas_own_tool_reads_what_groups_have_written(broker: BrokerProcess) -> None:
     create(broker, "topic")
-    with Members(broker.bootstrap, "topic") as members:
-        first = members.start("confluent", "group", instance_id="one")
-        members.until(lambda: share([first], PARTITIONS))
+    with Members(broker.bootstrap, "topic") as group_members:
+        first = group_members.start("confluent", "group", instance_id="one")
+        group_members.until(lambda: share([first], PARTITIONS))
         produce(broker.bootstrap, "topic", 4)
-        members.until(lambda: set(first.read) == places(4))
+        group_members.until(lambda: set(first.read) == places(4))
     assert broker.terminate() == 0
     segments = [path for path in broker.data_dir.rglob("__consumer_offsets-*/*.log") if path.stat().st_size]
     dumped = kafka_dump.run("--offsets-decoder", files=segments)

@@ -310,12 +310,12 @@ def delete_offsets(
         effects.answer(ticket, OffsetDeleteResponse(error_code=error.code))
         return
     offsets = shard.part(Offsets)
+    known = set(offsets.places_of(request.group_id))
     topics = []
     for topic in request.topics:
         code = GROUP_SUBSCRIBED_TO_TOPIC if group.is_subscribed_to(topic.name) else NONE
         asked = [partition.partition_index for partition in topic.partitions]
         if code == NONE:
-            known = set(offsets.places_of(request.group_id))
             offsets.delete(request.group_id, [place for p in asked if (place := (topic.name, p)) in known], effects)
         topics.append(
             OffsetDeleteResponseTopic(
