@@ -26,8 +26,10 @@ CONSUMER_PROTOCOL = (
     *("0125", "0127", "0130", "0137", "0140"),
 )
 
-# tests for a broker that creates no topics by itself
-NO_AUTO_CREATE = ("0045", "0107")
+# tests for a broker that creates no topics by itself: the suite's scenario noautocreate
+NO_AUTO_CREATE = {
+    "0045": ("0045_subscribe_update_topic_remove", "0045_subscribe_update_non_exist_and_partchange"),
+}
 
 # the parts of 0081_admin that concern this broker, as its SUBTESTS filter names them; IncrementalAlterConfigs alters a
 # group's settings too
@@ -63,7 +65,7 @@ LEFT_OUT = {
     "0098": THREE_BROKERS,
     "0101": THREE_BROKERS,
     "0103": THREE_BROKERS,
-    "0107": "belongs to the scenario noautocreate, where it is run",
+    "0107": THREE_BROKERS,
     "0109": ACLS,
     "0111": THREE_BROKERS,
     "0115": ACLS,
