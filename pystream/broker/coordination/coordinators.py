@@ -117,19 +117,16 @@ class Coordinators:
         )
         self.shares = self._made_shares(static_layer, write_timeout_ms=config.share_write_timeout_ms)
 
-        transaction_config = definition_of(TransactionConfig).load(static_layer)
         self.transaction_ports = BrokerTransactionPorts(plane, clock, applier, self.groups, producer_ids.next_id)
-        self.transactions = TransactionCoordinator(
-            self._runtime(
-                TRANSACTION_STATE_TOPIC,
-                lambda partition: TransactionShard(partition, transaction_config, self._transactions_loaded),
-                write_timeout_ms=TRANSACTION_WRITE_TIMEOUT_MS,
-            ),
-            transaction_config,
-            self.transaction_ports,
-            clock,
-            supervisor,
+        self.transactions = self._made_transactions(definition_of(TransactionConfig).load(static_layer))
+
+    def _made_transactions(self, config: TransactionConfig) -> TransactionCoordinator:
+        runtime = self._runtime(
+            TRANSACTION_STATE_TOPIC,
+            lambda partition: TransactionShard(partition, config, self._transactions_loaded),
+            write_timeout_ms=TRANSACTION_WRITE_TIMEOUT_MS,
         )
+        return TransactionCoordinator(runtime, config, self.transaction_ports, self._clock, self._supervisor)
 
     async def vouch(self, question: bytes) -> int:
         """Answers the data plane's question about a transaction: an error code for what must not be written."""
