@@ -24,7 +24,9 @@ REQUEST = ShareAcknowledgeRequest
 
 async def handle(context: BrokerContext, call: Call, request: ShareAcknowledgeRequest) -> ShareAcknowledgeResponse:
     response = await context.shares.service.acknowledge(request)
-    answer: ShareAcknowledgeResponse = with_leaders(context, call, response, share_acknowledge)
+    answer: ShareAcknowledgeResponse = with_leaders(
+        context.image(), lambda: context.reachable_brokers(call.listener), response, share_acknowledge
+    )
     return answer
 
 

@@ -24,7 +24,9 @@ REQUEST = ShareFetchRequest
 
 async def handle(context: BrokerContext, call: Call, request: ShareFetchRequest) -> ShareFetchResponse:
     response = await context.shares.service.fetch(request, call.handle)
-    answer: ShareFetchResponse = with_leaders(context, call, response, share_fetch)
+    answer: ShareFetchResponse = with_leaders(
+        context.image(), lambda: context.reachable_brokers(call.listener), response, share_fetch
+    )
     return answer
 
 
