@@ -369,14 +369,19 @@ cdef void take_epoch(ProducerEntry *entry, int16_t producer_epoch) noexcept nogi
 
 cdef void end_transaction(
         ProducerState *state, ProducerEntry *entry, bint commit, int64_t offset, AbortedTransaction *aborted) noexcept nogil:
-    if entry.transaction_first_offset < 0:
+    cdef int64_t first_offset = entry.transaction_first_offset
+    if first_offset < 0:
         return
     if not commit:
         aborted.producer_id = entry.producer_id
         aborted.first_offset = entry.transaction_first_offset
         aborted.last_offset = offset
     entry.transaction_first_offset = -1
-    count_transactions(state)
+    state.open_transactions -= 1
+    if state.open_transactions == 0:
+        state.first_undecided_offset = INT64_MAX
+    elif first_offset == state.first_undecided_offset:
+        count_transactions(state)                   # a look at every producer, only when the oldest of several has ended
     # What a reader may see once this transaction is decided: up to the next one still open.
     aborted.last_stable_offset = state.first_undecided_offset if state.open_transactions > 0 else offset + 1
 

@@ -33,10 +33,8 @@ from pystream.common.error_codes import (
 )
 from pystream.common.errors import (
     CoordinatorLoadInProgress,
-    CoordinatorNotAvailable,
     InvalidRegularExpression,
     KafkaError,
-    NotCoordinator,
 )
 from pystream.common.model import NO_PRODUCER_ID
 from pystream.common.tasks import Supervisor
@@ -230,15 +228,18 @@ class TransactionCoordinator:
     # ---- what time does
 
     async def abort_timed_out(self) -> None:
-        """Abort what has outlived its time-out."""
+        """Abort what has outlived its time-out, and see to it that what is decided is carried out."""
         version = self._ports.transaction_version()
         for shard in list(self.runtime.active()):
+            if any(not self._markers.carries_out(ending) for ending in shard.unfinished()):
+                # Whoever wrote the decision was told that it takes too long, or waits for it at this moment.
+                await self._finish(shard.partition)
             for transactional_id in shard.timed_out(self.runtime.now_ms()):
                 try:
                     ending: Ending | None = await self._ask(
                         transactional_id, TransactionShard.abort_timed_out, server_version=version
                     )
-                except (CoordinatorLoadInProgress, CoordinatorNotAvailable, NotCoordinator):
+                except KafkaError:
                     break  # the next round, or the next coordinator
                 if ending is not None:
                     self._markers.start(shard.partition, ending)
@@ -248,14 +249,14 @@ class TransactionCoordinator:
         for shard in list(self.runtime.active()):
             try:
                 await _settled(self.runtime.submit(shard.partition, TransactionShard.expire_ids))
-            except (CoordinatorLoadInProgress, CoordinatorNotAvailable, NotCoordinator):
+            except KafkaError:
                 continue
 
     async def _finish(self, partition: int) -> None:
         try:
             endings = await _settled(self.runtime.submit(partition, TransactionShard.report_unfinished))
         except KafkaError:
-            return  # it is being loaded again, and comes back here
+            return  # it is loaded again and comes back here, or the next round does
         for ending in endings:
             self._markers.start(partition, ending)
 

@@ -52,8 +52,9 @@ class MarkerSender:
         self._ended = ended
         self._under_way: set[Ending] = set()
 
-    def __len__(self) -> int:
-        return len(self._under_way)
+    def carries_out(self, ending: Ending) -> bool:
+        """Whether somebody is at it."""
+        return ending in self._under_way
 
     def start(self, partition: int, ending: Ending) -> None:
         """Carry out a decision that is committed; once, however often it is asked for."""

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
+import pytest
+
 from pystream.common.clock import ManualClock
 from pystream.common.error_codes import (
     CONCURRENT_TRANSACTIONS,
@@ -18,10 +20,11 @@ from pystream.common.error_codes import (
     TRANSACTION_ABORTABLE,
     UNKNOWN_TOPIC_OR_PARTITION,
 )
+from pystream.common.errors import CoordinatorNotAvailable
 from pystream.common.model import TRANSACTION_STATE_TOPIC
 from pystream.common.tasks import Supervisor
 from pystream.coordinator.ports import MarkerBatch
-from pystream.coordinator.runtime import CoordinatorRuntime
+from pystream.coordinator.runtime import WRITE_TIMEOUT_MS, CoordinatorRuntime
 from pystream.coordinator.transaction.config import TransactionConfig
 from pystream.coordinator.transaction.coordinator import Question, TransactionCoordinator, question_of
 from pystream.coordinator.transaction.shard import Identity, TransactionShard
@@ -183,6 +186,22 @@ async def test_what_was_prepared_before_a_crash_is_finished_by_who_loads_the_log
     async with rig(log) as made:
         await made.settle()
         assert made.ports.markers == [(P0, MarkerBatch(100, 1, True, 5), 2)]
+        assert made.state is TransactionState.COMPLETE_COMMIT
+
+
+@in_a_loop
+async def test_a_decision_whose_commit_took_too_long_is_carried_out_all_the_same() -> None:
+    async with rig() as made:
+        await made.begin(P0)
+        ending = asyncio.ensure_future(made.coordinator.end("t", PRODUCER, commit=True, client_version=2))
+        await turns()
+        made.clock.advance(WRITE_TIMEOUT_MS + 1)
+        await turns()
+        with pytest.raises(CoordinatorNotAvailable):
+            await ending
+        await made.settle()
+        assert made.state is TransactionState.PREPARE_COMMIT
+        await made.after(made.coordinator.abort_timed_out())
         assert made.state is TransactionState.COMPLETE_COMMIT
 
 
