@@ -113,7 +113,11 @@ class Broker:
         await self._executor.run(self._logs.open, self._recovered_config)
         publisher = await self._opened_metadata()
         assert self._store is not None, "opened with the publisher"
-        cluster_id = await found_cluster(self._store, cluster_id=self.config.cluster_id or self._logs.cluster_id)
+        cluster_id = await found_cluster(
+            self._store,
+            cluster_id=self.config.cluster_id or self._logs.cluster_id,
+            min_insync_replicas=self._settings.log_config({}, ClusterImage()).min_insync_replicas,
+        )
         await self._executor.run(self._logs.set_cluster_id, cluster_id)
         plane = self._plane = DataPlane(
             node_id=self.config.node_id,

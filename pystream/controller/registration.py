@@ -44,17 +44,26 @@ FEATURES: Final[Mapping[str, int]] = {
 
 
 async def found_cluster(
-    store: MetadataStore, *, cluster_id: str | None = None, features: Mapping[str, int] = FEATURES
+    store: MetadataStore,
+    *,
+    cluster_id: str | None = None,
+    features: Mapping[str, int] = FEATURES,
+    min_insync_replicas: int | None = None,
 ) -> str:
-    """The cluster's id; the first caller ever sets it, to `cluster_id` or a new one, and finalizes `features`."""
+    """The cluster's id; the first caller ever sets it, to `cluster_id` or a new one, and finalizes `features`.
+
+    It also makes `min_insync_replicas` a default of the whole cluster if given: brokers whose own files differ would
+    not agree on when a partition has enough replicas. Source: KIP-966.
+    """
     written = (cluster_id or uuid_text(random_uuid())).encode()
-    result = await store.transaction(
-        [Absent(records.CLUSTER_ID_KEY)],
-        [
-            Put(records.CLUSTER_ID_KEY, written),
-            Put(records.FEATURES_KEY, records.encode_mapping("levels", features)),
-        ],
-    )
+    writes = [
+        Put(records.CLUSTER_ID_KEY, written),
+        Put(records.FEATURES_KEY, records.encode_mapping("levels", features)),
+    ]
+    if min_insync_replicas is not None:
+        defaults = {"min.insync.replicas": str(min_insync_replicas)}
+        writes.append(Put(records.broker_config_key(""), records.encode_mapping("values", defaults)))
+    result = await store.transaction([Absent(records.CLUSTER_ID_KEY)], writes)
     item = await store.get(records.CLUSTER_ID_KEY)
     assert item is not None, "the transaction writes the key unless it is there"
     if result.succeeded:

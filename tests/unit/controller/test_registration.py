@@ -53,6 +53,17 @@ def test_a_cluster_can_be_founded_under_a_given_id_and_never_changes_it() -> Non
     asyncio.run(scenario())
 
 
+def test_founding_makes_min_insync_replicas_a_default_of_the_cluster() -> None:
+    async def scenario() -> None:
+        store = SimulatedStore()
+        await found_cluster(store, min_insync_replicas=2)
+        await found_cluster(store, min_insync_replicas=3)
+        image = await ImagePublisher(store, ManualClock()).load()
+        assert image.broker_configs("") == {"min.insync.replicas": "2"}
+
+    asyncio.run(scenario())
+
+
 def test_a_registered_broker_is_in_the_image_and_controls_the_cluster() -> None:
     async def scenario(kit: ControllerKit) -> None:
         broker = kit.image.brokers[1]
