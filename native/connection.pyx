@@ -135,6 +135,7 @@ cdef Call *call_new(BufferPool *pool, Connection *connection, CallKind kind, int
     call.isolation_level = 0
     call.correlation_id = correlation_id
     call.throttle_ms = 0
+    call.spent_ns = 0
     call.timeout_ms = 0
     call.waiting = 0
     call.topic_count = 0

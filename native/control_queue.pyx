@@ -219,7 +219,7 @@ cdef class ControlQueue:
             write(self.state.event_fd, &one, sizeof(one))
         return requests
 
-    cdef object post(self, uint64_t handle, MessageKind kind, const uint8_t *data, Py_ssize_t size):
+    cdef object post(self, uint64_t handle, MessageKind kind, const uint8_t *data, Py_ssize_t size, int32_t throttle_ms=0):
         cdef Message *message
         cdef int32_t loop = handle_loop(handle)
         if self.state.inboxes == NULL or loop < 0 or loop >= self.state.loop_count:
@@ -227,15 +227,18 @@ cdef class ControlQueue:
         message = message_new(kind, handle, data, size)
         if message == NULL:
             raise MemoryError(f"no memory for an answer of {size} bytes")
+        message.throttle_ms = throttle_ms
         inbox_post(&self.state.inboxes[loop], message)
         return None
 
-    def answer(self, handle: int, response: bytes) -> None:
-        """Send `response` (response header and body, without length prefix) in its turn and unmute the connection."""
+    def answer(self, handle: int, response: bytes, throttle_ms: int = 0) -> None:
+        """Send `response` (response header and body, without length prefix) in its turn and unmute the connection, which the client
+        has been told to leave alone for `throttle_ms`: then after that time.
+        """
         cdef const uint8_t[::1] view = response
         if view.shape[0] > LARGEST_ANSWER:
             raise ValueError(f"an answer of {view.shape[0]} bytes does not fit a frame")
-        self.post(handle, MESSAGE_ANSWER, &view[0] if view.shape[0] > 0 else NULL, view.shape[0])
+        self.post(handle, MESSAGE_ANSWER, &view[0] if view.shape[0] > 0 else NULL, view.shape[0], throttle_ms)
 
     def resume(self, handle: int, error_code: int = 0) -> None:
         """The coordinator has been asked: the Produce goes on, and partitions that still have no permit are answered with `error_code`."""

@@ -27,6 +27,7 @@ from pystream._native.partition_table cimport (
     table_read_lock, table_remove_partition, table_unlock, table_write_lock,
 )
 from pystream._native.posix cimport close, errno, gai_strerror, monotonic_ms, pthread_create, pthread_join, read, wall_clock_ms
+from pystream._native.quota_table cimport quota_table_charge, quota_table_free, quota_table_init, quota_table_replace
 from pystream._native.status cimport NOT_LEADER, OK, Status, raise_for_status
 
 import secrets
@@ -94,6 +95,8 @@ cdef class DataPlane:
             raise MemoryError("no memory for the event loops")
         if not table_init(&self.plane.table) or not address_counts_init(&self.plane.addresses):
             raise MemoryError("no memory for the partition table")
+        if not quota_table_init(&self.plane.quotas):
+            raise MemoryError("no memory for quotas")
         self.make_loops(event_loops)
         self.control_inbox = &self.plane.inboxes[event_loops]
         if not inbox_init(self.control_inbox):
@@ -102,6 +105,19 @@ cdef class DataPlane:
         self.control.state.limit_bytes = self.plane.limits.control_bytes
         self.control.state.inboxes = self.plane.inboxes
         self.control.state.loop_count = event_loops
+
+    def set_client_quotas(self, rules: list, window_ms: int) -> None:
+        """What clients are bounded by, from now on; what they have used stays used.  An empty list bounds nobody.
+
+        A rule is (client id or None, rates, shared): bytes produced per second, bytes fetched per second and microseconds of request
+        time per second, 0 where there is no bound; `shared` says of each whether all clients with such a rule share it.  None, for
+        clients that are not named, comes first and exactly once.  `window_ms` is how much may be used at once.
+        """
+        quota_table_replace(&self.plane.quotas, rules, window_ms)
+
+    def charge_request(self, client_id: str, microseconds: int, now_ms: int) -> int:
+        """Charges time that the control plane spent on a client's request; the throttle time in milliseconds."""
+        return quota_table_charge(&self.plane.quotas, client_id.encode(), microseconds, now_ms)
 
     def update_limits(self, limits) -> None:
         """Other values for max.connections and max.connections.per.ip, from the next connection on.  ValueError for others."""
@@ -133,6 +149,7 @@ cdef class DataPlane:
             loop_free(&self.plane.loops[i])
         if self.plane.table.by_name.slots != NULL:
             table_free(&self.plane.table)
+        quota_table_free(&self.plane.quotas)
         for i in range(self.plane.loop_count):
             inbox_free(&self.plane.inboxes[i])
         if self.control_inbox != NULL:

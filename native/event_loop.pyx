@@ -32,6 +32,7 @@ from pystream._native.purgatory cimport (
     purgatory_free, purgatory_init, purgatory_mark_ready, purgatory_next_timeout, purgatory_turn_to, purgatory_wake,
     purgatory_wake_all,
 )
+from pystream._native.quota_table cimport quota_table_leave
 from pystream._native.turn cimport (
     answer, drop_calls, forget_last_call, may_dispatch, receive_and_dispatch, touch, work_after_append, work_ready,
 )
@@ -192,6 +193,7 @@ cdef void destroy(Loop *loop, Connection *connection) noexcept nogil:
     loop.counters.connections_closed += 1
     if connection.watched:
         control_push_ended(loop.plane.control, connection.handle)
+    quota_table_leave(&loop.plane.quotas, connection.client)
     connection_free(connection, &loop.buffers)
 
 

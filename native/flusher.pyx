@@ -13,7 +13,7 @@ from libc.stdlib cimport calloc, free
 from pystream._native.local_log cimport LocalLog, log_flush, log_release, log_retain
 from pystream._native.log_state cimport LogState
 from pystream._native.posix cimport (
-    CLOCK_MONOTONIC, clock_gettime, pthread_attr_destroy, pthread_attr_init, pthread_attr_setstacksize, pthread_attr_t,
+    CLOCK_MONOTONIC, monotonic_ns, pthread_attr_destroy, pthread_attr_init, pthread_attr_setstacksize, pthread_attr_t,
     pthread_cond_broadcast, pthread_cond_destroy, pthread_cond_init, pthread_cond_signal, pthread_cond_t, pthread_cond_timedwait,
     pthread_cond_wait, pthread_condattr_destroy, pthread_condattr_init, pthread_condattr_setclock, pthread_condattr_t, pthread_create,
     pthread_equal, pthread_join, pthread_mutex_destroy, pthread_mutex_init, pthread_mutex_lock, pthread_mutex_t, pthread_mutex_unlock,
@@ -70,12 +70,6 @@ cdef struct FlusherState:
     int64_t slow_flushes
     int64_t flush_ns
     int64_t longest_flush_ns
-
-
-cdef int64_t monotonic_ns() noexcept nogil:
-    cdef timespec now
-    clock_gettime(CLOCK_MONOTONIC, &now)
-    return now.tv_sec * 1000000000 + now.tv_nsec
 
 
 cdef void wait_until(pthread_cond_t *condition, pthread_mutex_t *mutex, int64_t deadline_ns) noexcept nogil:

@@ -1,8 +1,9 @@
 """One connection in one turn of its event loop: receive, dispatch, answer."""
 
-from libc.stdint cimport int16_t, int64_t, uint8_t
+from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t
 from libc.string cimport memcmp
 
+from pystream._native.atomics cimport atomic_load32
 from pystream._native.buffer cimport (
     Cursor, Output, cursor_over, read_int16, read_int32, read_string, skip_tagged_fields, write_int32, write_raw,
 )
@@ -22,8 +23,12 @@ from pystream._native.produce cimport (
     PRODUCE_FIRST_FLEXIBLE, PRODUCE_MAXIMUM_VERSION, PRODUCE_MINIMUM_VERSION, produce_begin, produce_encode, produce_has_failures,
     produce_settle,
 )
+from pystream._native.posix cimport monotonic_ns
 from pystream._native.purgatory cimport purgatory_forget, purgatory_set_timer, purgatory_take_ready
 from pystream._native.quota cimport quota_charge
+from pystream._native.quota_table cimport (
+    FETCH_QUOTA, PRODUCE_QUOTA, REQUEST_QUOTA, quota_client_hash, quota_table_enter, quota_table_leave,
+)
 from pystream._native.status cimport BUSY, OK, OUT_OF_MEMORY, TRUNCATED, UNVERIFIED_TRANSACTION, Status
 
 cdef enum:
@@ -103,11 +108,22 @@ cdef Status read_header(Cursor *frame, int16_t *api_key, int16_t *version, int32
     return status
 
 
-cdef Status read_client(Cursor *frame, bint tagged, Call *call) noexcept nogil:
+cdef void look_up_quotas(Loop *loop, Connection *connection, const uint8_t *client_id, int32_t size) noexcept nogil:
+    """A connection nearly always names one client id for ever."""
+    if connection.client != NULL:
+        if connection.client.hash == quota_client_hash(client_id, size):
+            return
+        quota_table_leave(&loop.plane.quotas, connection.client)
+    connection.client = quota_table_enter(&loop.plane.quotas, client_id, size)
+
+
+cdef Status read_client(Loop *loop, Cursor *frame, bint tagged, Call *call) noexcept nogil:
     """The rest of request header v1 or v2: the client id is a legacy string in both."""
     cdef const uint8_t *client_id
     cdef int32_t size
     cdef Status status = read_string(frame, False, &client_id, &size)
+    if status == OK and atomic_load32(&loop.plane.quotas.active):
+        look_up_quotas(loop, call.connection, client_id, size)
     # Source: AdminUtils.ADMIN_CLIENT_ID.
     if status == OK and size == ADMIN_CLIENT_ID_SIZE:
         call.from_admin = memcmp(client_id, b"__admin_client", ADMIN_CLIENT_ID_SIZE) == 0
@@ -123,19 +139,30 @@ cdef void note_for_later(Loop *loop, Call *call, const uint8_t *data, Py_ssize_t
     loop.after_append_tail = &call.next_ready
 
 
-cdef void charge(Loop *loop, Connection *connection, Call *call, int64_t size) noexcept nogil:
-    """Charges a client's byte quota; above it the answer says so and what follows waits.  Source: KIP-124, KIP-219."""
-    cdef Call *pause
-    call.throttle_ms = quota_charge(connection.produce_quota if call.kind == CALL_PRODUCE else connection.fetch_quota, size, loop.now_ms)
-    if call.throttle_ms == 0:
-        return
-    loop.counters.throttled_ms += call.throttle_ms
-    pause = call_new(&loop.buffers, connection, CALL_PAUSE, 0, 0)
-    if pause != NULL:
+cdef bint counts_time(const Connection *connection) noexcept nogil:
+    return connection.client != NULL and connection.client.in_force[REQUEST_QUOTA] != NULL
+
+
+cdef void pause(Loop *loop, Connection *connection, int32_t throttle_ms) noexcept nogil:
+    """What follows on the connection waits; its answer says so.  Source: KIP-219."""
+    cdef Call *call = call_new(&loop.buffers, connection, CALL_PAUSE, 0, 0)
+    loop.counters.throttled_ms += throttle_ms
+    if call != NULL:
         connection.muted = True
-        pause.state = CALL_PARKED
-        connection_add_call(connection, pause)
-        purgatory_set_timer(&loop.purgatory, pause, loop.now_ms + call.throttle_ms)
+        call.state = CALL_PARKED
+        connection_add_call(connection, call)
+        purgatory_set_timer(&loop.purgatory, call, loop.now_ms + throttle_ms)
+
+
+cdef void charge(Loop *loop, Connection *connection, Call *call, int kind, int64_t size) noexcept nogil:
+    """Charges a client's quotas of bytes and of request time; the longer throttle counts.  Source: KIP-13, KIP-124."""
+    cdef int32_t throttle_ms = quota_charge(connection.client.in_force[kind], size, loop.now_ms)
+    cdef int32_t time_ms = 0
+    if call.spent_ns > 0:
+        time_ms = quota_charge(connection.client.in_force[REQUEST_QUOTA], call.spent_ns // 1000, loop.now_ms)
+    call.throttle_ms = max(throttle_ms, time_ms)
+    if call.throttle_ms > 0:
+        pause(loop, connection, call.throttle_ms)
 
 
 cdef Status ask_coordinator(Loop *loop, Connection *connection, Call *call, int32_t size) noexcept nogil:
@@ -165,6 +192,7 @@ cdef Status dispatch(Loop *loop, Connection *connection, const uint8_t *data, in
     cdef int32_t correlation_id
     cdef CallKind kind
     cdef Call *call
+    cdef int64_t began_ns
     cdef Status status
     loop.counters.frames_received += 1
     cursor_over(&frame, data, size)
@@ -180,17 +208,19 @@ cdef Status dispatch(Loop *loop, Connection *connection, const uint8_t *data, in
         connection.muted = True
         note_for_later(loop, call, data, size)
         return OK
-    status = read_client(&frame, has_tagged_header(kind, version), call)
+    status = read_client(loop, &frame, has_tagged_header(kind, version), call)
     if status != OK:
         return status
     if kind == CALL_PRODUCE:
         loop.counters.produce_requests += not connection.verified
+        began_ns = monotonic_ns() if counts_time(connection) else 0
         status = produce_begin(&loop.stage, &loop.plane.table, call, &frame)
         connection.verified = False
         if status == UNVERIFIED_TRANSACTION:
             return ask_coordinator(loop, connection, call, size)
-        if status == OK and connection.produce_quota != NULL:
-            charge(loop, connection, call, size)
+        if status == OK and connection.client != NULL:
+            call.spent_ns = monotonic_ns() - began_ns if began_ns != 0 else 0
+            charge(loop, connection, call, PRODUCE_QUOTA, size)
         return status
     if kind == CALL_FETCH:
         connection.muted = True
@@ -269,10 +299,13 @@ cdef void send_to_control(Loop *loop, Connection *connection, Call *call) noexce
 
 cdef Status begin_fetch(Loop *loop, Call *call, Cursor *body) noexcept nogil:
     cdef Status status
+    cdef int64_t began_ns = monotonic_ns() if counts_time(call.connection) else 0
     loop.counters.fetch_requests += 1
     status = fetch_begin(&loop.fetches, &loop.counters, call, body, loop.now_ms)
     if status == OK:
         fetch_evaluate(&loop.plane.table, &loop.purgatory, &loop.counters, call, loop.now_ms)
+    if began_ns != 0:
+        call.spent_ns = monotonic_ns() - began_ns
     return status
 
 
@@ -342,14 +375,16 @@ cdef Status encode(Loop *loop, Connection *connection, Call *call, OutQueue *que
         produce_encode(call, &queue.bytes)
     elif call.kind == CALL_FETCH:
         request = <FetchRequest *>call.fetch
-        if connection.fetch_quota != NULL:
-            charge(loop, connection, call, request.gathered)
+        if connection.client != NULL:
+            charge(loop, connection, call, FETCH_QUOTA, request.gathered)
         return fetch_encode(&loop.plane.table, call, queue, &loop.counters)
     elif call.kind == CALL_LIST_OFFSETS:
         list_offsets_encode(call, &queue.bytes)
     elif call.kind == CALL_COLD:
         write_int32(&queue.bytes, <int32_t>call.answer.size)
         write_raw(&queue.bytes, call.answer.data, call.answer.size)
+        if call.answer.throttle_ms > 0:
+            pause(loop, connection, call.answer.throttle_ms)
     return queue.bytes.status
 
 

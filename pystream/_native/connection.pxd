@@ -7,7 +7,7 @@ from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint32_t, u
 from pystream._native.buffer cimport Output
 from pystream._native.local_log cimport FileRange, SegmentFile
 from pystream._native.partition cimport Message, Partition
-from pystream._native.quota cimport Quota
+from pystream._native.quota_table cimport ClientEntry
 from pystream._native.status cimport Status
 
 cdef enum:
@@ -68,6 +68,7 @@ cdef struct Call:
     int8_t isolation_level
     int32_t correlation_id
     int32_t throttle_ms
+    int64_t spent_ns                 # working on it, where the client's request time is bounded
     int32_t timeout_ms
     int32_t waiting                  # parts that are not yet answered
     CallTopic *topics
@@ -148,8 +149,7 @@ cdef struct Connection:
     int32_t call_count
     OutQueue *pending                # what the socket did not take yet
     uint32_t access_id
-    Quota *produce_quota             # NULL: none; kept alive by the data plane
-    Quota *fetch_quota
+    ClientEntry *client              # quotas of the client id last named, one reference; NULL: none was looked up
     uint64_t address_hash            # of the peer's address, for connection limits
 
 cdef bint buffer_pool_init(BufferPool *pool, MemoryPool *memory) noexcept nogil

@@ -52,4 +52,4 @@ cdef void control_push_ended(ControlState *control, uint64_t handle) noexcept no
 cdef class ControlQueue:
     cdef ControlState state
     cdef object owner                # the data plane: keeps the inboxes alive
-    cdef object post(self, uint64_t handle, MessageKind kind, const uint8_t *data, Py_ssize_t size)
+    cdef object post(self, uint64_t handle, MessageKind kind, const uint8_t *data, Py_ssize_t size, int32_t throttle_ms=*)

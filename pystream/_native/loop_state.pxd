@@ -2,6 +2,7 @@
 #
 # Cross-thread state
 #   Plane.table          its own reader-writer lock: read-locked for a turn, write-locked by the control plane
+#   Plane.quotas         its own mutex
 #   Plane.memory, connection_count, accepting, draining    atomic
 #   Loop                 belongs to its thread; counters are read from anywhere; its inbox is the door for everybody else
 # Memory: the DataPlane object owns Plane and Loops and joins the threads before it frees them.
@@ -17,6 +18,7 @@ from pystream._native.partition_table cimport PartitionTable
 from pystream._native.posix cimport pthread_t
 from pystream._native.produce cimport ProduceStage
 from pystream._native.purgatory cimport Purgatory
+from pystream._native.quota_table cimport QuotaTable
 
 cdef struct Limits:
     int32_t frame_bytes              # socket.request.max.bytes
@@ -40,6 +42,7 @@ cdef struct Plane:
     PartitionTable table
     MemoryPool memory
     AddressCounts addresses
+    QuotaTable quotas
     ControlState *control
     Listener listeners[MAXIMUM_LISTENERS]
     int32_t listener_count

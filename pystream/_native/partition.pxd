@@ -33,6 +33,7 @@ cdef struct Message:
     uint64_t handle
     int32_t fd
     int32_t listener
+    int32_t throttle_ms          # of an answer: what follows on the connection waits so long
     Py_ssize_t size              # bytes that follow this struct
     uint8_t *data
 

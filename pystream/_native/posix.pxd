@@ -122,12 +122,17 @@ cdef extern from *:
         struct timespec now; clock_gettime(CLOCK_MONOTONIC, &now);
         return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
     }
+    static inline int64_t pystream_monotonic_ns(void) {
+        struct timespec now; clock_gettime(CLOCK_MONOTONIC, &now);
+        return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+    }
     static inline int64_t pystream_wall_clock_ms(void) {
         struct timespec now; clock_gettime(CLOCK_REALTIME, &now);
         return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
     }
     """
     int64_t monotonic_ms "pystream_monotonic_ms"() noexcept nogil
+    int64_t monotonic_ns "pystream_monotonic_ns"() noexcept nogil
     int64_t wall_clock_ms "pystream_wall_clock_ms"() noexcept nogil
 
 cdef extern from "<pthread.h>" nogil:
