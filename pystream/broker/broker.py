@@ -15,6 +15,7 @@ from pathlib import Path
 
 from pystream._native.data_plane import DataPlane
 from pystream.broker.applier import ImageApplier
+from pystream.broker.client_quotas import ClientQuotas
 from pystream.broker.config import BrokerConfig
 from pystream.broker.context import BrokerContext
 from pystream.broker.coordination.coordinators import Coordinators
@@ -37,6 +38,7 @@ from pystream.common.tasks import Supervisor
 from pystream.controller.commit import Committer
 from pystream.controller.features import FeatureController
 from pystream.controller.producer_ids import ProducerIdAllocator
+from pystream.controller.quotas import QuotaController
 from pystream.controller.registration import BrokerSession, found_cluster
 from pystream.controller.scram import ScramController
 from pystream.controller.topics import TopicController
@@ -242,6 +244,8 @@ class Broker:
             configs=self._settings.controller(publisher, committer),
             features=FeatureController(publisher, committer, SUPPORTED_FEATURES),
             scram=ScramController(publisher, committer),
+            quotas=QuotaController(publisher, committer),
+            client_quotas=self._client_quotas(plane, applier),
             producer_ids=coordinators.producer_ids,
             publisher=publisher,
             applier=applier,
@@ -307,6 +311,15 @@ class Broker:
             settings=self._settings,
             reconfigure_broker=live.apply,
         )
+
+    def _client_quotas(self, plane: DataPlane, applier: ImageApplier) -> ClientQuotas:
+        config = self.config
+        quotas = ClientQuotas(
+            plane, self._clock, samples=config.quota_window_num, window_seconds=config.quota_window_size_seconds
+        )
+        quotas.apply(applier.image)
+        applier.on_applied(lambda delta, image: quotas.apply(image) if delta.client_quotas else None)
+        return quotas
 
     def _client_telemetry(self, applier: ImageApplier) -> ClientTelemetry:
         telemetry = ClientTelemetry(

@@ -319,6 +319,14 @@ class BrokerConfig:
         doc="Idempotent producers silent for so long are forgotten.",
     )
 
+    # quotas
+    quota_window_num: int = key(
+        "quota.window.num", default=11, minimum=1, doc="Samples over which a client's rate is looked at."
+    )
+    quota_window_size_seconds: int = key(
+        "quota.window.size.seconds", default=1, minimum=1, doc="Length of one such sample."
+    )
+
     # telemetry
     client_telemetry_enable: bool = key(
         "client.telemetry.enable",

@@ -14,6 +14,7 @@ from pystream.coordinator.group.group import Caller
 if TYPE_CHECKING:
     from pystream._native.data_plane import DataPlane
     from pystream.broker.applier import ImageApplier
+    from pystream.broker.client_quotas import ClientQuotas
     from pystream.broker.config import BrokerConfig
     from pystream.broker.coordination.coordinators import Coordinators
     from pystream.broker.coordination.shares import Shares
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from pystream.controller.configs import ConfigController
     from pystream.controller.features import FeatureController
     from pystream.controller.producer_ids import ProducerIdAllocator
+    from pystream.controller.quotas import QuotaController
     from pystream.controller.scram import ScramController
     from pystream.controller.topics import TopicController
     from pystream.coordinator.group.coordinator import GroupCoordinator
@@ -67,6 +69,8 @@ class BrokerContext:
     configs: ConfigController
     features: FeatureController
     scram: ScramController
+    quotas: QuotaController
+    client_quotas: ClientQuotas
     producer_ids: ProducerIdAllocator
     publisher: ImagePublisher
     applier: ImageApplier

@@ -66,6 +66,8 @@ HANDLER_MODULES: Mapping[int, str] = {
     ApiKey.UPDATE_FEATURES: "update_features",
     ApiKey.DESCRIBE_USER_SCRAM_CREDENTIALS: "describe_user_scram_credentials",
     ApiKey.ALTER_USER_SCRAM_CREDENTIALS: "alter_user_scram_credentials",
+    ApiKey.DESCRIBE_CLIENT_QUOTAS: "describe_client_quotas",
+    ApiKey.ALTER_CLIENT_QUOTAS: "alter_client_quotas",
     ApiKey.UNREGISTER_BROKER: "unregister_broker",
     ApiKey.DESCRIBE_ACLS: "describe_acls",
     ApiKey.CREATE_ACLS: "create_acls",

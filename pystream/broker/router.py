@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
+import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -85,6 +86,7 @@ class Router:
         self._metrics = metrics
         self._clock = clock
         self._vouch = vouch
+        self._spent_ns: dict[int, int] = {}  # on requests that are not yet answered, by handle; only under a quota
         self._routes: dict[bytes, Route] = {}  # by the first bytes of a frame: as many as there are versions
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -183,7 +185,10 @@ class Router:
             except KafkaError as error:
                 return handler.failed(request, error.code, str(error))
 
+        began_ns = time.perf_counter_ns()
         response = contained_now("request failed", work, _fault_of(handler, request), api=handler.name)
+        if self._context.client_quotas.bounds_requests:
+            self._spent_ns[call.handle] = time.perf_counter_ns() - began_ns
         if isinstance(response, Message):
             self._send(route, call, response)
         elif isinstance(response, asyncio.Future):
@@ -218,6 +223,8 @@ class Router:
         self._send(route, call, response)
 
     def _send(self, route: Route, call: Call, response: Any) -> None:
+        throttle_ms = self._throttle_ms(call, response)
+
         def work() -> bytes | None:
             writer = Writer()
             writer.int32(call.correlation_id)
@@ -231,7 +238,19 @@ class Router:
         if encoded is None:
             self._queue.close_connection(call.handle)
         else:
-            self._queue.answer(call.handle, encoded)
+            self._queue.answer(call.handle, encoded, throttle_ms)
+
+    def _throttle_ms(self, call: Call, response: Any) -> int:
+        """How long the client is asked to wait, and its connection is left alone: by the handler's own quota, or by
+        that of request time.
+        """
+        throttle_ms: int = getattr(response, "throttle_time_ms", 0)
+        spent_ns = self._spent_ns.pop(call.handle, 0) if self._spent_ns else 0
+        if spent_ns:
+            throttle_ms = max(throttle_ms, self._context.client_quotas.request_throttle_ms(call.client_id, spent_ns))
+            if hasattr(response, "throttle_time_ms"):
+                response.throttle_time_ms = throttle_ms
+        return throttle_ms
 
     def _unknown(self, handle: int, peer: str, api_key: int, api_version: int, frame: bytes) -> None:
         if api_key == ApiKey.API_VERSIONS:

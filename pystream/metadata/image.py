@@ -83,6 +83,7 @@ class Delta:
     group_configs: frozenset[str] = frozenset()
     client_metrics_configs: frozenset[str] = frozenset()
     scram_users: frozenset[str] = frozenset()
+    client_quotas: frozenset[records.QuotaEntity] = frozenset()
     features: bool = False
     controller: bool = False
 
@@ -108,6 +109,7 @@ class ClusterImage:
     configs_of_groups: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     configs_of_client_metrics: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     scram_users: Mapping[str, Mapping[int, records.ScramCredential]] = field(default_factory=dict)  # by mechanism
+    client_quotas: Mapping[records.QuotaEntity, Mapping[str, float]] = field(default_factory=dict)
     features: Mapping[str, int] = field(default_factory=dict)
     features_epoch: int = 0
 
@@ -153,6 +155,7 @@ def difference(old: ClusterImage, new: ClusterImage, topic_ids: Iterable[bytes] 
         group_configs=_differing(old.configs_of_groups, new.configs_of_groups),
         client_metrics_configs=_differing(old.configs_of_client_metrics, new.configs_of_client_metrics),
         scram_users=_differing(old.scram_users, new.scram_users),
+        client_quotas=_differing(old.client_quotas, new.client_quotas),
         features=(old.features, old.features_epoch) != (new.features, new.features_epoch),
         controller=(old.controller_id, old.controller_epoch) != (new.controller_id, new.controller_epoch),
     )
@@ -187,6 +190,7 @@ class _Change:
             (records.GROUP_CONFIGS, self._take_group_config),
             (records.CLIENT_METRICS_CONFIGS, self._take_client_metrics_config),
             (records.SCRAM_USERS, self._take_scram_user),
+            (records.CLIENT_QUOTAS, self._take_client_quota),
         ]
 
     def finished(self, revision: int) -> ClusterImage:
@@ -242,6 +246,14 @@ class _Change:
         users.pop(rest, None)
         if event.item is not None:
             users[rest] = records.decode_scram(event.key, event.item.value)
+
+    def _take_client_quota(self, rest: str, event: Event) -> None:
+        quotas = self._fields.setdefault("client_quotas", dict(self._base.client_quotas))
+        assert isinstance(quotas, dict)
+        entity = records.quota_entity(rest)
+        quotas.pop(entity, None)
+        if event.item is not None:
+            quotas[entity] = records.decode_mapping(event.key, event.item.value, "values")
 
     def _take_topic(self, rest: str, event: Event) -> None:
         topic_id = _topic_id(event.key, rest)

@@ -18,6 +18,8 @@
     configs/client-metrics/<name>    the same, for one subscription to metrics of clients
     scram/<user>                 {"v":1,"mechanisms":{"1":["<salt>",4096,"<stored key>","<server key>"]}}    in base64;
                                  1: SCRAM-SHA-256, 2: SCRAM-SHA-512
+    quotas/<entity>              {"v":1,"values":{"producer_byte_rate":1000.0}}    entity: `user=<name>`, `user` for the
+                                 default, the same with client-id and ip, several by `/`; names are quoted as in URLs
     pid-block                    "<next producer id that belongs to nobody> <random claim>"
 
 A key whose topic no longer exists is garbage that readers pass over: a topic is gone with `topics/<id>`.
@@ -30,6 +32,7 @@ import itertools
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
+from urllib.parse import quote, unquote
 
 from pystream.common.errors import StoreDamaged
 from pystream.common.model import Endpoint, uuid_text
@@ -47,9 +50,11 @@ BROKER_CONFIGS: Final = "configs/brokers/"
 GROUP_CONFIGS: Final = "configs/groups/"
 CLIENT_METRICS_CONFIGS: Final = "configs/client-metrics/"
 SCRAM_USERS: Final = "scram/"
+CLIENT_QUOTAS: Final = "quotas/"
 ALL_BROKERS: Final = "default"
 
 FORMAT: Final = 1
+QuotaEntity = tuple[tuple[str, str | None], ...]  # (type, name or None for the default), by type
 
 
 class TopicRecord(NamedTuple):
@@ -123,6 +128,17 @@ def client_metrics_config_key(name: str) -> str:
 
 def scram_user_key(user: str) -> str:
     return f"{SCRAM_USERS}{user}"
+
+
+def client_quota_key(entity: QuotaEntity) -> str:
+    parts = [kind if name is None else f"{kind}={quote(name, safe='')}" for kind, name in sorted(entity, key=str)]
+    return CLIENT_QUOTAS + "/".join(parts)
+
+
+def quota_entity(rest: str) -> QuotaEntity:
+    """The entity that a key names behind `quotas/`."""
+    pairs = [part.partition("=") for part in rest.split("/")]
+    return tuple((kind, unquote(name) if separator else None) for kind, separator, name in pairs)
 
 
 def initial_partition(replicas: tuple[int, ...]) -> PartitionRecord:

@@ -23,7 +23,8 @@ LOG = {
     "flusher", "offset_map", "clean_transactions", "clean_batch", "log_swap", "log_cleaner",
 }  # fmt: skip
 PLANE = {
-    "access", "quota", "quota_table", "partition", "partition_table", "purgatory", "connection", "produce", "fetch_session", "fetch",
+    "access", "quota", "quota_table", "partition",
+    "partition_table", "purgatory", "connection", "produce", "fetch_session", "fetch",
     "list_offsets", "control_queue", "listener", "turn", "event_loop", "data_plane",
     "counters", "loop_state",  # declarations only: structs that several of the above work on
 }  # fmt: skip

@@ -57,7 +57,7 @@ def dump_log(segments: list[Path]) -> Dump:
     for line in run("--deep-iteration", "--print-data-log", files=segments).splitlines():
         if line.startswith("baseOffset: "):
             dump.batches.append(dict(_FIELD.findall(line)))
-        elif line.startswith("|"):
+        elif line.startswith("|") and "endTxnMarker:" not in line:
             dump.records.append(_record(line))
     return dump
 

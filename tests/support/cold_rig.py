@@ -17,6 +17,7 @@ from typing import Any
 from pystream._native.batch import parse_headers
 from pystream._native.wire import Reader
 from pystream.broker.applier import ImageApplier
+from pystream.broker.client_quotas import ClientQuotas
 from pystream.broker.config import BrokerConfig
 from pystream.broker.context import BrokerContext
 from pystream.broker.coordination.coordinators import Coordinators
@@ -36,6 +37,7 @@ from pystream.common.tasks import Supervisor
 from pystream.controller.commit import Committer
 from pystream.controller.features import FeatureController
 from pystream.controller.producer_ids import ProducerIdAllocator
+from pystream.controller.quotas import QuotaController
 from pystream.controller.registration import BrokerSession, found_cluster
 from pystream.controller.scram import ScramController
 from pystream.controller.topics import TopicController
@@ -144,7 +146,7 @@ class StandInQueue:
     def expect(self, handle: int) -> asyncio.Future[bytes]:
         return self._answers.setdefault(handle, asyncio.get_running_loop().create_future())
 
-    def answer(self, handle: int, response: bytes) -> None:
+    def answer(self, handle: int, response: bytes, throttle_ms: int = 0) -> None:
         self._answers[handle].set_result(response)
 
     def close_connection(self, handle: int) -> None:
@@ -158,10 +160,17 @@ class StandInPlane:
     logs: StandInLogs
     partitions: dict[tuple[str, int], dict[str, Any]] = field(default_factory=dict)
     event_fd: int = field(default_factory=lambda: os.eventfd(0))
+    quota_rules: list[Any] = field(default_factory=list)
     control: Any = field(default_factory=lambda: SimpleNamespace(watch=lambda connection: None))
 
     def __del__(self) -> None:
         os.close(self.event_fd)
+
+    def set_client_quotas(self, rules: list[Any], window_ms: int) -> None:
+        self.quota_rules = rules
+
+    def charge_request(self, client_id: str, microseconds: int, now_ms: int) -> int:
+        return 0
 
     def append(self, topic: str, partition: int, batches: bytes, *, transaction_version: int = 0) -> tuple[int, int]:
         """The records are counted, committed, and forgotten."""
@@ -263,6 +272,8 @@ class ColdRig:
             configs=self.settings.controller(publisher, committer),
             features=FeatureController(publisher, committer, SUPPORTED_FEATURES),
             scram=ScramController(publisher, committer),
+            quotas=QuotaController(publisher, committer),
+            client_quotas=self._client_quotas(),
             producer_ids=self.coordinators.producer_ids,
             publisher=publisher,
             applier=self.applier,
@@ -283,6 +294,11 @@ class ColdRig:
             metrics=RequestMetrics(self.metrics),
             clock=self.clock,
         )
+
+    def _client_quotas(self) -> ClientQuotas:
+        quotas = ClientQuotas(self.plane, self.clock, samples=11, window_seconds=1)
+        self.applier.on_applied(lambda delta, image: quotas.apply(image) if delta.client_quotas else None)
+        return quotas
 
     def _made_coordinators(self, supervisor: Supervisor, topics: TopicController, committer: Committer) -> Coordinators:
         return Coordinators(

@@ -29,18 +29,27 @@ REQUEST = CreateTopicsRequest
 
 
 async def handle(context: BrokerContext, call: Call, request: CreateTopicsRequest) -> CreateTopicsResponse:
+    quota = context.client_quotas.mutations(call.client_id, strict=call.api_version >= 6)
+
+    def admitted(topic: CreatableTopic) -> bool:
+        partitions = len(topic.assignments) or topic.num_partitions
+        return quota.admits(partitions if partitions > 0 else context.config.controller.num_partitions, topic.name)
+
     async def create() -> list[TopicOutcome]:
         outcomes = await context.topics.create_topics(
-            [_new_topic(topic) for topic in request.topics], validate_only=request.validate_only
+            [_new_topic(topic) for topic in request.topics if admitted(topic)],
+            validate_only=request.validate_only,
         )
         await context.applier.caught_up()
-        return outcomes
+        return quota.with_refused(outcomes)
 
     try:
         outcomes = await in_time(create(), request.timeout_ms)
     except RequestTimedOut as error:
         return failed(request, REQUEST_TIMED_OUT, str(error))
-    return CreateTopicsResponse(topics=[_result(context, outcome) for outcome in outcomes])
+    return CreateTopicsResponse(
+        throttle_time_ms=quota.throttle_ms, topics=[_result(context, outcome) for outcome in outcomes]
+    )
 
 
 def failed(request: CreateTopicsRequest, code: int, message: str) -> CreateTopicsResponse:

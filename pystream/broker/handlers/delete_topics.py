@@ -27,19 +27,29 @@ REQUEST = DeleteTopicsRequest
 async def handle(context: BrokerContext, call: Call, request: DeleteTopicsRequest) -> DeleteTopicsResponse:
     if any(topic.name is not None and topic.topic_id != ZERO_UUID for topic in request.topics):
         raise InvalidRequest("Topic name and topic id can not both be specified.")
-    names = [*request.topic_names, *(topic.name for topic in request.topics if topic.name is not None)]
-    topic_ids = [topic.topic_id for topic in request.topics if topic.name is None]
+    quota = context.client_quotas.mutations(call.client_id, strict=call.api_version >= 5)
+    image = context.image()
+
+    def admitted(name: str | None, topic_id: bytes = ZERO_UUID) -> bool:
+        found = image.topics_by_id.get(topic_id) if name is None else image.topics.get(name)
+        return found is None or quota.admits(len(found.partitions), name, topic_id)
+
+    named = [*request.topic_names, *(topic.name for topic in request.topics if topic.name is not None)]
+    names = [name for name in named if admitted(name)]
+    topic_ids = [topic.topic_id for topic in request.topics if topic.name is None and admitted(None, topic.topic_id)]
 
     async def delete() -> list[TopicOutcome]:
         outcomes = await context.topics.delete_topics(names=names, topic_ids=topic_ids)
         await context.applier.caught_up()
-        return outcomes
+        return quota.with_refused(outcomes)
 
     try:
         outcomes = await in_time(delete(), request.timeout_ms)
     except RequestTimedOut as error:
         return failed(request, REQUEST_TIMED_OUT, str(error))
-    return DeleteTopicsResponse(responses=[_result(outcome) for outcome in outcomes])
+    return DeleteTopicsResponse(
+        throttle_time_ms=quota.throttle_ms, responses=[_result(outcome) for outcome in outcomes]
+    )
 
 
 def failed(request: DeleteTopicsRequest, code: int, message: str) -> DeleteTopicsResponse:

@@ -1,0 +1,177 @@
+"""What the quotas of an image mean on this broker: rules for the data plane, and the quota of topic changes.
+
+Kafka looks a client's quota up by user and client id, the narrowest first; without authentication every user is
+ANONYMOUS. The data plane knows client ids only, so the order of precedence is worked out here, for every client id
+that is named and for all others:
+
+    user+client > user+<default client> > user > <default user>+client > <default user>+<default client>
+    > <default user> > client > <default client>
+
+A quota of a user alone is shared by all his clients; every other one counts for each client id by itself.
+Source: KIP-55, KIP-124, KIP-219, KIP-599; Kafka's ClientQuotaManager and ControllerMutationQuotaManager.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from pystream.common.errors import ThrottlingQuotaExceeded
+from pystream.common.model import ZERO_UUID
+from pystream.controller.quotas import (
+    CLIENT_ID,
+    CONSUMER_BYTE_RATE,
+    CONTROLLER_MUTATION_RATE,
+    PRODUCER_BYTE_RATE,
+    REQUEST_PERCENTAGE,
+    USER,
+)
+from pystream.controller.requests import TopicOutcome
+
+if TYPE_CHECKING:
+    from pystream._native.data_plane import DataPlane
+    from pystream.common.clock import Clock
+    from pystream.metadata.image import ClusterImage
+    from pystream.metadata.records import QuotaEntity
+
+ANONYMOUS: Final = "ANONYMOUS"
+MICROSECONDS_PER_PERCENT: Final = 10_000  # of one thread's second
+MOST_BUCKETS: Final = 10_000
+Rule = tuple[str | None, tuple[int, int, int], tuple[bool, bool, bool]]
+
+
+class Found(NamedTuple):
+    """A quota in force: its rate, and whether all clients of the user share it."""
+
+    rate: float
+    is_shared: bool
+
+
+def quota_of(
+    quotas: Mapping[QuotaEntity, Mapping[str, float]], key: str, client_id: str | None, user: str = ANONYMOUS
+) -> Found | None:
+    """The quota of a client; of one that no quota names where `client_id` is None."""
+    for entity in _precedence(user, client_id):
+        values = quotas.get(entity)
+        if values is not None and key in values:
+            return Found(values[key], entity in (((USER, user),), ((USER, None),)))
+    return None
+
+
+def _precedence(user: str, client_id: str | None) -> Iterator[QuotaEntity]:
+    for name in (user, None):
+        if client_id is not None:
+            yield ((CLIENT_ID, client_id), (USER, name))
+        yield ((CLIENT_ID, None), (USER, name))
+        yield ((USER, name),)
+    if client_id is not None:
+        yield ((CLIENT_ID, client_id),)
+    yield ((CLIENT_ID, None),)
+
+
+def rules_of(quotas: Mapping[QuotaEntity, Mapping[str, float]]) -> list[Rule]:
+    """Rules for the data plane: for all others first, then for every client id that a quota names."""
+    named = {name for entity in quotas for kind, name in entity if kind == CLIENT_ID and name is not None}
+    rules = [_rule(quotas, client_id) for client_id in (None, *sorted(named))]
+    return rules if any(any(rates) for _, rates, _ in rules) else []
+
+
+def _rule(quotas: Mapping[QuotaEntity, Mapping[str, float]], client_id: str | None) -> Rule:
+    found = [quota_of(quotas, key, client_id) for key in (PRODUCER_BYTE_RATE, CONSUMER_BYTE_RATE, REQUEST_PERCENTAGE)]
+    scales = (1, 1, MICROSECONDS_PER_PERCENT)
+    rates = [0 if each is None else max(int(each.rate * scale), 1) for each, scale in zip(found, scales, strict=True)]
+    shared = [each is not None and each.is_shared for each in found]
+    return client_id, (rates[0], rates[1], rates[2]), (shared[0], shared[1], shared[2])
+
+
+class TokenBucket:
+    """Tokens come at `rate` per second up to a burst; they may be spent once below zero (KIP-599)."""
+
+    def __init__(self, rate: float, burst: float, now_ms: int) -> None:
+        self.rate = rate
+        self._burst = burst
+        self._tokens = burst
+        self._updated_ms = now_ms
+
+    def throttle_ms(self, now_ms: int) -> int:
+        """How long until there is a token again; 0 while there are some."""
+        self._tokens = min(self._burst, self._tokens + (now_ms - self._updated_ms) * self.rate / 1_000)
+        self._updated_ms = now_ms
+        return 0 if self._tokens >= 0 else max(round(-self._tokens / self.rate * 1_000), 1)
+
+    def spend(self, tokens: float) -> None:
+        self._tokens -= tokens
+
+
+class MutationQuota:
+    """One request's changes of topics, counted in partitions.
+
+    A `strict` version has what comes too early refused; before it everything passes, and the client waits afterwards.
+    """
+
+    def __init__(self, bucket: TokenBucket | None, *, strict: bool, clock: Clock) -> None:
+        self._bucket = bucket
+        self._strict = strict
+        self._clock = clock
+        self._refused: list[TopicOutcome] = []
+
+    @property
+    def throttle_ms(self) -> int:
+        return 0 if self._bucket is None else self._bucket.throttle_ms(self._clock.monotonic_ms())
+
+    def admits(self, partitions: int, name: str | None, topic_id: bytes = ZERO_UUID) -> bool:
+        """Whether this topic may be changed now; it is noted when it may not."""
+        if self._bucket is None:
+            return True
+        if self.throttle_ms > 0 and self._strict:
+            error = ThrottlingQuotaExceeded("The throttling quota has been exceeded.")
+            self._refused.append(TopicOutcome(name, error, topic_id))
+            return False
+        self._bucket.spend(partitions)
+        return True
+
+    def with_refused(self, outcomes: Sequence[TopicOutcome]) -> list[TopicOutcome]:
+        """The outcomes of the others and of those that were not admitted; a topic has one."""
+        told = {(outcome.name, outcome.topic_id) for outcome in outcomes}
+        return [*outcomes, *(each for each in self._refused if (each.name, each.topic_id) not in told)]
+
+
+class ClientQuotas:
+    """Lives in the broker's loop; `apply` is called with every image that changes quotas."""
+
+    def __init__(self, plane: DataPlane, clock: Clock, *, samples: int, window_seconds: int) -> None:
+        self._plane = plane
+        self._clock = clock
+        self._burst_ms = max(samples - 1, 1) * window_seconds * 1_000
+        self._quotas: Mapping[QuotaEntity, Mapping[str, float]] = {}
+        self.bounds_requests = False
+        self._buckets: OrderedDict[str, TokenBucket] = OrderedDict()  # of topic changes
+
+    def apply(self, image: ClusterImage) -> None:
+        """What clients are bounded by from now on."""
+        self._quotas = image.client_quotas
+        self._buckets.clear()
+        rules = rules_of(self._quotas)
+        self.bounds_requests = any(rates[2] for _, rates, _ in rules)
+        self._plane.set_client_quotas(rules, self._burst_ms)
+
+    def mutations(self, client_id: str | None, *, strict: bool) -> MutationQuota:
+        """The quota of topic changes for one request."""
+        client_id = client_id or ""
+        found = quota_of(self._quotas, CONTROLLER_MUTATION_RATE, client_id) if self._quotas else None
+        if found is None:
+            return MutationQuota(None, strict=strict, clock=self._clock)
+        name = "" if found.is_shared else client_id
+        bucket = self._buckets.get(name)
+        if bucket is None:
+            burst = found.rate * self._burst_ms / 1_000
+            bucket = self._buckets[name] = TokenBucket(found.rate, burst, self._clock.monotonic_ms())
+            if len(self._buckets) > MOST_BUCKETS:
+                self._buckets.popitem(last=False)
+        self._buckets.move_to_end(name)
+        return MutationQuota(bucket, strict=strict, clock=self._clock)
+
+    def request_throttle_ms(self, client_id: str | None, spent_ns: int) -> int:
+        """Charge the time that a request took in the control plane."""
+        return self._plane.charge_request(client_id or "", spent_ns // 1_000, self._clock.monotonic_ms())

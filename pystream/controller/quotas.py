@@ -1,0 +1,168 @@
+"""Quotas of users, client ids and addresses: kept in the metadata store, enforced by every broker by itself.
+
+    entity                  keys
+    user, client-id, both   producer_byte_rate, consumer_byte_rate, request_percentage, controller_mutation_rate
+    ip                      connection_creation_rate
+
+A name of None is the default for all that have no quota of their own. Source: KIP-546, KIP-599, KIP-612.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from pystream.common.config import INT_MAX, LONG_MAX
+from pystream.common.errors import ConcurrentTransactions, InvalidRequest, KafkaError
+from pystream.common.logging import get_logger
+from pystream.controller.commit import Committer
+from pystream.metadata import records
+from pystream.metadata.publisher import ImagePublisher
+from pystream.metadata.records import QuotaEntity
+from pystream.metadata.store import Absent, Delete, ModRevision, Put, Value
+
+logger = get_logger(__name__)
+
+USER: Final = "user"
+CLIENT_ID: Final = "client-id"
+IP: Final = "ip"
+PRODUCER_BYTE_RATE: Final = "producer_byte_rate"
+CONSUMER_BYTE_RATE: Final = "consumer_byte_rate"
+REQUEST_PERCENTAGE: Final = "request_percentage"
+CONTROLLER_MUTATION_RATE: Final = "controller_mutation_rate"
+CONNECTION_CREATION_RATE: Final = "connection_creation_rate"
+# Largest whole number of a key; None for those that may be fractions.
+CLIENT_KEYS: Final[Mapping[str, int | None]] = {
+    PRODUCER_BYTE_RATE: LONG_MAX,
+    CONSUMER_BYTE_RATE: LONG_MAX,
+    REQUEST_PERCENTAGE: None,
+    CONTROLLER_MUTATION_RATE: None,
+}
+ADDRESS_KEYS: Final[Mapping[str, int | None]] = {CONNECTION_CREATION_RATE: INT_MAX}
+ATTEMPTS: Final = 10
+FRACTION: Final = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class QuotaChange:
+    """What is to become of one entity's quotas: (key, value), a value of None removes the key."""
+
+    entity: tuple[tuple[str, str | None], ...]  # as it was given
+    values: tuple[tuple[str, float | None], ...]
+
+
+class QuotaOutcome(NamedTuple):
+    entity: tuple[tuple[str, str | None], ...]
+    error: KafkaError | None
+
+
+class QuotaController:
+    """Alters quotas in the metadata store; brokers read them from the image."""
+
+    def __init__(self, publisher: ImagePublisher, committer: Committer) -> None:
+        self._publisher = publisher
+        self._committer = committer
+
+    async def alter(self, changes: Sequence[QuotaChange], *, validate_only: bool = False) -> list[QuotaOutcome]:
+        """One outcome for each distinct entity, in the order of first mention; each succeeds by itself."""
+        outcomes: dict[QuotaEntity, QuotaOutcome] = {}
+        newest = 0
+        for change in changes:
+            name = tuple(sorted(change.entity, key=str))
+            error: KafkaError | None = None
+            try:
+                if name in outcomes:
+                    raise InvalidRequest(f"Ignoring duplicate entity {_shown(change.entity)}")
+                values = checked(change)
+                if not validate_only:
+                    newest = max(newest, await self._alter(name, values))
+            except KafkaError as caught:
+                error = caught
+            outcomes[name] = QuotaOutcome(change.entity, error)
+        await self._publisher.wait_for(newest)
+        return list(outcomes.values())
+
+    async def _alter(self, entity: QuotaEntity, values: Mapping[str, float | None]) -> int:
+        key = records.client_quota_key(entity)
+        for _ in range(ATTEMPTS):
+            item = await self._committer.get(key)
+            before = records.decode_mapping(key, item.value, "values") if item is not None else {}
+            merged = {**before, **values}
+            after = {name: value for name, value in merged.items() if value is not None}
+            if after == before:
+                return 0
+            value = records.encode_mapping("values", after)
+            revision = await self._committer.commit(
+                [ModRevision(key, item.mod_revision if item is not None else 0)],
+                [Put(key, value) if after else Delete(key)],
+                proof=Value(key, value) if after else Absent(key),
+            )
+            if revision is not None:
+                logger.info("quotas changed", entity=_shown(entity), keys=",".join(sorted(values)))
+                return revision
+        raise ConcurrentTransactions(f"The quotas were changed by others {ATTEMPTS} times meanwhile")
+
+
+def checked(change: QuotaChange) -> dict[str, float | None]:
+    """The change's values. Raises InvalidRequest in Kafka's words."""
+    known = keys_of(change.entity)
+    values: dict[str, float | None] = {}
+    for name, value in change.values:
+        if name in values:
+            raise InvalidRequest(
+                f"Duplicate quota key {name} not updating quota for this entity {_shown(change.entity)}"
+            )
+        values[name] = value
+        if value is not None:
+            _check_value(known, name, value)
+    return values
+
+
+def keys_of(entity: Sequence[tuple[str, str | None]]) -> Mapping[str, int | None]:
+    """The keys that such an entity may have. Raises InvalidRequest for a combination that there is not."""
+    kinds = [kind for kind, _ in entity]
+    if not kinds:
+        raise InvalidRequest("Invalid empty client quota entity")
+    for kind, name in entity:
+        if kinds.count(kind) > 1:
+            raise InvalidRequest(f"Invalid client quota entity, duplicate entity entry {kind}")
+        if kind not in (USER, CLIENT_ID, IP):
+            raise InvalidRequest(f"Unhandled client quota entity type: {kind}")
+        if name == "":
+            raise InvalidRequest(f"Empty {kind} not supported")
+    if IP not in kinds:
+        return CLIENT_KEYS
+    if len(kinds) > 1:
+        raise InvalidRequest("Invalid quota entity combination, IP entity should not be combined with User or ClientId")
+    _check_address(dict(entity)[IP])
+    return ADDRESS_KEYS
+
+
+def _check_address(name: str | None) -> None:
+    try:
+        if name is not None:
+            ipaddress.ip_address(name)
+    except ValueError:
+        raise InvalidRequest(f"{name} is not a valid IP or resolvable host.") from None
+
+
+def _check_value(known: Mapping[str, int | None], name: str, value: float) -> None:
+    if name not in known:
+        raise InvalidRequest(f"Invalid configuration key {name}")
+    if not value > 0:
+        raise InvalidRequest(f"Quota {name} must be greater than 0")
+    largest = known[name]
+    if largest is None:
+        return
+    if value > largest:
+        raise InvalidRequest(
+            f"Proposed value for {name} is too large for {'an INT' if largest == INT_MAX else 'a LONG'}."
+        )
+    if value % 1.0 > FRACTION:
+        raise InvalidRequest(f"{name} cannot be a fractional value.")
+
+
+def _shown(entity: Sequence[tuple[str, str | None]]) -> str:
+    return ",".join(f"{kind}={'<default>' if name is None else name}" for kind, name in entity)

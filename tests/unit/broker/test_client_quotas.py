@@ -1,0 +1,284 @@
+"""Quotas of clients: what may be set, which one is in force, and what they do to changes of topics."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pystream.broker.client_quotas import Found, TokenBucket, quota_of, rules_of
+from pystream.common.error_codes import INVALID_REQUEST, NONE, THROTTLING_QUOTA_EXCEEDED, UNSUPPORTED_VERSION
+from pystream.protocol.messages.alter_client_quotas import (
+    AlterClientQuotasRequest,
+    AlterClientQuotasRequestEntityData,
+    AlterClientQuotasRequestEntryData,
+    OpData,
+)
+from pystream.protocol.messages.create_partitions import CreatePartitionsRequest, CreatePartitionsTopic
+from pystream.protocol.messages.create_topics import CreatableTopic, CreateTopicsRequest
+from pystream.protocol.messages.delete_topics import DeleteTopicsRequest
+from pystream.protocol.messages.describe_client_quotas import ComponentData, DescribeClientQuotasRequest
+from tests.support.cold_rig import ColdRig, run_cold
+
+Entity = dict[str, str | None]
+EXACT, DEFAULT, ANY = 0, 1, 2
+
+
+def entry(entity: Entity, **values: float | None) -> AlterClientQuotasRequestEntryData:
+    return AlterClientQuotasRequestEntryData(
+        entity=[
+            AlterClientQuotasRequestEntityData(entity_type=kind, entity_name=name) for kind, name in entity.items()
+        ],
+        ops=[OpData(key=key, value=value or 0.0, remove=value is None) for key, value in values.items()],
+    )
+
+
+async def alter(rig: ColdRig, *entries: AlterClientQuotasRequestEntryData, validate_only: bool = False) -> list[int]:
+    request = AlterClientQuotasRequest(entries=entries, validate_only=validate_only)
+    return [result.error_code for result in (await rig.call(request, 1)).entries]
+
+
+async def describe(rig: ColdRig, *components: tuple[str, int, str | None], strict: bool = False) -> Any:
+    request = DescribeClientQuotasRequest(
+        components=[
+            ComponentData(entity_type=kind, match_type=match_type, match=match)
+            for kind, match_type, match in components
+        ],
+        strict=strict,
+    )
+    return await rig.call(request, 1)
+
+
+def told(answer: Any) -> list[tuple[Entity, dict[str, float]]]:
+    return [
+        (
+            {part.entity_type: part.entity_name for part in found.entity},
+            {value.key: value.value for value in found.values},
+        )
+        for found in answer.entries
+    ]
+
+
+def test_quotas_are_set_shown_changed_and_removed():
+    async def scenario(rig: ColdRig):
+        set_code = await alter(rig, entry({"user": "al/ice=", "client-id": None}, producer_byte_rate=100))
+        first = told(await describe(rig))
+        await alter(rig, entry({"client-id": None, "user": "al/ice="}, producer_byte_rate=None, request_percentage=1.5))
+        second = told(await describe(rig))
+        await alter(rig, entry({"user": "al/ice=", "client-id": None}, request_percentage=None))
+        return set_code, first, second, told(await describe(rig))
+
+    set_code, first, second, third = run_cold(scenario)
+
+    assert set_code == [NONE]
+    assert first == [({"client-id": None, "user": "al/ice="}, {"producer_byte_rate": 100})]
+    assert second == [({"client-id": None, "user": "al/ice="}, {"request_percentage": 1.5})]
+    assert third == []
+
+
+def test_what_is_only_validated_changes_nothing():
+    async def scenario(rig: ColdRig):
+        code = await alter(rig, entry({"user": "a"}, producer_byte_rate=1), validate_only=True)
+        return code, told(await describe(rig))
+
+    assert run_cold(scenario) == ([NONE], [])
+
+
+@pytest.mark.parametrize(
+    ("entity", "values"),
+    [
+        ({}, {"producer_byte_rate": 1}),
+        ({"group": "a"}, {"producer_byte_rate": 1}),
+        ({"user": "a", "ip": "127.0.0.1"}, {"producer_byte_rate": 1}),
+        ({"ip": "no address"}, {"connection_creation_rate": 1}),
+        ({"ip": "127.0.0.1"}, {"producer_byte_rate": 1}),
+        ({"user": "a"}, {"connection_creation_rate": 1}),
+        ({"user": "a"}, {"producer_byte_rate": 0}),
+        ({"user": "a"}, {"producer_byte_rate": -1}),
+        ({"user": "a"}, {"producer_byte_rate": 1.5}),
+        ({"user": "a"}, {"producer_byte_rate": 1e19}),
+        ({"user": "a"}, {"request_percentage": float("nan")}),
+        ({"ip": "127.0.0.1"}, {"connection_creation_rate": 3e9}),
+    ],
+)
+def test_entities_and_values_that_there_are_not_are_refused(entity: Entity, values: dict[str, float]):
+    async def scenario(rig: ColdRig):
+        good = entry({"user": "good"}, producer_byte_rate=5)
+        return await alter(rig, entry(entity, **values), good), told(await describe(rig))
+
+    codes, shown = run_cold(scenario)
+
+    assert codes == [INVALID_REQUEST, NONE]
+    assert shown == [({"user": "good"}, {"producer_byte_rate": 5})]
+
+
+@pytest.mark.parametrize(
+    ("components", "strict", "found"),
+    [
+        ([], False, {"u", "uc", "c", "d", "ip"}),
+        ([("user", EXACT, "u")], False, {"u", "uc"}),
+        ([("user", EXACT, "u")], True, {"u"}),
+        ([("user", ANY, None)], False, {"u", "uc", "d"}),
+        ([("user", DEFAULT, None)], False, {"d"}),
+        ([("user", EXACT, "u"), ("client-id", ANY, None)], True, {"uc"}),
+        ([("ip", ANY, None)], False, {"ip"}),
+        ([], True, set()),
+    ],
+)
+def test_a_filter_finds_what_it_names(components, strict, found):
+    entities: dict[str, Entity] = {
+        "u": {"user": "u"},
+        "uc": {"user": "u", "client-id": "c"},
+        "c": {"client-id": "c"},
+        "d": {"user": None},
+        "ip": {"ip": "::1"},
+    }
+
+    async def scenario(rig: ColdRig):
+        for name, entity in entities.items():
+            key = "connection_creation_rate" if name == "ip" else "producer_byte_rate"
+            await alter(rig, entry(entity, **{key: 1}))
+        return told(await describe(rig, *components, strict=strict))
+
+    shown = [entity for entity, _ in run_cold(scenario)]
+
+    assert {name for name, entity in entities.items() if entity in shown} == found
+    assert len(shown) == len(found)
+
+
+@pytest.mark.parametrize(
+    ("components", "code"),
+    [
+        ([("user", ANY, None), ("user", ANY, None)], INVALID_REQUEST),
+        ([("", ANY, None)], INVALID_REQUEST),
+        ([("group", ANY, None)], UNSUPPORTED_VERSION),
+        ([("user", 3, None)], INVALID_REQUEST),
+        ([("user", EXACT, None)], INVALID_REQUEST),
+        ([("user", ANY, "u")], INVALID_REQUEST),
+        ([("user", ANY, None), ("ip", ANY, None)], INVALID_REQUEST),
+    ],
+)
+def test_a_filter_that_means_nothing_is_refused(components, code):
+    async def scenario(rig: ColdRig):
+        return await describe(rig, *components)
+
+    answer = run_cold(scenario)
+
+    assert (answer.error_code, answer.entries) == (code, None)
+
+
+KEY = "producer_byte_rate"
+ME = "ANONYMOUS"
+LADDER = [
+    (("client-id", "c"), ("user", ME)),
+    (("client-id", None), ("user", ME)),
+    (("user", ME),),
+    (("client-id", "c"), ("user", None)),
+    (("client-id", None), ("user", None)),
+    (("user", None),),
+    (("client-id", "c"),),
+    (("client-id", None),),
+]
+
+
+@pytest.mark.parametrize("place", range(len(LADDER)))
+def test_the_narrowest_quota_is_in_force(place):
+    quotas = {entity: {KEY: float(number + 1)} for number, entity in enumerate(LADDER) if number >= place}
+
+    assert quota_of(quotas, KEY, "c") == Found(place + 1, place in (2, 5))
+
+
+def test_others_quotas_are_nobody_elses_and_keys_are_looked_up_by_themselves():
+    quotas = {
+        (("user", "bob"),): {KEY: 1.0},
+        (("client-id", "c"),): {"consumer_byte_rate": 2.0},
+        (("client-id", None),): {KEY: 3.0},
+    }
+
+    assert quota_of(quotas, KEY, "c") == Found(3.0, False)
+    assert quota_of(quotas, "consumer_byte_rate", "c") == Found(2.0, False)
+    assert quota_of(quotas, "consumer_byte_rate", "other") is None
+
+
+def test_rules_name_every_client_and_all_others_first():
+    quotas = {
+        (("user", ME),): {KEY: 100.0},
+        (("client-id", "c"), ("user", ME)): {"request_percentage": 0.5, KEY: 7.0},
+    }
+
+    assert rules_of(quotas) == [
+        (None, (100, 0, 0), (True, False, False)),
+        ("c", (7, 0, 5_000), (False, False, False)),
+    ]
+    assert rules_of({(("ip", None),): {"connection_creation_rate": 1.0}}) == []
+
+
+def test_a_change_of_quotas_reaches_the_data_plane():
+    async def scenario(rig: ColdRig):
+        await alter(rig, entry({"client-id": "c"}, consumer_byte_rate=5))
+        before = rig.plane.quota_rules
+        await alter(rig, entry({"client-id": "c"}, consumer_byte_rate=None))
+        return before, rig.plane.quota_rules
+
+    assert run_cold(scenario) == (
+        [(None, (0, 0, 0), (False, False, False)), ("c", (0, 5, 0), (False, False, False))],
+        [],
+    )
+
+
+def test_a_bucket_of_tokens_fills_up_to_its_burst_and_may_be_overdrawn_once():
+    bucket = TokenBucket(rate=2, burst=4, now_ms=0)
+
+    assert bucket.throttle_ms(0) == 0
+    bucket.spend(10)
+    assert bucket.throttle_ms(0) == 3_000
+    assert bucket.throttle_ms(2_000) == 1_000
+    assert bucket.throttle_ms(3_000) == 0
+    bucket.spend(1)
+    assert bucket.throttle_ms(3_000) == 500
+
+
+async def make_topics(rig: ColdRig, version: int, *names: str) -> Any:
+    topics = [CreatableTopic(name=name, num_partitions=8, replication_factor=1) for name in names]
+    return await rig.call(CreateTopicsRequest(topics=topics, timeout_ms=10_000), version)
+
+
+def test_topic_changes_beyond_the_quota_are_refused_one_by_one():
+    async def scenario(rig: ColdRig):
+        await alter(rig, entry({"client-id": None}, controller_mutation_rate=0.5))
+        created = await make_topics(rig, 7, "a", "b", "c")
+        more = CreatePartitionsRequest(topics=[CreatePartitionsTopic(name="a", count=9, assignments=None)])
+        return created, await rig.call(more, 3), await rig.call(DeleteTopicsRequest(topic_names=["a"]), 5)
+
+    created, grown, deleted = run_cold(scenario)
+
+    assert [(topic.name, topic.error_code) for topic in created.topics] == [
+        ("a", NONE),
+        ("b", THROTTLING_QUOTA_EXCEEDED),
+        ("c", THROTTLING_QUOTA_EXCEEDED),
+    ]
+    assert 4_000 < created.throttle_time_ms <= 6_000
+    assert [result.error_code for result in grown.results] == [THROTTLING_QUOTA_EXCEEDED]
+    assert grown.throttle_time_ms > 0
+    assert [result.error_code for result in deleted.responses] == [THROTTLING_QUOTA_EXCEEDED]
+
+
+def test_an_older_client_is_not_refused_but_told_to_wait():
+    async def scenario(rig: ColdRig):
+        await alter(rig, entry({"user": None}, controller_mutation_rate=0.5))
+        return await make_topics(rig, 5, "a", "b")
+
+    created = run_cold(scenario)
+
+    assert [topic.error_code for topic in created.topics] == [NONE, NONE]
+    assert created.throttle_time_ms > 10_000
+
+
+def test_without_a_quota_nobody_waits():
+    async def scenario(rig: ColdRig):
+        return await make_topics(rig, 7, "a", "b", "c")
+
+    created = run_cold(scenario)
+
+    assert [topic.error_code for topic in created.topics] == [NONE, NONE, NONE]
+    assert created.throttle_time_ms == 0
