@@ -15,13 +15,13 @@ from pathlib import Path
 
 from pystream._native.data_plane import DataPlane
 from pystream.broker.applier import ImageApplier
-from pystream.broker.client_quotas import ClientQuotas
 from pystream.broker.config import BrokerConfig
 from pystream.broker.context import BrokerContext
 from pystream.broker.coordination.coordinators import Coordinators
 from pystream.broker.found_logs import adopt, collect_garbage, report_strays
 from pystream.broker.handlers.api_versions import SUPPORTED_FEATURES
-from pystream.broker.live_settings import LiveSettings
+from pystream.broker.limits.client_quotas import ClientQuotas
+from pystream.broker.limits.live_settings import LiveSettings
 from pystream.broker.monitoring.metrics import BrokerMetrics, RequestMetrics, process_metrics
 from pystream.broker.monitoring.status_pages import StatusPages
 from pystream.broker.monitoring.telemetry import ClientTelemetry

@@ -14,10 +14,10 @@ from pystream.coordinator.group.group import Caller
 if TYPE_CHECKING:
     from pystream._native.data_plane import DataPlane
     from pystream.broker.applier import ImageApplier
-    from pystream.broker.client_quotas import ClientQuotas
     from pystream.broker.config import BrokerConfig
     from pystream.broker.coordination.coordinators import Coordinators
     from pystream.broker.coordination.shares import Shares
+    from pystream.broker.limits.client_quotas import ClientQuotas
     from pystream.broker.monitoring.telemetry import ClientTelemetry
     from pystream.broker.settings_view import SettingsView
     from pystream.broker.storage_executor import StorageExecutor

@@ -17,11 +17,11 @@ from typing import Any
 from pystream._native.batch import parse_headers
 from pystream._native.wire import Reader
 from pystream.broker.applier import ImageApplier
-from pystream.broker.client_quotas import ClientQuotas
 from pystream.broker.config import BrokerConfig
 from pystream.broker.context import BrokerContext
 from pystream.broker.coordination.coordinators import Coordinators
 from pystream.broker.handlers.api_versions import SUPPORTED_FEATURES
+from pystream.broker.limits.client_quotas import ClientQuotas
 from pystream.broker.monitoring.metrics import RequestMetrics
 from pystream.broker.monitoring.telemetry import ClientTelemetry
 from pystream.broker.registry import Registry
@@ -285,7 +285,10 @@ class ColdRig:
             coordinators=self.coordinators,
             advertised=tuple(registry.advertised(without=left_out)),
         )
-        self.router = Router(
+        self.router = self._made_router(registry, supervisor)
+
+    def _made_router(self, registry: Registry, supervisor: Supervisor) -> Router:
+        return Router(
             queue=self.queue,
             listener_names=[LISTENER],
             context=self.context,

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pystream.broker.client_quotas import Found, TokenBucket, quota_of, rules_of
+from pystream.broker.limits.client_quotas import Found, TokenBucket, quota_of, rules_of
 from pystream.common.error_codes import INVALID_REQUEST, NONE, THROTTLING_QUOTA_EXCEEDED, UNSUPPORTED_VERSION
 from pystream.protocol.messages.alter_client_quotas import (
     AlterClientQuotasRequest,
