@@ -30,7 +30,7 @@ PARKED_AFTER_S = 3.0  # an answer that takes longer waits for records: the reque
 @pytest.fixture(scope="module")
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlaneUnderTest]:
     directory: Path = tmp_path_factory.mktemp("plane")
-    made = PlaneUnderTest(directory, partitions=2, loops=1, flush_policy="os", limits={})
+    made = PlaneUnderTest(directory, partitions=2, loops=1, flush_policy="os", segment_bytes=1 << 30, limits={})
     yield made
     made.stop()
 
