@@ -23,6 +23,7 @@ from pystream.coordinator.group.shard import GroupShard
 from pystream.coordinator.group_settings import GroupSettings
 from pystream.coordinator.machine import NO_TICKET, Effects, Record
 from pystream.coordinator.ports import TopicFacts
+from pystream.protocol.coordinator_records.codec import RecordCodec
 from pystream.protocol.messages.consumer_protocol_subscription import ConsumerProtocolSubscription
 from pystream.protocol.messages.heartbeat import HeartbeatRequest
 from pystream.protocol.messages.join_group import JoinGroupRequest, JoinGroupRequestProtocol, JoinGroupResponse
@@ -100,6 +101,7 @@ class GroupRig:
         self.markers: list[tuple[int, int, bool]] = []  # (records before it, producer id, committed)
         self.answers: dict[int, Any] = {}
         self.asked: set[int] = set()
+        self._codec = RecordCodec("__consumer_offsets")
         self._tickets = itertools.count(1)
         self._suffixes = itertools.count(1)
         self.shard = self._empty_shard()
@@ -122,6 +124,8 @@ class GroupRig:
     def apply(self, work: Callable[[Effects], None]) -> None:
         effects = Effects(self.shard.replay)
         work(effects)
+        for record in effects.records:
+            self._codec.encode(record.key, record.value)  # what cannot be written would cost the whole shard
         self.log += effects.records
         for answer in effects.answers:
             assert answer.ticket in self.asked, f"ticket {answer.ticket} was never given"

@@ -34,6 +34,7 @@ from pystream.protocol.messages.join_group import JoinGroupRequest, JoinGroupRes
 
 logger = get_logger(__name__)
 
+LONGEST_ID_STEM_BYTES = 32_000  # with what makes it unique an id still fits into a record's string
 MEMBER_ID_REQUIRED_VERSION = 4
 SKIP_ASSIGNMENT_VERSION = 9
 
@@ -139,19 +140,25 @@ class Join:
     def _new_member(self) -> None:
         group, instance_id = self.group, self.request.group_instance_id
         if instance_id is not None:
-            member_id = f"{instance_id}-{self.groups.member_suffix()}"
+            member_id = self._new_id(instance_id)
             existing = group.static_members.get(instance_id)
             if existing is None:
                 self._add(member_id)
             else:
                 self._replace_static(group.members[existing], member_id)
             return
-        member_id = f"{self.caller.client_id}-{self.groups.member_suffix()}"
+        member_id = self._new_id(self.caller.client_id)
         if self.caller.api_version >= MEMBER_ID_REQUIRED_VERSION:
             self.groups.expect_join(group, member_id, self.request.session_timeout_ms, self.now_ms)
             self._refuse(MEMBER_ID_REQUIRED, member_id)
         else:
             self._add(member_id)
+
+    def _new_id(self, stem: str) -> str:
+        """A member id that shows whose it is."""
+        if len(stem) * 4 > LONGEST_ID_STEM_BYTES:
+            stem = stem.encode()[:LONGEST_ID_STEM_BYTES].decode(errors="ignore")
+        return f"{stem}-{self.groups.member_suffix()}"
 
     def _add(self, member_id: str) -> None:
         group, request = self.group, self.request

@@ -246,3 +246,16 @@ def test_the_host_and_the_client_id_of_a_member_are_kept(rig: GroupRig) -> None:
     rig.reload()
     member = group_of(rig).members["reader-1"]
     assert (member.client_id, member.client_host, member.session_timeout_ms) == ("reader", "/127.0.0.1", 10_000)
+
+
+@pytest.mark.parametrize("letter", ["x", "é"])
+def test_names_as_long_as_the_wire_lets_through_can_be_recorded(rig: GroupRig, letter: str) -> None:
+    name = letter * (32_767 // len(letter.encode()))
+    ticket = rig.join(client_id=name, instance_id=name, version=5)
+    rig.advance(INITIAL_DELAY_MS)
+    member_id = rig.answers[ticket].member_id
+    rig.sync(member_id, 1, {member_id: b"all"})
+    dynamic = rig.answers[rig.join(client_id=name, version=5)].member_id
+    assert max(len(member_id.encode()), len(dynamic.encode())) < 32_767
+    rig.reload()
+    assert rig.beat(member_id, 1, instance_id=name) == NONE
