@@ -1,6 +1,6 @@
-"""Share groups (KIP-932) with the Java client: accept, release, reject, renew, time-outs, sharing, restarts, the tools.
+"""Share groups (KIP-932) with librdkafka and the Java client: all acknowledgements, time-outs, restarts, tools.
 
-confluent-kafka and kafka-python have no share consumer, so the Java client is the only one.
+kafka-python has no share consumer; librdkafka's cannot renew.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import itertools
 import os
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -22,7 +22,7 @@ from pystream.protocol.messages.incremental_alter_configs import (
     IncrementalAlterConfigsRequest,
 )
 from tests.conformance import java
-from tests.conformance.share_members import Delivery, ShareMember
+from tests.conformance.share_members import Delivery, JavaShareMember, LibrdkafkaShareMember, ShareMember
 from tests.support.broker_process import BrokerProcess
 from tests.support.raw_client import RawClient
 
@@ -73,14 +73,20 @@ class Rig:
         assert answer.error_code == 0, answer.error_message
         return name
 
-    def produce(self, topic: str, count: int, *, first: int = 0, partition: int = 0) -> None:
+    def produce(self, topic: str, count: int, *, first: int = 0, partition: int = 0, at_a_time: int = 1_000) -> None:
+        """`at_a_time`: records of one batch at most."""
         producer = Producer({"bootstrap.servers": self.broker.bootstrap, "linger.ms": 50})
         for number in range(first, first + count):
             producer.produce(topic, str(number), partition=partition)
+            if number % at_a_time == at_a_time - 1:
+                assert producer.flush(SECONDS) == 0
         assert producer.flush(SECONDS) == 0
 
-    def member(self, group: str, topic: str, **settings: str) -> ShareMember:
-        return ShareMember(self.broker.bootstrap, group, topic, **settings)
+    def member(self, group: str, topic: str, client: str = "java", **settings: str) -> ShareMember:
+        return CLIENTS[client](self.broker.bootstrap, group, topic, **settings)
+
+    def java_member(self, group: str, topic: str) -> JavaShareMember:
+        return JavaShareMember(self.broker.bootstrap, group, topic)
 
     def tool(self, main: str, *arguments: str) -> str:
         """What one of Kafka's own command line tools prints."""
@@ -95,6 +101,8 @@ class Rig:
         return [line.split() for line in printed.splitlines() if line.startswith(group)]
 
 
+CLIENTS: dict[str, Callable[..., ShareMember]] = {"librdkafka": LibrdkafkaShareMember, "java": JavaShareMember}
+with_each_client = pytest.mark.parametrize("client", CLIENTS)
 SHARE_GROUPS = "org.apache.kafka.tools.consumer.group.ShareGroupCommand"
 CONSOLE_SHARE_CONSUMER = "org.apache.kafka.tools.consumer.ConsoleShareConsumer"
 
@@ -119,10 +127,11 @@ def drain(member: ShareMember, count: int) -> list[Delivery]:
     return found
 
 
-def test_accepted_records_are_gone_released_ones_come_back_rejected_ones_do_not(rig: Rig):
+@with_each_client
+def test_accepted_records_are_gone_released_ones_come_back_rejected_ones_do_not(rig: Rig, client: str):
     topic, group = rig.topic(), rig.group()
     rig.produce(topic, 10)
-    with rig.member(group, topic) as member:
+    with rig.member(group, topic, client) as member:
         got = member.poll_until()
         assert numbers(got) == list(range(10))
         assert {delivery.count for delivery in got} == {1}
@@ -138,10 +147,11 @@ def test_accepted_records_are_gone_released_ones_come_back_rejected_ones_do_not(
     assert rig.offsets(group) == [[group, topic, "0", "10", "0"]]
 
 
-def test_a_record_that_is_released_again_and_again_is_given_up_after_five_deliveries(rig: Rig):
+@with_each_client
+def test_a_record_that_is_released_again_and_again_is_given_up_after_five_deliveries(rig: Rig, client: str):
     topic, group = rig.topic(), rig.group()
     rig.produce(topic, 1)
-    with rig.member(group, topic) as member:
+    with rig.member(group, topic, client) as member:
         for count in range(1, 6):
             (delivery,) = member.poll_until()
             assert delivery.count == count
@@ -180,13 +190,14 @@ def test_a_renewed_lock_outlives_its_time(rig: Rig):
         assert second.poll(2 * LOCK_MS) == []
 
 
-def test_two_members_share_one_partition_and_get_each_record_once(rig: Rig):
+@pytest.mark.parametrize("other", CLIENTS)
+def test_two_members_share_one_partition_and_get_each_record_once(rig: Rig, other: str):
     topic, group = rig.topic(), rig.group()
-    settings = {"max_poll_records": "20", "share_acquire_mode": "record_limit"}
-    with rig.member(group, topic, **settings) as first, rig.member(group, topic, **settings) as second:
+    settings = {"max_poll_records": "20"}
+    with rig.member(group, topic, **settings) as first, rig.member(group, topic, other, **settings) as second:
         first.poll()
         second.poll()
-        rig.produce(topic, 400)
+        rig.produce(topic, 400, at_a_time=10)
         found: dict[str, list[int]] = {"first": [], "second": []}
         while len(found["first"]) + len(found["second"]) < 400:
             for name, member in (("first", first), ("second", second)):
@@ -201,7 +212,7 @@ def test_two_members_share_one_partition_and_get_each_record_once(rig: Rig):
 def test_records_of_a_member_that_is_killed_are_free_at_once(rig: Rig):
     topic, group = rig.topic(), rig.group()
     rig.produce(topic, 5)
-    with rig.member(group, topic) as first, rig.member(group, topic) as second:
+    with rig.java_member(group, topic) as first, rig.member(group, topic) as second:
         assert len(first.poll_until()) == 5
         second.poll(100)
         first.kill()
@@ -234,17 +245,19 @@ def test_what_was_accepted_stays_away_when_the_broker_restarts(rig: Rig, stop: s
         member.close()
 
 
-def test_several_partitions_are_read_by_one_member(rig: Rig):
+@with_each_client
+def test_several_partitions_are_read_by_one_member(rig: Rig, client: str):
     topic, group = rig.topic(3), rig.group()
     for partition in range(3):
         rig.produce(topic, 50, first=50 * partition, partition=partition)
-    with rig.member(group, topic) as member:
+    with rig.member(group, topic, client) as member:
         assert sorted(numbers(drain(member, 150))) == list(range(150))
         member.close()
     assert [row[2:] for row in sorted(rig.offsets(group))] == [[str(n), "50", "0"] for n in range(3)]
 
 
-def test_only_committed_records_are_given_out_under_read_committed(rig: Rig):
+@with_each_client
+def test_only_committed_records_are_given_out_under_read_committed(rig: Rig, client: str):
     topic, group = rig.topic(), rig.group(share_isolation_level="read_committed")
     producer = Producer({"bootstrap.servers": rig.broker.bootstrap, "transactional.id": topic})
     producer.init_transactions(SECONDS)
@@ -258,7 +271,7 @@ def test_only_committed_records_are_given_out_under_read_committed(rig: Rig):
             producer.produce(topic, str(number))
         producer.flush(SECONDS)
         end(SECONDS)
-    with rig.member(group, topic) as member:
+    with rig.member(group, topic, client) as member:
         assert sorted(numbers(drain(member, 10))) == [0, 1, 2, 3, 4, 10, 11, 12, 13, 14]
         assert member.poll() == []
         member.close()
