@@ -3,6 +3,7 @@
 heartbeats   every member once in 3 s, each on its own connection: CPU of the broker, µs a heartbeat, latency
 rebalance    one group after the other rejoins, while the others heartbeat: from the last join to the last assignment
 commits      a fixed rate of one-partition commits: latency and CPU; then as many as 64 members at a time give
+consumer heartbeats    as heartbeats, of as many members that speak the consumer protocol (KIP-848), once in 5 s
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
+from benchmarks.harness.consumer_load import ConsumerLoad
 from benchmarks.harness.errors import HarnessError
 from benchmarks.harness.group_load import COMMIT, JOIN, Group, GroupLoad, Member, Samples
 from benchmarks.harness.report import markdown_table, number
@@ -22,6 +24,7 @@ from benchmarks.harness.wire import Client, Parser, text
 
 FIND_COORDINATOR = 10
 HEARTBEAT_INTERVAL_S = 3.0
+CONSUMER_HEARTBEAT_INTERVAL_S = 5.0
 GROUPS_AT_A_TIME = 25
 FORM_TIMEOUT_S = 120
 READY_TIMEOUT_S = 60
@@ -76,6 +79,12 @@ def measure_groups(target: Target, shape: Shape) -> Row:
         row["commits"] = commits(target, load, shape)
         row["commits_closed_loop"] = commits_closed_loop(target, load, shape)
         row["memory_bytes"] = target.running.memory_bytes()
+        load.close()
+        load = consumers = ConsumerLoad(target.port)
+        for group_number in range(shape.groups):
+            consumers.add_group(f"consumers-{group_number}", shape.members)
+        consumers.form_all(FORM_TIMEOUT_S)
+        row["consumer_heartbeats"] = heartbeats(target, consumers, shape, CONSUMER_HEARTBEAT_INTERVAL_S)
     except (HarnessError, OSError) as error:
         row["error"] = f"{type(error).__name__}: {error}"[:600]
     finally:
@@ -123,9 +132,9 @@ def watched(target: Target, samples: Samples, work: Callable[[], int]) -> Row:
     }
 
 
-def heartbeats(target: Target, load: GroupLoad, shape: Shape) -> Row:
+def heartbeats(target: Target, load: GroupLoad, shape: Shape, interval_s: float = HEARTBEAT_INTERVAL_S) -> Row:
     members = spread(load.groups)
-    rate = len(members) / HEARTBEAT_INTERVAL_S
+    rate = len(members) / interval_s
     load.paced(members, rate, WARM_UP_S, load.beat)
     load.settle()
 
@@ -253,7 +262,7 @@ def table(rows: Sequence[Row]) -> str:
         if "error" in row:
             lines.append([row["target"], row["error"], *[""] * 5])
             continue
-        for phase in ("heartbeats", "commits", "commits_closed_loop"):
+        for phase in ("heartbeats", "commits", "commits_closed_loop", "consumer_heartbeats"):
             found = row[phase]
             lines.append(
                 [

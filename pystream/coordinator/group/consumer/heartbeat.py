@@ -293,6 +293,17 @@ class _Heartbeat:
         """The member with what the request says; `before` itself when it says nothing new."""
         request, caller = self._request, self._caller
         timeout_ms = request.rebalance_timeout_ms
+        if (  # as most heartbeats are
+            timeout_ms == NO_TIMEOUT
+            and request.subscribed_topic_names is None
+            and request.subscribed_topic_regex is None
+            and request.server_assignor is None
+            and request.rack_id is None
+            and request.instance_id in (None, before.instance_id)
+            and (caller.client_id, caller.client_host) == (before.client_id, before.client_host)
+            and before.classic is None
+        ):
+            return before
         says: dict[str, Any] = {
             "instance_id": request.instance_id,
             "rack_id": request.rack_id,

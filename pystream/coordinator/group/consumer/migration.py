@@ -19,7 +19,7 @@ from pystream.common.errors import GroupIdNotFound, MalformedInput
 from pystream.common.logging import get_logger
 from pystream.coordinator.group.assignors.model import NO_PARTITIONS, Assignment
 from pystream.coordinator.group.classic.groups import ClassicGroups
-from pystream.coordinator.group.classic.state import ClassicGroup, ClassicMember
+from pystream.coordinator.group.classic.state import ClassicGroup, ClassicMember, ClassicState
 from pystream.coordinator.group.consumer import records
 from pystream.coordinator.group.consumer.group import PROTOCOL_TYPE, ConsumerGroup
 from pystream.coordinator.group.consumer.groups import ConsumerGroups
@@ -32,7 +32,7 @@ from pystream.protocol.consumer_protocol import (
     subscription_version,
     write_assignment,
 )
-from pystream.protocol.coordinator_records.group_metadata import GroupMetadataKey
+from pystream.protocol.coordinator_records.group_metadata import GroupMetadataKey, GroupMetadataValue
 from pystream.protocol.messages.consumer_protocol_assignment import ConsumerProtocolAssignment, TopicPartition
 
 logger = get_logger(__name__)
@@ -171,37 +171,53 @@ def _become_classic(
     *,
     rebalance: bool,
 ) -> None:
-    """What the members are to have is the assignment of the generation; protocols they offered stay theirs."""
+    """What the members are to have is the assignment of the generation; protocols they offered stay theirs.
+
+    Where the group rebalances, the log has an empty group of this generation: only so does a start that comes before
+    the rebalance is through make the members join again. Kafka writes them down, and forgets the rebalance then.
+    """
     planned = ClassicGroup(group.group_id)
     for member in staying:
         planned.add(_downgraded(member))
-    # Nothing tells a restart that a rebalance has begun: with a later generation in the log, members join again then.
-    planned.generation = group.group_epoch + rebalance
+    planned.generation = group.group_epoch
     planned.protocol_name = planned.select_protocol()
     planned.state_timestamp_ms = now_ms
-    assignments = {
-        member.member_id: write_assignment(
-            by_name(group.target_of(member.member_id), groups.catalog),
-            subscription_version(planned.members[member.member_id].metadata(planned.protocol_name)),
-        )
-        for member in staying
-    }
-    epoch = group.group_epoch
+    for member in staying:
+        made = planned.members[member.member_id]
+        assignment = by_name(group.target_of(member.member_id), groups.catalog)
+        made.assignment = write_assignment(assignment, subscription_version(made.metadata(planned.protocol_name)))
     for member_id in group.members:
         groups.cancel_timers(group, member_id)
     group.write_tombstones(effects)
-    effects.write(GroupMetadataKey(group=group.group_id), planned.record(assignments))
+    effects.write(
+        GroupMetadataKey(group=group.group_id), _without_members(planned) if rebalance else _with_all(planned)
+    )
     classic_groups = groups.shard.part(ClassicGroups)
     classic = classic_groups.find(group.group_id)
     assert classic is not None, "just written"
-    for member_id, member_planned in planned.members.items():
-        made = classic.members[member_id]
-        classic.set_protocols(made, member_planned.protocols)
-        classic_groups.expect_heartbeat(classic, made, now_ms)
+    for made in planned.members.values():
+        if made.member_id in classic.members:
+            classic.set_protocols(classic.members[made.member_id], made.protocols)
+        else:
+            classic.add(made)
+        classic_groups.expect_heartbeat(classic, classic.members[made.member_id], now_ms)
     logger.info("consumer group became a classic group", group=group.group_id, members=len(staying))
     if rebalance:
-        classic.generation = epoch
+        classic.protocol_name = planned.protocol_name
+        classic.move_to(ClassicState.STABLE, now_ms)
         classic_groups.prepare_rebalance(classic, now_ms, effects, "the last member of the consumer protocol has gone")
+
+
+def _with_all(planned: ClassicGroup) -> GroupMetadataValue:
+    return planned.record({member.member_id: member.assignment for member in planned.members.values()})
+
+
+def _without_members(planned: ClassicGroup) -> GroupMetadataValue:
+    empty = ClassicGroup(planned.group_id)
+    empty.protocol_type_name = planned.protocol_type_name
+    empty.generation = planned.generation
+    empty.state_timestamp_ms = planned.state_timestamp_ms
+    return empty.record({})
 
 
 def _downgraded(member: ConsumerMember) -> ClassicMember:
