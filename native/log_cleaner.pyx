@@ -132,6 +132,8 @@ cdef Status source_next(LogState *log, Source *source, const uint8_t **data, Bat
         return CORRUPT_BATCH
     if header.base_offset > source.segment.next_offset - header.last_offset_delta - 1:
         return CORRUPT_BATCH
+    if header.record_count == 0 and header.size > BATCH_HEADER_SIZE:
+        return CORRUPT_BATCH                                 # compaction leaves nothing behind an empty header
     status = source_fill(log, source, header.size)
     if status != OK:
         return status
