@@ -155,12 +155,15 @@ def index_text(types: list[RecordType]) -> str:
         lines += import_lines(found)
     lines += ["from pystream.protocol.message import Message", ENTRY.rstrip("\n")]
     for topic in dict.fromkeys(found.topic for found in types):
-        lines.append(f'    "{topic}": (')
-        for found in types:
-            if found.topic == topic:
-                names = ", ".join(class_names(found))
-                lines.append(f"        Entry({found.number}, {found.also}, {names}, {found.writes}),")
-        lines.append("    ),")
+        entries = [
+            f"Entry({found.number}, {found.also}, {', '.join(class_names(found))}, {found.writes}),"
+            for found in types
+            if found.topic == topic
+        ]
+        if len(entries) == 1:
+            lines.append(f'    "{topic}": ({entries[0]}),')
+        else:
+            lines += [f'    "{topic}": (', *(f"        {entry}" for entry in entries), "    ),"]
     return INDEX + "\n".join([*lines, "}", ""])
 
 

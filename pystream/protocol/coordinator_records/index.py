@@ -117,9 +117,7 @@ INDEX: Final[dict[str, tuple[Entry, ...]]] = {
         Entry(22, (), StreamsGroupCurrentMemberAssignmentKey, StreamsGroupCurrentMemberAssignmentValue, 0),
         Entry(23, (), StreamsGroupTopologyKey, StreamsGroupTopologyValue, 0),
     ),
-    "__transaction_state": (
-        Entry(0, (), TransactionLogKey, TransactionLogValue, 1),
-    ),
+    "__transaction_state": (Entry(0, (), TransactionLogKey, TransactionLogValue, 1),),
     "__share_group_state": (
         Entry(0, (), ShareSnapshotKey, ShareSnapshotValue, 0),
         Entry(1, (), ShareUpdateKey, ShareUpdateValue, 0),
