@@ -21,6 +21,11 @@ from pystream.common.errors import PystreamError
 
 logger = logging.get_logger(__name__)
 
+YOUNG_OBJECTS = 5_000  # new objects until the youngest are looked through
+YOUNG_COLLECTIONS = 10  # such looks until those that outlived one are looked through
+NEVER = 1 << 30
+FULL_COLLECTION_INTERVAL_S = 3_600.0
+
 
 class BrokerStopped(PystreamError):
     """The broker ended by itself: a part of it failed."""
@@ -45,7 +50,7 @@ async def _run(config: BrokerConfig, ready_fd: int | None, lifeline_fd: int | No
     broker = Broker(config, clock=SystemClock())
     try:
         await broker.start()
-        _settle_memory()
+        _settle_memory(loop)
         if ready_fd is not None:
             _tell_ready(broker, ready_fd)
         await broker.wait(stopping)
@@ -68,7 +73,21 @@ def _watch_lifeline(loop: asyncio.AbstractEventLoop, lifeline_fd: int, stopping:
         stopping.set()
 
 
-def _settle_memory() -> None:
-    """What start-up made stays for good: keep the collector from walking it again and again."""
+def _settle_memory(loop: asyncio.AbstractEventLoop) -> None:
+    """What start-up made stays for good, and so does most of what coordinators keep: members, offsets.
+
+    The interpreter would walk all of it whenever it has grown by a quarter: 120 ms of CPU time with 200,000 committed
+    offsets, and the control plane stands still. Objects here are freed by their counts; cycles that grow old are looked
+    for once an hour.
+    """
     gc.collect()
     gc.freeze()
+    gc.set_threshold(YOUNG_OBJECTS, YOUNG_COLLECTIONS, NEVER)
+    loop.call_later(FULL_COLLECTION_INTERVAL_S, _collect_fully, loop)
+
+
+def _collect_fully(loop: asyncio.AbstractEventLoop) -> None:
+    began_s = loop.time()
+    found = gc.collect()
+    logger.info("cycles of objects collected", objects=found, took_ms=round((loop.time() - began_s) * 1_000))
+    loop.call_later(FULL_COLLECTION_INTERVAL_S, _collect_fully, loop)
