@@ -24,7 +24,7 @@ from pystream.coordinator.share.hosted import UNREACHABLE
 from pystream.coordinator.share.partition import NO_START_OFFSET
 from pystream.coordinator.share.service import ShareService
 from pystream.coordinator.share.state import ShareKey, ShareState
-from pystream.coordinator.share.state_shard import Result
+from pystream.coordinator.share.state_shard import NEVER_STORED, Result
 from pystream.coordinator.share.states import ShareStates, settled
 from pystream.protocol.messages import alter_share_group_offsets as alter
 from pystream.protocol.messages import delete_share_group_offsets as delete
@@ -249,10 +249,10 @@ class ShareGroupCoordinator:
         self, group_id: str, name: str, partitions: Sequence[int]
     ) -> offsets.DescribeShareGroupOffsetsResponseTopic:
         facts = self._topics.by_name(name)
-        if facts is None:
-            error = UnknownTopicOrPartition()
+        if facts is None:  # no error, as in Kafka: the group is nowhere in it
             return offsets.DescribeShareGroupOffsetsResponseTopic(
-                topic_name=name, partitions=[_not_described(partition, error) for partition in partitions]
+                topic_name=name,
+                partitions=[_described(partition, NEVER_STORED, UNKNOWN_LAG) for partition in partitions],
             )
         results = await asyncio.gather(
             *(self._states.summary(ShareKey(group_id, facts.topic_id, partition)) for partition in partitions)
@@ -271,12 +271,7 @@ class ShareGroupCoordinator:
     ) -> offsets.DescribeShareGroupOffsetsResponsePartition:
         if result.error_code:
             return _not_described(partition, error_class(result.error_code)(result.error_message or ""))
-        return offsets.DescribeShareGroupOffsetsResponsePartition(
-            partition_index=partition,
-            start_offset=result.state.start_offset,
-            leader_epoch=result.state.leader_epoch,
-            lag=self._lag(name, partition, result.state),
-        )
+        return _described(partition, result.state, self._lag(name, partition, result.state))
 
     def _lag(self, name: str, partition: int, state: ShareState) -> int:
         """Records that were not delivered to their end yet (KIP-1226)."""
@@ -286,6 +281,12 @@ class ShareGroupCoordinator:
             return max(self._end_offset(name, partition) - state.start_offset - state.delivery_complete_count, 0)
         except KafkaError:
             return UNKNOWN_LAG
+
+
+def _described(partition: int, state: ShareState, lag: int) -> offsets.DescribeShareGroupOffsetsResponsePartition:
+    return offsets.DescribeShareGroupOffsetsResponsePartition(
+        partition_index=partition, start_offset=state.start_offset, leader_epoch=state.leader_epoch, lag=lag
+    )
 
 
 def _not_described(partition: int, error: KafkaError) -> offsets.DescribeShareGroupOffsetsResponsePartition:

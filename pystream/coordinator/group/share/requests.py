@@ -24,7 +24,6 @@ from pystream.coordinator.group.shard import GroupShard
 from pystream.coordinator.group.share.config import SIMPLE
 from pystream.coordinator.group.share.groups import ShareGroups
 from pystream.coordinator.group.share.state import (
-    DEAD,
     JOINING_EPOCH,
     LEAVING_EPOCH,
     ShareGroup,
@@ -218,7 +217,7 @@ def _described(groups: ShareGroups, group_id: str, now_ms: int) -> share_group_d
         group = groups.find(group_id)
     except GroupIdNotFound as error:
         return share_group_describe.DescribedGroup(
-            error_code=GROUP_ID_NOT_FOUND, error_message=str(error), group_id=group_id, group_state=DEAD
+            error_code=GROUP_ID_NOT_FOUND, error_message=str(error), group_id=group_id
         )
     return share_group_describe.DescribedGroup(
         group_id=group_id,

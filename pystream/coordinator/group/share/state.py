@@ -25,7 +25,7 @@ from pystream.protocol.coordinator_records.share_group_target_assignment_metadat
 
 JOINING_EPOCH = 0
 LEAVING_EPOCH = -1
-EMPTY, STABLE, DEAD = "Empty", "Stable", "Dead"
+EMPTY, STABLE = "Empty", "Stable"
 
 Assignment = Mapping[bytes, frozenset[int]]  # topic id -> partitions
 
