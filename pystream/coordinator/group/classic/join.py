@@ -94,8 +94,10 @@ class Join:
         self.effects = effects
         self.caller = caller
         self.request = request
-        self.protocols: Protocols = tuple({p.name: (p.name, p.metadata) for p in reversed(request.protocols)}.values())
-        self.protocols = self.protocols[::-1]
+        protocols: dict[str, bytes] = {}
+        for protocol in request.protocols:
+            protocols.setdefault(protocol.name, protocol.metadata)
+        self.protocols: Protocols = tuple(protocols.items())
         rebalance_timeout_ms = request.rebalance_timeout_ms
         self.rebalance_timeout_ms = request.session_timeout_ms if rebalance_timeout_ms < 0 else rebalance_timeout_ms
         self.reason = request.reason or "not provided"

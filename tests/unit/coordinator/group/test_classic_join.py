@@ -14,7 +14,10 @@ from pystream.common.error_codes import (
     REBALANCE_IN_PROGRESS,
     UNKNOWN_MEMBER_ID,
 )
+from pystream.coordinator.group.classic.join import join_group
 from pystream.coordinator.group.classic.state import ClassicGroup
+from pystream.coordinator.group.group import Caller
+from pystream.protocol.messages.join_group import JoinGroupRequest, JoinGroupRequestProtocol
 from tests.support.group_rig import GROUP, REBALANCE_TIMEOUT_MS, SESSION_TIMEOUT_MS, GroupRig, subscription
 
 INITIAL_DELAY_MS = 3_000
@@ -259,3 +262,20 @@ def test_names_as_long_as_the_wire_lets_through_can_be_recorded(rig: GroupRig, l
     assert max(len(member_id.encode()), len(dynamic.encode())) < 32_767
     rig.reload()
     assert rig.beat(member_id, 1, instance_id=name) == NONE
+
+
+def test_of_a_protocol_that_is_named_twice_the_first_counts(rig: GroupRig) -> None:
+    (leader,), _ = rig.stable_group(1)
+    names = [("sticky", b"first"), ("range", subscription("topic")), ("sticky", b"second")]
+    request = JoinGroupRequest(
+        group_id=GROUP,
+        session_timeout_ms=SESSION_TIMEOUT_MS,
+        rebalance_timeout_ms=REBALANCE_TIMEOUT_MS,
+        protocol_type="consumer",
+        protocols=[JoinGroupRequestProtocol(name=name, metadata=data) for name, data in names],
+    )
+    rig.submit(join_group, Caller(3, "client", "/127.0.0.1"), request)
+    rig.leave(leader)
+    (member,) = group_of(rig).members.values()
+    assert member.protocols == (("sticky", b"first"), ("range", subscription("topic")))
+    assert group_of(rig).protocol_name == "sticky"
