@@ -31,7 +31,7 @@ MOVES = 6
 @pytest.fixture
 def broker(tmp_path: Path) -> Iterator[BrokerProcess]:
     dirs = f"{tmp_path / 'one'},{tmp_path / 'two'}"
-    with BrokerProcess(tmp_path / "data", {"log.dirs": dirs}) as started:
+    with BrokerProcess(tmp_path / "data", {"log.dirs": dirs, "transaction.state.log.num.partitions": str(PARTITIONS)}) as started:
         yield started
 
 
@@ -116,6 +116,43 @@ def read(broker: BrokerProcess, topic: str, count: int) -> dict[int, list[bytes]
     return found
 
 
+class Transactions(threading.Thread):
+    """Transactions of one record per partition until told to stop, every fifth aborted; notes what was committed."""
+
+    def __init__(self, broker: BrokerProcess, topic: str) -> None:
+        super().__init__()
+        self.committed: set[bytes] = set()
+        self.failure: BaseException | None = None
+        self._topic = topic
+        self._stopped = threading.Event()
+        self._producer = Producer({"bootstrap.servers": broker.bootstrap, "transactional.id": "moving", "linger.ms": 0})
+
+    def run(self) -> None:
+        try:
+            self._producer.init_transactions(PATIENCE_S)
+            number = 0
+            while not self._stopped.is_set():
+                self._one(number)
+                number += 1
+        except BaseException as error:
+            self.failure = error
+
+    def stop(self) -> None:
+        self._stopped.set()
+        self.join()
+
+    def _one(self, number: int) -> None:
+        values = [b"%012d" % (number * PARTITIONS + partition) for partition in range(PARTITIONS)]
+        self._producer.begin_transaction()
+        for partition, value in enumerate(values):
+            self._producer.produce(self._topic, value, partition=partition)
+        if number % 5 == 4:
+            self._producer.abort_transaction(PATIENCE_S)
+        else:
+            self._producer.commit_transaction(PATIENCE_S)
+            self.committed.update(values)
+
+
 @pytest.mark.parametrize("idempotent", [True, False])
 def test_nothing_is_lost_or_doubled_while_replicas_move_under_load(
     broker: BrokerProcess, directories: list[str], idempotent: bool
@@ -167,6 +204,30 @@ def test_a_kill_while_replicas_move_leaves_what_was_acknowledged(broker: BrokerP
     found = read(broker, "killed", len(load.acknowledged))
     assert Counter(value for values in found.values() for value in values) == Counter(load.acknowledged)
     assert all(values == sorted(values) for values in found.values())
+
+
+@pytest.mark.parametrize("moved", ["transactional", "__transaction_state"])
+def test_transactions_go_on_while_the_partitions_they_need_move(
+    broker: BrokerProcess, directories: list[str], moved: str
+):
+    create(broker, "transactional")
+    load = Transactions(broker, "transactional")
+    load.start()
+    try:
+        for number in range(MOVES):
+            enough = len(load.committed) + 20 * PARTITIONS
+            until(lambda enough=enough: len(load.committed) >= enough or load.failure is not None)
+            target = directories[number % 2]
+            assert alter(broker, target, moved, list(range(PARTITIONS))) == [NONE] * PARTITIONS
+            wanted = [(target, partition, False) for partition in range(PARTITIONS)]
+            until(lambda wanted=wanted: places(broker, moved) == wanted)
+    finally:
+        load.stop()
+
+    assert load.failure is None
+    found = read(broker, "transactional", len(load.committed))
+    assert Counter(value for values in found.values() for value in values) == Counter(load.committed)
+    assert "replica not moved" not in broker.log_path.read_text()
 
 
 def test_a_partition_that_is_not_there_yet_is_made_where_it_was_wanted(broker: BrokerProcess, directories: list[str]):
