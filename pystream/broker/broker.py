@@ -216,7 +216,11 @@ class Broker:
     async def _start_control_plane(self, store: SqliteStore, publisher: ImagePublisher, plane: DataPlane) -> None:
         """Registration, image, tables, router; everything but the plane's own threads."""
         is_new_cluster = not publisher.image.cluster_id  # the image is older than the founding
-        applier = self._applier = self._make_applier(plane)
+        moves = self._moves = ReplicaMoves(
+            self._logs, plane, self._clock, threads=self.config.replica_alter_log_dirs_threads()
+        )
+        moves.pace.limit(self.config.replica_alter_log_dirs_io_max_bytes_per_second)
+        applier = self._applier = self._make_applier(plane, moves)
         session = self._session = BrokerSession(
             store,
             publisher,
@@ -234,7 +238,6 @@ class Broker:
         committer = Committer(store, session.fence)
         topics = TopicController(store, publisher, committer, definition_of(LogConfig), self.config.controller)
         coordinators = self._coordinators = self._made_coordinators(plane, applier, topics, committer)
-        moves = self._moves = ReplicaMoves(self._logs, plane, threads=self.config.replica_alter_log_dirs_threads())
         registry = Registry()
         context = BrokerContext(
             config=self.config,
@@ -299,9 +302,14 @@ class Broker:
         self.metrics.collect_from(coordinators.families)
         return coordinators
 
-    def _make_applier(self, plane: DataPlane) -> ImageApplier:
+    def _make_applier(self, plane: DataPlane, moves: ReplicaMoves) -> ImageApplier:
         live = LiveSettings(
-            settings=self._settings, plane=plane, logs=self._logs, cleaner=self._cleaner, executor=self._executor
+            settings=self._settings,
+            plane=plane,
+            logs=self._logs,
+            moves=moves,
+            cleaner=self._cleaner,
+            executor=self._executor,
         )
         return ImageApplier(
             node_id=self.config.node_id,

@@ -270,6 +270,14 @@ class BrokerConfig:
         minimum=1,
         doc="Replicas that move between log directories at one time; null: as many as there are directories.",
     )
+    replica_alter_log_dirs_io_max_bytes_per_second: int = key(
+        "replica.alter.log.dirs.io.max.bytes.per.second",
+        default=LONG_MAX,
+        type=ConfigType.LONG,
+        minimum=0,
+        dynamic=True,
+        doc="What all replicas that move between log directories may copy in a second, together.",
+    )
     log_flush_gather_ms: float = key(
         "log.flush.gather.ms",
         default=5.0,

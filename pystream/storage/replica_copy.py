@@ -42,6 +42,7 @@ class ReplicaCopy:
         self.directory = directory
         self.size_bytes = 0  # of record batches
         self.next_offset = 0  # everything below it is in whole copied segments
+        self.is_last_round = False
         self._log = log
         self._source = Path(log.directory)
         self._advance = advance
@@ -66,6 +67,7 @@ class ReplicaCopy:
 
     def finish(self) -> None:
         """The last round of a frozen log. Raises OSError, KafkaError, CopyStopped."""
+        self.is_last_round = True
         self.round()
         sync_directory(str(self.directory))
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import shutil
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,8 @@ from typing import Any, Protocol
 from pystream._native.flusher import Flusher
 from pystream._native.io_table import sync_directory
 from pystream._native.local_log import LocalLog
+from pystream.common.clock import SECOND_MS, Clock
+from pystream.common.config import LONG_MAX
 from pystream.common.errors import (
     InvalidTopic,
     KafkaStorageError,
@@ -61,10 +64,49 @@ class FutureReplica:
     offset_lag: int
 
 
+class Pace:
+    """What all moves together may copy in a second; it may change at any time."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._changed = threading.Condition()
+        self._bytes_per_second = LONG_MAX
+        self._changes = 0
+        self._paid_at_ms = 0.0  # when what was copied so far is within the limit
+
+    def limit(self, bytes_per_second: int) -> None:
+        """In force at once, also for who waits."""
+        with self._changed:
+            if bytes_per_second != self._bytes_per_second:
+                self._bytes_per_second, self._paid_at_ms = bytes_per_second, 0.0
+                self._changes += 1
+                self._changed.notify_all()
+
+    def look_again(self) -> None:
+        """Have who waits ask whether it is still wanted."""
+        with self._changed:
+            self._changed.notify_all()
+
+    def keep(self, copied_bytes: int, is_wanted: Callable[[], bool]) -> None:
+        """Return once `copied_bytes` more are within the limit, or are not wanted any more."""
+        with self._changed:
+            if self._bytes_per_second == LONG_MAX:
+                return
+            changes = self._changes
+            took_ms = copied_bytes * SECOND_MS / max(self._bytes_per_second, 1)
+            self._paid_at_ms = due_ms = max(self._paid_at_ms, self._clock.monotonic_ms()) + took_ms
+            while is_wanted() and changes == self._changes:
+                left_ms = due_ms - self._clock.monotonic_ms()
+                if left_ms <= 0:
+                    return
+                self._changed.wait(left_ms / SECOND_MS)
+
+
 class ReplicaMoves:
     """Made once by the broker; stop() comes before the logs are closed."""
 
-    def __init__(self, logs: LogManager, server: PartitionServer, *, threads: int) -> None:
+    def __init__(self, logs: LogManager, server: PartitionServer, clock: Clock, *, threads: int) -> None:
+        self.pace = Pace(clock)
         self._logs = logs
         self._server = server
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="move-replica")
@@ -101,7 +143,9 @@ class ReplicaMoves:
             self._wanted[name] = target
             if name not in self._busy:
                 self._busy[name] = self._pool.submit(self._work, name)
-            return self._busy[name]
+            moving = self._busy[name]
+        self.pace.look_again()
+        return moving
 
     def futures(self) -> list[FutureReplica]:
         """The copies in the making."""
@@ -120,6 +164,7 @@ class ReplicaMoves:
         with self._lock:
             self._stopped = True
             self._wanted.clear()
+        self.pace.look_again()
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     # -- on a thread of the pool
@@ -150,8 +195,13 @@ class ReplicaMoves:
     def _move(self, log: PartitionLog, target: HostedDirectory) -> None:
         directory = target.path / future_name(log.name)
 
-        def advance(sent_bytes: int) -> None:
-            if self._wanted.get(log.name) is not target:
+        def is_wanted() -> bool:
+            return self._wanted.get(log.name) is target
+
+        def advance(copied_bytes: int) -> None:
+            if not copy.is_last_round:
+                self.pace.keep(copied_bytes, is_wanted)
+            if not is_wanted():
                 raise CopyStopped()
 
         copy = ReplicaCopy(log, directory, advance)

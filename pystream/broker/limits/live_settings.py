@@ -3,6 +3,7 @@
     max.connections, max.connections.per.ip                      event loops, for connections to come
     num.io.threads, num.recovery.threads.per.data.dir            thread pools
     producer.id.expiration.ms                                    the next look for forgotten producers
+    replica.alter.log.dirs.io.max.bytes.per.second               moves of replicas, those under way too
     log.cleaner.*                                                compaction begins its round again
 
 num.network.threads is no such key here: event loops own their connections, so their number stands from the start.
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from pystream.metadata.image import ClusterImage
     from pystream.storage.cleaner import LogCleaner
     from pystream.storage.log_manager import LogManager
+    from pystream.storage.replica_moves import ReplicaMoves
 
 logger = get_logger(__name__)
 LIVE_LIMITS = ("max.connections", "max.connections.per.ip")
@@ -36,12 +38,14 @@ class LiveSettings:
         settings: SettingsView,
         plane: DataPlane,
         logs: LogManager,
+        moves: ReplicaMoves,
         cleaner: LogCleaner,
         executor: StorageExecutor,
     ) -> None:
         self._settings = settings
         self._plane = plane
         self._logs = logs
+        self._moves = moves
         self._cleaner = cleaner
         self._executor = executor
 
@@ -55,4 +59,5 @@ class LiveSettings:
             recovery_threads=broker.num_recovery_threads_per_data_dir,
             producer_id_expiration_ms=broker.producer_id_expiration_ms,
         )
+        self._moves.pace.limit(broker.replica_alter_log_dirs_io_max_bytes_per_second)
         await self._executor.run(self._cleaner.reconfigure, cleaner)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, Producer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from pystream.common.error_codes import LOG_DIR_NOT_FOUND, NONE, UNKNOWN_TOPIC_OR_PARTITION
 from pystream.protocol.messages.alter_replica_log_dirs import (
@@ -30,8 +30,11 @@ MOVES = 6
 
 @pytest.fixture
 def broker(tmp_path: Path) -> Iterator[BrokerProcess]:
-    dirs = f"{tmp_path / 'one'},{tmp_path / 'two'}"
-    with BrokerProcess(tmp_path / "data", {"log.dirs": dirs, "transaction.state.log.num.partitions": str(PARTITIONS)}) as started:
+    settings = {
+        "log.dirs": f"{tmp_path / 'one'},{tmp_path / 'two'}",
+        "transaction.state.log.num.partitions": str(PARTITIONS),
+    }
+    with BrokerProcess(tmp_path / "data", settings) as started:
         yield started
 
 
@@ -122,7 +125,7 @@ class Transactions(threading.Thread):
     def __init__(self, broker: BrokerProcess, topic: str) -> None:
         super().__init__()
         self.committed: set[bytes] = set()
-        self.failure: BaseException | None = None
+        self.failure: KafkaException | None = None
         self._topic = topic
         self._stopped = threading.Event()
         self._producer = Producer({"bootstrap.servers": broker.bootstrap, "transactional.id": "moving", "linger.ms": 0})
@@ -134,7 +137,7 @@ class Transactions(threading.Thread):
             while not self._stopped.is_set():
                 self._one(number)
                 number += 1
-        except BaseException as error:
+        except KafkaException as error:
             self.failure = error
 
     def stop(self) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from pystream._native.data_plane import DataPlane
 from pystream.common.clock import ManualClock
+from pystream.common.config import LONG_MAX
 from pystream.common.errors import (
     InvalidTopic,
     KafkaStorageError,
@@ -42,7 +43,7 @@ class Rig:
         self.logs = LogManager(config, self.clock)
         self.report = self.logs.open(lambda topic: SMALL)
         self.plane = DataPlane(node_id=1)
-        self.moves = ReplicaMoves(self.logs, self.plane, threads=2)
+        self.moves = ReplicaMoves(self.logs, self.plane, self.clock, threads=2)
 
     def create(self, topic: str = "orders", config: LogConfig = SMALL):
         log = self.logs.create(topic, 0, TOPIC_ID, config)
@@ -172,6 +173,33 @@ def test_the_last_directory_that_was_asked_for_counts(make_rig, monkeypatch):
     assert log.hosted.path == source
     assert (rig.moves.futures(), names_in(target)) == ([], [])
     log.native.append(batch(1), leader_epoch=3)
+
+
+def test_a_move_keeps_to_its_pace_until_that_is_changed(make_rig):
+    rig = make_rig()
+    log = rig.filled()
+    target = rig.two if log.hosted.path == rig.one else rig.one
+    rig.moves.pace.limit(1)
+    moved = rig.moves.request("orders", 0, str(target), is_known=True)
+    while not any(target.glob("*-future/*.log")):
+        assert not moved.done()
+    assert [future.path for future in rig.moves.futures()] == [str(target)]
+    rig.moves.pace.limit(LONG_MAX)
+    moved.result(60)
+    assert log.hosted.path == target
+
+
+def test_a_move_that_waits_is_given_up_at_the_end(make_rig):
+    rig = make_rig()
+    log = rig.filled()
+    source, target = (rig.one, rig.two) if log.hosted.path == rig.one else (rig.two, rig.one)
+    rig.moves.pace.limit(0)
+    moved = rig.moves.request("orders", 0, str(target), is_known=True)
+    while not any(target.glob("*-future/*.log")):
+        assert not moved.done()
+    rig.moves.stop()
+    assert moved.done()
+    assert (log.hosted.path, names_in(target)) == (source, [])
 
 
 def test_a_replica_that_is_deleted_while_it_moves_is_nowhere(make_rig, monkeypatch):
