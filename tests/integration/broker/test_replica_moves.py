@@ -86,9 +86,13 @@ class Load(threading.Thread):
         number = 0
         while not self._stopped.is_set():
             value = b"%012d" % number
-            self._producer.produce(
-                self._topic, value.ljust(VALUE_BYTES), partition=number % PARTITIONS, on_delivery=self._delivered
-            )
+            try:
+                self._producer.produce(
+                    self._topic, value.ljust(VALUE_BYTES), partition=number % PARTITIONS, on_delivery=self._delivered
+                )
+            except BufferError:  # the broker has been away for long
+                self._producer.poll(0.1)
+                continue
             number += 1
             self._producer.poll(0 if number % 100 else 0.005)
         self._producer.flush(PATIENCE_S)
