@@ -96,6 +96,17 @@ def test_settings_of_topics_brokers_and_groups_are_altered_and_described(tools: 
     assert "InvalidConfigurationException" in refused
 
 
+@pytest.mark.slow
+def test_users_have_credentials_and_quotas(tools: Tools) -> None:
+    user = ("--entity-type", "users", "--entity-name", "ann")
+    tools.run("kafka-configs", *user, "--alter", "--add-config", "SCRAM-SHA-256=[iterations=8192,password=secret]")
+    tools.run("kafka-configs", *user, "--alter", "--add-config", "producer_byte_rate=1048576")
+    described = tools.run("kafka-configs", *user, "--describe")
+    assert "SCRAM-SHA-256=iterations=8192" in described
+    assert "secret" not in described
+    assert re.search(r"producer_byte_rate=1048576(\.0)?", described)
+
+
 def test_records_go_in_and_out_through_the_consoles_and_offsets_are_told(tools: Tools, new_topic: NewTopicName) -> None:
     topic = new_topic("kafka-console", partitions=2)
     keyed = ("--reader-property", "parse.key=true", "--reader-property", "key.separator=:")
