@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import random
 import threading
@@ -26,6 +25,7 @@ class Ledger:
     def __init__(self, seed: int, records: int) -> None:
         self.random = random.Random(seed)
         self.records = records
+        self.interruptions = 0
         self.ended: set[int] = set()  # the broker said that they are accepted or rejected
         self.said: set[int] = set()  # so the members said, and may not have had an answer
 
@@ -46,8 +46,10 @@ class Ledger:
         """Kill the broker at some moment while the member works."""
         timer = threading.Timer(self.random.uniform(0.01, 0.3), broker.kill)
         timer.start()
-        with contextlib.suppress(OSError):
+        try:
             self.work(member)
+        except OSError:
+            self.interruptions += 1
         timer.join()
         member.close()
 
@@ -77,4 +79,5 @@ def test_confirmed_acknowledgements_outlive_kill_9(tmp_path: Path, full: bool):
                 ledger.said |= set(range(first, last + 1))
                 assert member.acknowledge((first, last, ACCEPT)) == NONE
         member.close()
+    assert ledger.interruptions, "no kill fell into a member's work"
     assert ledger.said == set(range(ledger.records)), "every record found somebody who ended it"
