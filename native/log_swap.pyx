@@ -21,7 +21,7 @@ from pystream._native.segment cimport (
 from pystream._native.status cimport BUSY, CLOSED, DAMAGED, LOG_OFFLINE, NOT_FOUND, OK, STORAGE_ERROR, raise_for_status
 from pystream._native.txn_index cimport txn_index_encode
 
-SIDE_SUFFIXES = (".index", ".timeindex", ".txnindex")
+_SIDE_SUFFIXES = (".index", ".timeindex", ".txnindex")
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -250,7 +250,7 @@ cdef void finish_swap(str directory, int64_t base, list names, list bases) excep
     end_offset = end_of_swap(f"{stem}.log.swap")
     for old in sorted(bases):
         if base <= old < end_offset:
-            for suffix in SIDE_SUFFIXES if old != base else SIDE_SUFFIXES[:2]:
+            for suffix in _SIDE_SUFFIXES if old != base else _SIDE_SUFFIXES[:2]:
                 path = os.path.join(directory, f"{old:020d}{suffix}")
                 check_errno(io_unlink(os.fsencode(path)), path)
             if old != base:

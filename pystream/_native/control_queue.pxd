@@ -1,7 +1,7 @@
 # Cold frames on their way to the control plane and its answers on their way back.
 #
-# Threads: event loops push, Python receives; `mutex` guards the queue and what has been said of it, `waiting_bytes` is atomic so that loops can stop reading when
-# the control plane does not keep up. Answers go through the inbox of the connection's loop.
+# Threads: event loops push, Python receives; `mutex` guards the queue and what has been said of it, `waiting_bytes` is atomic so that
+# loops can stop reading when the control plane does not keep up. Answers go through the inbox of the connection's loop.
 # Memory: a ColdFrame belongs to the queue until it has been received.
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t

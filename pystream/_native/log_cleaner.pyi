@@ -1,5 +1,7 @@
 """One round of compaction of one log, in steps."""
 
+from typing import Self
+
 from pystream._native.local_log import LocalLog
 
 class LogCleaning:
@@ -10,8 +12,8 @@ class LogCleaning:
     swapped in before stays; the rest of the log is as it was.
     """
 
-    def __init__(
-        self,
+    def __new__(
+        cls,
         log: LocalLog,
         *,
         first_dirty_offset: int,
@@ -21,7 +23,7 @@ class LogCleaning:
         delete_retention_ms: int = ...,
         load_factor: float = 0.9,
         buffer_bytes: int = ...,
-    ) -> None:
+    ) -> Self:
         """`bound`: nothing at or above it is looked at; it lies at or below the last stable offset."""
     def map(self, most_bytes: int = ...) -> bool:
         """Reads about `most_bytes` of the dirty part; True when it is mapped, or the map is full."""

@@ -1,13 +1,15 @@
 """Newest offset of every key, for compaction: a hash table of bounded memory, 24 bytes per slot."""
 
+from typing import Self
+
 from typing_extensions import Buffer
 
 class KeyOffsets:
     """The table by itself: room for `keys` keys, or for as many as `memory_bytes` and the load factor allow."""
 
-    def __init__(
-        self, *, keys: int, memory_bytes: int, load_factor: float = 0.9, secret: tuple[int, int] | None = None
-    ) -> None: ...
+    def __new__(
+        cls, *, keys: int, memory_bytes: int, load_factor: float = 0.9, secret: tuple[int, int] | None = None
+    ) -> Self: ...
     @property
     def capacity(self) -> int:
         """Slots."""
