@@ -117,7 +117,9 @@ class Coordinators:
         )
         self.shares = self._made_shares(static_layer, write_timeout_ms=config.share_write_timeout_ms)
 
-        self.transaction_ports = BrokerTransactionPorts(plane, clock, applier, self.groups, producer_ids.next_id)
+        self.transaction_ports = BrokerTransactionPorts(
+            plane, clock, applier, self.groups, producer_ids.next_id, self._is_watched
+        )
         self.transactions = self._made_transactions(definition_of(TransactionConfig).load(static_layer))
 
     def _made_transactions(self, config: TransactionConfig) -> TransactionCoordinator:
@@ -230,9 +232,12 @@ class Coordinators:
             runtime = self.runtimes.get(topic)
             if runtime is not None:
                 runtime.committed(partition, high_watermark)
-            else:
-                self.transaction_ports.markers.moved(topic, partition, high_watermark)
+            self.transaction_ports.markers.moved(topic, partition, high_watermark)
             self.shares.moved(topic, partition)
+
+    def _is_watched(self, topic: str, partition: int) -> bool:
+        """Whether a coordinator, or a reader of a share group, must go on to be told of a partition."""
+        return topic in self.runtimes or self.shares.watches(topic, partition)
 
     def _image_applied(self, delta: Delta, image: ClusterImage) -> None:
         self._image_topics = ImageTopics(image)

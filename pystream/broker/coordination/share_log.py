@@ -95,6 +95,10 @@ class BrokerShareLog:
         for tell in list(self._watched.get(TopicPartition(topic, partition), ())):
             tell()
 
+    def watches(self, topic: str, partition: int) -> bool:
+        """Whether somebody is to be told when the partition has moved."""
+        return TopicPartition(topic, partition) in self._watched
+
     def all_moved(self) -> None:
         """Nobody knows which: tell everybody."""
         for name in list(self._watched):

@@ -120,6 +120,10 @@ class Shares:
         """Readers of a partition can read further."""
         self._log.moved(topic, partition)
 
+    def watches(self, topic: str, partition: int) -> bool:
+        """Whether somebody waits for the partition to move."""
+        return self._log.watches(topic, partition)
+
     def all_moved(self) -> None:
         """Nobody knows which partitions can be read further: all may."""
         self._log.all_moved()

@@ -49,9 +49,11 @@ class Waiting:
 class MarkerLog:
     """Appends markers to partitions of any topic and tells when they are committed."""
 
-    def __init__(self, plane: DataPlane, clock: Clock) -> None:
+    def __init__(self, plane: DataPlane, clock: Clock, is_watched: Callable[[str, int], bool]) -> None:
+        """`is_watched`: whether others are told of the partition by the same watch of the data plane."""
         self._plane = plane
         self._clock = clock
+        self._is_watched = is_watched
         self._waiting: dict[Place, list[tuple[int, Waiting]]] = {}
 
     async def write(self, places: Iterable[Place], marker: MarkerBatch, transaction_version: int) -> dict[Place, int]:
@@ -99,7 +101,7 @@ class MarkerLog:
                 self._plane.watch(topic, partition)
                 if self._plane.partition_state(topic, partition)[1] < end_offset:
                     open_ends[place] = end_offset
-                elif place not in self._waiting:
+                elif place not in self._waiting and not self._is_watched(topic, partition):
                     self._plane.unwatch(topic, partition)
         except KeyError:
             return UNKNOWN_TOPIC_OR_PARTITION
@@ -115,6 +117,8 @@ class MarkerLog:
             self._waiting[place] = left
             return
         self._waiting.pop(place, None)
+        if self._is_watched(*place):
+            return
         try:
             self._plane.unwatch(*place)
         except KeyError:
@@ -131,8 +135,9 @@ class BrokerTransactionPorts:
         applier: ImageApplier,
         groups: GroupCoordinator,
         next_producer_id: Callable[[], Awaitable[int]],
+        is_watched: Callable[[str, int], bool],
     ) -> None:
-        self.markers = MarkerLog(plane, clock)
+        self.markers = MarkerLog(plane, clock, is_watched)
         self._plane = plane
         self._applier = applier
         self._groups = groups
