@@ -19,6 +19,7 @@ from pystream._native.io_table import sync_directory
 from pystream._native.local_log import LocalLog, limit_open_files
 from pystream.common.clock import Clock
 from pystream.common.errors import (
+    Closed,
     DataDirectoryError,
     InconsistentTopicId,
     KafkaError,
@@ -285,6 +286,8 @@ class LogManager:
                 if target > log.native.start_offset:
                     log.native.advance_start_offset(target)
                 targets.append(log)
+            except Closed:
+                continue  # deleted meanwhile
             except (KafkaError, OSError) as error:
                 logger.error("retention failed", partition=log.name, error=str(error))
         try:

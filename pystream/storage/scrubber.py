@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from pystream.common.errors import KafkaError
+from pystream.common.errors import Closed, KafkaError
 from pystream.common.logging import get_logger
 from pystream.common.metrics import COUNTER, Family, Sample
 from pystream.storage.log_manager import LogManager
@@ -63,10 +63,20 @@ class Scrubber:
     def _pass(self) -> Iterator[int]:
         """Sizes of the slices, each read when it is asked for. Logs that vanish meanwhile are left out."""
         for log in sorted(self._logs.partitions(), key=lambda log: log.name):
-            for base_offset, *_ in log.native.segments()[:-1]:
+            for base_offset in self._closed_segments(log):
                 if self._logs.get(log.topic, log.partition) is not log:
                     break
                 yield from self._segment(log, base_offset)
+
+    def _closed_segments(self, log: PartitionLog) -> list[int]:
+        """Base offsets; none of a log that was deleted meanwhile, or that cannot be read."""
+        try:
+            return [base_offset for base_offset, *_ in log.native.segments()[:-1]]
+        except Closed:
+            return []
+        except KafkaError as error:
+            logger.error("log could not be read again", partition=log.name, error=error)
+            return []
 
     def _segment(self, log: PartitionLog, base_offset: int) -> Iterator[int]:
         position, next_offset, done = 0, base_offset, False
@@ -76,6 +86,8 @@ class Scrubber:
                 position, next_offset, done, damage = log.native.scrub(
                     base_offset, position=position, next_offset=next_offset, max_bytes=SLICE_BYTES
                 )
+            except Closed:
+                return
             except KafkaError as error:
                 logger.error("segment could not be read again", partition=log.name, segment=base_offset, error=error)
                 return

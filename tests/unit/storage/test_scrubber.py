@@ -152,3 +152,18 @@ def test_the_active_segment_is_not_read(tmp_path):
     log.append(batch(2))
     assert log.scrub(0, position=0, next_offset=0, max_bytes=1 << 20) == (0, 0, True, None)
     log.close()
+
+
+def test_a_log_that_is_deleted_while_others_are_read_is_left_out(logs, tmp_path, clock):
+    other = logs.create("payments", 0, bytes(reversed(range(16))), LogConfig()).native
+    other.append(batch(2, size=100, timestamp=NOW_MS))
+    other.roll()
+    other.flush()
+    logs.close()
+    again = manager(tmp_path, clock)
+    found = scrubber(again)
+    found.step(NOW_MS)
+    again.delete("payments", 0)
+    run_pass(found)
+    assert found.passes == 1
+    again.close()
