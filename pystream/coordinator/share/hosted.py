@@ -26,8 +26,10 @@ from pystream.common.error_codes import (
     UNKNOWN_TOPIC_OR_PARTITION,
 )
 from pystream.common.errors import (
+    Closed,
     CoordinatorNotAvailable,
     KafkaError,
+    KafkaStorageError,
     NotLeaderOrFollower,
     UnknownServerError,
     error_class,
@@ -286,6 +288,9 @@ class SharePartitions:
         except KafkaError as error:
             loading.set_exception(error)
             loading.exception()
+        except (Closed, OSError) as error:  # its log was deleted meanwhile, or the disk fails
+            loading.set_exception(KafkaStorageError(str(error)))
+            loading.exception()
         finally:
             del self._loading[key]
 
@@ -315,7 +320,7 @@ class SharePartitions:
         if reset == "latest":
             return bounds.high_watermark
         span_ms = duration_ms(reset[len(BY_DURATION) :]) or 0
-        return await self.log.offset_for_time(topic, key.partition, self._clock.now_ms() - span_ms)
+        return await self.log.offset_for_time(topic, key.partition, max(self._clock.now_ms() - span_ms, 0))
 
 
 _NO_EFFECTS = Effects(lambda record: None)

@@ -21,6 +21,7 @@ from pystream.common.errors import (
     ShareSessionLimitReached,
     ShareSessionNotFound,
 )
+from pystream.coordinator.group_settings import GroupSettings
 from pystream.coordinator.share import state_shard
 from pystream.protocol.messages import share_fetch
 from tests.support.share_rig import GROUP, KEY, ServiceRig, ranges, run_service
@@ -392,5 +393,14 @@ def test_many_members_that_wait_get_each_record_once():
         assert sorted(found) == [(offset, offset, 1) for offset in range(60)]
         rig.service.close_all()
         await asyncio.wait(waiting)
+
+    run_service(scenario)
+
+
+def test_a_group_that_begins_before_all_time_begins_at_the_start():
+    async def scenario(rig: ServiceRig) -> None:
+        rig.settings = GroupSettings(share_auto_offset_reset="by_duration:P99999999999999D")
+        rig.log.append(2)
+        assert await rig.member("ann").take() == [(0, 1, 1)]
 
     run_service(scenario)
