@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from pystream.common.config import LONG_MAX
 from pystream.common.error_codes import (
     GROUP_SUBSCRIBED_TO_TOPIC,
     ILLEGAL_GENERATION,
@@ -66,7 +67,7 @@ def commit_offsets(
         return
     expire_ms = NO_TIMESTAMP
     if request.retention_time_ms != DEFAULT_RETENTION_TIME:
-        expire_ms = now_ms + request.retention_time_ms
+        expire_ms = min(now_ms + request.retention_time_ms, LONG_MAX)
     offsets = shard.part(Offsets)
     topics = []
     for topic in request.topics:

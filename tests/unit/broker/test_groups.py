@@ -394,3 +394,14 @@ def test_a_group_without_an_id_cannot_be_joined():
         ]
 
     assert run(scenario) == [INVALID_GROUP_ID] * 4
+
+
+def test_a_retention_time_without_end_is_kept_as_the_last_of_all_times():
+    async def scenario(rig: ColdRig) -> None:
+        runtime = rig.coordinators.groups.runtime
+        before = runtime.shard(runtime.partition_for(GROUP))
+        response = await rig.call(commit_of(rig, 4, ("topic", 0, 5), retention_time_ms=2**63 - 1), 4)
+        assert response.topics[0].partitions[0].error_code == NONE
+        assert runtime.shard(runtime.partition_for(GROUP)) is before
+
+    run(scenario)
