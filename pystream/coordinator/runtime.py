@@ -23,6 +23,7 @@ from pystream.common.clock import SECOND_MS, SleepingClock
 from pystream.common.errors import (
     CoordinatorLoadInProgress,
     CoordinatorNotAvailable,
+    InvalidProducerEpoch,
     KafkaError,
     MessageTooLarge,
     NotCoordinator,
@@ -31,6 +32,7 @@ from pystream.common.errors import (
     PystreamError,
     RecordListTooLarge,
     RequestTimedOut,
+    TransactionCoordinatorFenced,
     UnknownRecord,
     UnknownServerError,
     UnknownTopicOrPartition,
@@ -311,6 +313,10 @@ class CoordinatorRuntime(Generic[S]):
             end_offset = self._writer.append(found.index, batches)
             high_watermark = self._writer.high_watermark(found.index)
         except (PystreamError, OSError) as error:
+            if isinstance(error, InvalidProducerEpoch | TransactionCoordinatorFenced) and is_marker(batches):
+                held, found.held = found.held, []
+                fail(held, error)  # nothing was written, and the shard knows of nothing: it is what its log is
+                return False
             logger.limited("coordinator append failed", **self._name(found), error=error)
             self._append_failed(found, error_of_append(error))
             return False
@@ -549,6 +555,11 @@ def fail(answers: list[tuple[asyncio.Future[Any], Any]], error: KafkaError) -> N
     for future, _ in answers:
         if not future.done():
             future.set_exception(error)
+
+
+def is_marker(batches: list[Batch]) -> bool:
+    """Whether a transaction's marker is all that is to be appended."""
+    return len(batches) == 1 and isinstance(batches[0], MarkerBatch)
 
 
 def error_of_append(error: Exception) -> KafkaError:

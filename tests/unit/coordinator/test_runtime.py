@@ -14,6 +14,7 @@ from pystream.common.clock import ManualClock
 from pystream.common.errors import (
     CoordinatorLoadInProgress,
     CoordinatorNotAvailable,
+    InvalidProducerEpoch,
     InvalidRequest,
     KafkaStorageError,
     NotCoordinator,
@@ -311,6 +312,20 @@ async def test_a_marker_that_is_not_written_ends_nothing():
         found.log.append_error = None
         await turns()
         await found.advance(FIRST_RELOAD_DELAY_MS)
+        assert found.shard.pending == {9: {"b": 2}}
+
+
+@in_a_loop
+async def test_a_marker_that_is_fenced_fails_alone():
+    async with rig() as found:
+        found.submit(commit("b", 2, producer_id=9, producer_epoch=3))
+        await turns()
+        found.commit()
+        before = found.shard
+        found.log.append_error = InvalidProducerEpoch()
+        with pytest.raises(InvalidProducerEpoch):
+            await found.runtime.write_marker(0, 9, 2, committed=True, coordinator_epoch=5)
+        assert found.shard is before
         assert found.shard.pending == {9: {"b": 2}}
 
 
