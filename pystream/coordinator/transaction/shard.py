@@ -228,8 +228,8 @@ class TransactionShard:
             error = CONCURRENT_TRANSACTIONS
         elif found.producer_id != producer.producer_id:
             error = INVALID_PRODUCER_ID_MAPPING
-        elif found.producer_epoch != producer.producer_epoch:
-            error = PRODUCER_FENCED
+        elif found.producer_epoch != producer.producer_epoch or found.producer_epoch >= LARGEST_EPOCH:
+            error = PRODUCER_FENCED  # the last epoch of all is given to nobody: what it began could not be ended
         elif found.state is not TransactionState.ONGOING:
             self._write(
                 effects,

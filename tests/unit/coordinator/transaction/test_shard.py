@@ -377,3 +377,9 @@ def test_listings_are_filtered_by_state_producer_duration_and_pattern(machine: M
     assert listed(pattern=re2.compile("")) == []
     everything = machine.shard.listed(0, producer_ids=(), states=(), duration_ms=-1, pattern=None)
     assert everything == [Listed("t", 7, "Ongoing"), Listed("u", 8, "Empty")]
+
+
+def test_no_transaction_begins_in_the_epoch_that_cannot_be_raised(machine: Machine) -> None:
+    machine.init()
+    machine.shard.transactions["t"].producer_epoch = LARGEST_EPOCH
+    assert machine.add(P0, producer=Identity(7, LARGEST_EPOCH)) == PRODUCER_FENCED
