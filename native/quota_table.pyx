@@ -4,7 +4,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcmp, memcpy, memset
 
-from pystream._native.atomics cimport atomic_load32, atomic_store32, atomic_store64
+from pystream._native.atomics cimport atomic_load32, atomic_load64, atomic_store32, atomic_store64
 from pystream._native.hash cimport fnv1a_of
 from pystream._native.posix cimport pthread_mutex_destroy, pthread_mutex_init, pthread_mutex_lock, pthread_mutex_unlock
 from pystream._native.quota cimport quota_charge, quota_init
@@ -66,6 +66,8 @@ cdef void put_in_force(QuotaTable *table, ClientEntry *entry) noexcept nogil:
         elif rule.shared[kind]:
             entry.in_force[kind] = &table.shared[kind]
         else:
+            if atomic_load64(&entry.own[kind].bytes_per_second) != rule.rates[kind]:
+                atomic_store64(&entry.own[kind].spent_until_us, 0)        # a debt of another rate is none of this one
             atomic_store64(&entry.own[kind].bytes_per_second, rule.rates[kind])
             entry.own[kind].window_ms = table.window_ms
             entry.in_force[kind] = &entry.own[kind]
@@ -83,6 +85,8 @@ cdef void quota_table_set(QuotaTable *table, ClientRule *rules, int32_t count, i
     for i in range(count):
         for kind in range(QUOTA_KINDS):
             if rules[i].shared[kind] and rules[i].rates[kind] != 0:
+                if atomic_load64(&table.shared[kind].bytes_per_second) != rules[i].rates[kind]:
+                    atomic_store64(&table.shared[kind].spent_until_us, 0)
                 atomic_store64(&table.shared[kind].bytes_per_second, rules[i].rates[kind])
                 table.shared[kind].window_ms = window_ms
     for i in range(BUCKETS):

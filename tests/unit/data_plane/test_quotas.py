@@ -101,3 +101,10 @@ def test_many_clients_come_and_go(plane: PlaneUnderTest) -> None:
 def test_rules_without_one_for_all_others_are_refused(rules: list) -> None:
     with pytest.raises(ValueError, match="comes first"):
         DataPlane(node_id=1).set_client_quotas(rules, 1_000)
+
+
+def test_a_debt_does_not_outlive_the_rate_that_it_was_made_at(plane: PlaneUnderTest) -> None:
+    plane.plane.set_client_quotas([NOBODY, ("raw", (1, 0, 0), EACH)], 1_000)
+    assert throttle_of_produce(plane) > 0
+    plane.plane.set_client_quotas([NOBODY, ("raw", (1 << 30, 0, 0), EACH)], 1_000)
+    assert throttle_of_produce(plane) == 0
