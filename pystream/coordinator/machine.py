@@ -23,6 +23,7 @@ Ticket = int  # names a request that waits for its answer
 NO_TICKET: Ticket = 0  # of operations that nobody asked for: timers, the end of loading
 NO_PRODUCER_ID = -1
 NO_PRODUCER_EPOCH = -1
+SPARE_ENTRIES = 256  # of cancelled timers, before their places are taken back
 
 
 class Record(NamedTuple):
@@ -121,6 +122,14 @@ class Timers:
         self._sequence += 1
         self._live[key] = (deadline_ms, self._sequence, operation)
         heapq.heappush(self._heap, (deadline_ms, self._sequence, key))
+        if len(self._heap) > 2 * len(self._live) + SPARE_ENTRIES:
+            self._forget_cancelled()
+
+    def _forget_cancelled(self) -> None:
+        """What is cancelled or was put forward stays in the heap until it would be due: that may be weeks."""
+        live = self._live
+        self._heap = [entry for entry in self._heap if entry[2] in live and live[entry[2]][1] == entry[1]]
+        heapq.heapify(self._heap)
 
     def cancel(self, key: Hashable) -> None:
         """Forget what was planned under `key`, if anything."""

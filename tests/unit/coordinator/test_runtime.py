@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
@@ -313,6 +314,21 @@ async def test_a_marker_that_is_not_written_ends_nothing():
         await turns()
         await found.advance(FIRST_RELOAD_DELAY_MS)
         assert found.shard.pending == {9: {"b": 2}}
+
+
+def test_cancelled_timers_do_not_pile_up():
+    timers = Timers()
+    ran: list[str] = []
+    timers.schedule("kept", 5, lambda now_ms, effects: ran.append("kept"))
+    for number in range(10_000):
+        timers.schedule("often", 1_000_000 - number, lambda now_ms, effects: ran.append("often"))
+        if number % 2:
+            timers.cancel("often")
+    timers.schedule("often", 7, lambda now_ms, effects: ran.append("often"))
+    assert sys.getsizeof(timers._heap) < 10_000
+    for operation in timers.due(10):
+        operation(10, Effects(lambda record: None))
+    assert ran == ["kept", "often"]
 
 
 @in_a_loop
