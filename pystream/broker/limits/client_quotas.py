@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 ANONYMOUS: Final = "ANONYMOUS"
 MICROSECONDS_PER_PERCENT: Final = 10_000  # of one thread's second
+LARGEST_RATE: Final = 1 << 62
 MOST_BUCKETS: Final = 10_000
 Rule = tuple[str | None, tuple[int, int, int], tuple[bool, bool, bool]]
 
@@ -80,9 +81,14 @@ def rules_of(quotas: Mapping[QuotaEntity, Mapping[str, float]]) -> list[Rule]:
 def _rule(quotas: Mapping[QuotaEntity, Mapping[str, float]], client_id: str | None) -> Rule:
     found = [quota_of(quotas, key, client_id) for key in (PRODUCER_BYTE_RATE, CONSUMER_BYTE_RATE, REQUEST_PERCENTAGE)]
     scales = (1, 1, MICROSECONDS_PER_PERCENT)
-    rates = [0 if each is None else max(int(each.rate * scale), 1) for each, scale in zip(found, scales, strict=True)]
+    rates = [0 if each is None else _bounded(each.rate * scale) for each, scale in zip(found, scales, strict=True)]
     shared = [each is not None and each.is_shared for each in found]
     return client_id, (rates[0], rates[1], rates[2]), (shared[0], shared[1], shared[2])
+
+
+def _bounded(rate: float) -> int:
+    """What the data plane can count in: at least one, and no more than nobody ever reaches."""
+    return max(int(min(rate, LARGEST_RATE)), 1)
 
 
 class TokenBucket:

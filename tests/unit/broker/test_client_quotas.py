@@ -282,3 +282,9 @@ def test_without_a_quota_nobody_waits():
 
     assert [topic.error_code for topic in created.topics] == [NONE, NONE, NONE]
     assert created.throttle_time_ms == 0
+
+
+@pytest.mark.parametrize("rate", [1e300, float("inf")])
+def test_a_rate_above_all_counting_is_one_that_nobody_reaches(rate: float):
+    ((_, rates, _),) = rules_of({(("client-id", None),): {"request_percentage": rate}})
+    assert 1 << 40 < rates[2] < 1 << 63
