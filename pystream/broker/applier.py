@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from pystream.common.errors import InconsistentTopicId, PystreamError
 from pystream.common.logging import get_logger
 from pystream.common.model import TopicPartition
+from pystream.common.tasks import contained_now
 from pystream.metadata.image import ClusterImage, Delta, PartitionImage, TopicImage, difference
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 logger = get_logger(__name__)
 
 Hosted = tuple[TopicImage, PartitionImage]
+Follower = Callable[[Delta, ClusterImage], None]
 TOPICS_NAMED = 10  # in one line of the log
 
 
@@ -58,9 +60,9 @@ class ImageApplier:
         self._applied = 0
         self._wake = asyncio.Event()
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
-        self._followers: list[Callable[[Delta, ClusterImage], None]] = []
+        self._followers: list[Follower] = []
 
-    def on_applied(self, follower: Callable[[Delta, ClusterImage], None]) -> None:
+    def on_applied(self, follower: Follower) -> None:
         """Call `follower` with each image once it is applied, and with what differs from the one before."""
         self._followers.append(follower)
 
@@ -89,7 +91,7 @@ class ImageApplier:
         self.image = image
         self._applied = number
         for follower in self._followers:
-            follower(delta, image)
+            _tell(follower, delta, image)
         self._waiting = [waiting for waiting in self._waiting if not self._released(*waiting)]
 
     async def caught_up(self) -> ClusterImage:
@@ -242,3 +244,8 @@ def _names(hosted: list[Hosted]) -> str:
     names = list(dict.fromkeys(topic.name for topic, _ in hosted))
     left_out = len(names) - TOPICS_NAMED
     return ",".join(names[:TOPICS_NAMED]) + (f" and {left_out} more" if left_out > 0 else "")
+
+
+def _tell(follower: Follower, delta: Delta, image: ClusterImage) -> None:
+    """A follower that a change is too much for keeps what it had; the others, and the broker, go on."""
+    contained_now("change not taken in", lambda: follower(delta, image), lambda error: None, revision=image.revision)

@@ -18,6 +18,7 @@ import asyncio
 import struct
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pystream._native.wire import Reader, Writer
@@ -100,13 +101,21 @@ class Router:
         loop.remove_reader(self._queue.patient_fileno())
 
     def _take_waiting(self) -> None:
-        for handle, listener, frame, peer in self._queue.receive(FRAMES_AT_A_TIME):
-            if listener == TRANSACTION_QUESTION:
-                self._ask(handle, frame)
-            elif listener == CONNECTION_ENDED:
-                self._context.connection_ended(handle)
-            else:
-                self.take(handle, listener, frame, peer)
+        for cold in self._queue.receive(FRAMES_AT_A_TIME):
+            # One that fails in a way that nobody expected costs its own connection, not those behind it.
+            contained_now("frame not taken", partial(self._take_one, *cold), partial(self._give_up, cold[0]))
+
+    def _take_one(self, handle: int, listener: int, frame: bytes, peer: str) -> None:
+        if listener == TRANSACTION_QUESTION:
+            self._ask(handle, frame)
+        elif listener == CONNECTION_ENDED:
+            self._context.connection_ended(handle)
+        else:
+            self.take(handle, listener, frame, peer)
+
+    def _give_up(self, handle: int, error: Exception) -> None:
+        self._metrics.refused()
+        self._queue.close_connection(handle)
 
     def _ask(self, handle: int, question: bytes) -> None:
         """A Produce waits until the coordinator has vouched for its transaction; it goes on in any case."""

@@ -1,20 +1,19 @@
-"""Quotas of users, client ids and addresses: kept in the metadata store, enforced by every broker by itself.
+"""Quotas of users and client ids: kept in the metadata store, enforced by every broker by itself.
 
     entity                  keys
     user, client-id, both   producer_byte_rate, consumer_byte_rate, request_percentage, controller_mutation_rate
-    ip                      connection_creation_rate
+    ip                      none: the rate of new connections is not limited, so such a quota is refused
 
 A name of None is the default for all that have no quota of their own. Source: KIP-546, KIP-599, KIP-612.
 """
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from pystream.common.config import INT_MAX, LONG_MAX
+from pystream.common.config import LONG_MAX
 from pystream.common.errors import ConcurrentTransactions, InvalidRequest, KafkaError
 from pystream.common.logging import get_logger
 from pystream.controller.commit import Committer
@@ -32,7 +31,6 @@ PRODUCER_BYTE_RATE: Final = "producer_byte_rate"
 CONSUMER_BYTE_RATE: Final = "consumer_byte_rate"
 REQUEST_PERCENTAGE: Final = "request_percentage"
 CONTROLLER_MUTATION_RATE: Final = "controller_mutation_rate"
-CONNECTION_CREATION_RATE: Final = "connection_creation_rate"
 # Largest whole number of a key; None for those that may be fractions.
 CLIENT_KEYS: Final[Mapping[str, int | None]] = {
     PRODUCER_BYTE_RATE: LONG_MAX,
@@ -40,7 +38,6 @@ CLIENT_KEYS: Final[Mapping[str, int | None]] = {
     REQUEST_PERCENTAGE: None,
     CONTROLLER_MUTATION_RATE: None,
 }
-ADDRESS_KEYS: Final[Mapping[str, int | None]] = {CONNECTION_CREATION_RATE: INT_MAX}
 ATTEMPTS: Final = 10
 FRACTION: Final = 1e-6
 
@@ -136,16 +133,9 @@ def keys_of(entity: Sequence[tuple[str, str | None]]) -> Mapping[str, int | None
         return CLIENT_KEYS
     if len(kinds) > 1:
         raise InvalidRequest("Invalid quota entity combination, IP entity should not be combined with User or ClientId")
-    _check_address(dict(entity)[IP])
-    return ADDRESS_KEYS
-
-
-def _check_address(name: str | None) -> None:
-    try:
-        if name is not None:
-            ipaddress.ip_address(name)
-    except ValueError:
-        raise InvalidRequest(f"{name} is not a valid IP or resolvable host.") from None
+    raise InvalidRequest(
+        "Quotas of addresses are not supported: this broker does not limit the rate of new connections"
+    )
 
 
 def _check_value(known: Mapping[str, int | None], name: str, value: float) -> None:
@@ -157,9 +147,7 @@ def _check_value(known: Mapping[str, int | None], name: str, value: float) -> No
     if largest is None:
         return
     if value > largest:
-        raise InvalidRequest(
-            f"Proposed value for {name} is too large for {'an INT' if largest == INT_MAX else 'a LONG'}."
-        )
+        raise InvalidRequest(f"Proposed value for {name} is too large for a LONG.")
     if value % 1.0 > FRACTION:
         raise InvalidRequest(f"{name} cannot be a fractional value.")
 

@@ -328,7 +328,9 @@ class CleanerConfig:
     """What compaction goes by on one broker; when a log is due, its topic's own settings say."""
 
     enable: bool = key("log.cleaner.enable", default=True, doc="Whether compacted topics are compacted.")
-    threads: int = key("log.cleaner.threads", default=1, minimum=0, dynamic=True, doc="Threads that compact.")
+    threads: int = key(
+        "log.cleaner.threads", default=1, minimum=0, maximum=256, dynamic=True, doc="Threads that compact."
+    )
     io_max_bytes_per_second: float = key(
         "log.cleaner.io.max.bytes.per.second",
         default=1.7976931348623157e308,

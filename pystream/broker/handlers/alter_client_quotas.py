@@ -1,4 +1,4 @@
-"""AlterClientQuotas (key 49), versions 0-1: quotas of users, client ids and addresses (KIP-546).
+"""AlterClientQuotas (key 49), versions 0-1: quotas of users and client ids (KIP-546).
 
 Each entity succeeds or fails by itself and is answered once. The answer waits until this broker goes by the change.
 

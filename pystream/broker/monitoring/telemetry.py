@@ -4,19 +4,20 @@
     push            OTLP metrics, compressed; sums come as deltas and are added up here
     /metrics        org_apache_kafka_producer_record_send_total{client_id="…",client_instance_id="…",…}
 
-Everything is bounded: clients, series of a client, bytes of a push and what they become. A client that has not been
-heard of for three intervals is forgotten, with all that it pushed.
+Everything is bounded: clients, series of a client, bytes of a push and what they become, numbers read of it. A client
+that has not been heard of for a quarter of an hour is forgotten, with all that it pushed.
 """
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from pystream._native.compression import Codec, decompress, is_available, limit_for
+from pystream._native.compression import Codec, decompress, is_available
 from pystream._native.crc32c import crc32c
 from pystream.broker.client_metrics import ALL_METRICS, ClientMetricsConfig, parsed_match
 from pystream.common.error_codes import (
@@ -41,9 +42,9 @@ logger = get_logger(__name__)
 ACCEPTED_CODECS: Final = (Codec.ZSTD, Codec.LZ4, Codec.GZIP, Codec.SNAPPY)  # the ones we would rather have first
 DEFAULT_INTERVAL_MS: Final = 300_000
 MAXIMUM_CLIENTS: Final = 5_000
-MAXIMUM_SERIES: Final = 1_000  # of one client
+MAXIMUM_SERIES: Final = 1_000  # of one client, and numbers of one push
 MAXIMUM_CONNECTIONS: Final = 50_000  # whose software we remember
-SILENT_INTERVALS: Final = 3
+SILENT_MS: Final = 3 * DEFAULT_INTERVAL_MS
 _NOT_IN_A_NAME: Final = re.compile(r"[^a-zA-Z0-9_:]")
 _NOT_IN_A_LABEL: Final = re.compile(r"[^a-zA-Z0-9_]")
 
@@ -134,8 +135,8 @@ class ClientTelemetry:
             return code
         client.pushed_ms, client.terminating = self._clock.monotonic_ms(), terminating
         try:
-            plain = decompress(metrics, codec, limit=limit_for(len(metrics))) if codec else metrics
-            for name, labels, kind, value, is_delta in _data_points(plain):
+            plain = decompress(metrics, codec, limit=self.maximum_bytes) if codec else metrics
+            for name, labels, kind, value, is_delta in itertools.islice(_data_points(plain), MAXIMUM_SERIES):
                 self._keep(client, name, labels, kind, value, is_delta=is_delta)
         except (MalformedInput, LimitExceeded, KafkaError) as error:
             logger.limited("client telemetry does not parse", client_id=client_id, error=error)
@@ -175,7 +176,7 @@ class ClientTelemetry:
         early = client.pushed_ms is not None and now_ms - client.pushed_ms < client.subscription.interval_ms
         if early and not terminating:
             return THROTTLING_QUOTA_EXCEEDED
-        if subscription_id != client.subscription.subscription_id:
+        if subscription_id != client.subscription.subscription_id or not client.subscription.metrics:
             return UNKNOWN_SUBSCRIPTION_ID
         if codec not in (Codec.NONE, *ACCEPTED_CODECS) or not is_available(codec):
             return UNSUPPORTED_COMPRESSION_TYPE
@@ -209,7 +210,7 @@ class ClientTelemetry:
         while self._clients:
             client_instance_id, client = next(iter(self._clients.items()))
             silent_ms = now_ms - client.heard_ms
-            if len(self._clients) <= MAXIMUM_CLIENTS and silent_ms <= SILENT_INTERVALS * DEFAULT_INTERVAL_MS:
+            if len(self._clients) <= MAXIMUM_CLIENTS and silent_ms <= SILENT_MS:
                 return
             del self._clients[client_instance_id]
 
