@@ -19,13 +19,14 @@ from tests.conformance import wire
 from tests.conformance.clients import CLIENTS, Client
 from tests.support.broker_process import BrokerProcess
 
-# kafka-python's tests ask for replicas on broker 0, and both suites want three or four partitions in a new topic; both
-# set the times of groups so in their own brokers
+# kafka-python's tests ask for replicas on broker 0 and for an address advertised by the file, both suites want three or
+# four partitions in a new topic; both set the times of groups so in their own brokers
 BROKER_SETTINGS = {
     "node.id": "0",
     "num.partitions": "4",
     "group.initial.rebalance.delay.ms": "100",
     "group.min.session.timeout.ms": "1000",
+    "advertised.listeners": "PLAINTEXT://127.0.0.1:0",
 }
 ADMIN_SECONDS = 30
 

@@ -31,8 +31,7 @@ NO_AUTO_CREATE = {
     "0045": ("0045_subscribe_update_topic_remove", "0045_subscribe_update_non_exist_and_partchange"),
 }
 
-# the parts of 0081_admin that concern this broker, as its SUBTESTS filter names them; IncrementalAlterConfigs alters a
-# group's settings too
+# the parts of 0081_admin that need no ACLs, as its SUBTESTS filter names them
 ADMIN_PARTS = (
     "do_test_CreateTopics",
     "do_test_DeleteTopics",
@@ -49,25 +48,33 @@ ADMIN_PARTS = (
     "do_test_ListConsumerGroupOffsets",
     "do_test_AlterConsumerGroupOffsets",
     "do_test_DeleteConsumerGroupOffsets",
+    "do_test_DescribeConfigs_groups",
+    "do_test_IncrementalAlterConfigs",
+    "do_test_UserScramCredentials",
+    "do_test_unclean_destroy",
 )
+
+# these create topics of three replicas and need no more than one: they are run with one (test_client_suites.py). Value:
+# the suite's scenario
+ONE_REPLICA = {"0098": "default", "0103": "default", "0107": "noautocreate", "0111": "noautocreate"}
 
 ACLS = "creates ACLs and expects refusals"
 SASL = "needs a listener with SASL"
-THREE_BROKERS = "creates a topic of three replicas"
+THREE_REPLICAS = "creates topics of three replicas; run with one, see ONE_REPLICA"
 MOCK = "talks to a mock inside the client, never to a broker"
 
 LEFT_OUT = {
     "0028": "known issue of the suite, which leaves it out itself",
     "0047": "known issue of the suite, which leaves it out itself",
-    "0081": "one test of ACLs and SCRAM as well: the parts that need none of them are run by name",
+    "0081": "creates ACLs too, and ends at the first failure: its other parts are run by name",
     "0092": "message format 1, gone in Kafka 4.0",
     "0097": "needs the suite's own TLS set",
-    "0098": THREE_BROKERS,
-    "0101": THREE_BROKERS,
-    "0103": THREE_BROKERS,
-    "0107": THREE_BROKERS,
+    "0098": THREE_REPLICAS,
+    "0101": "needs three brokers in three racks",
+    "0103": THREE_REPLICAS,
+    "0107": THREE_REPLICAS,
     "0109": ACLS,
-    "0111": THREE_BROKERS,
+    "0111": THREE_REPLICAS,
     "0115": ACLS,
     "0119": ACLS,
     "0126": SASL,

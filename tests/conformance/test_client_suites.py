@@ -2,6 +2,8 @@
 
     PYSTREAM_LIBRDKAFKA_SRC      a librdkafka tree with tests/test-runner built
     PYSTREAM_KAFKA_PYTHON_SRC    a kafka-python tree
+    PYSTREAM_CONFLUENT_SRC       a confluent-kafka-python tree
+    PYSTREAM_CONFLUENT_PYTHON    a Python with what its tests import
     PYSTREAM_CONFORMANCE         the folder of runners; ../shared/conformance/broker beside the repository by default
 
 What is not there is skipped, and says so.
@@ -18,14 +20,16 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
-from tests.conformance import librdkafka_tests
+from tests.conformance import java, librdkafka_tests
 from tests.conformance.conftest import BROKER_SETTINGS
 from tests.support.broker_process import BrokerProcess
 
 ROOT = Path(__file__).resolve().parents[2]
+ONE_REPLICA_SOURCE = Path(__file__).with_name("one_replica.c")
 TEST_SECONDS = 300
 SUITE_SECONDS = 1_200
 # a test of librdkafka is bound by time; one more try, as its page advises
@@ -40,9 +44,10 @@ LIBRDKAFKA_TEST_SECONDS = 580
 
 KCAT_CHECKS = 12
 
-# what of kafka-python's integration tests needs ACLs or calls that later parts bring; and one that wants
-# advertised.listeners to be set in the broker's file
-KAFKA_PYTHON_LATER = ("acls", "alter_replica", "describe_configs_broker_resource")
+# what of the Python clients' integration tests creates ACLs
+KAFKA_PYTHON_LATER = "acls"
+CONFLUENT_LATER = "test_basic_operations"
+CONFLUENT_TESTS = 32
 
 
 def runners() -> Path:
@@ -117,6 +122,32 @@ def test_librdkafka_where_topics_are_not_created_by_use(number: str, tmp_path: P
     assert [found[name] for name in names] == ["PASSED"] * len(names), (verdicts, log_tail(tmp_path, number))
 
 
+@pytest.mark.parametrize("number", librdkafka_tests.ONE_REPLICA)
+def test_librdkafka_with_one_replica(number: str, tmp_path: Path) -> None:
+    """A library in front of librdkafka turns topics of three replicas into topics of one; nothing else is changed."""
+    if shutil.which("cc") is None:
+        pytest.skip("no C compiler")
+    library = tmp_path / "one_replica.so"
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", str(library), str(ONE_REPLICA_SOURCE), "-ldl"], check=True)
+    scenario = librdkafka_tests.ONE_REPLICA[number]
+    settings = {**BROKER_SETTINGS, "auto.create.topics.enable": str(scenario == "default").lower()}
+    options = ("--kafka-path", str(kafka_folder(tmp_path / "kafka")), "--scenario", scenario)
+    with BrokerProcess(tmp_path / "data", settings) as broker:
+        environment = {"LD_PRELOAD": str(library)}
+        verdicts = run_librdkafka(broker.bootstrap, number, tmp_path, *options, environment=environment)
+    assert {verdict["verdict"] for verdict in verdicts} == {"PASSED"}, (verdicts, log_tail(tmp_path, number))
+
+
+def kafka_folder(folder: Path) -> Path:
+    """What librdkafka's tests look for in a Kafka: its jars, and a script that runs a class of them."""
+    (folder / "bin").mkdir(parents=True)
+    (folder / "libs").symlink_to(java.jars())
+    run_class = folder / "bin" / "kafka-run-class.sh"
+    run_class.write_text(f'#!/bin/sh\nunset LD_PRELOAD\nexec java -cp "$CLASSPATH:{folder}/libs/*" "$@"\n')
+    run_class.chmod(0o755)
+    return folder
+
+
 @pytest.mark.parametrize("part", librdkafka_tests.ADMIN_PARTS)
 def test_librdkafka_admin(part: str, bootstrap: str, tmp_path: Path) -> None:
     """0081_admin, one part at a time. Its filter may start parts of longer names too: those are not looked at."""
@@ -157,9 +188,8 @@ def test_kcat_round_trips(bootstrap: str, tmp_path: Path) -> None:
 
 def test_kafka_python(bootstrap: str, tmp_path: Path) -> None:
     tree = source("PYSTREAM_KAFKA_PYTHON_SRC")
-    choice = f"not ({' or '.join(KAFKA_PYTHON_LATER)})"
     done = subprocess.run(
-        ["bash", str(runners() / "kafka_python.sh"), bootstrap, str(tree), "-k", choice],
+        ["bash", str(runners() / "kafka_python.sh"), bootstrap, str(tree), "-k", f"not {KAFKA_PYTHON_LATER}"],
         env={**os.environ, "OUT": str(tmp_path), "PY": sys.executable, "PER_TEST": str(KAFKA_PYTHON_TEST_SECONDS)},
         capture_output=True,
         text=True,
@@ -167,3 +197,22 @@ def test_kafka_python(bootstrap: str, tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout + (tmp_path / "kafka-python" / "log").read_text()[-3_000:]
+
+
+@pytest.mark.parametrize("protocol", ["classic", "consumer"])
+def test_confluent_kafka(protocol: str, bootstrap: str, tmp_path: Path) -> None:
+    tree = source("PYSTREAM_CONFLUENT_SRC")
+    python = os.environ.get("PYSTREAM_CONFLUENT_PYTHON") or sys.executable
+    done = subprocess.run(
+        ["bash", str(runners() / "confluent_python.sh"), bootstrap, str(tree)],
+        env={**os.environ, "OUT": str(tmp_path), "PY": python, "TEST_CONSUMER_GROUP_PROTOCOL": protocol},
+        capture_output=True,
+        text=True,
+        timeout=SUITE_SECONDS,
+        check=False,
+    )
+    folder = tmp_path / "confluent-kafka-python"
+    cases = [*ElementTree.parse(folder / "junit.xml").getroot().iter("testcase")]
+    bad = [case.get("name") for case in cases if case.find("failure") is not None or case.find("error") is not None]
+    assert set(bad) <= {CONFLUENT_LATER}, done.stdout + (folder / "log").read_text()[-3_000:]
+    assert len(cases) == CONFLUENT_TESTS
