@@ -19,6 +19,11 @@ import heapq
 from collections.abc import Callable, Hashable, Iterator
 from typing import Any, NamedTuple, Protocol
 
+from pystream.common.errors import UnknownServerError
+from pystream.common.logging import get_logger
+
+logger = get_logger(__name__)
+
 Ticket = int  # names a request that waits for its answer
 NO_TICKET: Ticket = 0  # of operations that nobody asked for: timers, the end of loading
 NO_PRODUCER_ID = -1
@@ -68,14 +73,29 @@ class Shard(Protocol):
         ...
 
 
+Encoded = tuple[bytes, bytes | None]  # a record's key and value; no value is a tombstone
+
+
+def not_encoded(key: Any, value: Any | None) -> Encoded:
+    """In place of an encoder, where nobody reads what is written."""
+    return b"", None
+
+
 class Effects:
-    """What an operation does to the world outside its shard; collected, and carried out by the runtime or a test."""
+    """What an operation does to the world outside its shard; collected, and carried out by the runtime or a test.
 
-    __slots__ = ("_replay", "answers", "records")
+    `encoded` are the bytes of `records`, one for one.
+    """
 
-    def __init__(self, replay: Callable[[Record], None]) -> None:
+    __slots__ = ("_encode", "_replay", "answers", "encoded", "records")
+
+    def __init__(
+        self, replay: Callable[[Record], None], encode: Callable[[Any, Any | None], Encoded] = not_encoded
+    ) -> None:
         self._replay = replay
+        self._encode = encode
         self.records: list[Record] = []
+        self.encoded: list[Encoded] = []
         self.answers: list[Answer] = []
 
     def write(
@@ -86,9 +106,18 @@ class Effects:
         producer_id: int = NO_PRODUCER_ID,
         producer_epoch: int = NO_PRODUCER_EPOCH,
     ) -> None:
-        """Append a record, a tombstone without `value`; the shard has it when this returns."""
+        """Append a record, a tombstone without `value`; the shard has it when this returns.
+
+        Raises UnknownServerError for one that does not encode: the shard has not seen it, and the log will not.
+        """
+        try:
+            encoded = self._encode(key, value)
+        except (OverflowError, TypeError, ValueError) as error:
+            logger.limited("coordinator record does not encode", key=key, value=value, error=error)
+            raise UnknownServerError(f"{type(key).__name__}: {error}") from error
         record = Record(key, value, producer_id, producer_epoch)
         self.records.append(record)
+        self.encoded.append(encoded)
         self._replay(record)
 
     def answer(self, ticket: Ticket, response: Any, *, at_once: bool = False) -> None:

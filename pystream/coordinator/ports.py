@@ -8,15 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Protocol
 
-from pystream.coordinator.machine import NO_PRODUCER_EPOCH, NO_PRODUCER_ID
-
-EncodedRecord = tuple[bytes, bytes | None]  # key, value; no value is a tombstone
+from pystream.coordinator.machine import NO_PRODUCER_EPOCH, NO_PRODUCER_ID, Encoded
 
 
 class DataBatch(NamedTuple):
     """Records in the order of their offsets; with a producer id they belong to its transaction."""
 
-    records: Sequence[EncodedRecord]
+    records: Sequence[Encoded]
     producer_id: int = NO_PRODUCER_ID
     producer_epoch: int = NO_PRODUCER_EPOCH
 

@@ -25,32 +25,27 @@ from pystream.common.errors import (
     CoordinatorNotAvailable,
     InvalidProducerEpoch,
     KafkaError,
-    MessageTooLarge,
     NotCoordinator,
-    NotEnoughReplicas,
-    NotEnoughReplicasAfterAppend,
     PystreamError,
-    RecordListTooLarge,
-    RequestTimedOut,
     TransactionCoordinatorFenced,
     UnknownRecord,
     UnknownServerError,
-    UnknownTopicOrPartition,
 )
 from pystream.common.logging import get_logger
 from pystream.common.tasks import Supervisor, contained, contained_now
 from pystream.coordinator.keys import PartitionKeys
 from pystream.coordinator.machine import (
-    NO_PRODUCER_ID,
     NO_TICKET,
     Answer,
     Effects,
+    Encoded,
     Record,
     Shard,
     Ticket,
     TimedOperation,
 )
-from pystream.coordinator.ports import Batch, DataBatch, MarkerBatch, PartitionReader, PartitionWriter
+from pystream.coordinator.ports import Batch, MarkerBatch, PartitionReader, PartitionWriter
+from pystream.coordinator.writing import WriteMetrics, Written, batches_of, error_of_append, is_marker
 from pystream.protocol.coordinator_records.codec import RecordCodec
 
 logger = get_logger(__name__)
@@ -58,7 +53,6 @@ logger = get_logger(__name__)
 S = TypeVar("S", bound=Shard)
 Operation = Callable[[S, Ticket, int, Effects], None]
 
-BATCH_BYTES = 1 << 20  # a turn's records go out in batches of about this size
 RECORDS_AT_A_TIME = 128  # replayed before other tasks have their turn: about a millisecond
 TIMERS_AT_A_TIME = 128
 FIRST_RELOAD_DELAY_MS = 100
@@ -82,17 +76,6 @@ class LoadMetrics:
 
 
 @dataclass(slots=True)
-class WriteMetrics:
-    """Counts since the start."""
-
-    batches: int = 0
-    records: int = 0
-    bytes: int = 0
-    failures: int = 0
-    timeouts: int = 0
-
-
-@dataclass(slots=True)
 class Held:
     """Answers that wait until everything below `end_offset` is committed."""
 
@@ -110,6 +93,7 @@ class Partition(Generic[S]):
     effects: Effects | None = None
     tickets: dict[Ticket, asyncio.Future[Any]] = field(default_factory=dict)  # requests that wait in the shard
     unwritten: list[Record] = field(default_factory=list)  # of this turn
+    encoded: list[Encoded] = field(default_factory=list)  # the bytes of `unwritten`, one for one
     held: list[tuple[asyncio.Future[Any], Any]] = field(default_factory=list)  # answers of this turn
     waiting: deque[Held] = field(default_factory=deque)  # appended, not committed yet
     loading: asyncio.Task[None] | None = None
@@ -185,7 +169,7 @@ class CoordinatorRuntime(Generic[S]):
         marker = MarkerBatch(producer_id, producer_epoch, committed, coordinator_epoch)
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         found.held.append((future, None))
-        if self._append(found, [marker]):
+        if self._append(found, lambda: [marker]):
             found.shard.end_transaction(producer_id, committed)
         return future
 
@@ -222,7 +206,9 @@ class CoordinatorRuntime(Generic[S]):
             if not found.unwritten:
                 self._mark_dirty(found)
             found.unwritten += effects.records
+            found.encoded += effects.encoded
             effects.records.clear()
+            effects.encoded.clear()
         result: Any = None
         answered = ticket == NO_TICKET
         if effects.answers:
@@ -279,36 +265,33 @@ class CoordinatorRuntime(Generic[S]):
         if not found.unwritten:
             return
         records, found.unwritten = found.unwritten, []
-        batches = contained_now(
-            "coordinator record does not encode", lambda: self._encode(records), lambda error: None, **self._name(found)
-        )
-        if batches is None:
-            self._append_failed(found, UnknownServerError())
-        else:
-            self._append(found, batches)
+        encoded, found.encoded = found.encoded, []
+        self._append(found, lambda: batches_of(records, encoded, self.writes))
 
-    def _encode(self, records: list[Record]) -> list[Batch]:
-        """Batches of records that belong together, in order."""
-        batches: list[Batch] = []
-        encoded: list[tuple[bytes, bytes | None]] = []
-        size = 0
-        producer = (NO_PRODUCER_ID, NO_PRODUCER_ID)
-        for record in records:
-            found = (record.producer_id, record.producer_epoch)
-            if encoded and (found != producer or size > BATCH_BYTES):
-                batches.append(DataBatch(encoded, *producer))
-                encoded, size = [], 0
-            producer = found
-            pair = self._codec.encode(record.key, record.value)
-            encoded.append(pair)
-            size += len(pair[0]) + len(pair[1] or b"")
-            self.writes.bytes += len(pair[0]) + len(pair[1] or b"")
-        batches.append(DataBatch(encoded, *producer))
-        self.writes.records += len(records)
-        return batches
-
-    def _append(self, found: Partition[S], batches: list[Batch]) -> bool:
+    def _append(self, found: Partition[S], made: Callable[[], list[Batch]]) -> bool:
         """Append, and let the turn's answers wait for it. False when it failed and the shard is to be loaded anew."""
+        written = contained_now(
+            "coordinator append failed unexpectedly",
+            lambda: self._written(found, made()),
+            lambda error: UnknownServerError(),  # the other shards of this turn have theirs to write
+            **self._name(found),
+        )
+        if isinstance(written, KafkaError):
+            self._append_failed(found, written)
+            return False
+        if written is None:
+            return False
+        found.reload_delay_ms = FIRST_RELOAD_DELAY_MS
+        deadline_ms = self.now_ms() + self._write_timeout_ms
+        found.waiting.append(Held(written.end_offset, deadline_ms, found.held))
+        found.held = []
+        self._release(found, written.high_watermark)
+        if found.waiting:
+            self._wake_by(deadline_ms)
+        return True
+
+    def _written(self, found: Partition[S], batches: list[Batch]) -> Written | KafkaError | None:
+        """How far the log goes now; an error when the shard is ahead of it; None after a marker that was fenced."""
         try:
             end_offset = self._writer.append(found.index, batches)
             high_watermark = self._writer.high_watermark(found.index)
@@ -316,19 +299,11 @@ class CoordinatorRuntime(Generic[S]):
             if isinstance(error, InvalidProducerEpoch | TransactionCoordinatorFenced) and is_marker(batches):
                 held, found.held = found.held, []
                 fail(held, error)  # nothing was written, and the shard knows of nothing: it is what its log is
-                return False
+                return None
             logger.limited("coordinator append failed", **self._name(found), error=error)
-            self._append_failed(found, error_of_append(error))
-            return False
+            return error_of_append(error)
         self.writes.batches += len(batches)
-        found.reload_delay_ms = FIRST_RELOAD_DELAY_MS
-        deadline_ms = self.now_ms() + self._write_timeout_ms
-        found.waiting.append(Held(end_offset, deadline_ms, found.held))
-        found.held = []
-        self._release(found, high_watermark)
-        if found.waiting:
-            self._wake_by(deadline_ms)
-        return True
+        return Written(end_offset, high_watermark)
 
     def _append_failed(self, found: Partition[S], error: KafkaError) -> None:
         self.writes.failures += 1
@@ -401,12 +376,17 @@ class CoordinatorRuntime(Generic[S]):
         """Everybody who waits in the shard is answered; what it has written and not appended is gone with it."""
         shard, found.shard, found.effects = found.shard, None, None
         tickets, found.tickets = found.tickets, {}
-        found.unwritten = []
+        found.unwritten, found.encoded = [], []
         if shard is None:
             return
         self.loads.active -= 1
         effects = Effects(lambda record: None)
-        shard.unloaded(effects)
+        contained_now(
+            "coordinator not unloaded in order",
+            lambda: shard.unloaded(effects),
+            lambda error: None,
+            **self._name(found),
+        )
         for answer in effects.answers:
             future = tickets.pop(answer.ticket, None)
             if future is not None and not future.done():
@@ -445,12 +425,13 @@ class CoordinatorRuntime(Generic[S]):
             high_watermark = self._writer.high_watermark(found.index)
         finally:
             self.loads.loading -= 1
+        effects = Effects(shard.replay, self._codec.encode)
+        shard.loaded(self.now_ms(), effects)
         found.loading = None
-        found.shard, found.effects = shard, Effects(shard.replay)
+        found.shard, found.effects = shard, effects
         if high_watermark < end_offset:  # what was read may not be committed yet: answers that tell of it wait
             found.waiting.append(Held(end_offset, self.now_ms() + self._write_timeout_ms, []))
         self._note_load(found, records, self._clock.monotonic_ms() - began_ms)
-        shard.loaded(self.now_ms(), found.effects)
         self._settle(found, NO_TICKET)
         return True
 
@@ -555,17 +536,3 @@ def fail(answers: list[tuple[asyncio.Future[Any], Any]], error: KafkaError) -> N
     for future, _ in answers:
         if not future.done():
             future.set_exception(error)
-
-
-def is_marker(batches: list[Batch]) -> bool:
-    """Whether a transaction's marker is all that is to be appended."""
-    return len(batches) == 1 and isinstance(batches[0], MarkerBatch)
-
-
-def error_of_append(error: Exception) -> KafkaError:
-    """What clients are told when records could not be appended. Source: Kafka's CoordinatorOperationExceptionHelper."""
-    if isinstance(error, UnknownTopicOrPartition | NotEnoughReplicas | NotEnoughReplicasAfterAppend | RequestTimedOut):
-        return CoordinatorNotAvailable()
-    if isinstance(error, MessageTooLarge | RecordListTooLarge):
-        return UnknownServerError()
-    return NotCoordinator()

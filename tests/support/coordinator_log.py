@@ -21,6 +21,7 @@ class MemoryLog:
         self.appends = 0
         self.reads = 0
         self.append_error: Exception | None = None
+        self.append_errors: dict[int, Exception] = {}  # by partition
         self.read_error: Exception | None = None
         self._committed: dict[int, int] = {}
 
@@ -28,6 +29,8 @@ class MemoryLog:
         self.appends += 1
         if self.append_error is not None:
             raise self.append_error
+        if partition in self.append_errors:
+            raise self.append_errors[partition]
         self.batches.setdefault(partition, []).extend(batches)
         if self.commits_at_once:
             self.commit(partition)

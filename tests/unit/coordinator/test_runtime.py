@@ -264,13 +264,54 @@ async def test_a_failed_append_fails_the_turn_and_the_shard_is_read_again(error,
 
 
 @in_a_loop
-async def test_a_record_that_does_not_encode_fails_its_turn():
+async def test_a_record_that_does_not_encode_fails_its_request_alone():
     async with rig() as found:
-        future = found.submit(commit("t", 1 << 70))
+        joined = found.submit(wait)
+        before = found.submit(commit("before", 1))
+        with pytest.raises(UnknownServerError):
+            found.submit(commit("t", 1 << 70))
+        with pytest.raises(UnknownServerError):
+            found.submit(commit("\ud800", 1))
+        after = found.submit(commit("after", 2))
+        await turns()
+        found.commit()
+        assert (await before, await after) == ("before=1", "after=2")
+        assert found.submit(read()) == {"before": 1, "after": 2}
+        assert not joined.done()
+        assert found.runtime.loads.loaded == 1
+
+
+@pytest.mark.parametrize("error", [MemoryError("no memory for an append"), ValueError("bug")])
+@in_a_loop
+async def test_a_shard_that_cannot_be_written_leaves_the_others_of_its_turn_alone(error):
+    async with rig() as found:
+        found.runtime.load(1)
+        await turns()
+        found.log.append_errors[0] = error
+        lost = found.submit(commit("lost", 1))
+        written = found.runtime.submit(1, commit("written", 2))
         await turns()
         with pytest.raises(UnknownServerError):
-            await future
-        assert found.log.appends == 0
+            await lost
+        found.runtime.committed(1, found.log.commit(1))
+        assert await written == "written=2"
+        del found.log.append_errors[0]
+        await found.advance(FIRST_RELOAD_DELAY_MS)
+        assert found.submit(read()) == {}
+
+
+@in_a_loop
+async def test_a_shard_that_goes_in_disorder_still_answers_who_waits_in_it():
+    async with rig() as found:
+        joined = found.submit(wait)
+
+        def fail(effects: Effects) -> None:
+            raise KeyError("bug")
+
+        found.shard.unloaded = fail
+        found.runtime.unload(0)
+        with pytest.raises(NotCoordinator):
+            await joined
 
 
 @in_a_loop
