@@ -7,7 +7,8 @@ from collections.abc import Coroutine, Set
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from pystream.common.errors import RequestTimedOut, UnsupportedVersion
+from pystream.common.errors import PystreamError, RequestTimedOut, UnsupportedVersion
+from pystream.common.logging import get_logger
 from pystream.common.model import NO_BROKER, TopicPartition
 from pystream.coordinator.group.group import Caller
 
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from pystream.storage.log_manager import LogManager
     from pystream.storage.replica_moves import ReplicaMoves
 
+
+logger = get_logger(__name__)
 
 R = TypeVar("R")
 SHARE_VERSION = "share.version"
@@ -139,6 +142,7 @@ async def in_time(work: Coroutine[Any, Any, R], timeout_ms: int) -> R:
 
 
 def _retrieve(task: asyncio.Task[Any]) -> None:
-    """Take note of how forsaken work ended, so that asyncio does not complain of it."""
-    if not task.cancelled():
-        task.exception()
+    """Take note of how forsaken work ended: nobody else does. That it was refused is no news."""
+    error = None if task.cancelled() else task.exception()
+    if isinstance(error, Exception) and not isinstance(error, PystreamError):
+        logger.exception("request failed that nobody waited for any longer", error)

@@ -6,7 +6,7 @@
         await supervisor.failed_or(stop_requested)
 
 A task that ends with an exception nobody expected is logged and stops the whole service: half a broker is worse than
-none. `contained` keeps the fault of one request's handler to that request.
+none. `contained` keeps the fault of one request's handler to that request, `attempt` that of the work it has started.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ class Supervisor:
         self._tasks: set[asyncio.Task[None]] = set()
         self._failed = asyncio.Event()
         self.failure: BaseException | None = None
+        self.faults = 0  # of attempts
 
     async def __aenter__(self) -> Supervisor:
         return self
@@ -48,6 +49,23 @@ class Supervisor:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         task.add_done_callback(lambda _: work.close())  # a task that is cancelled before its first step never awaits it
+        return task
+
+    def attempt(
+        self, name: str, work: Coroutine[Any, Any, object], failed: Callable[[Exception], object] | None = None
+    ) -> asyncio.Task[None]:
+        """Run `work` for one request among many: a fault in it is logged and counted, `failed` is told, and no more."""
+
+        def otherwise(error: Exception) -> None:
+            self.faults += 1
+            if failed is not None:
+                failed(error)
+
+        async def attempted() -> None:
+            await contained("attempt failed", work, otherwise, supervisor=self.name, task=name)
+
+        task = self.start(name, attempted())
+        task.add_done_callback(lambda _: work.close())
         return task
 
     def every(self, name: str, interval_ms: int, work: Callable[[], Awaitable[object] | object]) -> asyncio.Task[None]:

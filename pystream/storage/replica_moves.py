@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -31,6 +32,7 @@ from pystream.common.errors import (
 )
 from pystream.common.logging import get_logger
 from pystream.common.model import TopicPartition
+from pystream.common.tasks import contained_now
 from pystream.storage.config import native_options
 from pystream.storage.directories import DELETED_SUFFIX, renamed
 from pystream.storage.disk import DiskState
@@ -62,6 +64,10 @@ class FutureReplica:
     name: TopicPartition
     size_bytes: int
     offset_lag: int
+
+
+def _not_moved(error: Exception) -> bool:
+    return False
 
 
 class Pace:
@@ -179,13 +185,20 @@ class ReplicaMoves:
                     self._wanted.pop(name, None)
                     del self._busy[name]
                     return
-            try:
-                self._move(log, target)
-            except CopyStopped:
-                logger.info("move of a replica given up", partition=name, path=str(target.path))
-            except (PystreamError, OSError, KeyError) as error:
-                logger.error("replica not moved", partition=name, path=str(target.path), error=str(error))
+            fields = {"partition": name, "path": str(target.path)}
+            if not contained_now("move of a replica failed", partial(self._tried, log, target), _not_moved, **fields):
                 self._forget(name, target)
+
+    def _tried(self, log: PartitionLog, target: HostedDirectory) -> bool:
+        """False when the replica cannot be moved there; when it was given up, another place may be wanted."""
+        try:
+            self._move(log, target)
+        except CopyStopped:
+            logger.info("move of a replica given up", partition=log.name, path=str(target.path))
+        except (PystreamError, OSError, KeyError) as error:
+            logger.error("replica not moved", partition=log.name, path=str(target.path), error=str(error))
+            return False
+        return True
 
     def _forget(self, name: TopicPartition, target: HostedDirectory) -> None:
         with self._lock:

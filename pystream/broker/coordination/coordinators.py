@@ -18,7 +18,7 @@ from pystream.broker.coordination.internal_topics import InternalTopics
 from pystream.broker.coordination.share_log import BrokerShareLog
 from pystream.broker.coordination.shares import Shares, StateLogs
 from pystream.broker.coordination.transactions import BrokerTransactionPorts, answer_question
-from pystream.broker.monitoring.coordinator_metrics import coordinator_families
+from pystream.broker.monitoring.coordinator_metrics import coordinator_families, fault_family
 from pystream.broker.monitoring.share_metrics import share_families
 from pystream.common.clock import SECOND_MS
 from pystream.common.config import definition_of
@@ -198,6 +198,7 @@ class Coordinators:
         """For the metrics."""
         yield from coordinator_families(self.runtimes.values())
         yield from share_families(self.shares.service)
+        yield fault_family(self._supervisor)
 
     # ------------------------------------------------------------------------------------------------ what shards ask
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pystream.common.metrics import COUNTER, GAUGE, Family, Sample
 
 if TYPE_CHECKING:
+    from pystream.common.tasks import Supervisor
     from pystream.coordinator.runtime import CoordinatorRuntime
 
 PREFIX: Final = "kafka_coordinator_"
@@ -32,6 +33,12 @@ SHOWN: Final[tuple[tuple[str, str, str, Callable[[Any], float]], ...]] = (
     ("write_failures_total", COUNTER, "Appends that failed.", lambda runtime: runtime.writes.failures),
     ("write_timeouts_total", COUNTER, "Answers given up on.", lambda runtime: runtime.writes.timeouts),
 )
+
+
+def fault_family(supervisor: Supervisor) -> Family:
+    """What requests have started and what then failed in a way that nobody expected."""
+    text = "Faults in work that requests have started."
+    return Family("pystream_request_task_faults_total", COUNTER, text, [Sample((), supervisor.faults)])
 
 
 def coordinator_families(runtimes: Iterable[CoordinatorRuntime[Any]]) -> Iterator[Family]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from pystream.common.clock import SECOND_MS, SleepingClock
 from pystream.common.error_codes import (
@@ -23,6 +24,7 @@ from pystream.common.error_codes import (
     NONE,
     NOT_COORDINATOR,
     NOT_LEADER_OR_FOLLOWER,
+    UNKNOWN_SERVER_ERROR,
     UNKNOWN_TOPIC_OR_PARTITION,
 )
 from pystream.common.errors import (
@@ -35,7 +37,7 @@ from pystream.common.errors import (
     error_class,
 )
 from pystream.common.logging import get_logger
-from pystream.common.tasks import Supervisor
+from pystream.common.tasks import Supervisor, contained_now
 from pystream.coordinator.group_settings import BY_DURATION, SettingsOfGroup, duration_ms
 from pystream.coordinator.machine import Effects, Timers
 from pystream.coordinator.share.config import SharePartitionConfig
@@ -143,7 +145,9 @@ class SharePartitions:
                 await woken_in_time(self._clock, self._sooner, deadline_ms - self.now_ms())
             now_ms = self.now_ms()
             for operation in self._timers.due(now_ms):
-                operation(now_ms, _NO_EFFECTS)
+                contained_now(
+                    "share record locks not ended", partial(operation, now_ms, _NO_EFFECTS), lambda error: None
+                )
 
     async def get(self, key: ShareKey) -> HostedPartition:
         """The share partition, loaded. Raises KafkaError: UnknownTopicId, NotLeaderOrFollower, ..."""
@@ -153,13 +157,14 @@ class SharePartitions:
         if hosted is not None:
             if hosted.leader_epoch == bounds.leader_epoch:
                 if hosted.machine.advance_log_start(bounds.log_start_offset):
-                    self._supervisor.start("share start offset", self._tell_start(hosted))
+                    self._supervisor.attempt("share start offset", self._tell_start(hosted))
                 return hosted
             self._drop(hosted)
         loading = self._loading.get(key)
         if loading is None:
             loading = self._loading[key] = asyncio.get_running_loop().create_future()
-            self._supervisor.start("load share partition", self._load_for(loading, key, topic, bounds))
+            work = self._load_for(loading, key, topic, bounds)
+            self._supervisor.attempt("load share partition", work, lambda error: _fail_loading(loading, error))
         return await asyncio.shield(loading)
 
     async def acknowledge(self, key: ShareKey, member_id: str, said: Sequence[Acknowledgement]) -> None:
@@ -237,7 +242,11 @@ class SharePartitions:
             if not done.done():
                 done.set_result(result)
 
-        self._supervisor.start("share state", work())
+        def failed(error: Exception) -> None:
+            if not done.done():
+                done.set_result(Result(error_code=UNKNOWN_SERVER_ERROR, error_message=str(error)))
+
+        self._supervisor.attempt("share state", work(), failed)
         return done
 
     def _persist(self, hosted: HostedPartition, transition: Transition) -> Awaitable[Result]:
@@ -286,11 +295,9 @@ class SharePartitions:
         try:
             loading.set_result(await self._load(key, topic, bounds))
         except KafkaError as error:
-            loading.set_exception(error)
-            loading.exception()
+            _fail_loading(loading, error)
         except (Closed, OSError) as error:  # its log was deleted meanwhile, or the disk fails
-            loading.set_exception(KafkaStorageError(str(error)))
-            loading.exception()
+            _fail_loading(loading, KafkaStorageError(str(error)))
         finally:
             del self._loading[key]
 
@@ -324,6 +331,13 @@ class SharePartitions:
 
 
 _NO_EFFECTS = Effects(lambda record: None)
+
+
+def _fail_loading(loading: asyncio.Future[HostedPartition], error: Exception) -> None:
+    """Tell whoever waits; nobody may be left."""
+    if not loading.done():
+        loading.set_exception(error if isinstance(error, KafkaError) else UnknownServerError(str(error)))
+        loading.exception()
 
 
 def persister_error(result: Result) -> KafkaError:

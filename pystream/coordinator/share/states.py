@@ -9,11 +9,15 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import Any, Protocol
 
+from pystream.common.error_codes import UNKNOWN_SERVER_ERROR
 from pystream.common.errors import KafkaError
+from pystream.common.tasks import contained, contained_now
 from pystream.coordinator.machine import Effects, Ticket
 from pystream.coordinator.share import state_shard
 from pystream.coordinator.share.state import ShareKey
 from pystream.coordinator.share.state_shard import Result, ShareStateShard, Write
+
+FAULT = "share state not served"
 
 
 class Runtime(Protocol):
@@ -56,16 +60,23 @@ class ShareStates:
                 self._runtime.submit(partition, state_shard.forget_topics(topic_ids))
 
     def _run(self, key: ShareKey, operation: state_shard.Operation) -> Awaitable[Result]:
+        pending = contained_now(FAULT, lambda: self._submitted(key, operation), _fault, share_partition=key)
+        return contained(FAULT, _result(pending), _fault, share_partition=key)
+
+    def _submitted(self, key: ShareKey, operation: state_shard.Operation) -> Any:
         try:
-            pending = self._runtime.submit(self._runtime.partition_for(str(key)), operation)
+            return self._runtime.submit(self._runtime.partition_for(str(key)), operation)
         except KafkaError as error:
-            pending = Result(error_code=error.code, error_message=str(error))
-        return _result(pending)
+            return Result(error_code=error.code, error_message=str(error))
 
 
 async def settled(reply: Any) -> Any:
     """What a runtime gives, now or later."""
     return await reply if isinstance(reply, Awaitable) else reply
+
+
+def _fault(error: Exception) -> Result:
+    return Result(error_code=UNKNOWN_SERVER_ERROR, error_message=str(error))
 
 
 async def _result(pending: Any) -> Result:

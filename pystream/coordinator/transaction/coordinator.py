@@ -101,7 +101,7 @@ class TransactionCoordinator:
 
     def loaded(self, shard: TransactionShard) -> None:
         """A shard has been read from its log: what was decided there and not carried out is carried out now."""
-        self._supervisor.start("finish transactions", self._finish(shard.partition))
+        self._supervisor.attempt("finish transactions", self._finish(shard.partition))
 
     # ---- requests
 

@@ -60,7 +60,8 @@ class MarkerSender:
         """Carry out a decision that is committed; once, however often it is asked for."""
         if ending not in self._under_way:
             self._under_way.add(ending)
-            self._supervisor.start("end a transaction", self._carry_out(partition, ending))
+            # One that fails in an odd way is begun anew by the coordinator's next look at what is unfinished.
+            self._supervisor.attempt("end a transaction", self._carry_out(partition, ending))
 
     async def _carry_out(self, partition: int, ending: Ending) -> None:
         try:

@@ -137,3 +137,24 @@ def test_a_task_that_is_stopped_before_its_first_step_leaves_nothing_behind() ->
         return supervisor.failure
 
     assert asyncio.run(scenario()) is None
+
+
+def test_an_attempt_that_fails_is_counted_and_stops_nothing() -> None:
+    async def scenario() -> tuple[BaseException | None, int, list[str]]:
+        told: list[str] = []
+        async with Supervisor("test", SystemClock()) as supervisor:
+            supervisor.attempt("fails", fails(), lambda error: told.append(str(error)))
+            await settle()
+            return supervisor.failure, supervisor.faults, told
+
+    assert asyncio.run(scenario()) == (None, 1, ["a fault nobody expected"])
+
+
+def test_an_attempt_that_is_stopped_before_its_first_step_leaves_nothing_behind() -> None:
+    async def scenario() -> int:
+        supervisor = Supervisor("test", SystemClock())
+        supervisor.attempt("never begins", fails())
+        await supervisor.stop()
+        return supervisor.faults
+
+    assert asyncio.run(scenario()) == 0

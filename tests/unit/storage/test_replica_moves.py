@@ -236,6 +236,25 @@ def test_a_failed_copy_leaves_the_log_as_it_was(make_rig, monkeypatch, caplog):
     log.native.append(batch(1), leader_epoch=3)
 
 
+@pytest.mark.parametrize("error", [MemoryError("no memory for a copy"), ValueError("bug")])
+def test_a_move_that_fails_in_an_odd_way_can_be_asked_for_again(make_rig, monkeypatch, error):
+    rig = make_rig()
+    log = rig.filled()
+    before = facts(log)
+    target = rig.two if log.hosted.path == rig.one else rig.one
+
+    def fail(copy: ReplicaCopy) -> None:
+        raise error
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ReplicaCopy, "finish", fail)
+        rig.move(target)
+    assert facts(log) == before
+    rig.move(target)
+    assert facts(log) == before
+    assert log.hosted.path == target
+
+
 def test_a_copy_that_is_not_the_log_is_thrown_away(make_rig, monkeypatch):
     rig = make_rig()
     log = rig.filled()

@@ -78,7 +78,7 @@ class ShareGroupCoordinator:
         beat: requests.Heartbeat = await self._ask(request.group_id, requests.heartbeat, caller, request)
         if beat.to_initialize:
             work = self._initialize_quietly(request.group_id, beat.to_initialize)
-            self._supervisor.start("initialise share group state", work)
+            self._supervisor.attempt("initialise share group state", work)
         return beat.response
 
     async def describe(self, group_ids: Sequence[str]) -> list[DescribedGroup]:

@@ -404,3 +404,34 @@ def test_a_group_that_begins_before_all_time_begins_at_the_start():
         assert await rig.member("ann").take() == [(0, 1, 1)]
 
     run_service(scenario)
+
+
+def test_a_fault_of_the_share_coordinator_is_answered_and_costs_one_request():
+    async def scenario(rig: ServiceRig) -> None:
+        rig.log.append(4)
+        ann = rig.member("ann")
+        assert await ann.take() == [(0, 3, 1)]
+        rig.runtime.fails_with = ValueError("bug")
+        assert await ann.acknowledge((0, 3, ACCEPT)) == UNKNOWN_SERVER_ERROR
+        rig.runtime.fails_with = None
+        assert await ann.acknowledge((0, 3, ACCEPT)) == NONE
+
+    run_service(scenario)
+
+
+def test_a_share_partition_that_does_not_load_is_answered_and_tried_again():
+    async def scenario(rig: ServiceRig) -> None:
+        async def fail(topic: str, partition: int, timestamp_ms: int) -> int:
+            raise ValueError("bug")
+
+        rig.settings = GroupSettings(share_auto_offset_reset="by_duration:PT1H")
+        rig.log.append(4)
+        offset_for_time, rig.log.offset_for_time = rig.log.offset_for_time, fail
+        ann = rig.member("ann")
+        response = await ann.fetch()
+        assert [p.error_code for topic in response.responses for p in topic.partitions] == [UNKNOWN_SERVER_ERROR]
+        assert rig.supervisor.faults == 1
+        rig.log.offset_for_time = offset_for_time
+        assert await ann.take() == [(0, 3, 1)]
+
+    run_service(scenario)

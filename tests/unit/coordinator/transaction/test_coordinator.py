@@ -92,6 +92,9 @@ class Rig:
     def shard_of(self, partition: int) -> TransactionShard:
         return TransactionShard(partition, self.config, self.coordinator.loaded)
 
+    def coordinator_faults(self) -> int:
+        return self.coordinator._supervisor.faults
+
     async def settle(self) -> None:
         """Everything that is written is committed, and what follows of it is done."""
         for _ in range(5):
@@ -272,3 +275,20 @@ def test_a_produce_of_two_producers_is_refused() -> None:
 
     assert question_of(12, [asked(1), asked(2)]) == INVALID_PRODUCER_ID_MAPPING
     assert question_of(12, [asked(1)]) == Question(12, "t", Identity(1, 0), frozenset([("events", 1)]))
+
+
+@in_a_loop
+async def test_markers_that_fail_in_an_odd_way_are_written_by_the_next_look():
+    async with rig() as found:
+        await found.begin(P0)
+        write_markers = found.ports.write_markers
+
+        async def fail(*arguments: object) -> dict[tuple[str, int], int]:
+            raise ValueError("bug")
+
+        found.ports.write_markers = fail
+        await found.after(found.coordinator.end("t", PRODUCER, commit=True, client_version=2))
+        assert found.coordinator_faults() == 1
+        found.ports.write_markers = write_markers
+        await found.after(found.coordinator.abort_timed_out())
+        assert [place for place, _, _ in found.ports.markers] == [P0]
