@@ -121,7 +121,7 @@ class Schedule:
         self.rig.reload()
         for group_id, group in before.items():
             after = self.rig.share_group(group_id)
-            for name in ("epoch", "metadata_hash", "assignment_epoch", "members", "target", "stored"):
+            for name in ("group_epoch", "metadata_hash", "target_epoch", "members", "targets", "stored"):
                 assert getattr(after, name) == getattr(group, name), name
 
     def run(self) -> None:
@@ -145,7 +145,7 @@ class Schedule:
         expected = {(self.ids[name], p) for name in subscribed for p in range(self.topics[name])}
         held = {(t, p) for member in group.members.values() for t, found in member.assigned.items() for p in found}
         assert held == expected
-        assert {member.epoch for member in group.members.values()} == {group.epoch} == {group.assignment_epoch}
+        assert {member.member_epoch for member in group.members.values()} == {group.group_epoch} == {group.target_epoch}
 
 
 def test_no_schedule_of_a_share_group_leaves_a_partition_behind(full: bool):

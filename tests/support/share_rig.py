@@ -11,7 +11,7 @@ from pystream.common.errors import UnknownTopicId, UnknownTopicOrPartition
 from pystream.common.tasks import Supervisor
 from pystream.coordinator.group.group import Caller
 from pystream.coordinator.group.share import requests, stored
-from pystream.coordinator.group.share.state import ShareGroup
+from pystream.coordinator.group.share.group import ShareGroup
 from pystream.coordinator.group_settings import GroupSettings
 from pystream.coordinator.machine import Effects, Record
 from pystream.coordinator.share.config import SharePartitionConfig

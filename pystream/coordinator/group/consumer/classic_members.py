@@ -29,14 +29,10 @@ from pystream.coordinator.group.consumer.heartbeat import (
     known_static_member,
     replace_static_member,
 )
-from pystream.coordinator.group.consumer.member import (
-    ClassicMetadata,
-    ClassicProtocol,
-    ConsumerMember,
-    MemberState,
-)
+from pystream.coordinator.group.consumer.member import ClassicMetadata, ClassicProtocol, ConsumerMember
 from pystream.coordinator.group.consumer.migration import by_id, by_name, downgrade, may_downgrade
 from pystream.coordinator.group.group import Caller, Group
+from pystream.coordinator.group.modern.member import MemberState
 from pystream.coordinator.machine import Effects, Ticket
 from pystream.protocol.consumer_protocol import read_subscription, subscription_version, write_assignment
 from pystream.protocol.messages.consumer_protocol_subscription import ConsumerProtocolSubscription
@@ -237,7 +233,7 @@ class ClassicMembers:
                 f"The protocol name {request.protocol_name} from member {member.member_id} request is not equal to the "
                 f"protocol name {protocol.name} returned in the join response."
             )
-        if group.group_epoch > member.member_epoch and member.state is not MemberState.UNREVOKED_PARTITIONS:
+        if group.group_epoch > member.member_epoch and member.state is not MemberState.UNREVOKED:
             self._expect_join(group, member, now_ms)
             raise RebalanceInProgress(
                 f"A new rebalance is triggered in group {group.group_id} and member {member.member_id} should rejoin "
@@ -258,8 +254,8 @@ class ClassicMembers:
         self._groups.expect_heartbeat(group, member, now_ms)
         must_join = (
             member.member_epoch < group.group_epoch
-            or member.state is MemberState.UNREVOKED_PARTITIONS
-            or (member.state is MemberState.UNRELEASED_PARTITIONS and not group.waits_for_others(member))
+            or member.state is MemberState.UNREVOKED
+            or (member.state is MemberState.UNRELEASED and not group.waits_for_others(member))
         )
         if not must_join:
             return NONE

@@ -1,8 +1,4 @@
-"""A consumer group: its members, where they are to get to, and who has which partition. Changed by replay alone.
-
-Three epochs: `group_epoch` counts what the members want and which topics there are; `target_epoch` says for which group
-epoch the target assignment was made; each member has its own, which follows. What is told to members, they confirm.
-"""
+"""A consumer group: what its members want, and who has which partition. Changed by replay alone."""
 
 from __future__ import annotations
 
@@ -11,21 +7,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from pystream.common.errors import (
-    IllegalGeneration,
-    NonEmptyGroup,
-    StaleMemberEpoch,
-    UnknownMemberId,
-    UnsupportedVersion,
-)
+from pystream.common.errors import IllegalGeneration
 from pystream.coordinator.group.assignors.model import NO_PARTITIONS, Assignment
 from pystream.coordinator.group.consumer import records
 from pystream.coordinator.group.consumer.member import ConsumerMember
 from pystream.coordinator.group.group import GroupKind
+from pystream.coordinator.group.modern.group import ReconcilingGroup
 from pystream.coordinator.machine import Effects
 
 PROTOCOL_TYPE = "consumer"
-FIRST_OFFSET_COMMIT_WITH_EPOCHS = 9
 
 
 class ResolvedRegex(NamedTuple):
@@ -37,19 +27,13 @@ class ResolvedRegex(NamedTuple):
 
 
 @dataclass(slots=True, eq=False)
-class ConsumerGroup:
-    """`topics_checked`: the version of the topics by which the group epoch was last checked; a restart forgets it."""
+class ConsumerGroup(ReconcilingGroup[ConsumerMember, Assignment]):
+    KINDS = records.KINDS
+    kind = GroupKind.CONSUMER
 
-    group_id: str
-    group_epoch: int = 0
-    target_epoch: int = 0
-    metadata_hash: int = 0
-    members: dict[str, ConsumerMember] = field(default_factory=dict)
     static_members: dict[str, str] = field(default_factory=dict)
-    targets: dict[str, Assignment] = field(default_factory=dict)
     regexes: dict[str, ResolvedRegex] = field(default_factory=dict)
     has_partition_metadata_record: bool = False
-    topics_checked: int | None = None
     _owners: dict[tuple[bytes, int], str] = field(default_factory=dict)
     _names: Counter[str] = field(default_factory=Counter)
     _regexes_wanted: Counter[str] = field(default_factory=Counter)
@@ -58,34 +42,11 @@ class ConsumerGroup:
     _classic_protocols: Counter[str] = field(default_factory=Counter)
     _classic_members: int = 0
 
-    @property
-    def kind(self) -> GroupKind:
-        return GroupKind.CONSUMER
-
-    def state_name(self, now_ms: int) -> str:
-        if not self.members:
-            return "Empty"
-        if self.group_epoch > self.target_epoch:
-            return "Assigning"
-        if all(member.is_reconciled_to(self.target_epoch) for member in self.members.values()):
-            return "Stable"
-        return "Reconciling"
-
     def protocol_type(self) -> str:
         return PROTOCOL_TYPE
 
-    def is_empty(self) -> bool:
-        return not self.members
-
     def is_subscribed_to(self, topic: str) -> bool:
         return topic in self._names or topic in self._regex_topics
-
-    def member(self, member_id: str) -> ConsumerMember:
-        """Raises UnknownMemberId."""
-        member = self.members.get(member_id)
-        if member is None:
-            raise UnknownMemberId(f"Member {member_id} is not a member of group {self.group_id}.")
-        return member
 
     def static_member(self, instance_id: str | None) -> ConsumerMember | None:
         """The member of that instance id, whatever its member id is now."""
@@ -148,59 +109,23 @@ class ConsumerGroup:
 
     # What may be done from outside
 
-    def check_offset_commit(
-        self,
-        member_id: str,
-        group_instance_id: str | None,
-        generation_or_epoch: int,
-        *,
-        transactional: bool,
-        api_version: int,
-    ) -> None:
-        nobody_named = generation_or_epoch < 0 and not member_id and group_instance_id is None
-        if generation_or_epoch < 0 and not self.members:
-            return
-        if transactional and nobody_named:
-            return
-        member = self.member(member_id)
-        if not transactional and not member.uses_classic_protocol and api_version < FIRST_OFFSET_COMMIT_WITH_EPOCHS:
-            raise UnsupportedVersion(
-                f"OffsetCommit version {FIRST_OFFSET_COMMIT_WITH_EPOCHS} or above must be used "
-                "by members using the modern group protocol"
+    def check_old_commit(self, member: ConsumerMember) -> None:
+        if not member.uses_classic_protocol:
+            ReconcilingGroup.check_old_commit(self, member)
+
+    def check_epoch(self, member: ConsumerMember, received: int) -> None:
+        """What is an epoch to others is a generation to members of the classic protocol."""
+        if received != member.member_epoch and member.uses_classic_protocol:
+            raise IllegalGeneration(
+                f"The received generation id {received} does not match the expected member epoch {member.member_epoch}."
             )
-        _check_epoch(member, generation_or_epoch)
+        ReconcilingGroup.check_epoch(self, member, received)
 
-    def check_offset_fetch(self, member_id: str | None, member_epoch: int, now_ms: int) -> None:
-        if member_id is None and member_epoch < 0:
-            return
-        _check_epoch(self.member(member_id or ""), member_epoch)
-
-    def check_offset_delete(self) -> None:
-        """Offsets of topics that nobody subscribes to may always be deleted."""
-
-    def check_delete(self) -> None:
-        if self.members:
-            raise NonEmptyGroup()
-
-    def expires(self) -> bool:
-        return True
-
-    def retention_base_ms(self, commit_timestamp_ms: int) -> int | None:
-        return commit_timestamp_ms
-
-    def write_tombstones(self, effects: Effects) -> None:
-        for member_id in list(self.members):
-            effects.write(*records.no_current_assignment(self.group_id, member_id))
-        for member_id in list(self.targets):
-            effects.write(*records.no_target(self.group_id, member_id))
-        effects.write(*records.no_target_epoch(self.group_id))
-        for member_id in list(self.members):
-            effects.write(*records.no_member(self.group_id, member_id))
+    def write_own_tombstones(self, effects: Effects) -> None:
         for regex in list(self.regexes):
             effects.write(*records.no_regex(self.group_id, regex))
         if self.has_partition_metadata_record:
             effects.write(*records.no_partition_metadata(self.group_id))
-        effects.write(*records.no_group_epoch(self.group_id))
 
     # Replay: what one record changes
 
@@ -257,18 +182,6 @@ def partitions_held(member: ConsumerMember) -> Iterator[tuple[bytes, int]]:
         for topic_id, indexes in assignment.items():
             for index in indexes:
                 yield topic_id, index
-
-
-def _check_epoch(member: ConsumerMember, received: int) -> None:
-    if received == member.member_epoch:
-        return
-    if member.uses_classic_protocol:
-        raise IllegalGeneration(
-            f"The received generation id {received} does not match the expected member epoch {member.member_epoch}."
-        )
-    raise StaleMemberEpoch(
-        f"The received member epoch {received} does not match the expected member epoch {member.member_epoch}."
-    )
 
 
 def _add(counter: Counter[str], keys: Iterable[str], by: int) -> None:

@@ -12,7 +12,6 @@ from typing import Any
 
 from pystream.common.errors import (
     FencedInstanceId,
-    FencedMemberEpoch,
     GroupIdNotFound,
     GroupMaxSizeReached,
     InvalidRequest,
@@ -28,16 +27,12 @@ from pystream.coordinator.group.consumer import records
 from pystream.coordinator.group.consumer.config import ConsumerGroupConfig
 from pystream.coordinator.group.consumer.group import ConsumerGroup
 from pystream.coordinator.group.consumer.groups import ConsumerGroups, consumer_groups
-from pystream.coordinator.group.consumer.member import (
-    JOINING_EPOCH,
-    LEAVING_EPOCH,
-    LEAVING_STATIC_EPOCH,
-    NO_TIMEOUT,
-    ConsumerMember,
-)
+from pystream.coordinator.group.consumer.member import LEAVING_STATIC_EPOCH, ConsumerMember
 from pystream.coordinator.group.consumer.migration import Upgrade, upgrade_of
 from pystream.coordinator.group.consumer.regex import check_regex
-from pystream.coordinator.group.group import Caller
+from pystream.coordinator.group.group import Caller, GroupKind
+from pystream.coordinator.group.modern.member import JOINING_EPOCH, LEAVING_EPOCH, NO_TIMEOUT
+from pystream.coordinator.group.modern.requests import fenced, refuse_blank
 from pystream.coordinator.group.shard import GroupShard
 from pystream.coordinator.machine import Effects, Ticket
 from pystream.protocol.messages.consumer_group_heartbeat import (
@@ -58,10 +53,10 @@ def check_heartbeat(request: ConsumerGroupHeartbeatRequest, api_version: int, co
     """What is wrong with a request whatever the group. Raises InvalidRequest or UnsupportedAssignor."""
     epoch = request.member_epoch
     if api_version >= FIRST_VERSION_WITH_IDS_OF_CLIENTS or epoch > JOINING_EPOCH or epoch == LEAVING_EPOCH:
-        _refuse_blank(request.member_id, "MemberId")
-    _refuse_blank(request.group_id, "GroupId")
-    _refuse_blank(request.instance_id, "InstanceId")
-    _refuse_blank(request.rack_id, "RackId")
+        refuse_blank(request.member_id, "MemberId")
+    refuse_blank(request.group_id, "GroupId")
+    refuse_blank(request.instance_id, "InstanceId")
+    refuse_blank(request.rack_id, "RackId")
     if epoch == JOINING_EPOCH:
         if request.rebalance_timeout_ms == NO_TIMEOUT:
             raise InvalidRequest("RebalanceTimeoutMs must be provided in first request.")
@@ -108,11 +103,6 @@ def failed(error: KafkaError) -> ConsumerGroupHeartbeatResponse:
     return ConsumerGroupHeartbeatResponse(error_code=error.code, error_message=str(error))
 
 
-def _refuse_blank(text: str | None, name: str) -> None:
-    if text is not None and not text.strip():
-        raise InvalidRequest(f"{name} can't be empty.")
-
-
 def _leave(
     groups: ConsumerGroups, request: ConsumerGroupHeartbeatRequest, now_ms: int, effects: Effects
 ) -> ConsumerGroupHeartbeatResponse:
@@ -155,7 +145,6 @@ def replace_static_member(
     """Give all that a static member has to its successor, which starts at epoch 0."""
     successor = replace(existing, member_id=member_id, member_epoch=JOINING_EPOCH, previous_member_epoch=JOINING_EPOCH)
     target = group.target_of(existing.member_id)
-    groups.cancel_timers(group, existing.member_id)
     groups.write_gone(group, existing.member_id, effects)
     effects.write(*records.member(group.group_id, successor))
     effects.write(*records.target(group.group_id, member_id, target))
@@ -272,16 +261,9 @@ class _Heartbeat:
         received = self._request.member_epoch
         if received in (JOINING_EPOCH, member.member_epoch):
             return
-        if received > member.member_epoch:
-            raise FencedMemberEpoch(
-                f"The consumer group member has a greater member epoch ({received}) than the one known by the group "
-                f"coordinator ({member.member_epoch}). The member must abandon all its partitions and rejoin."
-            )
-        if received != member.previous_member_epoch or not _is_part_of(self._owned, member.assigned):
-            raise FencedMemberEpoch(
-                f"The consumer group member has a smaller member epoch ({received}) than the one known by the group "
-                f"coordinator ({member.member_epoch}). The member must abandon all its partitions and rejoin."
-            )
+        is_ahead = received > member.member_epoch
+        if is_ahead or received != member.previous_member_epoch or not _is_part_of(self._owned, member.assigned):
+            raise fenced(GroupKind.CONSUMER, received=received, known=member.member_epoch)
 
     def _do_away_with_empty_group(self) -> None:
         """A classic group without members gives way."""

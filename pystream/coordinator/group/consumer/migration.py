@@ -67,7 +67,7 @@ class Upgrade:
         effects.write(*records.group_epoch(group_id, planned.group_epoch, planned.metadata_hash))
         for member_id, assignment in planned.targets.items():
             effects.write(*records.target(group_id, member_id, assignment))
-        effects.write(*records.target_epoch(group_id, planned.target_epoch))
+        effects.write(*records.KINDS.epoch_of_target(group_id, planned.target_epoch))
         for member in planned.members.values():
             effects.write(*records.current_assignment_of(group_id, member))
         group = groups.written(group_id)
@@ -186,8 +186,6 @@ def _become_classic(
         made = planned.members[member.member_id]
         assignment = by_name(group.target_of(member.member_id), groups.catalog)
         made.assignment = write_assignment(assignment, subscription_version(made.metadata(planned.protocol_name)))
-    for member_id in group.members:
-        groups.cancel_timers(group, member_id)
     group.write_tombstones(effects)
     effects.write(
         GroupMetadataKey(group=group.group_id), _without_members(planned) if rebalance else _with_all(planned)

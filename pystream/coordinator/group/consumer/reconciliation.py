@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 
 from pystream.common.errors import FencedMemberEpoch
 from pystream.coordinator.group.assignors.model import NO_PARTITIONS, Assignment
-from pystream.coordinator.group.consumer.member import ConsumerMember, MemberState
+from pystream.coordinator.group.consumer.member import ConsumerMember
+from pystream.coordinator.group.modern.member import MemberState
 
 NO_INDEXES: frozenset[int] = frozenset()
 
@@ -36,7 +37,7 @@ def reconcile(member: ConsumerMember, goal: Goal) -> ConsumerMember:
         if member.member_epoch != goal.epoch:
             return _step(member, member.member_epoch, goal)
         return _drop_unsubscribed(member, goal) if goal.subscription_changed else member
-    if member.state is MemberState.UNREVOKED_PARTITIONS and _still_has(member.pending_revocation, goal.owned):
+    if member.state is MemberState.UNREVOKED and _still_has(member.pending_revocation, goal.owned):
         return _drop_unsubscribed(member, goal) if goal.subscription_changed else member
     if member.state is MemberState.UNKNOWN:
         if goal.owned is None or goal.owned:
@@ -74,7 +75,7 @@ def _step(member: ConsumerMember, epoch: int, goal: Goal) -> ConsumerMember:
     if to_give_up and _still_has(to_give_up, goal.owned):
         return replace(
             member,
-            state=MemberState.UNREVOKED_PARTITIONS,
+            state=MemberState.UNREVOKED,
             member_epoch=epoch,
             previous_member_epoch=member.member_epoch,
             assigned=kept,
@@ -84,7 +85,7 @@ def _step(member: ConsumerMember, epoch: int, goal: Goal) -> ConsumerMember:
         kept[topic_id] = kept.get(topic_id, NO_INDEXES) | indexes
     return replace(
         member,
-        state=MemberState.UNRELEASED_PARTITIONS if something_is_not_free else MemberState.STABLE,
+        state=MemberState.UNRELEASED if something_is_not_free else MemberState.STABLE,
         member_epoch=goal.epoch,
         previous_member_epoch=member.member_epoch,
         assigned=kept,
@@ -100,7 +101,7 @@ def _drop_unsubscribed(member: ConsumerMember, goal: Goal) -> ConsumerMember:
     kept = {t: indexes for t, indexes in member.assigned.items() if t not in dropped}
     to_give_up = joined(member.pending_revocation, dropped)
     if _still_has(to_give_up, goal.owned):
-        return replace(member, state=MemberState.UNREVOKED_PARTITIONS, assigned=kept, pending_revocation=to_give_up)
+        return replace(member, state=MemberState.UNREVOKED, assigned=kept, pending_revocation=to_give_up)
     return replace(member, assigned=kept)
 
 

@@ -7,7 +7,7 @@
     current      assignment of one member   ConsumerGroupCurrentMemberAssignment
     regex        and the topics it names    ConsumerGroupRegularExpression
 
-Each function gives the key and the value for `effects.write`; a `no_...` gives a tombstone.
+Each function gives the key and the value for `effects.write`; a `no_...` gives a tombstone. See modern/records.py.
 """
 
 from __future__ import annotations
@@ -17,13 +17,9 @@ from dataclasses import replace
 from typing import Any
 
 from pystream.coordinator.group.assignors.model import NO_PARTITIONS, Assignment
-from pystream.coordinator.group.consumer.member import (
-    LEAVING_EPOCH,
-    ClassicMetadata,
-    ClassicProtocol,
-    ConsumerMember,
-    MemberState,
-)
+from pystream.coordinator.group.consumer.member import ClassicMetadata, ClassicProtocol, ConsumerMember
+from pystream.coordinator.group.modern.member import LEAVING_EPOCH, MemberState
+from pystream.coordinator.group.modern.records import KeyValue, RecordKinds
 from pystream.protocol.coordinator_records import consumer_group_current_member_assignment as current_assignment
 from pystream.protocol.coordinator_records import consumer_group_member_metadata as member_metadata
 from pystream.protocol.coordinator_records import consumer_group_metadata as group_metadata
@@ -32,7 +28,21 @@ from pystream.protocol.coordinator_records import consumer_group_regular_express
 from pystream.protocol.coordinator_records import consumer_group_target_assignment_member as target_member
 from pystream.protocol.coordinator_records import consumer_group_target_assignment_metadata as target_metadata
 
-KeyValue = tuple[Any, Any | None]
+KINDS = RecordKinds(
+    member=member_metadata.ConsumerGroupMemberMetadataKey,
+    group_epoch=group_metadata.ConsumerGroupMetadataKey,
+    target=target_member.ConsumerGroupTargetAssignmentMemberKey,
+    target_epoch=target_metadata.ConsumerGroupTargetAssignmentMetadataKey,
+    target_epoch_value=target_metadata.ConsumerGroupTargetAssignmentMetadataValue,
+    current_assignment=current_assignment.ConsumerGroupCurrentMemberAssignmentKey,
+)
+STATE_NUMBERS = {
+    MemberState.STABLE: 0,
+    MemberState.UNREVOKED: 1,
+    MemberState.UNRELEASED: 2,
+    MemberState.UNKNOWN: 127,
+}
+STATES = {number: state for state, number in STATE_NUMBERS.items()}
 
 
 def member(group_id: str, member: ConsumerMember) -> KeyValue:
@@ -53,19 +63,11 @@ def member(group_id: str, member: ConsumerMember) -> KeyValue:
     )
 
 
-def no_member(group_id: str, member_id: str) -> KeyValue:
-    return member_metadata.ConsumerGroupMemberMetadataKey(group_id=group_id, member_id=member_id), None
-
-
 def group_epoch(group_id: str, epoch: int, metadata_hash: int) -> KeyValue:
     return (
         group_metadata.ConsumerGroupMetadataKey(group_id=group_id),
         group_metadata.ConsumerGroupMetadataValue(epoch=epoch, metadata_hash=metadata_hash),
     )
-
-
-def no_group_epoch(group_id: str) -> KeyValue:
-    return group_metadata.ConsumerGroupMetadataKey(group_id=group_id), None
 
 
 def target(group_id: str, member_id: str, assignment: Assignment) -> KeyValue:
@@ -76,36 +78,17 @@ def target(group_id: str, member_id: str, assignment: Assignment) -> KeyValue:
     )
 
 
-def no_target(group_id: str, member_id: str) -> KeyValue:
-    return target_member.ConsumerGroupTargetAssignmentMemberKey(group_id=group_id, member_id=member_id), None
-
-
-def target_epoch(group_id: str, epoch: int) -> KeyValue:
-    return (
-        target_metadata.ConsumerGroupTargetAssignmentMetadataKey(group_id=group_id),
-        target_metadata.ConsumerGroupTargetAssignmentMetadataValue(assignment_epoch=epoch),
-    )
-
-
-def no_target_epoch(group_id: str) -> KeyValue:
-    return target_metadata.ConsumerGroupTargetAssignmentMetadataKey(group_id=group_id), None
-
-
 def current_assignment_of(group_id: str, member: ConsumerMember) -> KeyValue:
     return (
         current_assignment.ConsumerGroupCurrentMemberAssignmentKey(group_id=group_id, member_id=member.member_id),
         current_assignment.ConsumerGroupCurrentMemberAssignmentValue(
             member_epoch=member.member_epoch,
             previous_member_epoch=member.previous_member_epoch,
-            state=member.state,
+            state=STATE_NUMBERS[member.state],
             assigned_partitions=_topic_partitions(member.assigned),
             partitions_pending_revocation=_topic_partitions(member.pending_revocation),
         ),
     )
-
-
-def no_current_assignment(group_id: str, member_id: str) -> KeyValue:
-    return current_assignment.ConsumerGroupCurrentMemberAssignmentKey(group_id=group_id, member_id=member_id), None
 
 
 def regex(group_id: str, expression: str, *, topics: Sequence[str], version: int, timestamp_ms: int) -> KeyValue:
@@ -162,10 +145,14 @@ def with_current_assignment(
         before,
         member_epoch=value.member_epoch,
         previous_member_epoch=value.previous_member_epoch,
-        state=MemberState(value.state),
+        state=STATES.get(value.state, MemberState.UNKNOWN),
         assigned=assignment_of(value.assigned_partitions),
         pending_revocation=assignment_of(value.partitions_pending_revocation),
     )
+
+
+def target_of(value: target_member.ConsumerGroupTargetAssignmentMemberValue) -> Assignment:
+    return assignment_of(value.topic_partitions)
 
 
 def assignment_of(topics: Sequence[Any] | None) -> Assignment:

@@ -18,7 +18,7 @@ from pystream.common.model import NO_OFFSET, ZERO_UUID
 from pystream.common.tasks import Supervisor
 from pystream.coordinator.group.group import Caller
 from pystream.coordinator.group.share import requests, stored
-from pystream.coordinator.group.share.state import TopicPartitions
+from pystream.coordinator.group.share.partitions import TopicPartitions
 from pystream.coordinator.group.topics import TopicCatalog
 from pystream.coordinator.share.hosted import UNREACHABLE
 from pystream.coordinator.share.partition import NO_START_OFFSET

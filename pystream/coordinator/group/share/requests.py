@@ -12,25 +12,22 @@ from dataclasses import dataclass, field, replace
 
 from pystream.common.error_codes import GROUP_ID_NOT_FOUND
 from pystream.common.errors import (
-    FencedMemberEpoch,
     GroupIdNotFound,
     GroupMaxSizeReached,
     InvalidRequest,
     UnknownMemberId,
 )
 from pystream.common.logging import get_logger
-from pystream.coordinator.group.group import Caller
+from pystream.coordinator.group.group import Caller, GroupKind
+from pystream.coordinator.group.modern.member import JOINING_EPOCH, LEAVING_EPOCH
+from pystream.coordinator.group.modern.requests import fenced, refuse_blank
 from pystream.coordinator.group.shard import GroupShard
+from pystream.coordinator.group.share import records
 from pystream.coordinator.group.share.config import SIMPLE
+from pystream.coordinator.group.share.group import ShareGroup
 from pystream.coordinator.group.share.groups import ShareGroups
-from pystream.coordinator.group.share.state import (
-    JOINING_EPOCH,
-    LEAVING_EPOCH,
-    ShareGroup,
-    ShareMember,
-    StoredPartitions,
-    TopicPartitions,
-)
+from pystream.coordinator.group.share.member import ShareMember
+from pystream.coordinator.group.share.partitions import StoredPartitions, TopicPartitions
 from pystream.coordinator.machine import Effects, Ticket
 from pystream.protocol.messages import share_group_describe
 from pystream.protocol.messages.share_group_heartbeat import (
@@ -53,11 +50,9 @@ class Heartbeat:
 
 def check_heartbeat(request: ShareGroupHeartbeatRequest) -> None:
     """Raises InvalidRequest for what no member may send."""
-    for name in ("member_id", "group_id", "rack_id"):
-        value = getattr(request, name)
-        if value is not None and not value.strip():
-            kafka_name = "".join(part.capitalize() for part in name.split("_"))
-            raise InvalidRequest(f"{kafka_name} can't be empty.")
+    refuse_blank(request.member_id, "MemberId")
+    refuse_blank(request.group_id, "GroupId")
+    refuse_blank(request.rack_id, "RackId")
     if request.member_epoch == JOINING_EPOCH:
         if not request.subscribed_topic_names:
             raise InvalidRequest("SubscribedTopicNames must be set in first request.")
@@ -77,7 +72,7 @@ def heartbeat(
     check_heartbeat(request)
     groups = shard.part(ShareGroups)
     if request.member_epoch == LEAVING_EPOCH:
-        effects.answer(ticket, _leave(groups, request, effects))
+        effects.answer(ticket, _leave(groups, request, now_ms, effects))
         return
     group, member = _member(groups, request)
     asked = replace(
@@ -91,31 +86,31 @@ def heartbeat(
     changed = is_new or _identity(asked) != _identity(member)
     subscription_changed = is_new or asked.subscribed != member.subscribed
     if changed:
-        groups.write_member(group.group_id, asked, effects)
+        effects.write(*records.member(group.group_id, asked))
         group = groups.find(group.group_id)
     _assign(groups, group, effects, subscription_changed=subscription_changed)
     member = group.members[request.member_id]
     before = member.assigned
-    if member.epoch != group.assignment_epoch or is_new:
-        groups.write_current(group, member, effects)
+    if member.member_epoch != group.target_epoch or is_new:
+        groups.advance_member(group, member, effects)
+        member = group.members[request.member_id]
     to_initialize = _to_initialize(groups, group, now_ms, effects)
-    groups.expect_heartbeat(group, member.member_id, now_ms)
+    groups.expect_heartbeat(group, member, now_ms)
     tell = request.member_epoch == JOINING_EPOCH or request.subscribed_topic_names is not None
     response = ShareGroupHeartbeatResponse(
         member_id=member.member_id,
-        member_epoch=member.epoch,
-        heartbeat_interval_ms=groups.settings(group.group_id).share_heartbeat_interval_ms,
+        member_epoch=member.member_epoch,
+        heartbeat_interval_ms=groups.settings_of(group.group_id).share_heartbeat_interval_ms,
         assignment=_assignment(member) if tell or member.assigned != before else None,
     )
     effects.answer(ticket, Heartbeat(response, to_initialize))
 
 
-def _leave(groups: ShareGroups, request: ShareGroupHeartbeatRequest, effects: Effects) -> Heartbeat:
+def _leave(groups: ShareGroups, request: ShareGroupHeartbeatRequest, now_ms: int, effects: Effects) -> Heartbeat:
     group = groups.find(request.group_id)
-    if request.member_id not in group.members:
-        raise UnknownMemberId(f"Member {request.member_id} is not a member of group {group.group_id}.")
+    member = group.member(request.member_id)
     logger.info("share group member left", group=group.group_id, member=request.member_id)
-    groups.remove(group, request.member_id, effects)
+    groups.fence(group, [member], now_ms, effects)
     return Heartbeat(ShareGroupHeartbeatResponse(member_id=request.member_id, member_epoch=LEAVING_EPOCH))
 
 
@@ -124,7 +119,7 @@ def _member(groups: ShareGroups, request: ShareGroupHeartbeatRequest) -> tuple[S
     joins = request.member_epoch == JOINING_EPOCH
     group_id, member_id = request.group_id, request.member_id
     if joins and group_id not in groups.shard.groups:
-        return ShareGroup(group_id), ShareMember(member_id)
+        return ShareGroup(group_id), ShareMember(member_id=member_id)
     group = groups.find(group_id)
     member = group.members.get(member_id)
     if member is None:
@@ -134,13 +129,9 @@ def _member(groups: ShareGroups, request: ShareGroupHeartbeatRequest) -> tuple[S
             raise GroupMaxSizeReached(
                 f"The share group has reached its maximum capacity of {groups.config.max_size} members."
             )
-        return group, ShareMember(member_id)
-    if not joins and request.member_epoch not in (member.epoch, member.previous_epoch):
-        side = "greater" if request.member_epoch > member.epoch else "smaller"
-        raise FencedMemberEpoch(
-            f"The share group member has a {side} member epoch ({request.member_epoch}) than the one known by the "
-            f"group coordinator ({member.epoch}). The member must abandon all its partitions and rejoin."
-        )
+        return group, ShareMember(member_id=member_id)
+    if not joins and request.member_epoch not in (member.member_epoch, member.previous_member_epoch):
+        raise fenced(GroupKind.SHARE, received=request.member_epoch, known=member.member_epoch)
     return group, member
 
 
@@ -155,14 +146,14 @@ def _identity(member: ShareMember) -> tuple[object, ...]:
 
 def _assign(groups: ShareGroups, group: ShareGroup, effects: Effects, *, subscription_changed: bool) -> None:
     """Bump the group epoch when something has changed, and make the assignment that belongs to it."""
-    version = groups.topics.version()
+    version = groups.catalog.version()
     topics_changed = False
-    if group.metadata_version != version:
-        topics_changed = groups.topics.fingerprint(group.subscribed_topics()) != group.metadata_hash
-        group.metadata_version = version
+    if group.topics_checked != version:
+        topics_changed = groups.catalog.fingerprint(group.subscribed_topics()) != group.metadata_hash
+        group.topics_checked = version
     if subscription_changed or topics_changed or groups.is_assignment_behind(group):
-        groups.write_epoch(group, effects)
-    if group.assignment_epoch < group.epoch:
+        groups.write_next_epoch(group, effects)
+    if group.target_epoch < group.group_epoch:
         groups.write_target(group, effects)
 
 
@@ -174,7 +165,7 @@ def _to_initialize(
     missing: dict[bytes, TopicPartitions] = {}
     retry_before_ms = now_ms - groups.config.initialize_retry_interval_ms
     for name in sorted(group.subscribed_topics()):
-        topic = groups.topics.by_name(name)
+        topic = groups.catalog.by_name(name)
         if topic is None:
             continue
         have = stored.initialized.get(topic.topic_id)
@@ -222,8 +213,8 @@ def _described(groups: ShareGroups, group_id: str, now_ms: int) -> share_group_d
     return share_group_describe.DescribedGroup(
         group_id=group_id,
         group_state=group.state_name(now_ms),
-        group_epoch=group.epoch,
-        assignment_epoch=group.assignment_epoch,
+        group_epoch=group.group_epoch,
+        assignment_epoch=group.target_epoch,
         assignor_name=SIMPLE,
         members=[_described_member(groups, member) for member in group.members.values()],
     )
@@ -231,11 +222,11 @@ def _described(groups: ShareGroups, group_id: str, now_ms: int) -> share_group_d
 
 def _described_member(groups: ShareGroups, member: ShareMember) -> share_group_describe.Member:
     """Topics that were deleted meanwhile are left out."""
-    known = ((topic_id, found, groups.topics.by_id(topic_id)) for topic_id, found in member.assigned.items())
+    known = ((topic_id, found, groups.catalog.by_id(topic_id)) for topic_id, found in member.assigned.items())
     return share_group_describe.Member(
         member_id=member.member_id,
         rack_id=member.rack_id,
-        member_epoch=member.epoch,
+        member_epoch=member.member_epoch,
         client_id=member.client_id,
         client_host=member.client_host,
         subscribed_topic_names=list(member.subscribed),

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 
 from pystream.common.errors import NonEmptyGroup, UnknownTopicOrPartition
 from pystream.coordinator.group.shard import GroupShard
+from pystream.coordinator.group.share.group import ShareGroup
 from pystream.coordinator.group.share.groups import ShareGroups
-from pystream.coordinator.group.share.state import ShareGroup, StoredPartitions, TopicPartitions
+from pystream.coordinator.group.share.partitions import StoredPartitions, TopicPartitions
 from pystream.coordinator.machine import Effects, Ticket
 
 NOTHING_TO_DELETE = "There is no offset information to delete."
@@ -39,7 +40,7 @@ class Deletion:
 
 def state_epoch(shard: GroupShard, ticket: Ticket, now_ms: int, effects: Effects, group_id: str) -> None:
     """Answers the epoch under which states of the group are initialised."""
-    effects.answer(ticket, shard.part(ShareGroups).find(group_id).epoch, at_once=True)
+    effects.answer(ticket, shard.part(ShareGroups).find(group_id).group_epoch, at_once=True)
 
 
 def states_of(shard: GroupShard, ticket: Ticket, now_ms: int, effects: Effects, group_id: str) -> None:
@@ -78,7 +79,7 @@ def _moved(
             initializing[topic_id] = TopicPartitions(topic.name, left)
     have = dict(stored.initialized)
     for topic_id, partitions in done.items():
-        known, facts = have.get(topic_id), groups.topics.by_id(topic_id)
+        known, facts = have.get(topic_id), groups.catalog.by_id(topic_id)
         if facts is not None:  # else the topic was deleted meanwhile
             before = known.partitions if known is not None else frozenset()
             have[topic_id] = TopicPartitions(facts.name, before | frozenset(partitions))
@@ -100,12 +101,12 @@ def begin_alter(
     groups = shard.part(ShareGroups)
     group = ShareGroup(group_id) if group_id not in shard.groups else groups.find(group_id)
     _check_empty(group)
-    groups.write_epoch(group, effects)
+    groups.write_next_epoch(group, effects)
     group = groups.find(group_id)
     initializing = dict(group.stored.initializing)
     ids, counts = {}, {}
     for name, partitions in topics.items():
-        facts = groups.topics.by_name(name)
+        facts = groups.catalog.by_name(name)
         if facts is None:
             continue
         ids[name], counts[name] = facts.topic_id, facts.partition_count
@@ -116,7 +117,7 @@ def begin_alter(
             group.initializing_since_ms[facts.topic_id] = now_ms
     deleting = {topic_id: name for topic_id, name in group.stored.deleting.items() if topic_id not in initializing}
     groups.write_stored(group, StoredPartitions(initializing, dict(group.stored.initialized), deleting), effects)
-    effects.answer(ticket, Alteration(group.epoch, ids, counts))
+    effects.answer(ticket, Alteration(group.group_epoch, ids, counts))
 
 
 def begin_delete(
@@ -131,7 +132,7 @@ def begin_delete(
     _check_empty(group)
     have = group.stored.all_of()
     for topic_id, name in group.stored.deleting.items():  # begun before, and perhaps not finished
-        facts = groups.topics.by_id(topic_id)
+        facts = groups.catalog.by_id(topic_id)
         if facts is not None:
             have.setdefault(topic_id, TopicPartitions(name, frozenset(range(facts.partition_count))))
     refused = {}
@@ -139,7 +140,7 @@ def begin_delete(
         by_name = {topic.name: topic_id for topic_id, topic in have.items()}
         for name in names:
             if name not in by_name:
-                exists = groups.topics.by_name(name) is not None
+                exists = groups.catalog.by_name(name) is not None
                 refused[name] = UnknownTopicOrPartition(NOTHING_TO_DELETE) if exists else UnknownTopicOrPartition()
         have = {by_name[name]: have[by_name[name]] for name in names if name in by_name}
     if have:

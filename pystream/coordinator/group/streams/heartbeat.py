@@ -12,7 +12,6 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from pystream.common.errors import (
-    FencedMemberEpoch,
     GroupIdNotFound,
     GroupMaxSizeReached,
     InvalidRequest,
@@ -21,19 +20,15 @@ from pystream.common.errors import (
 )
 from pystream.common.logging import get_logger
 from pystream.coordinator.group.classic.state import ClassicGroup
-from pystream.coordinator.group.group import Caller
+from pystream.coordinator.group.group import Caller, GroupKind
+from pystream.coordinator.group.modern.member import JOINING_EPOCH, LEAVING_EPOCH, NO_TIMEOUT
+from pystream.coordinator.group.modern.requests import fenced, refuse_blank
 from pystream.coordinator.group.shard import GroupShard
 from pystream.coordinator.group.streams import records
 from pystream.coordinator.group.streams.endpoints import partitions_by_endpoint
 from pystream.coordinator.group.streams.group import StreamsGroup
 from pystream.coordinator.group.streams.groups import StreamsGroups, streams_groups
-from pystream.coordinator.group.streams.member import (
-    JOINING_EPOCH,
-    LEAVING_EPOCH,
-    NO_TIMEOUT,
-    Endpoint,
-    StreamsMember,
-)
+from pystream.coordinator.group.streams.member import Endpoint, StreamsMember
 from pystream.coordinator.group.streams.tasks import Tasks, owned_tasks
 from pystream.coordinator.group.streams.topology import (
     ConfiguredSubtopology,
@@ -59,13 +54,9 @@ class Reply(NamedTuple):
 def check_heartbeat(request: messages.StreamsGroupHeartbeatRequest) -> None:
     """What is wrong with a request whatever the group. Raises InvalidRequest or StreamsInvalidTopology."""
     _refuse_what_kafka_has_not_yet(request)
-    for text, name in (
-        (request.member_id, "MemberId"),
-        (request.group_id, "GroupId"),
-        (request.rack_id, "RackId"),
-    ):
-        if text is not None and not text.strip():
-            raise InvalidRequest(f"{name} can't be empty.")
+    refuse_blank(request.member_id, "MemberId")
+    refuse_blank(request.group_id, "GroupId")
+    refuse_blank(request.rack_id, "RackId")
     owned = {
         "ActiveTasks": request.active_tasks,
         "StandbyTasks": request.standby_tasks,
@@ -136,7 +127,7 @@ def heartbeat(
     try:
         check_heartbeat(request)
         if request.member_epoch == LEAVING_EPOCH:
-            reply = Reply(_leave(groups, request, effects))
+            reply = Reply(_leave(groups, request, now_ms, effects))
         else:
             reply = _Heartbeat(groups, caller, request, now_ms, effects).run()
     except KafkaError as error:
@@ -157,14 +148,14 @@ def failed(code: int, message: str) -> messages.StreamsGroupHeartbeatResponse:
 
 
 def _leave(
-    groups: StreamsGroups, request: messages.StreamsGroupHeartbeatRequest, effects: Effects
+    groups: StreamsGroups, request: messages.StreamsGroupHeartbeatRequest, now_ms: int, effects: Effects
 ) -> messages.StreamsGroupHeartbeatResponse:
     group = groups.find(request.group_id)
     member = group.member(request.member_id)
     if request.shutdown_application and group.shutdown_asked_by is None:
         group.shutdown_asked_by = member.member_id
     logger.info("streams group member left", group=group.group_id, member=member.member_id)
-    groups.fence(group, member, effects)
+    groups.fence(group, [member], now_ms, effects)
     return messages.StreamsGroupHeartbeatResponse(
         member_id=member.member_id,
         member_epoch=request.member_epoch,
@@ -258,17 +249,9 @@ class _Heartbeat:
         member = group.member(self._request.member_id)
         if received == member.member_epoch:
             return member
-        if received > member.member_epoch:
-            raise FencedMemberEpoch(
-                f"The streams group member has a greater member epoch ({received}) than the one known by the group "
-                f"coordinator ({member.member_epoch}). The member must abandon all its partitions and rejoin."
-            )
         may_have_missed_an_answer = received == member.previous_member_epoch
         if not may_have_missed_an_answer or self._owned is None or not member.assigned.holds_all_of(self._owned):
-            raise FencedMemberEpoch(
-                f"The streams group member has a smaller member epoch ({received}) than the one known by the group "
-                f"coordinator ({member.member_epoch}). The member must abandon all its partitions and rejoin."
-            )
+            raise fenced(GroupKind.STREAMS, received=received, known=member.member_epoch)
         return member
 
     def _topology(self, group: StreamsGroup) -> StreamsGroupTopologyValue:

@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from pystream.common.errors import FencedMemberEpoch
-from pystream.coordinator.group.streams.member import MemberState, StreamsMember
+from pystream.coordinator.group.modern.member import MemberState
+from pystream.coordinator.group.streams.member import StreamsMember
 from pystream.coordinator.group.streams.tasks import (
     NO_INDEXES,
     NO_TASKS,
@@ -37,7 +38,7 @@ def reconcile(member: StreamsMember, goal: Goal) -> StreamsMember:
     """The member after its next step: itself when there is none. Raises FencedMemberEpoch for an unknown state."""
     if member.state is MemberState.STABLE:
         return member if member.member_epoch == goal.epoch else _step(member, member.member_epoch, goal)
-    if member.state is MemberState.UNREVOKED_TASKS:
+    if member.state is MemberState.UNREVOKED:
         if _still_has(member.pending_revocation, goal.owned):
             return member
         return _step(member, member.member_epoch + 1, goal)
@@ -97,7 +98,7 @@ def _step(member: StreamsMember, epoch: int, goal: Goal) -> StreamsMember:
     if not to_give_up.is_empty() and _still_has(to_give_up, goal.owned):
         return replace(
             member,
-            state=MemberState.UNREVOKED_TASKS,
+            state=MemberState.UNREVOKED,
             member_epoch=epoch,
             previous_member_epoch=member.member_epoch,
             assigned=AssignedTasks(_with_epochs(active.kept, has, 0), standby.kept, warmup.kept),
@@ -106,7 +107,7 @@ def _step(member: StreamsMember, epoch: int, goal: Goal) -> StreamsMember:
     misses_some = active.misses_some or standby.misses_some or warmup.misses_some
     return replace(
         member,
-        state=MemberState.UNRELEASED_TASKS if misses_some else MemberState.STABLE,
+        state=MemberState.UNRELEASED if misses_some else MemberState.STABLE,
         member_epoch=goal.epoch,
         previous_member_epoch=member.member_epoch,
         assigned=AssignedTasks(_with_epochs(active.all(), has, goal.epoch), standby.all(), warmup.all()),

@@ -7,16 +7,17 @@
     target epoch                            StreamsGroupTargetAssignmentMetadata
     current      assignment of one member   StreamsGroupCurrentMemberAssignment
 
-Each function gives the key and the value for `effects.write`; a `no_...` gives a tombstone.
+Each function gives the key and the value for `effects.write`; a `no_...` gives a tombstone. See modern/records.py.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
-from pystream.coordinator.group.streams.member import LEAVING_EPOCH, Endpoint, MemberState, StreamsMember
+from pystream.coordinator.group.modern.member import LEAVING_EPOCH, MemberState
+from pystream.coordinator.group.modern.records import KeyValue, RecordKinds
+from pystream.coordinator.group.streams.member import Endpoint, StreamsMember
 from pystream.coordinator.group.streams.tasks import (
     NOTHING_ASSIGNED,
     AssignedTasks,
@@ -32,7 +33,21 @@ from pystream.protocol.coordinator_records import streams_group_target_assignmen
 from pystream.protocol.coordinator_records import streams_group_target_assignment_metadata as target_metadata
 from pystream.protocol.coordinator_records import streams_group_topology as topology_record
 
-KeyValue = tuple[Any, Any | None]
+KINDS = RecordKinds(
+    member=member_metadata.StreamsGroupMemberMetadataKey,
+    group_epoch=group_metadata.StreamsGroupMetadataKey,
+    target=target_member.StreamsGroupTargetAssignmentMemberKey,
+    target_epoch=target_metadata.StreamsGroupTargetAssignmentMetadataKey,
+    target_epoch_value=target_metadata.StreamsGroupTargetAssignmentMetadataValue,
+    current_assignment=current_assignment.StreamsGroupCurrentMemberAssignmentKey,
+)
+STATE_NUMBERS = {
+    MemberState.STABLE: 1,
+    MemberState.UNREVOKED: 2,
+    MemberState.UNRELEASED: 3,
+    MemberState.UNKNOWN: 127,
+}
+STATES = {number: state for state, number in STATE_NUMBERS.items()}
 
 
 def member(group_id: str, member: StreamsMember) -> KeyValue:
@@ -53,10 +68,6 @@ def member(group_id: str, member: StreamsMember) -> KeyValue:
             client_tags=[member_metadata.KeyValue(key=key, value=value) for key, value in member.client_tags],
         ),
     )
-
-
-def no_member(group_id: str, member_id: str) -> KeyValue:
-    return member_metadata.StreamsGroupMemberMetadataKey(group_id=group_id, member_id=member_id), None
 
 
 def topology(group_id: str, value: topology_record.StreamsGroupTopologyValue) -> KeyValue:
@@ -83,10 +94,6 @@ def group_epoch(
     )
 
 
-def no_group_epoch(group_id: str) -> KeyValue:
-    return group_metadata.StreamsGroupMetadataKey(group_id=group_id), None
-
-
 def target(group_id: str, member_id: str, tasks: Tasks) -> KeyValue:
     def ids(indexes: Indexes) -> list[target_member.TaskIds]:
         return [target_member.TaskIds(subtopology_id=s, partitions=sorted(p)) for s, p in sorted(indexes.items())]
@@ -99,21 +106,6 @@ def target(group_id: str, member_id: str, tasks: Tasks) -> KeyValue:
     )
 
 
-def no_target(group_id: str, member_id: str) -> KeyValue:
-    return target_member.StreamsGroupTargetAssignmentMemberKey(group_id=group_id, member_id=member_id), None
-
-
-def target_epoch(group_id: str, epoch: int) -> KeyValue:
-    return (
-        target_metadata.StreamsGroupTargetAssignmentMetadataKey(group_id=group_id),
-        target_metadata.StreamsGroupTargetAssignmentMetadataValue(assignment_epoch=epoch),
-    )
-
-
-def no_target_epoch(group_id: str) -> KeyValue:
-    return target_metadata.StreamsGroupTargetAssignmentMetadataKey(group_id=group_id), None
-
-
 def current_assignment_of(group_id: str, member: StreamsMember) -> KeyValue:
     assigned, pending = member.assigned, member.pending_revocation
     return (
@@ -121,7 +113,7 @@ def current_assignment_of(group_id: str, member: StreamsMember) -> KeyValue:
         current_assignment.StreamsGroupCurrentMemberAssignmentValue(
             member_epoch=member.member_epoch,
             previous_member_epoch=member.previous_member_epoch,
-            state=member.state,
+            state=STATE_NUMBERS[member.state],
             active_tasks=_with_epochs(assigned.active),
             standby_tasks=_without_epochs(assigned.standby),
             warmup_tasks=_without_epochs(assigned.warmup),
@@ -130,10 +122,6 @@ def current_assignment_of(group_id: str, member: StreamsMember) -> KeyValue:
             warmup_tasks_pending_revocation=_without_epochs(pending.warmup),
         ),
     )
-
-
-def no_current_assignment(group_id: str, member_id: str) -> KeyValue:
-    return current_assignment.StreamsGroupCurrentMemberAssignmentKey(group_id=group_id, member_id=member_id), None
 
 
 # Reading
@@ -172,7 +160,7 @@ def with_current_assignment(
         before,
         member_epoch=value.member_epoch,
         previous_member_epoch=value.previous_member_epoch,
-        state=MemberState(value.state),
+        state=STATES.get(value.state, MemberState.UNKNOWN),
         assigned=AssignedTasks(
             _epochs_of(value.active_tasks, value.member_epoch),
             indexes_of(value.standby_tasks),
@@ -184,6 +172,10 @@ def with_current_assignment(
             indexes_of(value.warmup_tasks_pending_revocation),
         ),
     )
+
+
+def target_of(value: target_member.StreamsGroupTargetAssignmentMemberValue) -> Tasks:
+    return Tasks(indexes_of(value.active_tasks), indexes_of(value.standby_tasks), indexes_of(value.warmup_tasks))
 
 
 def _with_epochs(active: IndexesWithEpochs) -> list[current_assignment.TaskIds]:

@@ -16,7 +16,7 @@ from pystream.common.error_codes import (
 from pystream.common.errors import InvalidRequest, KafkaError, StaleMemberEpoch, UnknownMemberId, UnsupportedAssignor
 from pystream.coordinator.group.consumer.config import ConsumerGroupConfig
 from pystream.coordinator.group.consumer.heartbeat import check_heartbeat
-from pystream.coordinator.group.consumer.member import MemberState
+from pystream.coordinator.group.modern.member import MemberState
 from pystream.protocol.messages.consumer_group_heartbeat import ConsumerGroupHeartbeatRequest
 from tests.support.consumer_rig import AWAY, JOINING, LEAVING, NOTHING, ConsumerRig
 from tests.support.group_rig import GROUP, REBALANCE_TIMEOUT_MS
@@ -56,11 +56,11 @@ def test_a_partition_goes_to_its_new_owner_only_when_the_old_one_has_given_it_up
     one = rig.member("one", "topic").join()
     two = rig.member("two", "topic").join()
     assert two.assigned == NOTHING
-    assert rig.consumer_group().members["two"].state is MemberState.UNRELEASED_PARTITIONS
+    assert rig.consumer_group().members["two"].state is MemberState.UNRELEASED
     one.beat()
     kept = one.assigned
     assert len(kept) == 3
-    assert rig.consumer_group().members["one"].state is MemberState.UNREVOKED_PARTITIONS
+    assert rig.consumer_group().members["one"].state is MemberState.UNREVOKED
     two.beat()
     assert two.assigned == NOTHING
     one.beat()  # it reports what it has kept: the rest is free
@@ -149,7 +149,7 @@ def test_session_and_revocation_time_outs_are_armed_again_by_a_restart(rig):
     one = rig.member("one", "topic").join()
     rig.member("two", "topic").join()
     one.beat()
-    assert rig.consumer_group().members["one"].state is MemberState.UNREVOKED_PARTITIONS
+    assert rig.consumer_group().members["one"].state is MemberState.UNREVOKED
     rig.reload()
     rig.advance(SESSION_TIMEOUT_MS - 1)
     assert len(rig.consumer_group().members) == 2

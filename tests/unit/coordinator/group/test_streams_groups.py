@@ -16,10 +16,10 @@ from pystream.common.error_codes import (
     UNKNOWN_MEMBER_ID,
 )
 from pystream.common.errors import StaleMemberEpoch, UnsupportedVersion
+from pystream.coordinator.group.modern.member import MemberState
 from pystream.coordinator.group.streams.assignor import Worker, assign_tasks
 from pystream.coordinator.group.streams.describe import describe_streams_groups
 from pystream.coordinator.group.streams.group import StreamsGroup
-from pystream.coordinator.group.streams.member import MemberState
 from pystream.coordinator.group.streams.tasks import NO_TASKS, Tasks, each
 from pystream.coordinator.group.streams.topology import ConfiguredSubtopology, InternalTopic, Status
 from pystream.protocol.messages import streams_group_heartbeat as messages
@@ -79,11 +79,11 @@ def test_a_task_goes_to_its_new_owner_only_when_the_old_one_has_given_it_up(rig)
     rig.settle(one)
     two = rig.thread("two").join()
     assert two.active == NOTHING
-    assert rig.streams_group().members["two"].state is MemberState.UNRELEASED_TASKS
+    assert rig.streams_group().members["two"].state is MemberState.UNRELEASED
     one.beat()
     kept = one.active
     assert len(kept) == 4
-    assert rig.streams_group().members["one"].state is MemberState.UNREVOKED_TASKS
+    assert rig.streams_group().members["one"].state is MemberState.UNREVOKED
     two.beat()
     assert two.active == NOTHING
     one.beat()
