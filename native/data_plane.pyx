@@ -448,11 +448,14 @@ cdef class DataPlane:
         inbox_take(self.control_inbox, &self.moved, &count, &self.moved_capacity, &look_at_all)
         for i in range(count):
             atomic_clear_bits(&self.moved[i].noticed_loops, bit)
-            found.append((
-                self.moved[i].topic.name[:self.moved[i].topic.name_size].decode(),
-                self.moved[i].index,
-                atomic_load64(&self.moved[i].high_watermark),
-            ))
+            try:
+                found.append((
+                    self.moved[i].topic.name[:self.moved[i].topic.name_size].decode(),
+                    self.moved[i].index,
+                    atomic_load64(&self.moved[i].high_watermark),
+                ))
+            except MemoryError:
+                look_at_all = True                # the others must be released all the same, or they are never told of again
             partition_release(self.moved[i])
         return None if look_at_all else found
 

@@ -155,11 +155,20 @@ class StandInQueue:
 
 @dataclass
 class StandInPlane:
-    """Remembers which partitions it was told of."""
+    """Remembers which partitions it was told of.
+
+    What is appended is committed in a later turn of the loop, as by group commit, or at once without `commits_late`.
+    With `is_short_of_memory` it cannot say which partitions have moved.
+    """
 
     logs: StandInLogs
+    commits_late: bool = True
+    is_short_of_memory: bool = False
     partitions: dict[tuple[str, int], dict[str, Any]] = field(default_factory=dict)
-    event_fd: int = field(default_factory=lambda: os.eventfd(0))
+    watched: set[tuple[str, int]] = field(default_factory=set)
+    committed: dict[tuple[str, int], int] = field(default_factory=dict)  # of partitions with more to be committed
+    moved: dict[tuple[str, int], int] = field(default_factory=dict)
+    event_fd: int = field(default_factory=lambda: os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC))
     quota_rules: list[Any] = field(default_factory=list)
     control: Any = field(default_factory=lambda: SimpleNamespace(watch=lambda connection: None))
 
@@ -177,13 +186,26 @@ class StandInPlane:
         log = self.logs.logs[topic, partition].native
         base_offset = log.end_offset
         log.end_offset += sum(header.record_count for header in parse_headers(batches))
+        if self.commits_late:
+            self.committed.setdefault((topic, partition), base_offset)
+            asyncio.get_running_loop().call_soon(self._commit, topic, partition)
         return base_offset, log.end_offset
 
+    def _commit(self, topic: str, partition: int) -> None:
+        name = (topic, partition)
+        if self.committed.pop(name, None) is not None and name in self.watched:
+            self.moved[name] = self.partition_state(topic, partition)[1]
+            os.eventfd_write(self.event_fd, 1)
+
     def watch(self, topic: str, partition: int) -> None:
-        assert (topic, partition) in self.partitions
+        if (topic, partition) not in self.partitions:
+            raise KeyError(topic)
+        self.watched.add((topic, partition))
 
     def unwatch(self, topic: str, partition: int) -> None:
-        assert (topic, partition) in self.partitions
+        if (topic, partition) not in self.partitions:
+            raise KeyError(topic)
+        self.watched.discard((topic, partition))
 
     def permit_transaction(self, topic: str, partition: int, producer_id: int, producer_epoch: int) -> None:
         if (topic, partition) not in self.partitions:
@@ -192,8 +214,12 @@ class StandInPlane:
     def moved_fileno(self) -> int:
         return self.event_fd
 
-    def take_moved(self) -> list[tuple[str, int, int]]:
-        return []
+    def take_moved(self) -> list[tuple[str, int, int]] | None:
+        os.eventfd_read(self.event_fd)
+        moved, self.moved = self.moved, {}
+        if self.is_short_of_memory:
+            return None
+        return [(*name, high_watermark) for name, high_watermark in moved.items()]
 
     def add_partition(self, topic: str, topic_id: bytes, partition: int, log: Any, flusher: Any, **rest: Any) -> None:
         assert (topic, partition) not in self.partitions
@@ -204,24 +230,28 @@ class StandInPlane:
 
     def remove_partition(self, topic: str, partition: int) -> None:
         del self.partitions[topic, partition]
+        self.watched.discard((topic, partition))
 
     def advance_start_offset(self, topic: str, partition: int) -> None:
         assert (topic, partition) in self.partitions
 
     def partition_state(self, topic: str, partition: int) -> tuple[int, int, int, int, int]:
+        if (topic, partition) not in self.partitions:
+            raise KeyError(topic)
         log = self.logs.logs[topic, partition].native
-        return log.start_offset, log.end_offset, log.end_offset, log.end_offset, 0
+        high_watermark = self.committed.get((topic, partition), log.end_offset)
+        return log.start_offset, high_watermark, high_watermark, log.end_offset, 0
 
 
 class ColdRig:
     """Made by `run_cold`."""
 
-    def __init__(self, settings: dict[str, str]) -> None:
+    def __init__(self, settings: dict[str, str], *, commits_late: bool = True) -> None:
         self.clock = SystemClock()
         self.config = BrokerConfig.from_settings({"log.dirs": "unused", "node.id": str(NODE_ID), **settings})
         self.queue = StandInQueue()
         self.logs = StandInLogs()
-        self.plane = StandInPlane(self.logs)
+        self.plane = StandInPlane(self.logs, commits_late=commits_late)
         self.executor = StorageExecutor(2)
         self.store = SimulatedStore(self.clock)
         self.metrics = MetricsRegistry()
@@ -341,11 +371,11 @@ class ColdRig:
         return decode(await self.send(encode(request, version, correlation_id)), request, version, correlation_id)
 
 
-def run_cold(scenario: Any, settings: dict[str, str] | None = None) -> Any:
+def run_cold(scenario: Any, settings: dict[str, str] | None = None, *, commits_late: bool = True) -> Any:
     """Run `await scenario(rig)` against a started rig and give what it gives."""
 
     async def run() -> Any:
-        rig = ColdRig(settings or {})
+        rig = ColdRig(settings or {}, commits_late=commits_late)
         async with Supervisor("test", rig.clock) as supervisor:
             await rig.start(supervisor)
             result = await scenario(rig)

@@ -22,7 +22,7 @@ from pystream.broker.monitoring.coordinator_metrics import coordinator_families,
 from pystream.broker.monitoring.share_metrics import share_families
 from pystream.common.clock import SECOND_MS
 from pystream.common.config import definition_of
-from pystream.common.errors import PystreamError
+from pystream.common.errors import KafkaError, PystreamError
 from pystream.common.logging import get_logger
 from pystream.common.model import (
     CONSUMER_OFFSETS_TOPIC,
@@ -153,6 +153,7 @@ class Coordinators:
                 plane=self._plane,
                 applier=self._applier,
                 executor=self._executor,
+                is_watched_elsewhere=self._is_watched_elsewhere,
             ),
             state_logs=StateLogs(written, logs=self._logs, plane=self._plane, executor=self._executor),
             topics=TopicCatalog(self.topic_metadata),
@@ -222,12 +223,8 @@ class Coordinators:
     def _take_moved(self) -> None:
         moved = self._plane.take_moved()
         if moved is None:
+            moved = self._all_watermarks()
             self.shares.all_moved()
-            moved = [
-                (topic, partition, self._written[topic].high_watermark(partition))
-                for topic, runtime in self.runtimes.items()
-                for partition in runtime.led()
-            ]
             self.transaction_ports.markers.look_again()
         for topic, partition, high_watermark in moved:
             runtime = self.runtimes.get(topic)
@@ -236,9 +233,24 @@ class Coordinators:
             self.transaction_ports.markers.moved(topic, partition, high_watermark)
             self.shares.moved(topic, partition)
 
+    def _all_watermarks(self) -> list[tuple[str, int, int]]:
+        """Of every partition that is coordinated here. One that is gone is left out: the image tells of it."""
+        found = []
+        for topic, runtime in self.runtimes.items():
+            for partition in runtime.led():
+                try:
+                    found.append((topic, partition, self._written[topic].high_watermark(partition)))
+                except KafkaError as error:
+                    logger.limited("partition of a coordinator is gone", topic=topic, partition=partition, error=error)
+        return found
+
     def _is_watched(self, topic: str, partition: int) -> bool:
         """Whether a coordinator, or a reader of a share group, must go on to be told of a partition."""
         return topic in self.runtimes or self.shares.watches(topic, partition)
+
+    def _is_watched_elsewhere(self, topic: str, partition: int) -> bool:
+        """Whether a coordinator, or a marker, must go on to be told of a partition that no share group reads."""
+        return topic in self.runtimes or self.transaction_ports.markers.waits_for(topic, partition)
 
     def _image_applied(self, delta: Delta, image: ClusterImage) -> None:
         self._image_topics = ImageTopics(image)

@@ -28,13 +28,22 @@ class BrokerShareLog:
     """A `ShareLog` over this broker's partitions. Lives in the broker's loop."""
 
     def __init__(
-        self, *, node_id: int, logs: LogManager, plane: DataPlane, applier: ImageApplier, executor: StorageExecutor
+        self,
+        *,
+        node_id: int,
+        logs: LogManager,
+        plane: DataPlane,
+        applier: ImageApplier,
+        executor: StorageExecutor,
+        is_watched_elsewhere: Callable[[str, int], bool],
     ) -> None:
+        """`is_watched_elsewhere`: whether others are told of a partition by the same watch of the data plane."""
         self._node_id = node_id
         self._logs = logs
         self._plane = plane
         self._applier = applier
         self._executor = executor
+        self._is_watched_elsewhere = is_watched_elsewhere
         self._watched: dict[TopicPartition, set[Moved]] = {}
 
     def topic_name(self, topic_id: bytes) -> str:
@@ -87,8 +96,17 @@ class BrokerShareLog:
             watchers.discard(moved)
             if not watchers and self._watched.get(name) is watchers:
                 del self._watched[name]
+                self._end_watch(name)
 
         return unwatch
+
+    def _end_watch(self, name: TopicPartition) -> None:
+        if self._is_watched_elsewhere(*name):
+            return
+        try:
+            self._plane.unwatch(*name)
+        except KeyError:
+            return  # removed, and the watch with it
 
     def moved(self, topic: str, partition: int) -> None:
         """The high watermark of a partition has moved, or its leadership: tell who reads it."""

@@ -84,6 +84,10 @@ class MarkerLog:
                 those.committed(place)
         self._keep(place, [entry for entry in waiting if entry[0] > high_watermark])
 
+    def waits_for(self, topic: str, partition: int) -> bool:
+        """Whether a marker in the partition is not committed yet."""
+        return (topic, partition) in self._waiting
+
     def look_again(self) -> None:
         """The data plane could not say which partitions have moved."""
         for place in list(self._waiting):
