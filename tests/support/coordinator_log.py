@@ -1,8 +1,9 @@
-"""A coordinator's topic in memory, for tests: commits at once or when told, fails when told."""
+"""A coordinator's topic in memory, for tests: commits at once, in a later turn or when told; fails when told."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Callable, Sequence
 
 from pystream.coordinator.ports import Batch, DataBatch, LogSlice
 
@@ -13,7 +14,10 @@ def size_of(batch: Batch) -> int:
 
 
 class MemoryLog:
-    """PartitionWriter and PartitionReader. `appends` counts calls; `on_commit` is CoordinatorRuntime.committed."""
+    """PartitionWriter and PartitionReader. `appends` counts calls.
+
+    With `on_commit`, which is CoordinatorRuntime.committed, what is appended is committed in a later turn of the loop.
+    """
 
     def __init__(self, *, commits_at_once: bool = True) -> None:
         self.commits_at_once = commits_at_once
@@ -23,6 +27,7 @@ class MemoryLog:
         self.append_error: Exception | None = None
         self.append_errors: dict[int, Exception] = {}  # by partition
         self.read_error: Exception | None = None
+        self.on_commit: Callable[[int, int], None] | None = None
         self._committed: dict[int, int] = {}
 
     def append(self, partition: int, batches: Sequence[Batch]) -> int:
@@ -34,7 +39,12 @@ class MemoryLog:
         self.batches.setdefault(partition, []).extend(batches)
         if self.commits_at_once:
             self.commit(partition)
+        elif self.on_commit is not None:
+            asyncio.get_running_loop().call_soon(self._commit_late, partition, self.on_commit)
         return self.end_offset(partition)
+
+    def _commit_late(self, partition: int, on_commit: Callable[[int, int], None]) -> None:
+        on_commit(partition, self.commit(partition))
 
     def high_watermark(self, partition: int) -> int:
         return self._committed.get(partition, 0)

@@ -5,7 +5,7 @@ Topics carry names; ids, where requests have them, are resolved by whoever calls
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from pystream.common.config import LONG_MAX
 from pystream.common.error_codes import (
@@ -327,9 +327,6 @@ def delete_offsets(
     effects.answer(ticket, OffsetDeleteResponse(topics=topics))
 
 
-def topics_deleted(shard: GroupShard, ticket: Ticket, now_ms: int, effects: Effects, names: Iterable[str]) -> None:
+def topics_deleted(shard: GroupShard, ticket: Ticket, now_ms: int, effects: Effects, names: Collection[str]) -> None:
     """Topics are gone: so is what anybody has committed for them."""
-    gone = set(names)
-    offsets = shard.part(Offsets)
-    for group_id in offsets.group_ids():
-        offsets.delete(group_id, [place for place in offsets.places_of(group_id) if place[0] in gone], effects)
+    shard.part(Offsets).topics_deleted(names, now_ms, effects)

@@ -8,11 +8,13 @@ Commits of both sorts may mix: the record that comes last in the log counts, so 
 An offset is forgotten when `offsets.retention.minutes` have passed since its group became empty, or, in a group of
 consumers that is stable, since it was committed for a topic that nobody subscribes to, or, of consumers that never
 join, since it was committed (KIP-211). One that was committed with a time of its own (OffsetCommit 2-4) goes by that.
+What is looked at for that, or because its topic is gone, is looked at some at a time: requests come in between.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from pystream.common.logging import get_logger
@@ -27,6 +29,10 @@ from pystream.protocol.coordinator_records.offset_commit import OffsetCommitKey
 logger = get_logger(__name__)
 
 RETENTION_TIMER = ("offsets-retention",)
+DELETED_TOPICS_TIMER = ("offsets-of-deleted-topics",)
+LOOKED_AT_A_TIME = 1_000  # groups and offsets: a millisecond or two
+PAUSE_MS = 1
+NO_SEQUENCE = 0
 
 
 class CommittedOffset(NamedTuple):
@@ -44,6 +50,39 @@ class CommittedOffset(NamedTuple):
 Place = tuple[str, str, int]  # group id, topic, partition
 
 
+class Sweep:
+    """Groups and their offsets, to be looked at some at a time: the groups as they were when it began."""
+
+    def __init__(self, group_ids: Iterable[str], places_of: Callable[[str], Iterable[tuple[str, int]]]) -> None:
+        """`places_of` a group are asked for when it is its turn."""
+        self._groups = deque(group_ids)
+        self._places_of = places_of
+        self._group_id = ""
+        self._places: list[tuple[str, int]] = []
+
+    @property
+    def is_done(self) -> bool:
+        return not self._groups and not self._places
+
+    def some(self, count: int) -> Iterator[tuple[str, list[tuple[str, int]], bool]]:
+        """About `count` more: (group id, some of its places, whether these were the last)."""
+        while count > 0 and not self.is_done:
+            if not self._places:
+                self._group_id = self._groups.popleft()
+                self._places = list(self._places_of(self._group_id))
+            places = self._places[-count:]
+            del self._places[-count:]
+            count -= len(places) + 1
+            yield self._group_id, places, not self._places
+
+
+class DeletedTopics(NamedTuple):
+    """Topics that are gone, and who may have offsets for them. What came after `sequence` is for topics made anew."""
+
+    sequence: int
+    sweep: Sweep
+
+
 class Offsets:
     """See the head of this module. A part of the shard."""
 
@@ -55,6 +94,8 @@ class Offsets:
         self._offsets: dict[str, dict[str, dict[int, CommittedOffset]]] = {}
         self._pending: dict[int, dict[Place, CommittedOffset]] = {}
         self._open: dict[str, dict[tuple[str, int], set[int]]] = {}  # group id -> place in it -> producer ids
+        self._expiring: Sweep | None = None
+        self._deleted_topics: deque[DeletedTopics] = deque()
 
     # the shard's part
 
@@ -178,26 +219,42 @@ class Offsets:
 
     def expire(self, now_ms: int, effects: Effects) -> None:
         """Forget what has been kept long enough, and groups that are empty and have nothing left."""
+        sweep = self._expiring = self._expiring or Sweep(self.shard.groups, self._places_that_expire)
         deleted = 0
-        for group_id, group in list(self.shard.groups.items()):
-            if not group.expires():
+        for group_id, places, is_last in sweep.some(LOOKED_AT_A_TIME):
+            group = self.shard.groups.get(group_id)
+            if group is None or not group.expires():
                 continue
-            deleted += self.delete(group_id, self._expired(group, now_ms), effects)
-            if group.is_empty() and not any(True for _ in self.places_of(group_id)):
+            expired = [place for place in places if self._is_to_go(group, *place, now_ms)]
+            deleted += self.delete(group_id, expired, effects)
+            if is_last and group.is_empty() and not any(True for _ in self.places_of(group_id)):
                 group.write_tombstones(effects)
                 logger.info("group forgotten", group=group_id)
         if deleted:
             logger.info("offsets expired", partition=self.shard.partition, offsets=deleted)
-        self._plan_expiry(now_ms)
+        if sweep.is_done:
+            self._expiring = None
+            self._plan_expiry(now_ms)
+        else:
+            self.shard.timers.schedule(RETENTION_TIMER, now_ms + PAUSE_MS, self.expire)
 
-    def _expired(self, group: Group, now_ms: int) -> list[tuple[str, int]]:
-        return [
-            (topic, partition)
-            for topic, partitions in self.of_group(group.group_id).items()
-            if not group.is_subscribed_to(topic)
-            for partition, committed in partitions.items()
-            if self._has_expired(group, committed, now_ms) and not self.is_unstable(group.group_id, topic, partition)
-        ]
+    def _places_that_expire(self, group_id: str) -> Iterator[tuple[str, int]]:
+        group = self.shard.groups.get(group_id)
+        if group is None or not group.expires():
+            return
+        for topic, partitions in self.of_group(group_id).items():
+            if not group.is_subscribed_to(topic):
+                for partition in partitions:
+                    yield topic, partition
+
+    def _is_to_go(self, group: Group, topic: str, partition: int, now_ms: int) -> bool:
+        committed = self.of(group.group_id, topic, partition)
+        return (
+            committed is not None
+            and not group.is_subscribed_to(topic)
+            and self._has_expired(group, committed, now_ms)
+            and not self.is_unstable(group.group_id, topic, partition)
+        )
 
     def _has_expired(self, group: Group, committed: CommittedOffset, now_ms: int) -> bool:
         base_ms = group.retention_base_ms(committed.commit_timestamp_ms)
@@ -206,3 +263,36 @@ class Offsets:
         if committed.expire_timestamp_ms != NO_TIMESTAMP:
             return now_ms >= committed.expire_timestamp_ms
         return now_ms - base_ms >= self.config.retention_ms
+
+    def topics_deleted(self, names: Collection[str], now_ms: int, effects: Effects) -> None:
+        """Topics are gone: so is what anybody has committed for them."""
+        gone = frozenset(names)
+        sweep = Sweep(self.group_ids(), lambda group_id: self._places_in(group_id, gone))
+        self._deleted_topics.append(DeletedTopics(self._sequence, sweep))
+        self._forget_deleted_topics(now_ms, effects)
+
+    def _forget_deleted_topics(self, now_ms: int, effects: Effects) -> None:
+        sequence, sweep = self._deleted_topics[0]
+        for group_id, places, _ in sweep.some(LOOKED_AT_A_TIME):
+            self.delete(group_id, [place for place in places if self._newest(group_id, place) <= sequence], effects)
+        if sweep.is_done:
+            self._deleted_topics.popleft()
+        if self._deleted_topics:
+            self.shard.timers.schedule(DELETED_TOPICS_TIMER, now_ms + PAUSE_MS, self._forget_deleted_topics)
+
+    def _places_in(self, group_id: str, topics: frozenset[str]) -> Iterator[tuple[str, int]]:
+        committed = self.of_group(group_id)
+        for topic in committed.keys() & topics:
+            for partition in committed[topic]:
+                yield topic, partition
+        for place in self._open.get(group_id, ()):
+            if place[0] in topics and self.of(group_id, *place) is None:
+                yield place
+
+    def _newest(self, group_id: str, place: tuple[str, int]) -> int:
+        """The sequence of what came last for a place, committed or in an open transaction."""
+        committed = self.of(group_id, *place)
+        newest = NO_SEQUENCE if committed is None else committed.sequence
+        for producer_id in self._open.get(group_id, {}).get(place, ()):
+            newest = max(newest, self._pending[producer_id][group_id, *place].sequence)
+        return newest

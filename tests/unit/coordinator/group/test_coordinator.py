@@ -41,7 +41,7 @@ GROUPS = ["alpha", "beta", "gamma", "delta", "epsilon"]
 
 class Rig:
     def __init__(self, supervisor: Supervisor, clock: ManualClock) -> None:
-        self.log = MemoryLog()
+        self.log = MemoryLog(commits_at_once=False)
         self.clock = clock
         self.runtime = CoordinatorRuntime(
             "__consumer_offsets",
@@ -53,6 +53,7 @@ class Rig:
             self.clock,
             supervisor,
         )
+        self.log.on_commit = self.runtime.committed
         self.runtime.set_partition_count(PARTITIONS)
         self.groups = GroupCoordinator(self.runtime)
 

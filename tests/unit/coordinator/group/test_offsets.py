@@ -17,7 +17,7 @@ from pystream.common.error_codes import (
     UNSTABLE_OFFSET_COMMIT,
 )
 from pystream.coordinator.group.offset_requests import topics_deleted
-from pystream.coordinator.group.offsets import Offsets
+from pystream.coordinator.group.offsets import LOOKED_AT_A_TIME, Offsets
 from tests.support.group_rig import GROUP, SESSION_TIMEOUT_MS, GroupRig, subscription
 
 PLACE = ("topic", 0)
@@ -260,6 +260,47 @@ def test_offsets_go_with_their_topic(rig: GroupRig) -> None:
     assert list(rig.fetch()) == [OTHER]
     assert rig.fetch(group_id="another") == {}
     assert rig.shard.part(Offsets).count == 1
+
+
+def test_what_is_forgotten_goes_some_at_a_time(rig: GroupRig) -> None:
+    count = 2 * LOOKED_AT_A_TIME + 1
+    rig.commit({("topic", partition): 1 for partition in range(count)})
+    rig.advance(RETENTION_MS - 1)
+    before = len(rig.log)
+    most = 0
+    while rig.shard.groups:
+        written = len(rig.log)
+        rig.advance(max(1, rig.shard.timers.next_deadline_ms() - rig.now_ms))
+        most = max(most, len(rig.log) - written)
+    assert len(rig.log) - before >= count
+    assert most <= LOOKED_AT_A_TIME + 1
+    assert rig.shard.part(Offsets).count == 0
+
+
+def test_a_group_that_commits_while_offsets_are_forgotten_stays(rig: GroupRig) -> None:
+    rig.commit({("topic", partition): 1 for partition in range(LOOKED_AT_A_TIME + 1)})
+    rig.advance(RETENTION_MS - 1)
+    while rig.shard.part(Offsets).count > LOOKED_AT_A_TIME:
+        rig.advance(rig.shard.timers.next_deadline_ms() - rig.now_ms)
+    rig.commit({PLACE: 2, OTHER: 3})
+    rig.advance(CHECK_MS)
+    assert rig.fetch().keys() == {PLACE, OTHER}
+
+
+def test_offsets_of_deleted_topics_go_some_at_a_time_and_those_of_topics_made_anew_stay(rig: GroupRig) -> None:
+    count = 2 * LOOKED_AT_A_TIME
+    rig.commit({("topic", partition): 1 for partition in range(count)})
+    rig.commit({OTHER: 1})
+    rig.tell(topics_deleted, ["topic"])
+    assert rig.shard.part(Offsets).count >= count - LOOKED_AT_A_TIME
+    rig.tell(topics_deleted, ["other"])
+    rig.commit({PLACE: 7})
+    rig.commit_in_transaction(PRODUCER, {("topic", 1): 8})
+    rig.advance(10)
+    assert rig.offset(*PLACE) == 7
+    assert rig.offset(*OTHER) == -1
+    rig.end_transaction(PRODUCER, committed=True)
+    assert rig.fetch().keys() == {PLACE, ("topic", 1)}
 
 
 # OffsetDelete
