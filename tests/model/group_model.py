@@ -333,7 +333,7 @@ class Schedule:
     def check(self) -> None:
         live = self.rig.shard
         self._check_offsets(live)
-        fresh = self.rig.loaded_from_log()
+        fresh = self.rig.as_in_the_log()
         self._check_offsets(fresh)
         assert set(fresh.groups) == set(live.groups)
         for group_id, group in live.groups.items():

@@ -18,6 +18,7 @@ from pystream.coordinator.machine import Record
 from pystream.protocol.messages.consumer_group_heartbeat import ConsumerGroupHeartbeatResponse
 from tests.support.consumer_rig import AWAY, JOINING, LEAVING, NOTHING, ConsumerRig, Partitions, from_message
 from tests.support.group_rig import GROUP, REBALANCE_TIMEOUT_MS
+from tests.support.schedules import PORTIONS, play_portion
 
 SCHEDULES, FULL_SCHEDULES = 400, 100_000
 STEPS = 30
@@ -209,7 +210,7 @@ class Schedule:
             assert epoch <= group.group_epoch
         self.epochs = now
         if self.chance.random() < 0.1:
-            assert state_of(group) == state_of(self.replayed(self.rig.log))
+            assert state_of(group) == state_of(self.rig.as_in_the_log().groups.get(GROUP))
             assert state_of(group) == state_of(self.replayed(self.compacted()))
 
     def replayed(self, log: list[Record]) -> ConsumerGroup | None:
@@ -285,11 +286,6 @@ def state_of(group: ConsumerGroup | None) -> dict[str, Any] | None:
     }
 
 
-@pytest.mark.timeout(7200)
-def test_random_schedules_keep_every_promise(full):
-    for seed in range(FULL_SCHEDULES if full else SCHEDULES):
-        try:
-            Schedule(seed).run()
-        except Exception as error:
-            error.add_note(f"seed {seed}")
-            raise
+@pytest.mark.parametrize("portion", range(PORTIONS))
+def test_random_schedules_keep_every_promise(full: bool, portion: int) -> None:
+    play_portion(lambda seed: Schedule(seed).run(), portion, FULL_SCHEDULES if full else SCHEDULES)

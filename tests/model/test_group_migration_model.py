@@ -20,6 +20,7 @@ from tests.support.classic_client import NOTHING as NOTHING_NAMED
 from tests.support.classic_client import ClassicClient
 from tests.support.consumer_rig import JOINING, NOTHING, ConsumerRig, RigMember
 from tests.support.group_rig import GROUP
+from tests.support.schedules import PORTIONS, play_portion
 
 SCHEDULES, FULL_SCHEDULES = 200, 20_000
 STEPS = 40
@@ -121,11 +122,11 @@ class Schedule:
         if isinstance(group, ConsumerGroup):
             owners = Counter(partition for member in group.members.values() for partition in partitions_held(member))
             assert not [partition for partition, count in owners.items() if count > 1], "two owners"
-            replayed = self.rig.loaded_from_log().groups[GROUP]
+            replayed = self.rig.as_in_the_log().groups[GROUP]
             assert isinstance(replayed, ConsumerGroup)
             assert state_of(group) == state_of(replayed)
         elif isinstance(group, ClassicGroup):
-            assert isinstance(self.rig.loaded_from_log().groups[GROUP], ClassicGroup)
+            assert isinstance(self.rig.as_in_the_log().groups[GROUP], ClassicGroup)
 
     def settle(self) -> None:
         """Everybody is well again: one heartbeat each second, for longer than any time-out."""
@@ -154,11 +155,6 @@ class Schedule:
         assert sorted(given) == [(topic.topic_id, index) for index in range(PARTITIONS)]
 
 
-@pytest.mark.timeout(7200)
-def test_groups_of_both_protocols_keep_every_promise(full):
-    for seed in range(FULL_SCHEDULES if full else SCHEDULES):
-        try:
-            Schedule(seed).run()
-        except Exception as error:
-            error.add_note(f"seed {seed}")
-            raise
+@pytest.mark.parametrize("portion", range(PORTIONS))
+def test_groups_of_both_protocols_keep_every_promise(full: bool, portion: int) -> None:
+    play_portion(lambda seed: Schedule(seed).run(), portion, FULL_SCHEDULES if full else SCHEDULES)

@@ -7,18 +7,14 @@ import os
 import pytest
 
 from tests.model.group_model import Schedule
+from tests.support.schedules import PORTIONS, play_portion
 
+SCHEDULES, FULL_SCHEDULES = 300, 100_000
 STEPS = 60
-PORTIONS = 20  # spread over processes where there are some
+FIRST_SEED = int.from_bytes(os.urandom(4))
 
 
 @pytest.mark.parametrize("portion", range(PORTIONS))
 def test_groups_and_offsets_keep_their_promises_on_random_schedules(full: bool, portion: int) -> None:
-    schedules = (100_000 if full else 300) // PORTIONS
-    first = int.from_bytes(os.urandom(4))
-    for seed in range(first, first + schedules):
-        try:
-            Schedule(seed).run(STEPS)
-        except Exception as error:
-            error.add_note(f"portion {portion}: Schedule({seed}).run({STEPS})")
-            raise
+    schedules = FULL_SCHEDULES if full else SCHEDULES
+    play_portion(lambda seed: Schedule(seed).run(STEPS), portion, schedules, first=FIRST_SEED)

@@ -15,11 +15,13 @@ import pytest
 from pystream.coordinator.group.streams.group import StreamsGroup
 from pystream.coordinator.group.streams.tasks import each
 from tests.support.group_rig import GROUP, REBALANCE_TIMEOUT_MS
+from tests.support.schedules import PORTIONS, play_portion
 from tests.support.streams_rig import JOINING, LEAVING, NOTHING, WORD_COUNT, Owned, StreamsRig, task_ids, tasks
 
-SCHEDULES, FULL_SCHEDULES = 250, 30_000
+SCHEDULES, FULL_SCHEDULES = 260, 100_000
 STEPS = 30
 SESSION_TIMEOUT_MS = 45_000
+FIRST_ASSIGNMENT_DELAY_MS = 3_000
 
 
 class Thread:
@@ -74,7 +76,7 @@ class Schedule:
         self.rig = StreamsRig()
         self.rig.set_group(
             streams_num_standby_replicas=self.chance.randint(0, 2),
-            streams_initial_rebalance_delay_ms=self.chance.choice((0, 3_000)),
+            streams_initial_rebalance_delay_ms=self.chance.choice((0, FIRST_ASSIGNMENT_DELAY_MS)),
         )
         self.threads = [
             Thread(number, f"process-{self.chance.randint(0, 2)}", self.chance)
@@ -195,7 +197,7 @@ class Schedule:
             assert epoch >= self.epochs.get(name, epoch) or epoch == JOINING, f"{name or 'group'} went back"
         self.epochs = now
         if self.chance.random() < 0.2:
-            replayed = self.rig.loaded_from_log().groups.get(GROUP)
+            replayed = self.rig.as_in_the_log().groups.get(GROUP)
             assert isinstance(replayed, StreamsGroup)
             assert state_of(group) == state_of(replayed)
 
@@ -209,12 +211,18 @@ class Schedule:
             thread.is_prompt = True
             self.send(thread)
         self.rig.advance(4_000)  # who is silent goes; the first assignment is made
+        quiet_ms = 0
         for _ in range(40):
+            before = [(thread.epoch, thread.told, thread.working_on) for thread in self.threads]
             for thread in running:
                 self.send(thread)
                 thread.give_up()
             self.rig.advance(500)
             self.check()
+            is_quiet = before == [(thread.epoch, thread.told, thread.working_on) for thread in self.threads]
+            quiet_ms = quiet_ms + 500 if is_quiet else 0
+            if quiet_ms > FIRST_ASSIGNMENT_DELAY_MS:
+                break
         group = self.group()
         if not running:
             assert group is None or group.is_empty()
@@ -242,11 +250,6 @@ def state_of(group: StreamsGroup) -> dict[str, Any]:
     }
 
 
-@pytest.mark.timeout(7200)
-def test_random_schedules_keep_every_promise(full):
-    for seed in range(FULL_SCHEDULES if full else SCHEDULES):
-        try:
-            Schedule(seed).run()
-        except Exception as error:
-            error.add_note(f"seed {seed}")
-            raise
+@pytest.mark.parametrize("portion", range(PORTIONS))
+def test_random_schedules_keep_every_promise(full: bool, portion: int) -> None:
+    play_portion(lambda seed: Schedule(seed).run(), portion, FULL_SCHEDULES if full else SCHEDULES)

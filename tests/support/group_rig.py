@@ -89,6 +89,26 @@ class Topics:
         return list(self._topics)
 
 
+class _Reader:
+    """A shard that follows a log."""
+
+    def __init__(self, shard: GroupShard) -> None:
+        self.shard = shard
+        self._records = self._markers = 0  # how many it has read
+
+    def read(self, log: list[Record], markers: list[tuple[int, int, bool]]) -> None:
+        for end, producer_id, committed in markers[self._markers :]:
+            self._replay(log, end)
+            self.shard.end_transaction(producer_id, committed)
+        self._markers = len(markers)
+        self._replay(log, len(log))
+
+    def _replay(self, log: list[Record], end: int) -> None:
+        for record in log[self._records : end]:
+            self.shard.replay(record)
+        self._records = end
+
+
 class GroupRig:
     """`answers` holds what each ticket was told; a second answer to one ticket fails the test."""
 
@@ -104,6 +124,7 @@ class GroupRig:
         self._codec = RecordCodec("__consumer_offsets")
         self._tickets = itertools.count(1)
         self._suffixes = itertools.count(1)
+        self._reader: _Reader | None = None
         self.shard = self._empty_shard()
         self.apply(lambda effects: self.shard.loaded(self.now_ms, effects))
 
@@ -162,19 +183,20 @@ class GroupRig:
 
     def loaded_from_log(self) -> GroupShard:
         """A fresh shard that has read the log, not yet loaded."""
-        shard = self._empty_shard()
-        markers = iter([*self.markers, (len(self.log), None, None)])
-        position = 0
-        for end, producer_id, committed in markers:
-            for record in self.log[position:end]:
-                shard.replay(record)
-            position = end
-            if producer_id is not None and committed is not None:
-                shard.end_transaction(producer_id, committed)
-        return shard
+        reader = _Reader(self._empty_shard())
+        reader.read(self.log, self.markers)
+        return reader.shard
+
+    def as_in_the_log(self) -> GroupShard:
+        """The same shard each time, which reads only what is new: for checks after every step. To be looked at only."""
+        if self._reader is None:
+            self._reader = _Reader(self._empty_shard())
+        self._reader.read(self.log, self.markers)
+        return self._reader.shard
 
     def reload(self) -> None:
         """The coordinator starts anew: who waited is told, and the shard comes from its log."""
+        self._reader = None  # the log may have been cut
         self.apply(self.shard.unloaded)
         self.shard = self.loaded_from_log()
         self.apply(lambda effects: self.shard.loaded(self.now_ms, effects))
