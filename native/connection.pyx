@@ -6,7 +6,8 @@ from libc.string cimport memcpy, memmove, memset
 
 from pystream._native.atomics cimport atomic_count64, atomic_relaxed64, atomic_reserve64, atomic_store64
 from pystream._native.buffer cimport (
-    Cursor, cursor_over, make_room, output_clear, output_free, output_init, output_reserve, read_int32, write_raw,
+    Cursor, cursor_over, make_room, output_clear, output_free, output_init, output_reserve, read_int32, write_array_count,
+    write_raw, write_string, write_unsigned_varint,
 )
 from pystream._native.io_table cimport io_read_at
 from pystream._native.local_log cimport segment_file_release
@@ -211,6 +212,26 @@ cdef CallPart *call_add_part(Call *call, int32_t index) noexcept nogil:
     call.part_count += 1
     call.topics[call.topic_count - 1].part_count += 1
     return part
+
+
+cdef void call_write_topics(const Call *call, bint by_id, PartWriter write_part, Output *output) noexcept nogil:
+    cdef const CallTopic *topic
+    cdef int32_t part = 0
+    cdef int32_t i
+    cdef int32_t _k
+    write_array_count(output, call.flexible, call.topic_count)
+    for i in range(call.topic_count):
+        topic = &call.topics[i]
+        if by_id:
+            write_raw(output, topic.id, 16)
+        else:
+            write_string(output, call.flexible, call.names.data + topic.name_position, topic.name_size)
+        write_array_count(output, call.flexible, topic.part_count)
+        for _k in range(topic.part_count):
+            write_part(call, &call.parts[part], output)
+            part += 1
+        if call.flexible:
+            write_unsigned_varint(output, 0)
 
 
 cdef void connection_add_call(Connection *connection, Call *call) noexcept nogil:

@@ -6,9 +6,9 @@ from pystream._native.access cimport MAY_DESCRIBE, is_allowed
 from pystream._native.atomics cimport atomic_load64
 from pystream._native.buffer cimport (
     patch_int32, read_int8, read_int32, read_int64, read_required_array_count, read_required_string, skip_tagged_fields,
-    write_array_count, write_int16, write_int32, write_int64, write_string, write_unsigned_varint,
+    write_int16, write_int32, write_int64, write_unsigned_varint,
 )
-from pystream._native.connection cimport CALL_READY, CallPart, CallTopic, call_add_part, call_add_topic
+from pystream._native.connection cimport CALL_READY, CallPart, call_add_part, call_add_topic, call_write_topics
 from pystream._native.local_log cimport (
     TimestampOffset, log_epoch_of_offset, log_offset_for_timestamp, log_offset_of_max_timestamp, log_start_offset,
 )
@@ -178,26 +178,13 @@ cdef void encode_part(const Call *call, const CallPart *part, Output *output) no
 
 cdef void list_offsets_encode(const Call *call, Output *output) noexcept nogil:
     cdef Py_ssize_t start = output.size
-    cdef const CallTopic *topic
-    cdef int32_t part = 0
-    cdef int32_t i
-    cdef int32_t _k
     write_int32(output, 0)
     write_int32(output, call.correlation_id)
     if call.flexible:
         write_unsigned_varint(output, 0)
     if call.version >= FIRST_THROTTLE_VERSION:
         write_int32(output, call.throttle_ms)
-    write_array_count(output, call.flexible, call.topic_count)
-    for i in range(call.topic_count):
-        topic = &call.topics[i]
-        write_string(output, call.flexible, call.names.data + topic.name_position, topic.name_size)
-        write_array_count(output, call.flexible, topic.part_count)
-        for _k in range(topic.part_count):
-            encode_part(call, &call.parts[part], output)
-            part += 1
-        if call.flexible:
-            write_unsigned_varint(output, 0)
+    call_write_topics(call, False, encode_part, output)
     if call.flexible:
         write_unsigned_varint(output, 0)
     patch_int32(output, start, <int32_t>(output.size - start - 4))

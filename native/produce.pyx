@@ -16,7 +16,7 @@ from pystream._native.buffer cimport (
 )
 from pystream._native.compression cimport codec_buffer, release_buffer
 from pystream._native.connection cimport (
-    CALL_PARKED, CALL_READY, CALL_SILENT, CallPart, CallTopic, Watch, call_add_part, call_add_topic,
+    CALL_PARKED, CALL_READY, CALL_SILENT, CallPart, Watch, call_add_part, call_add_topic, call_write_topics,
 )
 from pystream._native.hash cimport pointer_hash
 from pystream._native.local_log cimport (
@@ -640,27 +640,11 @@ cdef void encode_part(const Call *call, const CallPart *part, Output *output) no
 
 cdef void produce_encode(const Call *call, Output *output) noexcept nogil:
     cdef Py_ssize_t start = output.size
-    cdef const CallTopic *topic
-    cdef int32_t part = 0
-    cdef int32_t i
-    cdef int32_t _k
     write_int32(output, 0)
     write_int32(output, call.correlation_id)
     if call.flexible:
         write_unsigned_varint(output, 0)
-    write_array_count(output, call.flexible, call.topic_count)
-    for i in range(call.topic_count):
-        topic = &call.topics[i]
-        if call.version >= FIRST_TOPIC_ID_VERSION:
-            write_raw(output, topic.id, 16)
-        else:
-            write_string(output, call.flexible, call.names.data + topic.name_position, topic.name_size)
-        write_array_count(output, call.flexible, topic.part_count)
-        for _k in range(topic.part_count):
-            encode_part(call, &call.parts[part], output)
-            part += 1
-        if call.flexible:
-            write_unsigned_varint(output, 0)
+    call_write_topics(call, call.version >= FIRST_TOPIC_ID_VERSION, encode_part, output)
     write_int32(output, call.throttle_ms)
     if call.flexible:
         write_unsigned_varint(output, 0)

@@ -89,6 +89,8 @@ cdef struct Call:
     Call *timer_next
     Call **timer_link
 
+ctypedef void (*PartWriter)(const Call *call, const CallPart *part, Output *output) noexcept nogil
+
 cdef struct OutChunk:
     SegmentFile *file                # NULL: bytes of the queue; else one reference
     Partition *partition             # of a file: who is told of reads that fail; one reference, or NULL
@@ -163,6 +165,8 @@ cdef CallTopic *add_topic(
 ) noexcept nogil
 cdef CallTopic *call_add_topic(Call *call, const uint8_t *name, int32_t name_size, const uint8_t *topic_id) noexcept nogil
 cdef CallPart *call_add_part(Call *call, int32_t index) noexcept nogil
+# Writes the topics of an answer in the order of the request: each by its id or by its name, its parts by `write_part`.
+cdef void call_write_topics(const Call *call, bint by_id, PartWriter write_part, Output *output) noexcept nogil
 cdef void connection_add_call(Connection *connection, Call *call) noexcept nogil
 cdef Call *connection_take_call(Connection *connection) noexcept nogil
 
