@@ -122,16 +122,22 @@ cdef int plain_fallocate(int fd, int64_t position, int64_t size) noexcept nogil:
 
 
 cdef IoTable table
-table.pwritev = plain_pwritev
-table.pread = plain_pread
-table.fdatasync = plain_fdatasync
-table.fsync = plain_fsync
-table.ftruncate = plain_ftruncate
-table.rename = plain_rename
-table.unlink = plain_unlink
-table.open = plain_open
-table.fsync_directory = plain_fsync_directory
-table.fallocate = plain_fallocate
+
+
+cdef void install_plain_calls() noexcept nogil:
+    table.pwritev = plain_pwritev
+    table.pread = plain_pread
+    table.fdatasync = plain_fdatasync
+    table.fsync = plain_fsync
+    table.ftruncate = plain_ftruncate
+    table.rename = plain_rename
+    table.unlink = plain_unlink
+    table.open = plain_open
+    table.fsync_directory = plain_fsync_directory
+    table.fallocate = plain_fallocate
+
+
+install_plain_calls()
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -522,19 +528,6 @@ cdef void install_tested_calls() noexcept nogil:
     table.open = tested_open
     table.fsync_directory = tested_fsync_directory
     table.fallocate = tested_fallocate
-
-
-cdef void install_plain_calls() noexcept nogil:
-    table.pwritev = plain_pwritev
-    table.pread = plain_pread
-    table.fdatasync = plain_fdatasync
-    table.fsync = plain_fsync
-    table.ftruncate = plain_ftruncate
-    table.rename = plain_rename
-    table.unlink = plain_unlink
-    table.open = plain_open
-    table.fsync_directory = plain_fsync_directory
-    table.fallocate = plain_fallocate
 
 
 def replace_file(path: str, data: bytes) -> None:

@@ -270,6 +270,12 @@ cdef class LogCleaning:
             self.next_segment += 1
         return status
 
+    cdef object fail(self, Status status):
+        """End the round, and say where it was."""
+        position = self.source.position
+        self.close()
+        raise_for_status(status, position, f"{self.owner.directory}: segment {self.source.segment.base_offset}")
+
     def map(self, int64_t most_bytes=STEP_BYTES):
         """Reads about `most_bytes` of the dirty part; True when it is mapped, or the map is full."""
         cdef Status status
@@ -282,9 +288,7 @@ cdef class LogCleaning:
         if status == OK:
             return False
         if status != NOT_FOUND:
-            position = self.source.position
-            self.close()
-            raise_for_status(status, position, f"{self.owner.directory}: segment {self.source.segment.base_offset}")
+            self.fail(status)
         source_close(&self.source)
         transactions_begin(&self.transactions)
         self.next_segment = self.group_first = self.group_end = 0
@@ -351,9 +355,7 @@ cdef class LogCleaning:
         if status == OK:
             return False
         if status != NOT_FOUND:
-            position = self.source.position
-            self.close()
-            raise_for_status(status, position, f"{self.owner.directory}: segment {self.source.segment.base_offset}")
+            self.fail(status)
         self.stage = CLEANED
         return True
 

@@ -69,6 +69,7 @@ cdef class LogCleaning:
     cdef int64_t segments_made
     cdef bint map_full
     cdef Status take_segments(self) noexcept nogil
+    cdef object fail(self, Status status)
     cdef Status map_step(self, int64_t most_bytes) noexcept nogil
     cdef Status clean_step(self, int64_t most_bytes) noexcept nogil
     cdef Status begin_group(self) noexcept nogil
