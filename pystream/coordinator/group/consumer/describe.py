@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pystream.common.errors import KafkaError
 from pystream.coordinator.group.assignors.model import Assignment
 from pystream.coordinator.group.consumer.group import ConsumerGroup
 from pystream.coordinator.group.consumer.groups import ConsumerGroups, consumer_groups
 from pystream.coordinator.group.consumer.member import ConsumerMember
+from pystream.coordinator.group.modern.requests import describe_each
 from pystream.coordinator.group.shard import GroupShard
 from pystream.coordinator.group.topics import TopicCatalog
 from pystream.coordinator.machine import Effects, Ticket
@@ -22,13 +22,10 @@ def describe_consumer_groups(
 ) -> None:
     """One result for each of `group_ids`, in their order."""
     groups = consumer_groups(shard)
-    results = []
-    for group_id in group_ids:
-        try:
-            results.append(_described(groups, group_id, now_ms))
-        except KafkaError as error:
-            results.append(messages.DescribedGroup(group_id=group_id, error_code=error.code, error_message=str(error)))
-    effects.answer(ticket, results)
+    effects.answer(
+        ticket,
+        describe_each(group_ids, lambda group_id: _described(groups, group_id, now_ms), messages.DescribedGroup),
+    )
 
 
 def _described(groups: ConsumerGroups, group_id: str, now_ms: int) -> messages.DescribedGroup:

@@ -10,9 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from pystream.common.error_codes import GROUP_ID_NOT_FOUND
 from pystream.common.errors import (
-    GroupIdNotFound,
     GroupMaxSizeReached,
     InvalidRequest,
     UnknownMemberId,
@@ -20,7 +18,7 @@ from pystream.common.errors import (
 from pystream.common.logging import get_logger
 from pystream.coordinator.group.group import Caller, GroupKind
 from pystream.coordinator.group.modern.member import JOINING_EPOCH, LEAVING_EPOCH
-from pystream.coordinator.group.modern.requests import fenced, refuse_blank
+from pystream.coordinator.group.modern.requests import describe_each, fenced, refuse_blank
 from pystream.coordinator.group.shard import GroupShard
 from pystream.coordinator.group.share import records
 from pystream.coordinator.group.share.config import SIMPLE
@@ -200,16 +198,16 @@ def _assignment(member: ShareMember) -> Assignment:
 def describe(shard: GroupShard, ticket: Ticket, now_ms: int, effects: Effects, group_ids: Sequence[str]) -> None:
     """One DescribedGroup for each id."""
     groups = shard.part(ShareGroups)
-    effects.answer(ticket, [_described(groups, group_id, now_ms) for group_id in group_ids])
+    effects.answer(
+        ticket,
+        describe_each(
+            group_ids, lambda group_id: _described(groups, group_id, now_ms), share_group_describe.DescribedGroup
+        ),
+    )
 
 
 def _described(groups: ShareGroups, group_id: str, now_ms: int) -> share_group_describe.DescribedGroup:
-    try:
-        group = groups.find(group_id)
-    except GroupIdNotFound as error:
-        return share_group_describe.DescribedGroup(
-            error_code=GROUP_ID_NOT_FOUND, error_message=str(error), group_id=group_id
-        )
+    group = groups.find(group_id)
     return share_group_describe.DescribedGroup(
         group_id=group_id,
         group_state=group.state_name(now_ms),

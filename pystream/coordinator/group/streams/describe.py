@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from pystream.common.errors import KafkaError
+from pystream.coordinator.group.modern.requests import describe_each
 from pystream.coordinator.group.shard import GroupShard
 from pystream.coordinator.group.streams.group import StreamsGroup
 from pystream.coordinator.group.streams.groups import StreamsGroups, streams_groups
@@ -20,13 +20,10 @@ def describe_streams_groups(
 ) -> None:
     """One result for each of `group_ids`, in their order."""
     groups = streams_groups(shard)
-    results = []
-    for group_id in group_ids:
-        try:
-            results.append(_described(groups, group_id, now_ms))
-        except KafkaError as error:
-            results.append(messages.DescribedGroup(group_id=group_id, error_code=error.code, error_message=str(error)))
-    effects.answer(ticket, results)
+    effects.answer(
+        ticket,
+        describe_each(group_ids, lambda group_id: _described(groups, group_id, now_ms), messages.DescribedGroup),
+    )
 
 
 def _described(groups: StreamsGroups, group_id: str, now_ms: int) -> messages.DescribedGroup:
