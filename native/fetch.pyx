@@ -92,6 +92,7 @@ cdef FetchRequest *request_new(FetchContext *context, bint by_id) noexcept nogil
     request.session_epoch = FINAL_FETCH_EPOCH
     request.rotation = 0
     request.incremental = False
+    request.throttled = False
     request.status = OK
     request.gathered = 0
     return request
@@ -332,9 +333,24 @@ cdef Status fetch_begin(FetchContext *context, LoopCounters *counters, Call *cal
     if status != OK:
         return status
     request.max_bytes = min(request.max_bytes, context.maximum_bytes)
+    request.min_bytes = min(request.min_bytes, request.max_bytes)
     call.timeout_ms = max(request.max_wait_ms, 0)
     call.error_code = enter_session(context, counters, call, request, now_ms)
     return OK
+
+
+cdef void fetch_bound(Call *call, int32_t most) noexcept nogil:
+    cdef FetchRequest *request = <FetchRequest *>call.fetch
+    request.max_bytes = min(request.max_bytes, most)
+    request.min_bytes = min(request.min_bytes, most)
+
+
+cdef void fetch_throttle(FetchContext *context, LoopCounters *counters, Call *call) noexcept nogil:
+    cdef FetchRequest *request = <FetchRequest *>call.fetch
+    request.throttled = True
+    if not request.incremental and request.session != NULL:
+        session_close(&context.sessions, request.session, counters)     # this call keeps its reference until fetch_end()
+        request.session_id = 0
 
 
 # ---- evaluation
@@ -384,13 +400,19 @@ cdef void read_part_records(Call *call, FetchRequest *request, FetchPart *part, 
     cdef int64_t limit = part.last_stable_offset if call.isolation_level == READ_COMMITTED else part.high_watermark
     cdef int64_t room = min(<int64_t>part.max_bytes, request.max_bytes - request.gathered)
     cdef bint at_least_one = request.gathered == 0
-    if part.fetch_offset >= limit or (room <= 0 and not at_least_one):
+    if part.fetch_offset >= limit:
+        return
+    if room <= 0 and not at_least_one:
+        request.available += part.max_bytes
         return
     part.status = log_read(part.partition.log, part.fetch_offset, limit, max(room, <int64_t>0), at_least_one, &result)
     if part.status != OK:
         return
     part.range = result.range
     request.gathered += result.range.size
+    request.available += result.range.size
+    if result.range.size > 0 and result.next_offset < limit:             # source: DelayedFetch.tryComplete
+        request.available += max(part.max_bytes - result.range.size, <int64_t>0)
     if call.isolation_level == READ_COMMITTED and result.range.size > 0:
         # Now, not when the answer is encoded: the log may have let go of its segments by then.
         part.aborted_position = <int32_t>aborted.size
@@ -418,6 +440,7 @@ cdef bint read_all(Call *call, FetchRequest *request, LoopCounters *counters) no
     cdef bint urgent = False
     cdef int32_t i
     request.gathered = 0
+    request.available = 0
     output_clear(&set.aborted)
     for i in range(set.count):
         part = &set.parts[(request.rotation + i) % set.count]
@@ -469,7 +492,7 @@ cdef bint fetch_evaluate(
     fetch_set_resolve(set, table)
     if (
         read_all(call, request, counters)
-        or request.gathered >= request.min_bytes
+        or request.available >= request.min_bytes
         or set.count == 0
         or call.timeout_ms == 0
         or expired
@@ -655,7 +678,7 @@ cdef Status fetch_encode(const PartitionTable *table, Call *call, OutQueue *queu
     if call.version >= FIRST_SESSION_VERSION:
         write_int16(output, call.error_code)
         write_int32(output, 0 if call.error_code != 0 else request.session_id)
-    if call.error_code != 0:
+    if call.error_code != 0 or request.throttled:
         write_array_count(output, call.flexible, 0)
     else:
         # It may have waited behind an open Produce: what was deleted meanwhile must not be touched.
@@ -663,7 +686,7 @@ cdef Status fetch_encode(const PartitionTable *table, Call *call, OutQueue *queu
         status = encode_topics(call, request, queue, counters, &file_bytes)
     if call.flexible:
         write_unsigned_varint(output, 0)
-    if request.session != NULL and request.session.set.count > 0:
+    if request.session != NULL and request.session.set.count > 0 and not request.throttled:
         request.session.rotation = (request.session.rotation + 1) % request.session.set.count
     patch_int32(output, start, <int32_t>(output.size - start - 4 + file_bytes))
     return status if output.status == OK else output.status

@@ -1,5 +1,7 @@
 """Byte-rate quotas: virtual scheduling (the continuous form of a token bucket), one atomic field per quota."""
 
+from libc.stdint cimport INT32_MAX
+
 from pystream._native.atomics cimport atomic_add64, atomic_load64, atomic_raise64
 
 cdef enum:
@@ -25,6 +27,42 @@ cdef int32_t quota_charge(Quota *quota, int64_t size, int64_t now_ms) noexcept n
     return <int32_t>min(debt_ms, <int64_t>MAXIMUM_THROTTLE_MS)
 
 
+cdef int32_t quota_admit(Quota *quota, int64_t size, int64_t now_ms) noexcept nogil:
+    cdef int64_t now_us = now_ms * 1000
+    cdef int64_t rate
+    cdef int64_t cost_us
+    cdef int64_t owed_us
+    cdef int64_t excess_us
+    if quota == NULL:
+        return 0
+    rate = atomic_load64(&quota.bytes_per_second)
+    if rate <= 0:
+        return 0
+    cost_us = size * 1_000_000 // rate
+    atomic_raise64(&quota.spent_until_us, now_us)
+    owed_us = atomic_add64(&quota.spent_until_us, cost_us) - cost_us - now_us
+    excess_us = owed_us + cost_us - quota.window_ms * 1000
+    if owed_us <= 0 or excess_us <= 0:
+        return 0
+    atomic_add64(&quota.spent_until_us, -cost_us)
+    return <int32_t>min(min(owed_us, excess_us) // 1000 + 1, <int64_t>MAXIMUM_THROTTLE_MS)
+
+
+cdef void quota_return(Quota *quota, int64_t size) noexcept nogil:
+    cdef int64_t rate = atomic_load64(&quota.bytes_per_second) if quota != NULL else 0
+    if rate > 0:
+        atomic_add64(&quota.spent_until_us, -(size * 1_000_000 // rate))
+
+
+cdef int32_t quota_burst(const Quota *quota) noexcept nogil:
+    cdef int64_t rate = atomic_load64(&quota.bytes_per_second) if quota != NULL else 0
+    if rate <= 0 or rate > INT32_MAX:
+        return INT32_MAX
+    if quota.window_ms > 0 and rate > <int64_t>INT32_MAX * 1000 // quota.window_ms:
+        return INT32_MAX
+    return <int32_t>(rate * quota.window_ms // 1000)
+
+
 cdef class ByteQuota:
     """A byte-rate quota, `bytes_per_second` over a free burst of `window_ms`.
 
@@ -39,3 +77,7 @@ cdef class ByteQuota:
     def charge(self, size: int, now_ms: int) -> int:
         """Charge `size` bytes at `now_ms`; the throttle time in milliseconds, at most 30,000."""
         return quota_charge(&self.quota, size, now_ms)
+
+    def admit(self, size: int, now_ms: int) -> int:
+        """Charge `size` bytes if they are within the quota; else how many milliseconds to wait, and nothing is charged."""
+        return quota_admit(&self.quota, size, now_ms)

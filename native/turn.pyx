@@ -14,7 +14,8 @@ from pystream._native.connection cimport (
 )
 from pystream._native.control_queue cimport TRANSACTION_QUESTION_LISTENER, control_push
 from pystream._native.fetch cimport (
-    FETCH_FIRST_FLEXIBLE, FETCH_MAXIMUM_VERSION, FETCH_MINIMUM_VERSION, FetchRequest, fetch_begin, fetch_encode, fetch_end, fetch_evaluate,
+    FETCH_FIRST_FLEXIBLE, FETCH_MAXIMUM_VERSION, FETCH_MINIMUM_VERSION, FetchRequest, fetch_begin, fetch_bound, fetch_encode, fetch_end,
+    fetch_evaluate, fetch_throttle,
 )
 from pystream._native.list_offsets cimport (
     LIST_OFFSETS_FIRST_FLEXIBLE, LIST_OFFSETS_MAXIMUM_VERSION, LIST_OFFSETS_MINIMUM_VERSION, list_offsets_answer, list_offsets_encode,
@@ -25,9 +26,9 @@ from pystream._native.produce cimport (
 )
 from pystream._native.posix cimport monotonic_ns
 from pystream._native.purgatory cimport purgatory_forget, purgatory_set_timer, purgatory_take_ready
-from pystream._native.quota cimport quota_charge
+from pystream._native.quota cimport quota_admit, quota_burst, quota_charge, quota_return
 from pystream._native.quota_table cimport (
-    FETCH_QUOTA, PRODUCE_QUOTA, REQUEST_QUOTA, quota_client_hash, quota_table_enter, quota_table_leave,
+    FETCH_QUOTA, PRODUCE_QUOTA, REQUEST_QUOTA, ClientEntry, quota_client_hash, quota_table_enter, quota_table_leave,
 )
 from pystream._native.status cimport BUSY, OK, OUT_OF_MEMORY, TRUNCATED, UNVERIFIED_TRANSACTION, Status
 
@@ -154,14 +155,36 @@ cdef void pause(Loop *loop, Connection *connection, int32_t throttle_ms) noexcep
         purgatory_set_timer(&loop.purgatory, call, loop.now_ms + throttle_ms)
 
 
-cdef void charge(Loop *loop, Connection *connection, Call *call, int kind, int64_t size) noexcept nogil:
+cdef void charge_produce(Loop *loop, Connection *connection, Call *call, int64_t size) noexcept nogil:
     """Charges a client's quotas of bytes and of request time; the longer throttle counts.  Source: KIP-13, KIP-124."""
-    cdef int32_t throttle_ms = quota_charge(connection.client.in_force[kind], size, loop.now_ms)
+    cdef int32_t throttle_ms = quota_charge(connection.client.in_force[PRODUCE_QUOTA], size, loop.now_ms)
     cdef int32_t time_ms = 0
     if call.spent_ns > 0:
         time_ms = quota_charge(connection.client.in_force[REQUEST_QUOTA], call.spent_ns // 1000, loop.now_ms)
     call.throttle_ms = max(throttle_ms, time_ms)
     if call.throttle_ms > 0:
+        pause(loop, connection, call.throttle_ms)
+
+
+cdef void charge_fetch(Loop *loop, Connection *connection, Call *call) noexcept nogil:
+    """Who is above a quota gets an answer without records, asks for them again when the time is over, and has not spent their bytes.
+
+    Time that was spent is spent: it counts against the next request, so that every other answer at least has records.
+    Source: KIP-219, KafkaApis.handleFetchRequest.
+    """
+    cdef ClientEntry *client = connection.client
+    cdef int64_t size = (<FetchRequest *>call.fetch).gathered
+    cdef int32_t time_ms = 0
+    call.throttle_ms = quota_admit(client.in_force[FETCH_QUOTA], size, loop.now_ms)
+    if call.spent_ns > 0 and quota_charge(client.in_force[REQUEST_QUOTA], 0, loop.now_ms) > 0:
+        time_ms = quota_charge(client.in_force[REQUEST_QUOTA], call.spent_ns // 1000, loop.now_ms)
+    elif call.spent_ns > 0:
+        quota_charge(client.in_force[REQUEST_QUOTA], call.spent_ns // 1000, loop.now_ms)
+    if time_ms > 0 and call.throttle_ms == 0:
+        quota_return(client.in_force[FETCH_QUOTA], size)
+    call.throttle_ms = max(call.throttle_ms, time_ms)
+    if call.throttle_ms > 0:
+        fetch_throttle(&loop.fetches, &loop.counters, call)
         pause(loop, connection, call.throttle_ms)
 
 
@@ -220,7 +243,7 @@ cdef Status dispatch(Loop *loop, Connection *connection, const uint8_t *data, in
             return ask_coordinator(loop, connection, call, size)
         if status == OK and connection.client != NULL:
             call.spent_ns = monotonic_ns() - began_ns if began_ns != 0 else 0
-            charge(loop, connection, call, PRODUCE_QUOTA, size)
+            charge_produce(loop, connection, call, size)
         return status
     if kind == CALL_FETCH:
         connection.muted = True
@@ -302,6 +325,8 @@ cdef Status begin_fetch(Loop *loop, Call *call, Cursor *body) noexcept nogil:
     cdef int64_t began_ns = monotonic_ns() if counts_time(call.connection) else 0
     loop.counters.fetch_requests += 1
     status = fetch_begin(&loop.fetches, &loop.counters, call, body, loop.now_ms)
+    if status == OK and call.connection.client != NULL:
+        fetch_bound(call, quota_burst(call.connection.client.in_force[FETCH_QUOTA]))
     if status == OK:
         fetch_evaluate(&loop.plane.table, &loop.purgatory, &loop.counters, call, loop.now_ms)
     if began_ns != 0:
@@ -370,13 +395,11 @@ cdef void drop_calls(Loop *loop, Connection *connection) noexcept nogil:
 
 
 cdef Status encode(Loop *loop, Connection *connection, Call *call, OutQueue *queue) noexcept nogil:
-    cdef FetchRequest *request
     if call.kind == CALL_PRODUCE:
         produce_encode(call, &queue.bytes)
     elif call.kind == CALL_FETCH:
-        request = <FetchRequest *>call.fetch
         if connection.client != NULL:
-            charge(loop, connection, call, FETCH_QUOTA, request.gathered)
+            charge_fetch(loop, connection, call)
         return fetch_encode(&loop.plane.table, call, queue, &loop.counters)
     elif call.kind == CALL_LIST_OFFSETS:
         list_offsets_encode(call, &queue.bytes)

@@ -31,8 +31,10 @@ cdef struct FetchRequest:
     int32_t session_epoch
     int32_t rotation
     bint incremental
+    bint throttled                   # its answer carries no partition
     Status status                    # of the whole request
     int64_t gathered                 # bytes of records found by the last evaluation
+    int64_t available                # and those that were there but did not fit: what min_bytes is compared with
 
 cdef struct FetchContext:
     SessionCache sessions
@@ -48,6 +50,10 @@ cdef Status fetch_begin(FetchContext *context, LoopCounters *counters, Call *cal
 cdef bint fetch_evaluate(
     const PartitionTable *table, Purgatory *purgatory, LoopCounters *counters, Call *call, int64_t now_ms,
 ) noexcept nogil
+# For a client with a quota, before the evaluation: no more than `most` bytes, which is what it could ever be let have at once.
+cdef void fetch_bound(Call *call, int32_t most) noexcept nogil
+# The answer will carry no partition, and a session that this request would have opened there is not.  Source: KIP-219.
+cdef void fetch_throttle(FetchContext *context, LoopCounters *counters, Call *call) noexcept nogil
 # Writes the answer as bytes and file ranges; under the table's read lock, perhaps turns after the evaluation.
 cdef Status fetch_encode(const PartitionTable *table, Call *call, OutQueue *queue, LoopCounters *counters) noexcept nogil
 # Gives the request and whatever it holds back; also for calls that are dropped.

@@ -13,6 +13,13 @@ cdef struct Quota:
 cdef void quota_init(Quota *quota, int64_t bytes_per_second, int64_t window_ms) noexcept nogil
 # Charges `size` bytes at `now_ms`; returns the throttle time in milliseconds, 0 when within the quota. NULL is unlimited.
 cdef int32_t quota_charge(Quota *quota, int64_t size, int64_t now_ms) noexcept nogil
+# As quota_charge(), but nothing is charged unless it returns 0. What is larger than the whole burst passes when nothing is owed:
+# it would never pass otherwise.
+cdef int32_t quota_admit(Quota *quota, int64_t size, int64_t now_ms) noexcept nogil
+# Takes a charge back.
+cdef void quota_return(Quota *quota, int64_t size) noexcept nogil
+# The burst in bytes, at most INT32_MAX; NULL is unlimited.
+cdef int32_t quota_burst(const Quota *quota) noexcept nogil
 
 cdef class ByteQuota:
     cdef Quota quota

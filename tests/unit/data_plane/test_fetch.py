@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from collections.abc import Callable
 
 import pytest
@@ -74,6 +75,15 @@ def test_durable_data_wakes_a_parked_fetch_under_group_commit(make_plane: Callab
         writer.call(produce((0, batch(b"x")), acks=1), 9)
         answer = reader.receive()
     assert answer.responses[0].partitions[0].high_watermark == 1
+
+
+def test_what_does_not_fit_counts_for_min_bytes(plane: PlaneUnderTest) -> None:
+    fill(plane, 3, size=20_000)
+    with plane.client() as client:
+        began = time.monotonic()
+        answer = client.call(fetch((0, 0), max_wait_ms=30_000, min_bytes=30_000, max_bytes=30_000), 12)
+    assert 20_000 < len(answer.responses[0].partitions[0].records) < 30_000
+    assert time.monotonic() - began < 15
 
 
 def test_a_fetch_waits_for_min_bytes_and_then_for_max_wait(plane: PlaneUnderTest) -> None:

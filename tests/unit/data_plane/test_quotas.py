@@ -42,14 +42,61 @@ def test_what_was_within_the_window_costs_nothing(plane: PlaneUnderTest) -> None
     assert throttle_of_produce(plane) == 0
 
 
-def test_a_consumer_above_its_rate_is_told_and_its_records_come(plane: PlaneUnderTest) -> None:
+@pytest.fixture
+def filled(plane: PlaneUnderTest) -> PlaneUnderTest:
+    """Two batches of 20 kB, and who fetches may have 15 kB a second over a window of two."""
     with plane.client() as client:
-        client.call(produce((0, batch(LARGE))), 9)
-    plane.plane.set_client_quotas([(None, (0, 10_000, 0), EACH)], 1_000)
-    with plane.client() as client:
-        answer = client.call(fetch((0, 0)), 12)
-    assert len(answer.responses[0].partitions[0].records) > 20_000
-    assert 900 <= answer.throttle_time_ms <= 1_200
+        for _ in range(2):
+            client.call(produce((0, batch(LARGE))), 9)
+    plane.plane.set_client_quotas([(None, (0, 15_000, 0), EACH)], 2_000)
+    return plane
+
+
+def test_a_consumer_above_its_rate_gets_nothing_waits_and_then_gets_its_records(filled: PlaneUnderTest) -> None:
+    with filled.client() as client:
+        first = client.call(fetch((0, 0), session=(0, -1)), 12)
+        throttled = client.call(fetch((0, 1), session=(0, -1)), 12)
+        began = time.monotonic()
+        after = client.call(fetch((0, 1), session=(0, -1)), 12)
+        waited_ms = (time.monotonic() - began) * 1_000
+    assert (first.throttle_time_ms, len(first.responses[0].partitions[0].records)) == (0, len(batch(LARGE)))
+    assert (throttled.error_code, throttled.responses) == (0, [])
+    assert 500 <= throttled.throttle_time_ms <= 750  # 40 kB at 15 kB a second are 2.68 s: 0.68 s more than the window
+    assert waited_ms >= throttled.throttle_time_ms - 50
+    assert (after.throttle_time_ms, len(after.responses[0].partitions[0].records)) == (0, len(batch(LARGE)))
+
+
+def test_a_throttled_fetch_keeps_its_session(filled: PlaneUnderTest) -> None:
+    with filled.client() as client:
+        opened = client.call(fetch((0, 0), session=(0, 0)), 12)
+        throttled = client.call(fetch((0, 1), session=(opened.session_id, 1)), 12)
+        after = client.call(fetch(session=(opened.session_id, 2)), 12)
+    assert opened.session_id != 0
+    assert (throttled.throttle_time_ms > 0, throttled.responses) == (True, [])
+    assert throttled.session_id == opened.session_id
+    assert (after.error_code, len(after.responses[0].partitions[0].records)) == (0, len(batch(LARGE)))
+
+
+def test_a_throttled_fetch_opens_no_session(filled: PlaneUnderTest) -> None:
+    with filled.client() as client:
+        client.call(fetch((0, 0)), 12)
+        throttled = client.call(fetch((0, 1), session=(0, 0)), 12)
+    assert (throttled.throttle_time_ms > 0, throttled.responses, throttled.session_id) == (True, [], 0)
+    assert filled.plane.counters()["fetch_sessions"] == 0
+
+
+def test_one_fetch_never_asks_for_more_than_the_window_lets_through(filled: PlaneUnderTest) -> None:
+    with filled.client() as client:
+        answer = client.call(fetch((0, 0), min_bytes=1 << 20, max_wait_ms=60_000), 12)
+    assert (answer.throttle_time_ms, len(answer.responses[0].partitions[0].records)) == (0, len(batch(LARGE)))
+
+
+def test_a_batch_larger_than_the_window_comes_when_nothing_is_owed(filled: PlaneUnderTest) -> None:
+    filled.plane.set_client_quotas([(None, (0, 10_000, 0), EACH)], 1_000)
+    with filled.client() as client:
+        answers = [client.call(fetch((0, 0)), 12) for _ in range(2)]
+    assert len(answers[0].responses[0].partitions[0].records) == len(batch(LARGE))
+    assert (answers[1].throttle_time_ms > 0, answers[1].responses) == (True, [])
 
 
 def test_clients_are_bounded_each_by_himself_or_all_together(plane: PlaneUnderTest) -> None:
@@ -65,7 +112,9 @@ def test_request_time_is_bounded_too(plane: PlaneUnderTest) -> None:
     plane.plane.set_client_quotas([(None, (0, 0, 1), EACH)], 0)
     with plane.client() as client:
         answers = [client.call(fetch((0, 0)), 12) for _ in range(2)]
-    assert answers[0].throttle_time_ms > 0
+    assert (answers[0].throttle_time_ms, len(answers[0].responses)) == (0, 1)  # what it took counts against the next
+    assert answers[1].throttle_time_ms > 0
+    assert answers[1].responses == []
 
 
 def test_a_change_of_rules_reaches_connections_that_are_open(plane: PlaneUnderTest) -> None:
