@@ -4,6 +4,9 @@ from libc.stdint cimport INT32_MAX, int16_t, int64_t, uint8_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset, strerror
 
+from pystream._native.accept_rate cimport (
+    accept_rates_bound_addresses, accept_rates_bound_listeners, accept_rates_close_held, accept_rates_free, accept_rates_init,
+)
 from pystream._native.atomics cimport (
     atomic_bits, atomic_clear_bits, atomic_load64, atomic_raise64, atomic_relaxed64, atomic_set_bits, atomic_store32,
 )
@@ -18,7 +21,7 @@ from pystream._native.local_log cimport (
     log_permit_transaction, log_start_offset,
 )
 from pystream._native.partition cimport (
-    MAXIMUM_LOOPS, NO_LOOP, Inbox, Topic, inbox_free, inbox_init, inbox_signal, inbox_take, partition_check_leader,
+    CONTROL_INBOX, MAXIMUM_LOOPS, NO_LOOP, Inbox, Topic, inbox_free, inbox_init, inbox_signal, inbox_take, partition_check_leader,
     partition_last_stable_offset, partition_new, partition_publish, partition_release, partition_request_flush, partition_retain,
     partition_wake, policy_waits_for_disk, topic_new, topic_release,
 )
@@ -66,6 +69,12 @@ cdef void set_limits(Limits *limits, dict values, int32_t loops):
     limits.send_buffer_bytes = values["socket.send.buffer.bytes"]
 
 
+cdef object check_event_loops(int32_t count):
+    if not 1 <= count <= MAXIMUM_LOOPS:
+        raise ValueError(f"event_loops is {count}, expected 1 to {<int>MAXIMUM_LOOPS}")
+    return None
+
+
 cdef class DataPlane:
     """Event loops that answer Produce, Fetch and ListOffsets without the GIL, and hand every other frame to `control`.
 
@@ -79,8 +88,7 @@ cdef class DataPlane:
         self.node_id = node_id
         self.logs = {}
         self.control = ControlQueue()
-        if not 1 <= event_loops < MAXIMUM_LOOPS:         # one inbox is the control plane's
-            raise ValueError(f"event_loops is {event_loops}, expected 1 to {<int>MAXIMUM_LOOPS - 1}")
+        check_event_loops(event_loops)
         for key, value in (limits or {}).items():
             if key not in values:
                 raise ValueError(f"unknown limit {key!r}; known are {', '.join(sorted(values))}")
@@ -89,22 +97,22 @@ cdef class DataPlane:
         self.backlog = values["socket.listen.backlog.size"]
         self.plane.memory.limit = self.plane.limits.memory_bytes
         self.plane.control = &self.control.state
-        self.plane.inboxes = <Inbox *>calloc(event_loops + 1, sizeof(Inbox))
-        self.plane.loops = <Loop *>calloc(event_loops, sizeof(Loop))
+        self.plane.inboxes = <Inbox *>calloc(CONTROL_INBOX + 1, sizeof(Inbox))
+        self.plane.loops = <Loop *>calloc(MAXIMUM_LOOPS, sizeof(Loop))      # pages that no loop needs are never touched
         if self.plane.inboxes == NULL or self.plane.loops == NULL:
             raise MemoryError("no memory for the event loops")
         if not table_init(&self.plane.table) or not address_counts_init(&self.plane.addresses):
             raise MemoryError("no memory for the partition table")
-        if not quota_table_init(&self.plane.quotas):
+        if not quota_table_init(&self.plane.quotas) or not accept_rates_init(&self.plane.accept_rates):
             raise MemoryError("no memory for quotas")
+        self.sessions = values["max.incremental.fetch.session.cache.slots"]
         self.make_loops(event_loops)
-        self.control_inbox = &self.plane.inboxes[event_loops]
+        self.control_inbox = &self.plane.inboxes[CONTROL_INBOX]
         if not inbox_init(self.control_inbox):
             self.control_inbox = NULL
             raise OSError(errno, "no event descriptor for moved partitions")
         self.control.state.limit_bytes = self.plane.limits.control_bytes
         self.control.state.inboxes = self.plane.inboxes
-        self.control.state.loop_count = event_loops
 
     def set_client_quotas(self, rules: list, window_ms: int) -> None:
         """What clients are bounded by, from now on; what they have used stays used.  An empty list bounds nobody.
@@ -130,14 +138,50 @@ cdef class DataPlane:
                 raise ValueError(f"{key!r} is set once, when the data plane is made")
 
     cdef object make_loops(self, int32_t count):
+        """So many that there are `count`; those that new connections go to are `count` from then on."""
         cdef int32_t i
-        for i in range(count):
+        self.plane.limits.fetch_sessions = self.sessions // count
+        for i in range(self.plane.loop_count, count):
             if not inbox_init(&self.plane.inboxes[i]):
                 raise OSError(errno, "no event descriptor for an event loop")
-            self.plane.loop_count = i + 1
-            if not loop_init(&self.plane.loops[i], &self.plane, i, secrets.randbits(62)):
+            if not loop_init(&self.plane.loops[i], &self.plane, i, secrets.randbits(62)) or not self.run_loop(i):
+                loop_free(&self.plane.loops[i])
+                inbox_free(&self.plane.inboxes[i])
                 raise OSError(errno, "an event loop could not be set up")
+            atomic_store32(&self.plane.loop_count, i + 1)
+            self.control.state.loop_count = i + 1
+        for i in range(self.plane.loop_count):
+            self.plane.loops[i].fetches.sessions.limit = self.plane.limits.fetch_sessions
+        atomic_store32(&self.plane.active_loops, count)
         return None
+
+    cdef bint run_loop(self, int32_t number):
+        """Its thread, once the others have theirs."""
+        if not self.running:
+            return True
+        if pthread_create(&self.plane.loops[number].thread, NULL, loop_main, &self.plane.loops[number]) != 0:
+            return False
+        self.started_threads += 1
+        return True
+
+    def resize(self, event_loops: int) -> None:
+        """Other loops than at the start: new connections are spread over `event_loops` of them.  May be called at any time.
+
+        Connections stay where they are: what is there too many goes on until its last connection ends, and then sleeps.
+        Raises ValueError out of bounds, OSError when a loop cannot be made; those that were stay as they are.
+        """
+        check_event_loops(event_loops)
+        if self.stopped:
+            return
+        self.make_loops(event_loops)
+
+    def bound_addresses(self, named: list, *, default_rate: int, window_ms: int, longest_wait_ms: int) -> None:
+        """How many connections a second an address may make: `named` is [(4 or 16 bytes, rate)]; 0 is unlimited (KIP-612)."""
+        accept_rates_bound_addresses(&self.plane.accept_rates, named, default_rate, window_ms, longest_wait_ms)
+
+    def bound_listeners(self, broker_rate: int, listener_rates: list, *, window_ms: int, longest_wait_ms: int) -> None:
+        """How many connections a second come in all, and on each listener by its number; 0 is unlimited (KIP-612)."""
+        accept_rates_bound_listeners(&self.plane.accept_rates, broker_rate, listener_rates, window_ms, longest_wait_ms)
 
     def __dealloc__(self):
         cdef int32_t i
@@ -150,6 +194,7 @@ cdef class DataPlane:
         if self.plane.table.by_name.slots != NULL:
             table_free(&self.plane.table)
         quota_table_free(&self.plane.quotas)
+        accept_rates_free(&self.plane.accept_rates)
         for i in range(self.plane.loop_count):
             inbox_free(&self.plane.inboxes[i])
         if self.control_inbox != NULL:
@@ -189,11 +234,11 @@ cdef class DataPlane:
         if self.started_threads > 0 or self.stopped:
             raise RuntimeError("a data plane is started once")
         atomic_store32(&self.plane.accepting, 1)
+        self.running = True
         for i in range(self.plane.loop_count):
-            if pthread_create(&self.plane.loops[i].thread, NULL, loop_main, &self.plane.loops[i]) != 0:
+            if not self.run_loop(i):
                 self.join(0)
                 raise OSError("cannot start an event loop's thread")
-            self.started_threads += 1
 
     def pause_accepting(self) -> None:
         """Take no new connections; existing ones go on.  Takes effect within a second."""
@@ -220,6 +265,7 @@ cdef class DataPlane:
             for i in range(self.plane.listener_count):
                 close(self.plane.listeners[i].fd)
             self.plane.listener_count = 0
+            accept_rates_close_held(&self.plane.accept_rates)
             if self.plane.table.by_name.slots != NULL:
                 forget_partitions(&self.plane.table)
 
@@ -418,13 +464,13 @@ cdef class DataPlane:
     def watch(self, topic: str, partition: int) -> None:
         """From here on take_moved() names the partition whenever its high watermark has moved, until it is removed."""
         cdef Partition *found = self.partition(topic, partition)
-        atomic_set_bits(&found.waiting_loops, <uint64_t>1 << self.plane.loop_count)
+        atomic_set_bits(&found.waiting_loops, <uint64_t>1 << CONTROL_INBOX)
         partition_release(found)
 
     def unwatch(self, topic: str, partition: int) -> None:
         """The end of watch(); what take_moved() was going to tell already it still tells."""
         cdef Partition *found = self.partition(topic, partition)
-        atomic_clear_bits(&found.waiting_loops, <uint64_t>1 << self.plane.loop_count)
+        atomic_clear_bits(&found.waiting_loops, <uint64_t>1 << CONTROL_INBOX)
         partition_release(found)
 
     def moved_fileno(self) -> int:
@@ -436,7 +482,7 @@ cdef class DataPlane:
 
         None in place of the list: memory was short, look at all of them.
         """
-        cdef uint64_t bit = <uint64_t>1 << self.plane.loop_count
+        cdef uint64_t bit = <uint64_t>1 << CONTROL_INBOX
         cdef uint64_t counter
         cdef int32_t count = 0
         cdef bint look_at_all = False
@@ -530,7 +576,7 @@ cdef bint install(
             topic_release(topic)
             topic = NULL
     if topic != NULL:
-        added = partition_new(topic, index, log.state, flusher.state, plane.inboxes, plane.loop_count + 1)
+        added = partition_new(topic, index, log.state, flusher.state, plane.inboxes)
     if added != NULL:
         set_leader(added, leadership)
         placed = table_add_partition(&plane.table, topic, added)
@@ -565,7 +611,7 @@ cdef Partition *exchange(
     table_write_lock(&plane.table)
     before = find_partition(find_topic(&plane.table, name, size), index)
     if before != NULL:
-        after = partition_new(before.topic, index, log.state, flusher.state, plane.inboxes, plane.loop_count + 1)
+        after = partition_new(before.topic, index, log.state, flusher.state, plane.inboxes)
     if after == NULL:
         table_unlock(&plane.table)
         return NULL
@@ -574,7 +620,7 @@ cdef Partition *exchange(
     after.leader_epoch = before.leader_epoch
     after.enough_replicas = before.enough_replicas
     # Who watches for the control plane goes on; the loops' calls look again, and find the new one.
-    after.waiting_loops = atomic_bits(&before.waiting_loops) & (<uint64_t>1 << plane.loop_count)
+    after.waiting_loops = atomic_bits(&before.waiting_loops) & (<uint64_t>1 << CONTROL_INBOX)
     table_exchange_partition(&plane.table, after)
     before.removed = True
     partition_wake(before)
@@ -610,7 +656,7 @@ cdef Status append_as_leader(Plane *plane, Partition *partition, StagedBatch *st
     if status == OK:
         policy = log_flush_policy(partition.log)
         # The caller looks at the high watermark when this returns: its own inbox is not told.
-        partition_publish(partition, plane.loop_count, policy)
+        partition_publish(partition, CONTROL_INBOX, policy)
         if policy_waits_for_disk(policy) and atomic_load64(&partition.high_watermark) < log_end_offset(partition.log):
             partition_request_flush(partition)
         for number in range(count):
@@ -626,6 +672,8 @@ cdef dict loop_counters(const LoopCounters *counters):
         "connections": atomic_relaxed64(&counters.connections),
         "connections_accepted": atomic_relaxed64(&counters.connections_accepted),
         "connections_refused": atomic_relaxed64(&counters.connections_refused),
+        "connections_throttled": atomic_relaxed64(&counters.connections_throttled),
+        "accepts_delayed": atomic_relaxed64(&counters.accepts_delayed),
         "connections_closed": atomic_relaxed64(&counters.connections_closed),
         "connections_expired": atomic_relaxed64(&counters.connections_expired),
         "frames_received": atomic_relaxed64(&counters.frames_received),

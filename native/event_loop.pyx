@@ -8,6 +8,9 @@ from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memcpy, memset
 
+from pystream._native.accept_rate cimport (
+    accept_rates_admit, accept_rates_enter, accept_rates_hold, accept_rates_leave, accept_rates_pause, accept_rates_release,
+)
 from pystream._native.atomics cimport atomic_add64, atomic_clear_bits, atomic_count64, atomic_load32, atomic_relaxed64, atomic_store32
 from pystream._native.connection cimport (
     CALL_COLD, CALL_FETCH, CALL_PARKED, CALL_READY, CALL_SILENT, Connection, buffer_pool_free, buffer_pool_init, connection_free,
@@ -213,19 +216,35 @@ cdef void watch_listeners(Loop *loop, bint wanted) noexcept nogil:
     if loop.index != 0 or loop.listening == wanted:
         return
     for i in range(loop.plane.listener_count):
-        if wanted:
+        if wanted and loop.plane.accept_rates.resume_ms[i] == 0:
             watch_fd(loop, loop.plane.listeners[i].fd, EPOLLIN, FIRST_LISTENER_EVENT + <uint64_t>i)
-        else:
+        elif not wanted:
             epoll_ctl(loop.epoll_fd, EPOLL_CTL_DEL, loop.plane.listeners[i].fd, NULL)
     loop.listening = wanted
+
+
+cdef void delay_accept(Loop *loop, int32_t listener, int32_t throttle_ms) noexcept nogil:
+    """Who connects meanwhile waits in the backlog."""
+    loop.counters.accepts_delayed += 1
+    epoll_ctl(loop.epoll_fd, EPOLL_CTL_DEL, loop.plane.listeners[listener].fd, NULL)
+    accept_rates_pause(&loop.plane.accept_rates, listener, loop.now_ms + throttle_ms)
+
+
+cdef void resume_accept(Loop *loop) noexcept nogil:
+    cdef uint64_t resumed = accept_rates_release(&loop.plane.accept_rates, loop.now_ms)
+    cdef int32_t i
+    for i in range(loop.plane.listener_count if resumed != 0 and loop.listening else 0):
+        if resumed & (<uint64_t>1 << i):
+            watch_fd(loop, loop.plane.listeners[i].fd, EPOLLIN, FIRST_LISTENER_EVENT + <uint64_t>i)
 
 
 cdef void hand_over(Loop *loop, int fd, int32_t listener, uint64_t address_hash) noexcept nogil:
     """Round robin over the loops; another loop gets its connection through its inbox."""
     cdef Plane *plane = loop.plane
-    cdef int32_t chosen = loop.next_loop
+    cdef int32_t active = atomic_load32(&plane.active_loops)
+    cdef int32_t chosen = loop.next_loop % active
     cdef Message *message
-    loop.next_loop = (chosen + 1) % plane.loop_count
+    loop.next_loop = (chosen + 1) % active
     if plane.limits.receive_buffer_bytes > 0:
         setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &plane.limits.receive_buffer_bytes, sizeof(int32_t))
     if plane.limits.send_buffer_bytes > 0:
@@ -245,15 +264,27 @@ cdef void hand_over(Loop *loop, int fd, int32_t listener, uint64_t address_hash)
 cdef void accept_some(Loop *loop, int32_t listener) noexcept nogil:
     cdef Plane *plane = loop.plane
     cdef uint64_t address_hash = 0
+    cdef int32_t throttle_ms
     cdef int32_t _i
     cdef int fd
     for _i in range(ACCEPTS_PER_TURN):
+        throttle_ms = accept_rates_enter(&plane.accept_rates, listener, loop.now_ms)
+        if throttle_ms > 0:
+            delay_accept(loop, listener, throttle_ms)
+            return
         fd = listener_accept(&plane.listeners[listener], &address_hash)
         if fd < 0:
             if errno != EAGAIN:
                 # No descriptors or no memory: stop accepting until the next sweep; the log is not touched by it.
                 watch_listeners(loop, False)
+            accept_rates_leave(&plane.accept_rates, listener)
             return
+        throttle_ms = accept_rates_admit(&plane.accept_rates, address_hash, loop.now_ms)
+        if throttle_ms > 0:
+            loop.counters.connections_throttled += 1
+            accept_rates_leave(&plane.accept_rates, listener)
+            accept_rates_hold(&plane.accept_rates, fd, loop.now_ms + throttle_ms)
+            continue
         if not address_enter(&plane.addresses, address_hash, plane.limits.connections_per_address):
             loop.counters.connections_refused += 1
             close(fd)
@@ -445,6 +476,8 @@ cdef int32_t wait_ms(Loop *loop) noexcept nogil:
         return 0                                 # begin_drain() puts connections on the turn's list before the turn
     if loop.drain_begun:
         timeout = <int32_t>min(<int64_t>timeout, max(loop.plane.drain_deadline_ms - loop.now_ms, <int64_t>0))
+    elif loop.index == 0 and loop.plane.accept_rates.next_due_ms != 0:
+        timeout = <int32_t>min(<int64_t>timeout, max(loop.plane.accept_rates.next_due_ms - loop.now_ms, <int64_t>0))
     elif loop.open_count == 0 and loop.listening and atomic_load32(&loop.plane.accepting):
         timeout = -1 if loop.purgatory.timer_count == 0 else timeout
         if timeout < 0:
@@ -501,6 +534,8 @@ cdef void *loop_main(void *argument) noexcept nogil:
             take_event(loop, &events[i])
         take_inbox(loop)
         take_queued(loop)
+        if loop.index == 0:
+            resume_accept(loop)
         if loop.now_ms - loop.swept_ms >= SWEEP_MS:
             sweep(loop)
         work(loop)

@@ -73,11 +73,15 @@ cdef Status listener_open(Listener *listener, const char *host, int32_t port, in
     return OK
 
 
-cdef uint64_t hash_address(const sockaddr_storage *address) noexcept nogil:
+cdef uint64_t hash_of_address(const uint8_t *address, int32_t size) noexcept nogil:
     """Never 0: that is a free slot."""
+    return fnv1a_of(address, size, 0) | 1
+
+
+cdef uint64_t hash_address(const sockaddr_storage *address) noexcept nogil:
     if address.ss_family == AF_INET6:
-        return fnv1a_of((<sockaddr_in6 *>address).sin6_addr.s6_addr, 16, 0) | 1
-    return fnv1a_of(<const uint8_t *>&(<sockaddr_in *>address).sin_addr, 4, 0) | 1
+        return hash_of_address((<sockaddr_in6 *>address).sin6_addr.s6_addr, 16)
+    return hash_of_address(<const uint8_t *>&(<sockaddr_in *>address).sin_addr, 4)
 
 
 cdef int listener_accept(const Listener *listener, uint64_t *address_hash) noexcept nogil:

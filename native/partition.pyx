@@ -18,6 +18,10 @@ from pystream._native.posix cimport (
 from pystream._native.status cimport FENCED_LEADER_EPOCH, NOT_LEADER, OK, UNKNOWN_LEADER_EPOCH, UNKNOWN_TOPIC_OR_PARTITION
 
 
+cdef extern from * nogil:
+    int lowest_bit "__builtin_ctzll"(unsigned long long bits)      # of bits that are not all 0
+
+
 cdef bint is_internal(const uint8_t *name, int32_t size) noexcept nogil:
     """As common.model.INTERNAL_TOPICS has them."""
     return (
@@ -51,7 +55,7 @@ cdef void topic_release(Topic *topic) noexcept nogil:
 
 
 cdef Partition *partition_new(
-    Topic *topic, int32_t index, LogState *log, FlusherState *flusher, Inbox *inboxes, int32_t loop_count,
+    Topic *topic, int32_t index, LogState *log, FlusherState *flusher, Inbox *inboxes,
 ) noexcept nogil:
     cdef Partition *partition = <Partition *>calloc(1, sizeof(Partition))
     if partition == NULL:
@@ -64,7 +68,6 @@ cdef Partition *partition_new(
     partition.log = log
     partition.flusher = flusher
     partition.inboxes = inboxes
-    partition.loop_count = loop_count
     partition.leader_id = -1
     partition.leader_epoch = -1
     partition.enough_replicas = True
@@ -87,9 +90,11 @@ cdef void partition_release(Partition *partition) noexcept nogil:
 cdef void notify_loops(Partition *partition, uint64_t loops) noexcept nogil:
     cdef int32_t loop
     cdef uint64_t bit
-    for loop in range(partition.loop_count):
+    while loops != 0:
+        loop = lowest_bit(loops)
         bit = <uint64_t>1 << loop
-        if loops & bit and not atomic_set_bits(&partition.noticed_loops, bit) & bit:
+        loops &= ~bit
+        if not atomic_set_bits(&partition.noticed_loops, bit) & bit:
             inbox_add_moved(&partition.inboxes[loop], partition, bit)
 
 

@@ -7,6 +7,8 @@ cdef struct LoopCounters:
     int64_t connections              # open now
     int64_t connections_accepted
     int64_t connections_refused      # above a connection limit
+    int64_t connections_throttled    # held and closed: their address came too fast
+    int64_t accepts_delayed          # times that a listener had to wait
     int64_t connections_closed
     int64_t connections_expired      # idle, or too slow with a started frame
     int64_t frames_received

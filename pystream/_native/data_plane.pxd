@@ -11,11 +11,14 @@ cdef class DataPlane:
     cdef int32_t node_id
     cdef int32_t backlog
     cdef int32_t started_threads
+    cdef bint running
     cdef bint stopped
+    cdef int32_t sessions            # of fetches, of all loops together
     cdef dict logs                   # (topic, partition) -> (LocalLog, Flusher): kept alive while installed
-    cdef Inbox *control_inbox        # after the loops' inboxes: what watch() asked for; its bit is the loops' count
+    cdef Inbox *control_inbox        # CONTROL_INBOX: what watch() asked for
     cdef Partition **moved           # swapped with the inbox's array
     cdef int32_t moved_capacity
     cdef object make_loops(self, int32_t count)
+    cdef bint run_loop(self, int32_t number)
     cdef void join(self, int64_t drain_ms)
     cdef Partition *partition(self, str topic, int32_t index) except NULL

@@ -2,12 +2,14 @@
 #
 # Cross-thread state
 #   Plane.table          its own reader-writer lock: read-locked for a turn, write-locked by the control plane
-#   Plane.quotas         its own mutex
+#   Plane.quotas, accept_rates     their own mutexes
+#   Plane.loop_count, active_loops  atomic; loops are added, never taken away, and those past active_loops get no new connections
 #   Plane.memory, connection_count, accepting, draining    atomic
 #   Loop                 belongs to its thread; counters are read from anywhere; its inbox is the door for everybody else
 # Memory: the DataPlane object owns Plane and Loops and joins the threads before it frees them.
 
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from pystream._native.accept_rate cimport AcceptRates
 from pystream._native.connection cimport BufferPool, Call, Connection, MemoryPool, OutQueue
 from pystream._native.control_queue cimport ControlState
 from pystream._native.counters cimport LoopCounters
@@ -37,11 +39,13 @@ cdef struct Limits:
 
 cdef struct Plane:
     int32_t loop_count
+    int32_t active_loops
     Loop *loops
     Inbox *inboxes
     PartitionTable table
     MemoryPool memory
     AddressCounts addresses
+    AcceptRates accept_rates
     QuotaTable quotas
     ControlState *control
     Listener listeners[MAXIMUM_LISTENERS]

@@ -16,7 +16,8 @@ from pystream._native.posix cimport pthread_mutex_t
 from pystream._native.status cimport Status
 
 cdef enum:
-    MAXIMUM_LOOPS = 64
+    MAXIMUM_LOOPS = 63
+    CONTROL_INBOX = 63           # behind those of the loops
     NO_LOOP = -1
 
 cdef enum MessageKind:
@@ -75,8 +76,7 @@ cdef struct Partition:
     Topic *topic                 # one reference
     LogState *log                # one reference
     FlusherState *flusher        # kept alive by the data plane
-    Inbox *inboxes               # one per loop, owned by the data plane
-    int32_t loop_count
+    Inbox *inboxes               # by bit of `waiting_loops`: one per loop and the control plane's; owned by the data plane
     int32_t leader_id
     int32_t leader_epoch
     bint leader
@@ -89,7 +89,7 @@ cdef struct Partition:
 cdef Topic *topic_new(const uint8_t *name, int32_t name_size, const uint8_t *topic_id) noexcept nogil
 cdef void topic_release(Topic *topic) noexcept nogil
 cdef Partition *partition_new(
-    Topic *topic, int32_t index, LogState *log, FlusherState *flusher, Inbox *inboxes, int32_t loop_count,
+    Topic *topic, int32_t index, LogState *log, FlusherState *flusher, Inbox *inboxes,
 ) noexcept nogil
 cdef void partition_retain(Partition *partition) noexcept nogil
 cdef void partition_release(Partition *partition) noexcept nogil

@@ -20,7 +20,7 @@ from pystream.broker.context import BrokerContext
 from pystream.broker.coordination.coordinators import Coordinators
 from pystream.broker.found_logs import adopt, collect_garbage, report_strays
 from pystream.broker.handlers.api_versions import SUPPORTED_FEATURES
-from pystream.broker.limits.client_quotas import ClientQuotas
+from pystream.broker.limits.client_quotas import ClientQuotas, QuotaWindow
 from pystream.broker.limits.live_settings import LiveSettings
 from pystream.broker.monitoring.metrics import BrokerMetrics, RequestMetrics, process_metrics
 from pystream.broker.monitoring.status_pages import StatusPages
@@ -310,6 +310,7 @@ class Broker:
             moves=moves,
             cleaner=self._cleaner,
             executor=self._executor,
+            window=QuotaWindow(self.config.quota_window_num, self.config.quota_window_size_seconds),
         )
         return ImageApplier(
             node_id=self.config.node_id,
@@ -323,7 +324,12 @@ class Broker:
     def _client_quotas(self, plane: DataPlane, applier: ImageApplier) -> ClientQuotas:
         config = self.config
         quotas = ClientQuotas(
-            plane, self._clock, samples=config.quota_window_num, window_seconds=config.quota_window_size_seconds
+            plane,
+            self._clock,
+            window=QuotaWindow(config.quota_window_num, config.quota_window_size_seconds),
+            controller_window=QuotaWindow(
+                config.controller_quota_window_num, config.controller_quota_window_size_seconds
+            ),
         )
         quotas.apply(applier.image)
         applier.on_applied(lambda delta, image: quotas.apply(image) if delta.client_quotas else None)

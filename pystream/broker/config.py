@@ -59,6 +59,8 @@ PLANE_LIMITS = (
     "socket.send.buffer.bytes",
     "socket.listen.backlog.size",
 )
+LISTENER_KEYS = ("max.connection.creation.rate",)
+MAXIMUM_NETWORK_THREADS = 63  # a partition has a bit for each
 CGROUP_MEMORY_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
@@ -77,7 +79,7 @@ def memory_bytes() -> int:
 
 def default_network_threads() -> int:
     """One event loop for two cores."""
-    return max(1, len(os.sched_getaffinity(0)) // 2)
+    return min(max(1, len(os.sched_getaffinity(0)) // 2), MAXIMUM_NETWORK_THREADS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,6 +134,8 @@ class BrokerConfig:
         "num.network.threads",
         default=default_network_threads(),
         minimum=1,
+        maximum=MAXIMUM_NETWORK_THREADS,
+        dynamic=True,
         doc="Event loops. Default: one for two cores.",
     )
     num_io_threads: int = key(
@@ -186,6 +190,13 @@ class BrokerConfig:
     )
     max_connections_per_ip: int = key(
         "max.connections.per.ip", default=INT_MAX, minimum=0, dynamic=True, doc="Connections of one address."
+    )
+    max_connection_creation_rate: int = key(
+        "max.connection.creation.rate",
+        default=INT_MAX,
+        minimum=1,
+        dynamic=True,
+        doc="New connections a second, of all listeners; of one: listener.name.NAME.max.connection.creation.rate.",
     )
     connections_max_idle_ms: int = key(
         "connections.max.idle.ms",
@@ -335,6 +346,13 @@ class BrokerConfig:
         "quota.window.size.seconds", default=1, minimum=1, doc="Length of one such sample."
     )
 
+    controller_quota_window_num: int = key(
+        "controller.quota.window.num", default=11, minimum=1, doc="Samples over which changes of topics are looked at."
+    )
+    controller_quota_window_size_seconds: int = key(
+        "controller.quota.window.size.seconds", default=1, minimum=1, doc="Length of one such sample."
+    )
+
     # telemetry
     client_telemetry_enable: bool = key(
         "client.telemetry.enable",
@@ -431,9 +449,15 @@ class BrokerConfig:
         """The operator's settings as the layer below every dynamic one."""
         return Layer(ConfigSource.STATIC_BROKER_CONFIG, self.settings)
 
+    def listener_keys(self) -> dict[str, ConfigKey]:
+        """What may be set for one listener: listener.name.NAME.KEY, the name in small letters."""
+        keys = definition_of(BrokerConfig).keys
+        names = [f"listener.name.{listener.name.lower()}." for listener in self.open_listeners()]
+        return {prefix + name: replace(keys[name], name=prefix + name) for prefix in names for name in LISTENER_KEYS}
+
     def unknown_settings(self) -> list[str]:
         """Names in `settings` that no key has."""
-        known = broker_keys().keys() | SILENTLY_ACCEPTED
+        known = broker_keys().keys() | self.listener_keys().keys() | SILENTLY_ACCEPTED
         return sorted(name for name in self.settings if name not in known)
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 S = TypeVar("S")
 ALL_BROKERS = ""
+THREAD_KEYS = ("num.network.threads", "num.io.threads", "num.recovery.threads.per.data.dir")
 
 
 class SettingsView:
@@ -50,6 +51,35 @@ class SettingsView:
         """This broker's own settings with what was changed while it runs."""
         layers = self._broker_layers(image)
         return definition_of(BrokerConfig).load(*layers), definition_of(CleanerConfig).load(*layers)
+
+    def listener_rates(self, image: ClusterImage) -> list[int]:
+        """max.connection.creation.rate of each listener that is open, in their order."""
+        layers = self._broker_layers(image)
+        rates = []
+        for name, config_key in self._config.listener_keys().items():
+            text = next((layer.values[name] for layer in layers if name in layer.values), None)
+            rates.append(config_key.default if text is None else config_key.parse(text))
+        return rates
+
+    def check_threads(self, name: str, after: Mapping[str, str], image: ClusterImage) -> None:
+        """Raises InvalidRequest when a pool of threads would become less than half or more than double what it is.
+
+        `after`: the settings that the broker `name`, or all brokers where it is empty, would have.
+        """
+        if name not in (ALL_BROKERS, str(self._config.node_id)):
+            return
+        now = self._broker_layers(image)
+        place = 1 if name == ALL_BROKERS else 0
+        then = tuple(Layer(layer.source, after) if number == place else layer for number, layer in enumerate(now))
+        before, later = (definition_of(BrokerConfig).load(*layers) for layers in (now, then))
+        for key_name in THREAD_KEYS:
+            field = definition_of(BrokerConfig).keys[key_name].field_name
+            old, new = getattr(before, field), getattr(later, field)
+            failed = f"Dynamic thread count update validation failed for {key_name}={new}, value should"
+            if new < old // 2:
+                raise InvalidRequest(f"{failed} be at least half the current value {old}")
+            if new > old * 2:
+                raise InvalidRequest(f"{failed} not be greater than double the current value {old}")
 
     def show_topic(
         self, configs: Mapping[str, str], image: ClusterImage, *, form: Hashable, show: Callable[[Explained], S]
@@ -86,7 +116,8 @@ class SettingsView:
             return [self._definition.explain(keys[key], layer) for key in layer.values if key in keys]
         self.check_broker(name)
         layers = self._broker_layers(image)
-        return [self._definition.explain(key, *layers) for key in keys.values()]
+        unset = self._config.listener_keys().keys() - {name for layer in layers for name in layer.values}
+        return [self._definition.explain(key, *layers) for key in keys.values() if key.name not in unset]
 
     def group_settings(self, group_id: str, image: ClusterImage) -> GroupSettings:
         """What one group goes by."""
@@ -122,7 +153,13 @@ class SettingsView:
             ),
         }
         return ConfigController(
-            publisher, committer, self._definition, self._all_broker_keys(), kinds, fixed_names=SILENTLY_ACCEPTED
+            publisher,
+            committer,
+            self._definition,
+            self._all_broker_keys(),
+            kinds,
+            fixed_names=SILENTLY_ACCEPTED,
+            check_broker=self.check_threads,
         )
 
     def check_broker(self, name: str) -> None:
@@ -151,5 +188,5 @@ class SettingsView:
 
     def _all_broker_keys(self) -> dict[str, ConfigKey]:
         if not self._broker_keys:
-            self._broker_keys = broker_keys()
+            self._broker_keys = broker_keys() | self._config.listener_keys()
         return self._broker_keys

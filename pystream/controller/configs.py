@@ -36,6 +36,7 @@ from pystream.controller.requests import (
     ResourceType,
 )
 from pystream.metadata import records
+from pystream.metadata.image import ClusterImage
 from pystream.metadata.publisher import ImagePublisher
 from pystream.metadata.store import Absent, Compare, Delete, Exists, ModRevision, Put, Value
 
@@ -43,6 +44,7 @@ logger = get_logger(__name__)
 
 ATTEMPTS: Final = 10  # at one resource, while others change it at the same time
 Change = Callable[[Mapping[str, str]], dict[str, str]]
+BrokerCheck = Callable[[str, Mapping[str, str], ClusterImage], None]
 
 
 class ResourceKind(NamedTuple):
@@ -66,7 +68,8 @@ class ConfigController:
     """Alters dynamic settings.
 
     `broker_keys`: all that a broker knows, by name; `fixed_names`: what it knows besides, and only reads at its start;
-    `kinds`: further types of resources.
+    `kinds`: further types of resources; `check_broker(name, settings, image)` raises InvalidRequest for settings of a
+    broker, or of all where the name is empty, that may not follow those it has.
     """
 
     def __init__(
@@ -77,6 +80,7 @@ class ConfigController:
         broker_keys: Mapping[str, ConfigKey],
         kinds: Mapping[int, ResourceKind] = MappingProxyType({}),
         fixed_names: Set[str] = frozenset(),
+        check_broker: BrokerCheck = lambda name, after, image: None,
     ) -> None:
         self._publisher = publisher
         self._committer = committer
@@ -84,6 +88,7 @@ class ConfigController:
         self._broker_keys = broker_keys
         self._kinds = kinds
         self._fixed_names = fixed_names
+        self._check_broker = check_broker
 
     async def incremental_alter_configs(
         self, resources: Sequence[ConfigAlteration], *, validate_only: bool = False
@@ -156,7 +161,7 @@ class ConfigController:
             item = await self._committer.get(resource.key)
             before = records.decode_mapping(resource.key, item.value, "values") if item is not None else {}
             after = change(before)
-            self._validate(resource, before, after)
+            self._validate(which[1], resource, before, after)
             if validate_only or after == before:
                 return 0
             value = records.encode_mapping("values", after)
@@ -174,7 +179,7 @@ class ConfigController:
                     raise UnknownTopicOrPartition()
         raise ConcurrentTransactions(f"{resource.key} was changed by others {ATTEMPTS} times meanwhile")
 
-    def _validate(self, resource: _Resource, before: Mapping[str, str], after: Mapping[str, str]) -> None:
+    def _validate(self, name: str, resource: _Resource, before: Mapping[str, str], after: Mapping[str, str]) -> None:
         if resource.check is not None:
             resource.check(after)
             return
@@ -183,13 +188,14 @@ class ConfigController:
         fixed = sorted(n for n in changed if n in self._fixed_names or (n in keys and not keys[n].dynamic))
         if fixed:
             raise InvalidRequest(f"Cannot update these configs dynamically: Set({', '.join(fixed)})")
-        for name, value in after.items():
-            if name not in resource.keys:
+        for key_name, value in after.items():
+            if key_name not in resource.keys:
                 continue  # as Kafka does, which keeps such a key for plug-ins that may know it
             try:
-                resource.keys[name].parse(value)
+                resource.keys[key_name].parse(value)
             except InvalidConfig as error:
                 raise InvalidRequest(str(error)) from error
+        self._check_broker(name, after, self._publisher.image)
 
 
 def _checks_of(kind: ResourceKind) -> Callable[[Mapping[str, str]], None]:

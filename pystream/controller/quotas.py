@@ -2,18 +2,19 @@
 
     entity                  keys
     user, client-id, both   producer_byte_rate, consumer_byte_rate, request_percentage, controller_mutation_rate
-    ip                      none: the rate of new connections is not limited, so such a quota is refused
+    ip                      connection_creation_rate; an address is written as such: names of hosts are not looked up
 
 A name of None is the default for all that have no quota of their own. Source: KIP-546, KIP-599, KIP-612.
 """
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from pystream.common.config import LONG_MAX
+from pystream.common.config import INT_MAX, LONG_MAX, ConfigType
 from pystream.common.errors import ConcurrentTransactions, InvalidRequest, KafkaError
 from pystream.common.logging import get_logger
 from pystream.controller.commit import Committer
@@ -31,13 +32,16 @@ PRODUCER_BYTE_RATE: Final = "producer_byte_rate"
 CONSUMER_BYTE_RATE: Final = "consumer_byte_rate"
 REQUEST_PERCENTAGE: Final = "request_percentage"
 CONTROLLER_MUTATION_RATE: Final = "controller_mutation_rate"
-# Largest whole number of a key; None for those that may be fractions.
-CLIENT_KEYS: Final[Mapping[str, int | None]] = {
-    PRODUCER_BYTE_RATE: LONG_MAX,
-    CONSUMER_BYTE_RATE: LONG_MAX,
-    REQUEST_PERCENTAGE: None,
-    CONTROLLER_MUTATION_RATE: None,
+CONNECTION_CREATION_RATE: Final = "connection_creation_rate"
+CLIENT_KEYS: Final[Mapping[str, ConfigType]] = {
+    PRODUCER_BYTE_RATE: ConfigType.LONG,
+    CONSUMER_BYTE_RATE: ConfigType.LONG,
+    REQUEST_PERCENTAGE: ConfigType.DOUBLE,
+    CONTROLLER_MUTATION_RATE: ConfigType.DOUBLE,
 }
+ADDRESS_KEYS: Final[Mapping[str, ConfigType]] = {CONNECTION_CREATION_RATE: ConfigType.INT}
+# Of whole numbers, as the doubles that quotas are sent as: 2**63 - 1 arrives as 2**63.
+LARGEST: Final = {ConfigType.INT: ("an INT", float(INT_MAX)), ConfigType.LONG: ("a LONG", float(LONG_MAX))}
 ATTEMPTS: Final = 10
 FRACTION: Final = 1e-6
 
@@ -117,7 +121,15 @@ def checked(change: QuotaChange) -> dict[str, float | None]:
     return values
 
 
-def keys_of(entity: Sequence[tuple[str, str | None]]) -> Mapping[str, int | None]:
+def packed_address(name: str) -> bytes | None:
+    """The 4 or 16 bytes of an IP address; None for what is no such address."""
+    try:
+        return ipaddress.ip_address(name).packed
+    except ValueError:
+        return None
+
+
+def keys_of(entity: Sequence[tuple[str, str | None]]) -> Mapping[str, ConfigType]:
     """The keys that such an entity may have. Raises InvalidRequest for a combination that there is not."""
     kinds = [kind for kind, _ in entity]
     if not kinds:
@@ -133,21 +145,22 @@ def keys_of(entity: Sequence[tuple[str, str | None]]) -> Mapping[str, int | None
         return CLIENT_KEYS
     if len(kinds) > 1:
         raise InvalidRequest("Invalid quota entity combination, IP entity should not be combined with User or ClientId")
-    raise InvalidRequest(
-        "Quotas of addresses are not supported: this broker does not limit the rate of new connections"
-    )
+    address = entity[0][1]
+    if address is not None and packed_address(address) is None:
+        raise InvalidRequest(f"{address} is not a valid IP or resolvable host.")
+    return ADDRESS_KEYS
 
 
-def _check_value(known: Mapping[str, int | None], name: str, value: float) -> None:
+def _check_value(known: Mapping[str, ConfigType], name: str, value: float) -> None:
     if name not in known:
         raise InvalidRequest(f"Invalid configuration key {name}")
     if not value > 0:
         raise InvalidRequest(f"Quota {name} must be greater than 0")
-    largest = known[name]
-    if largest is None:
+    if known[name] not in LARGEST:
         return
+    kind, largest = LARGEST[known[name]]
     if value > largest:
-        raise InvalidRequest(f"Proposed value for {name} is too large for a LONG.")
+        raise InvalidRequest(f"Proposed value for {name} is too large for {kind}.")
     if value % 1.0 > FRACTION:
         raise InvalidRequest(f"{name} cannot be a fractional value.")
 

@@ -23,7 +23,7 @@ LOG = {
     "flusher", "offset_map", "clean_transactions", "clean_batch", "log_swap", "log_cleaner",
 }  # fmt: skip
 PLANE = {
-    "access", "quota", "quota_table", "partition",
+    "access", "quota", "quota_table", "accept_rate", "partition",
     "partition_table", "purgatory", "connection", "produce", "fetch_session", "fetch",
     "list_offsets", "control_queue", "listener", "turn", "event_loop", "data_plane",
     "counters", "loop_state",  # declarations only: structs that several of the above work on

@@ -21,7 +21,7 @@ from pystream.broker.config import BrokerConfig
 from pystream.broker.context import BrokerContext
 from pystream.broker.coordination.coordinators import Coordinators
 from pystream.broker.handlers.api_versions import SUPPORTED_FEATURES
-from pystream.broker.limits.client_quotas import ClientQuotas
+from pystream.broker.limits.client_quotas import ClientQuotas, QuotaWindow
 from pystream.broker.monitoring.metrics import RequestMetrics
 from pystream.broker.monitoring.telemetry import ClientTelemetry
 from pystream.broker.registry import Registry
@@ -170,6 +170,7 @@ class StandInPlane:
     moved: dict[tuple[str, int], int] = field(default_factory=dict)
     event_fd: int = field(default_factory=lambda: os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC))
     quota_rules: list[Any] = field(default_factory=list)
+    address_rates: Any = None
     control: Any = field(default_factory=lambda: SimpleNamespace(watch=lambda connection: None))
 
     def __del__(self) -> None:
@@ -177,6 +178,9 @@ class StandInPlane:
 
     def set_client_quotas(self, rules: list[Any], window_ms: int) -> None:
         self.quota_rules = rules
+
+    def bound_addresses(self, named: list[Any], *, default_rate: int, window_ms: int, longest_wait_ms: int) -> None:
+        self.address_rates = (named, default_rate, window_ms, longest_wait_ms)
 
     def charge_request(self, client_id: str, microseconds: int, now_ms: int) -> int:
         return 0
@@ -329,7 +333,7 @@ class ColdRig:
         )
 
     def _client_quotas(self) -> ClientQuotas:
-        quotas = ClientQuotas(self.plane, self.clock, samples=11, window_seconds=1)
+        quotas = ClientQuotas(self.plane, self.clock, window=QuotaWindow(11, 1), controller_window=QuotaWindow(11, 1))
         self.applier.on_applied(lambda delta, image: quotas.apply(image) if delta.client_quotas else None)
         return quotas
 

@@ -7,8 +7,9 @@ that is named and for all others:
     user+client > user+<default client> > user > <default user>+client > <default user>+<default client>
     > <default user> > client > <default client>
 
-A quota of a user alone is shared by all his clients; every other one counts for each client id by itself.
-Source: KIP-55, KIP-124, KIP-219, KIP-599; Kafka's ClientQuotaManager and ControllerMutationQuotaManager.
+A quota of a user alone is shared by all his clients; every other one counts for each client id by itself. An address
+that has no quota of its own has the one that is set for all.
+Source: KIP-55, KIP-124, KIP-219, KIP-599, KIP-612; Kafka's ClientQuotaManager and ControllerMutationQuotaManager.
 """
 
 from __future__ import annotations
@@ -21,11 +22,14 @@ from pystream.common.errors import ThrottlingQuotaExceeded
 from pystream.common.model import ZERO_UUID
 from pystream.controller.quotas import (
     CLIENT_ID,
+    CONNECTION_CREATION_RATE,
     CONSUMER_BYTE_RATE,
     CONTROLLER_MUTATION_RATE,
+    IP,
     PRODUCER_BYTE_RATE,
     REQUEST_PERCENTAGE,
     USER,
+    packed_address,
 )
 from pystream.controller.requests import TopicOutcome
 
@@ -40,6 +44,21 @@ MICROSECONDS_PER_PERCENT: Final = 10_000  # of one thread's second
 LARGEST_RATE: Final = 1 << 62
 MOST_BUCKETS: Final = 10_000
 Rule = tuple[str | None, tuple[int, int, int], tuple[bool, bool, bool]]
+
+
+class QuotaWindow(NamedTuple):
+    """Over how much time a rate is looked at: so many samples, of which one is always under way."""
+
+    samples: int
+    sample_seconds: int
+
+    @property
+    def sample_ms(self) -> int:
+        return self.sample_seconds * 1_000
+
+    @property
+    def burst_ms(self) -> int:
+        return max(self.samples - 1, 1) * self.sample_ms
 
 
 class Found(NamedTuple):
@@ -76,6 +95,29 @@ def rules_of(quotas: Mapping[QuotaEntity, Mapping[str, float]]) -> list[Rule]:
     named = {name for entity in quotas for kind, name in entity if kind == CLIENT_ID and name is not None}
     rules = [_rule(quotas, client_id) for client_id in (None, *sorted(named))]
     return rules if any(any(rates) for _, rates, _ in rules) else []
+
+
+class AddressRates(NamedTuple):
+    """Connections a second: by address, and of every other one; 0 is unlimited."""
+
+    named: list[tuple[bytes, int]]
+    default: int
+
+
+def address_rates_of(quotas: Mapping[QuotaEntity, Mapping[str, float]]) -> AddressRates:
+    """What bounds new connections of addresses."""
+    named: dict[bytes, int] = {}
+    default = 0
+    for entity, values in quotas.items():
+        if entity[0][0] != IP or CONNECTION_CREATION_RATE not in values:
+            continue
+        rate = _bounded(values[CONNECTION_CREATION_RATE])
+        address = entity[0][1]
+        if address is None:
+            default = rate
+        elif (packed := packed_address(address)) is not None:
+            named[packed] = rate
+    return AddressRates(sorted(named.items()), default)
 
 
 def _rule(quotas: Mapping[QuotaEntity, Mapping[str, float]], client_id: str | None) -> Rule:
@@ -146,10 +188,11 @@ class MutationQuota:
 class ClientQuotas:
     """Lives in the broker's loop; `apply` is called with every image that changes quotas."""
 
-    def __init__(self, plane: DataPlane, clock: Clock, *, samples: int, window_seconds: int) -> None:
+    def __init__(self, plane: DataPlane, clock: Clock, *, window: QuotaWindow, controller_window: QuotaWindow) -> None:
         self._plane = plane
         self._clock = clock
-        self._burst_ms = max(samples - 1, 1) * window_seconds * 1_000
+        self._window = window
+        self._mutation_burst_ms = controller_window.burst_ms
         self._quotas: Mapping[QuotaEntity, Mapping[str, float]] = {}
         self.bounds_requests = False
         self._buckets: OrderedDict[str, TokenBucket] = OrderedDict()  # of topic changes
@@ -160,7 +203,14 @@ class ClientQuotas:
         self._buckets.clear()
         rules = rules_of(self._quotas)
         self.bounds_requests = any(rates[2] for _, rates, _ in rules)
-        self._plane.set_client_quotas(rules, self._burst_ms)
+        self._plane.set_client_quotas(rules, self._window.burst_ms)
+        addresses = address_rates_of(self._quotas)
+        self._plane.bound_addresses(
+            addresses.named,
+            default_rate=addresses.default,
+            window_ms=self._window.burst_ms,
+            longest_wait_ms=self._window.sample_ms,
+        )
 
     def mutations(self, client_id: str | None, *, strict: bool) -> MutationQuota:
         """The quota of topic changes for one request."""
@@ -171,7 +221,7 @@ class ClientQuotas:
         name = "" if found.is_shared else client_id
         bucket = self._buckets.get(name)
         if bucket is None:
-            burst = found.rate * self._burst_ms / 1_000
+            burst = found.rate * self._mutation_burst_ms / 1_000
             bucket = self._buckets[name] = TokenBucket(found.rate, burst, self._clock.monotonic_ms())
             if len(self._buckets) > MOST_BUCKETS:
                 self._buckets.popitem(last=False)

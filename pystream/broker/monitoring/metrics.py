@@ -60,6 +60,18 @@ PLANE_METRICS: Final = (
     ),
     ("connections_refused", "pystream_network_connections_refused_total", COUNTER, "Connections above a limit."),
     (
+        "connections_throttled",
+        "pystream_network_connections_throttled_total",
+        COUNTER,
+        "Connections closed because their address came faster than its quota allows.",
+    ),
+    (
+        "accepts_delayed",
+        "pystream_network_accepts_delayed_total",
+        COUNTER,
+        "Times that a listener waited because connections came faster than max.connection.creation.rate.",
+    ),
+    (
         "frames_refused",
         "pystream_network_frames_refused_total",
         COUNTER,

@@ -98,8 +98,8 @@ def test_what_is_only_validated_changes_nothing():
         ({"user": "a"}, {"producer_byte_rate": 1.5}),
         ({"user": "a"}, {"producer_byte_rate": 1e19}),
         ({"user": "a"}, {"request_percentage": float("nan")}),
-        ({"ip": "127.0.0.1"}, {"connection_creation_rate": 1}),
-        ({"ip": None}, {"connection_creation_rate": 1}),
+        ({"ip": "127.0.0.1"}, {"connection_creation_rate": 1.5}),
+        ({"ip": "127.0.0.1"}, {"connection_creation_rate": 1 << 31}),
     ],
 )
 def test_entities_and_values_that_there_are_not_are_refused(entity: Entity, values: dict[str, float]):
@@ -164,6 +164,36 @@ def test_a_filter_that_means_nothing_is_refused(components, code):
     answer = run_cold(scenario)
 
     assert (answer.error_code, answer.entries) == (code, None)
+
+
+@pytest.mark.parametrize("key", ["producer_byte_rate", "consumer_byte_rate"])
+def test_the_largest_long_is_a_rate(key: str):
+    async def scenario(rig: ColdRig):
+        return await alter(rig, entry({"user": "a"}, **{key: float(2**63 - 1)})), told(await describe(rig))
+
+    assert run_cold(scenario) == ([NONE], [({"user": "a"}, {key: float(2**63)})])
+
+
+def test_quotas_of_addresses_are_set_shown_and_reach_the_data_plane():
+    async def scenario(rig: ColdRig):
+        codes = await alter(
+            rig,
+            entry({"ip": "10.0.0.7"}, connection_creation_rate=3),
+            entry({"ip": "::1"}, connection_creation_rate=4),
+            entry({"ip": None}, connection_creation_rate=2**31 - 1),
+        )
+        set_rates = rig.plane.address_rates
+        shown = [told(await describe(rig, each)) for each in (("ip", EXACT, "::1"), ("ip", ANY, None))]
+        await alter(rig, *(entry({"ip": name}, connection_creation_rate=None) for name in ("10.0.0.7", "::1", None)))
+        return codes, set_rates, shown, rig.plane.address_rates
+
+    codes, rates, (one, every), after = run_cold(scenario)
+
+    assert codes == [NONE, NONE, NONE]
+    assert rates == ([(bytes(15) + b"\1", 4), (b"\x0a\0\0\x07", 3)], 2**31 - 1, 10_000, 1_000)
+    assert one == [({"ip": "::1"}, {"connection_creation_rate": 4})]
+    assert len(every) == 3
+    assert after == ([], 0, 10_000, 1_000)
 
 
 KEY = "producer_byte_rate"

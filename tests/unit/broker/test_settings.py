@@ -103,11 +103,12 @@ def test_every_broker_key_is_shown_and_those_of_the_start_are_read_only():
     async def scenario(rig: ColdRig):
         return await describe(rig, BROKER, "1")
 
-    shown = {config.name: config for config in run_cold(scenario, {"num.network.threads": "3"}).configs}
+    shown = {config.name: config for config in run_cold(scenario, {"fetch.max.bytes": "5000"}).configs}
 
     assert {"log.retention.hours", "message.max.bytes", "num.partitions", "listeners"} <= set(shown)
-    assert shown["num.network.threads"].read_only
-    assert (shown["num.network.threads"].value, shown["num.network.threads"].config_source) == ("3", 4)
+    assert shown["fetch.max.bytes"].read_only
+    assert (shown["fetch.max.bytes"].value, shown["fetch.max.bytes"].config_source) == ("5000", 4)
+    assert not shown["num.network.threads"].read_only
     assert not shown["log.retention.ms"].read_only
 
 
