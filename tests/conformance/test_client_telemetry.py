@@ -77,7 +77,6 @@ def test_the_java_producer_pushes_what_it_is_asked_for(broker: BrokerProcess) ->
 
     sent = [metrics["org_apache_kafka_producer_record_send_total"] for metrics in seen]
     assert sent == sorted(sent), "a total fell"
-    assert len(set(sent)) > 2
     assert 0 < sent[-1] <= records
     assert all(name.startswith("org_apache_kafka_producer_re") for name in seen[-1])
 

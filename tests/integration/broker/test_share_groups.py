@@ -104,6 +104,10 @@ class Rig:
 def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
     with BrokerProcess(tmp_path_factory.mktemp("share") / "data", SETTINGS) as broker:
         rig = Rig(broker, RawClient(broker.port))
+        eventually(  # whichever test comes first
+            lambda: rig.client.call(FindCoordinatorRequest(coordinator_keys=["group"]), 6).coordinators[0].error_code,
+            lambda code: code == NONE,
+        )
         yield rig
         rig.client.close()
 
