@@ -187,7 +187,7 @@ def test_a_damaged_log_ends_before_the_damage_and_what_was_cut_is_kept(data_dir:
 def test_a_directory_that_java_has_locked_is_left_alone(tmp_path: Path) -> None:
     lock = tmp_path / ".lock"
     lock.touch()
-    hold = "import fcntl, sys; f = open(sys.argv[1], 'r+'); fcntl.lockf(f, fcntl.LOCK_EX); print(flush=True); sys.stdin.read()"
+    hold = "import fcntl, sys; f = open(sys.argv[1], 'r+'); fcntl.lockf(f, 2); print(flush=True); sys.stdin.read()"
     with subprocess.Popen([sys.executable, "-c", hold, lock], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
         assert holder.stdout is not None
         holder.stdout.readline()
