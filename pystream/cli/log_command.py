@@ -23,7 +23,7 @@ from pystream.common.errors import DataDirectoryError, NotFound, PystreamError, 
 from pystream.common.model import NO_LEADER_EPOCH
 from pystream.storage.directories import LogDirectory
 from pystream.storage.kafka_directory import KafkaPartition, copy_partition, find_partitions
-from pystream.storage.verification import held
+from pystream.storage.repair.verification import held
 
 if TYPE_CHECKING:
     from pystream.metadata.store import MetadataStore

@@ -12,8 +12,8 @@ from pystream.cli.failure import sentence
 from pystream.common.errors import NotFound, PystreamError
 from pystream.common.model import TopicPartition
 from pystream.storage.checkpoints import META_PROPERTIES
-from pystream.storage.salvage import salvage
-from pystream.storage.verification import (
+from pystream.storage.repair.salvage import salvage
+from pystream.storage.repair.verification import (
     LOST_AND_FOUND,
     PartitionReport,
     cut_at_damage,

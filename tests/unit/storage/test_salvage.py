@@ -14,8 +14,8 @@ from pystream.common.errors import DataDirectoryLocked
 from pystream.common.model import TopicPartition
 from pystream.storage.checkpoints import META_PROPERTIES, RECOVERY_POINTS, START_OFFSETS, write_offsets
 from pystream.storage.directories import LogDirectory
-from pystream.storage.salvage import empty_batch, salvage
-from pystream.storage.verification import verify_partition
+from pystream.storage.repair.salvage import empty_batch, salvage
+from pystream.storage.repair.verification import verify_partition
 from tests.unit.storage.batches import batch, offsets
 
 NAME = TopicPartition("orders", 0)

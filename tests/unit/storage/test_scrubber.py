@@ -15,7 +15,7 @@ from pystream.common.model import TopicPartition
 from pystream.storage import scrubber as scrubbing
 from pystream.storage.config import LogConfig, StorageConfig
 from pystream.storage.log_manager import LogManager
-from pystream.storage.salvage import salvage
+from pystream.storage.repair.salvage import salvage
 from pystream.storage.scrubber import Scrubber
 from tests.unit.storage.batches import batch, offsets
 

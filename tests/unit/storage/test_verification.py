@@ -13,7 +13,7 @@ from pystream.common.errors import DataDirectoryLocked, NotFound
 from pystream.common.model import TopicPartition
 from pystream.storage.checkpoints import RECOVERY_POINTS, write_offsets
 from pystream.storage.directories import LogDirectory
-from pystream.storage.verification import cut_at_damage, held, partitions_of, verify_partition
+from pystream.storage.repair.verification import cut_at_damage, held, partitions_of, verify_partition
 from tests.unit.storage.batches import batch
 
 NAME = TopicPartition("orders", 0)

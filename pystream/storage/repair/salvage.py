@@ -29,7 +29,7 @@ from pystream.common.errors import PystreamError
 from pystream.common.model import TopicPartition
 from pystream.storage.checkpoints import RECOVERY_POINTS, read_offsets, write_offsets
 from pystream.storage.directories import LogDirectory
-from pystream.storage.verification import (
+from pystream.storage.repair.verification import (
     CRC_FROM,
     FARTHEST_OFFSET,
     LOST_AND_FOUND,
