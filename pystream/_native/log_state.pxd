@@ -107,7 +107,9 @@ cdef struct LogState:
     int64_t first_undecided_offset
     int64_t recovery_point       # durable, and so are the side files of everything below it
     int64_t snapshots[KEPT_SNAPSHOTS]   # offsets of the newest producer snapshots on disk, oldest first; -1: none
-    void *flush_entry            # place in the flusher's queue; guarded by the flusher's mutex
+    void *flush_entry            # place at the flusher; guarded by the flusher's mutex, as are the next two
+    int64_t flush_requests       # that the last flush answered
+    int64_t flush_took_ns
     int64_t truncations          # counts truncations: a flush that began before one proves nothing about what came after
     int64_t appended_since_flush # records
     int64_t oldest_unflushed_ms  # when the first of them was appended

@@ -540,7 +540,7 @@ class LogManager:
         if hosted.directory.is_offline:
             return
         logs = [log for log in self._snapshot() if log.hosted is hosted]
-        stalled = hosted.flusher.statistics()["round_ms"] > STALLED_FLUSH_MS
+        stalled = hosted.flusher.statistics()["running_ms"] > STALLED_FLUSH_MS
         broken = [log for log in logs if log.native.offline_reason not in (0, DAMAGE_REASON)]
         before = hosted.disk.state
         try:

@@ -52,6 +52,44 @@ def test_a_failed_fsync_takes_its_own_log_offline_only(tmp_path, flusher):
     bad.close(clean=False)
 
 
+def test_a_log_does_not_wait_for_the_disk_of_another(tmp_path, flusher):
+    stuck, quick = (LocalLog.open(str(tmp_path), name) for name in ("stuck-0", "quick-0"))
+    io_table.fail_call(1, errno.EINTR, call="fdatasync", path="stuck-0", for_ever=True)  # tried again until reset()
+    for log in (stuck, quick):
+        log.append(batch(1))
+        flusher.request(log)
+    while quick.durable_offset == 0:
+        assert stuck.durable_offset == 0
+    running_ms = flusher.statistics()["running_ms"]
+    quick.append(batch(1))
+    flusher.request(quick)
+    while quick.durable_offset == 1:
+        assert stuck.durable_offset == 0
+    io_table.reset()
+    flusher.stop()
+    assert running_ms > 0
+    assert (stuck.durable_offset, quick.durable_offset) == (1, 2)
+    for log in (stuck, quick):
+        log.close()
+
+
+def test_what_is_asked_for_while_an_fsync_runs_gets_one_of_its_own(tmp_path, flusher):
+    log = LocalLog.open(str(tmp_path), "t-0")
+    io_table.fail_call(1, errno.EINTR, call="fdatasync", for_ever=True)
+    log.append(batch(1))
+    flusher.request(log)
+    while flusher.statistics()["running_ms"] == 0:
+        pass
+    for _ in range(20):
+        log.append(batch(1))
+        flusher.request(log)
+    io_table.reset()
+    flusher.stop()
+    assert log.durable_offset == 21
+    assert flusher.statistics()["flushes"] == 2
+    log.close()
+
+
 def test_a_stopped_flusher_serves_in_the_callers_thread(tmp_path, flusher):
     log = LocalLog.open(str(tmp_path), "t-0")
     log.append(batch(1))
