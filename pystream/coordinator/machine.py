@@ -87,7 +87,7 @@ class Effects:
     `encoded` are the bytes of `records`, one for one.
     """
 
-    __slots__ = ("_encode", "_replay", "answers", "encoded", "records")
+    __slots__ = ("_encode", "_replay", "answers", "encoded", "hurried", "records")
 
     def __init__(
         self, replay: Callable[[Record], None], encode: Callable[[Any, Any | None], Encoded] = not_encoded
@@ -97,6 +97,7 @@ class Effects:
         self.records: list[Record] = []
         self.encoded: list[Encoded] = []
         self.answers: list[Answer] = []
+        self.hurried = False  # whether the records are to be written in this turn
 
     def write(
         self,
@@ -105,9 +106,11 @@ class Effects:
         *,
         producer_id: int = NO_PRODUCER_ID,
         producer_epoch: int = NO_PRODUCER_EPOCH,
+        patient: bool = False,
     ) -> None:
         """Append a record, a tombstone without `value`; the shard has it when this returns.
 
+        A `patient` one, which a crash may take, waits a few milliseconds for others to be written with.
         Raises UnknownServerError for one that does not encode: the shard has not seen it, and the log will not.
         """
         try:
@@ -115,6 +118,7 @@ class Effects:
         except (OverflowError, TypeError, ValueError) as error:
             logger.limited("coordinator record does not encode", key=key, value=value, error=error)
             raise UnknownServerError(f"{type(key).__name__}: {error}") from error
+        self.hurried = self.hurried or not patient
         record = Record(key, value, producer_id, producer_epoch)
         self.records.append(record)
         self.encoded.append(encoded)

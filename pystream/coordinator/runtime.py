@@ -58,6 +58,7 @@ TIMERS_AT_A_TIME = 128
 FIRST_RELOAD_DELAY_MS = 100
 LONGEST_RELOAD_DELAY_MS = 30 * SECOND_MS
 WRITE_TIMEOUT_MS = 5 * SECOND_MS  # Kafka: offsets.commit.timeout.ms
+PATIENCE_MS = 5  # how long patient records wait for others to be written with
 
 
 @dataclass(slots=True)
@@ -92,8 +93,9 @@ class Partition(Generic[S]):
     shard: S | None = None
     effects: Effects | None = None
     tickets: dict[Ticket, asyncio.Future[Any]] = field(default_factory=dict)  # requests that wait in the shard
-    unwritten: list[Record] = field(default_factory=list)  # of this turn
+    unwritten: list[Record] = field(default_factory=list)  # of this turn, and patient ones
     encoded: list[Encoded] = field(default_factory=list)  # the bytes of `unwritten`, one for one
+    dirty: bool = False  # they are written at the end of this turn
     held: list[tuple[asyncio.Future[Any], Any]] = field(default_factory=list)  # answers of this turn
     waiting: deque[Held] = field(default_factory=deque)  # appended, not committed yet
     loading: asyncio.Task[None] | None = None
@@ -130,6 +132,7 @@ class CoordinatorRuntime(Generic[S]):
         self._last_ticket: Ticket = NO_TICKET
         self._epoch_ms = clock.now_ms() - clock.monotonic_ms()
         self._dirty: list[Partition[S]] = []
+        self._patient: list[Partition[S]] = []
         self._woken_at_ms: int | None = None
         self._waker: asyncio.Task[None] | None = None
 
@@ -203,12 +206,15 @@ class CoordinatorRuntime(Generic[S]):
         assert effects is not None, "only active shards have effects"
         assert shard is not None, "only active shards have effects"
         if effects.records:
-            if not found.unwritten:
-                self._mark_dirty(found)
             found.unwritten += effects.records
             found.encoded += effects.encoded
             effects.records.clear()
             effects.encoded.clear()
+            if effects.hurried:
+                effects.hurried = False
+                self._mark_dirty(found)
+            else:
+                self._be_patient(found)
         result: Any = None
         answered = ticket == NO_TICKET
         if effects.answers:
@@ -245,12 +251,16 @@ class CoordinatorRuntime(Generic[S]):
     def _hold(self, found: Partition[S], future: asyncio.Future[Any], response: Any) -> None:
         if found.unwritten:
             found.held.append((future, response))
+            self._mark_dirty(found)
         else:
             found.waiting[-1].answers.append((future, response))
 
     # ------------------------------------------------------------------------------------------------ writing
 
     def _mark_dirty(self, found: Partition[S]) -> None:
+        if found.dirty:
+            return
+        found.dirty = True
         if not self._dirty:
             asyncio.get_running_loop().call_soon(self._flush_dirty)
         self._dirty.append(found)
@@ -258,6 +268,18 @@ class CoordinatorRuntime(Generic[S]):
     def _flush_dirty(self) -> None:
         dirty, self._dirty = self._dirty, []
         for found in dirty:
+            found.dirty = False
+            self._flush(found)
+
+    def _be_patient(self, found: Partition[S]) -> None:
+        if not self._patient:
+            self._supervisor.start(f"patient records of {self.topic}", self._flush_patient())
+        self._patient.append(found)
+
+    async def _flush_patient(self) -> None:
+        await self._clock.sleep_ms(PATIENCE_MS)
+        patient, self._patient = self._patient, []
+        for found in patient:
             self._flush(found)
 
     def _flush(self, found: Partition[S]) -> None:

@@ -42,7 +42,12 @@ class Waiting:
 
     def committed(self, place: Place) -> None:
         self.places.discard(place)
-        if not self.places and not self.future.done():
+        if not self.places:
+            self.end()
+
+    def end(self) -> None:
+        """Nobody is waited for any longer, whatever is left of `places`."""
+        if not self.future.done():
             self.future.set_result(None)
 
 
@@ -67,7 +72,11 @@ class MarkerLog:
             waiting = Waiting(set(open_ends))
             for place, end_offset in open_ends.items():
                 self._waiting.setdefault(place, []).append((end_offset, waiting))
-            await asyncio.wait([waiting.future], timeout=COMMIT_TIMEOUT_S)
+            timeout = asyncio.get_running_loop().call_later(COMMIT_TIMEOUT_S, waiting.end)
+            try:
+                await waiting.future
+            finally:
+                timeout.cancel()
             for place in waiting.places:
                 codes[place] = REQUEST_TIMED_OUT
                 self._keep(place, [entry for entry in self._waiting.get(place, ()) if entry[1] is not waiting])

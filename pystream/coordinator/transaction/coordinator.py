@@ -91,7 +91,7 @@ class TransactionCoordinator:
         self._config = config
         self._ports = ports
         self._supervisor = supervisor
-        self._waiting: dict[str, list[asyncio.Future[None]]] = {}
+        self._waiting: dict[str, list[asyncio.Future[bool]]] = {}
         self._markers = MarkerSender(runtime, config, ports, clock, supervisor, self._wake)
 
     def start(self) -> None:
@@ -306,20 +306,28 @@ class TransactionCoordinator:
 
     async def _ended(self, transactional_id: str, wait_s: float) -> bool:
         """Wait for the end of the transaction that is being ended; False when that takes longer."""
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[bool] = loop.create_future()
         waiting = self._waiting.setdefault(transactional_id, [])
         waiting.append(future)
-        done, _ = await asyncio.wait([future], timeout=wait_s)
-        if not done and future in waiting:
-            waiting.remove(future)
-            if not waiting:
-                self._waiting.pop(transactional_id, None)
-        return bool(done)
+        timeout = loop.call_later(wait_s, _tell, future, False)
+        try:
+            return await future
+        finally:
+            timeout.cancel()
+            if future in waiting:
+                waiting.remove(future)
+            if not waiting and self._waiting.get(transactional_id) is waiting:
+                del self._waiting[transactional_id]
 
     def _wake(self, transactional_id: str) -> None:
         for future in self._waiting.pop(transactional_id, ()):
-            if not future.done():
-                future.set_result(None)
+            _tell(future, True)
+
+
+def _tell(future: asyncio.Future[bool], ended: bool) -> None:
+    if not future.done():
+        future.set_result(ended)
 
 
 async def _settled(found: Any | Awaitable[Any]) -> Any:

@@ -380,7 +380,11 @@ class TransactionShard:
         return _ending_of(prepared)
 
     def complete(self, ticket: Ticket, now_ms: int, effects: Effects, *, ending: Ending) -> None:
-        """All markers of `ending` are committed. Answers whether this was the transaction's state."""
+        """All markers of `ending` are committed. Answers whether this was the transaction's state.
+
+        Nobody waits for this record to be committed: without it, the markers are written once more after a crash. What
+        comes next in the transaction's log comes behind it, and mostly in the same write.
+        """
         found = self.transactions.get(ending.transactional_id)
         if found is None or not found.is_prepared or _ending_of(found) != ending:
             effects.answer(ticket, False, at_once=True)
@@ -396,8 +400,8 @@ class TransactionShard:
         )
         if found.next_producer_id != NO_PRODUCER_ID:
             complete.producer_id, complete.producer_epoch = found.next_producer_id, 0
-        self._write(effects, complete)
-        effects.answer(ticket, True)
+        self._write(effects, complete, patient=True)
+        effects.answer(ticket, True, at_once=True)
 
     # ---- what time does
 
@@ -458,8 +462,9 @@ class TransactionShard:
             and (pattern is None or pattern.fullmatch(found.transactional_id) is not None)
         ]
 
-    def _write(self, effects: Effects, transaction: Transaction) -> None:
-        effects.write(TransactionLogKey(transactional_id=transaction.transactional_id), to_value(transaction))
+    def _write(self, effects: Effects, transaction: Transaction, *, patient: bool = False) -> None:
+        key = TransactionLogKey(transactional_id=transaction.transactional_id)
+        effects.write(key, to_value(transaction), patient=patient)
         self.transactions[transaction.transactional_id].last_producer_epoch = transaction.last_producer_epoch
 
 

@@ -22,7 +22,7 @@ from pystream.common.tasks import Supervisor
 from pystream.coordinator.keys import PartitionKeys, java_hash
 from pystream.coordinator.machine import NO_PRODUCER_ID, Effects, Record, Ticket, Timers
 from pystream.coordinator.ports import DataBatch, MarkerBatch
-from pystream.coordinator.runtime import FIRST_RELOAD_DELAY_MS, CoordinatorRuntime
+from pystream.coordinator.runtime import FIRST_RELOAD_DELAY_MS, PATIENCE_MS, CoordinatorRuntime
 from pystream.protocol.coordinator_records.codec import RecordCodec
 from pystream.protocol.coordinator_records.offset_commit import OffsetCommitKey, OffsetCommitValue
 from tests.support.coordinator_log import MemoryLog
@@ -67,9 +67,11 @@ class Shard:
 Operation = Callable[[Shard, Ticket, int, Effects], None]
 
 
-def commit(topic: str, offset: int, *, at_once: bool = False, **producer: int) -> Operation:
+def commit(topic: str, offset: int, *, at_once: bool = False, patient: bool = False, **producer: int) -> Operation:
     def operation(shard: Shard, ticket: Ticket, now_ms: int, effects: Effects) -> None:
-        effects.write(OffsetCommitKey(group="g", topic=topic), OffsetCommitValue(offset=offset), **producer)
+        effects.write(
+            OffsetCommitKey(group="g", topic=topic), OffsetCommitValue(offset=offset), patient=patient, **producer
+        )
         effects.answer(ticket, f"{topic}={offset}", at_once=at_once)
 
     return operation
@@ -479,3 +481,38 @@ def test_the_partition_of_a_key_is_the_one_that_kafka_takes():
     keys.partition_count = 50
     assert keys.partition_for("consumer-group") == 1738392088 % 50
     assert keys.partition_for("polygenelubricants") == 0
+
+
+@in_a_loop
+async def test_a_patient_record_is_written_with_what_comes_next() -> None:
+    async with rig() as found:
+        assert found.submit(commit("a", 1, at_once=True, patient=True)) == "a=1"
+        await turns()
+        assert found.log.end_offset(0) == 0
+        answer = found.submit(commit("b", 2))
+        await turns()
+        assert len(found.log.batches[0]) == 1
+        assert found.log.end_offset(0) == 2
+        found.commit()
+        assert await answer == "b=2"
+
+
+@in_a_loop
+async def test_a_patient_record_that_nothing_follows_is_written_by_itself() -> None:
+    async with rig() as found:
+        found.submit(commit("a", 1, at_once=True, patient=True))
+        await turns()
+        await found.advance(PATIENCE_MS)
+        assert found.log.end_offset(0) == 1
+
+
+@in_a_loop
+async def test_an_answer_that_tells_of_a_patient_record_hurries_it_and_waits_for_it() -> None:
+    async with rig() as found:
+        found.submit(commit("a", 1, at_once=True, patient=True))
+        answer = asyncio.ensure_future(found.submit(read()))
+        await turns()
+        assert found.log.end_offset(0) == 1
+        assert not answer.done()
+        found.commit()
+        assert await answer == {"a": 1}
