@@ -4,7 +4,7 @@ from libc.errno cimport ENOMEM
 from libc.stdio cimport snprintf
 from libc.stdlib cimport free, malloc, realloc
 from libc.stdint cimport int32_t, int64_t, uint8_t
-from libc.string cimport memmove
+from libc.string cimport memcpy, memmove
 
 from pystream._native.io_table cimport io_replace_file
 from pystream._native.status cimport MALFORMED, NOT_FOUND, OK, OUT_OF_MEMORY
@@ -48,6 +48,19 @@ cdef Status leader_epochs_assign(LeaderEpochs *epochs, int32_t epoch, int64_t st
         epochs.count -= 1                                   # nothing was written under it, or it was written over
     epochs.unsaved = True
     return append_entry(epochs, epoch, start_offset)
+
+
+cdef bint leader_epochs_fit(const LeaderEpochs *epochs, int32_t epoch, int64_t offset, int64_t complete_below) noexcept nogil:
+    cdef int32_t slot = epochs.count - 1
+    if epoch < 0 or epochs.count == 0:
+        return epoch >= -1
+    while slot >= 0 and epochs.entries[slot].start_offset > offset:
+        slot -= 1
+    if slot < 0:
+        return epoch <= epochs.entries[0].epoch             # entries below the log's start were dropped
+    if epoch == epochs.entries[slot].epoch:
+        return True
+    return epoch > epochs.entries[slot].epoch and slot + 1 == epochs.count and offset >= complete_below
 
 
 cdef int32_t leader_epochs_of_offset(const LeaderEpochs *epochs, int64_t offset) noexcept nogil:
@@ -95,6 +108,18 @@ cdef void leader_epochs_truncate_start(LeaderEpochs *epochs, int64_t start_offse
     if epochs.count > 0 and epochs.entries[0].start_offset < start_offset:
         epochs.entries[0].start_offset = start_offset
         epochs.unsaved = True
+
+
+cdef Status leader_epochs_copy(LeaderEpochs *copy, const LeaderEpochs *epochs) noexcept nogil:
+    copy.count = copy.capacity = epochs.count
+    copy.unsaved = epochs.unsaved
+    copy.entries = <EpochEntry *> malloc((epochs.count + 1) * sizeof(EpochEntry))
+    if copy.entries == NULL:
+        copy.count = copy.capacity = 0
+        return OUT_OF_MEMORY
+    if epochs.count > 0:
+        memcpy(copy.entries, epochs.entries, epochs.count * sizeof(EpochEntry))
+    return OK
 
 
 cdef void leader_epochs_free(LeaderEpochs *epochs) noexcept nogil:

@@ -11,8 +11,8 @@ from pystream._native.io_table cimport (
     io_read_file, io_rename, io_status, io_sync, io_sync_directory, io_truncate, io_unlink,
 )
 from pystream._native.leader_epochs cimport leader_epochs_save, leader_epochs_truncate_end, leader_epochs_truncate_start
-from pystream._native.log_recovery cimport replay_segment
 from pystream._native.log_memory cimport log_drop_segments
+from pystream._native.log_replay cimport replay_segment
 from pystream._native.log_state cimport (
     KEPT_SNAPSHOTS, MAX_PATH_SIZE, Segment, log_clear_hints, log_publish_undecided, log_segment_slot, log_take_offline,
 )
@@ -112,7 +112,7 @@ cdef Status reload_producers(LogState *log) noexcept nogil:
     for slot in range(slot if slot > 0 else 0, log.segment_count):
         txn_index_truncate(&log.segments[slot].aborted, from_offset)
         if status == OK:
-            status = replay_segment(log, log.segments[slot], from_offset, True, False)
+            status = replay_segment(log, log.segments[slot], from_offset, True, False, False)
     log_publish_undecided(log)
     return status
 
@@ -141,6 +141,16 @@ cdef int cut_files(LogState *log, int32_t slot, int64_t size, int64_t next_offse
         segment.sealed = False
         free(segment.snapshot)
         segment.snapshot = NULL
+    return error
+
+
+cdef int save_cut_epochs(LogState *log) noexcept nogil:
+    """A file that tells of epochs above the cut would contradict what is written there next: rather none, until the next flush."""
+    cdef char path[MAX_PATH_SIZE]
+    cdef int error = leader_epochs_save(&log.epochs, log.directory)
+    if error != 0:
+        snprintf(path, MAX_PATH_SIZE, b"%s/leader-epoch-checkpoint", log.directory)
+        io_unlink(path)
     return error
 
 
@@ -181,8 +191,7 @@ cdef Status truncate_locked(LogState *log, int64_t offset) noexcept nogil:
         atomic_store64(&log.recovery_point, next_offset)
     leader_epochs_truncate_end(&log.epochs, next_offset)
     error = drop_snapshots(log, next_offset)
-    if error == 0:
-        error = leader_epochs_save(&log.epochs, log.directory)
+    error = save_cut_epochs(log) or error
     if error != 0:
         log.last_errno = error
     status = reload_producers(log)

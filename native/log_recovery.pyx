@@ -9,7 +9,8 @@ offset is fsynced.  The first bad batch is judged by verdict(); what it says is 
     CUT          torn tail: the file is cut there and fsynced          CUT_KEEPING   the same, but the bytes go to lost+found/ first
     CUT_ALARM    the same, and counted                                 DAMAGE        nothing is cut: no more writes, reads elsewhere work
 
-Side files (indexes, epochs, snapshots) never decide anything: what does not fit is built anew from the log.
+Side files (indexes, epochs, snapshots) never decide anything: what does not fit is built anew from the log.  One thing more the epochs
+file is good for: to find a single batch whose leader epoch is wrong, see log_replay.pyx.
 
 `damaged-from`, a decimal number: base offset of the first segment that was found damaged.  From there on all is checked again at each
 start, also below the recovery point; the file goes once nothing is damaged any more.
@@ -23,11 +24,12 @@ from libc.stdint cimport INT32_MAX, INT64_MAX, int32_t, int64_t, uint8_t
 from libc.stdio cimport snprintf
 from libc.stdlib cimport free, malloc
 
-from pystream._native.batch cimport CONTROL_FLAG, NO_PRODUCER_ID, NO_TIMESTAMP, BatchHeader
+from pystream._native.batch cimport BatchHeader
 from pystream._native.io_table cimport (
-    io_read_at, io_read_file, io_replace_file, io_sync, io_sync_directory, io_truncate, io_unlink,
+    io_read_file, io_replace_file, io_sync, io_sync_directory, io_truncate, io_unlink,
 )
-from pystream._native.leader_epochs cimport leader_epochs_assign, leader_epochs_decode, leader_epochs_save, leader_epochs_truncate_end
+from pystream._native.leader_epochs cimport leader_epochs_save, leader_epochs_truncate_end
+from pystream._native.log_replay cimport epochs_file_refuted, forget_epochs, load_epochs, replay_segment
 from pystream._native.log_scan cimport SCAN_BUFFER_SIZE, Scan, scan_file
 from pystream._native.log_memory cimport log_add_segment, log_create, log_drop_segments, log_release
 from pystream._native.log_state cimport (
@@ -36,14 +38,12 @@ from pystream._native.log_state cimport (
 from pystream._native.log_swap cimport finish_swaps
 from pystream._native.offset_index cimport offset_index_slot, time_index_truncate
 from pystream._native.posix cimport pthread_mutex_lock, pthread_mutex_unlock
-from pystream._native.producer_state cimport producers_apply, producers_begin, producers_clear, producers_decode, producers_keep
+from pystream._native.producer_state cimport producers_clear, producers_decode
 from pystream._native.segment cimport (
     Walk, segment_free, segment_load_index, segment_new, segment_open, walk_header, walk_over,
 )
-from pystream._native.status cimport (
-    DAMAGED, MALFORMED, NOT_FOUND, OK, OUT_OF_MEMORY, STORAGE_ERROR, Status, raise_for_status,
-)
-from pystream._native.txn_index cimport AbortedTransaction, txn_index_append, txn_index_decode, txn_index_truncate
+from pystream._native.status cimport DAMAGED, MALFORMED, OK, Status, raise_for_status
+from pystream._native.txn_index cimport txn_index_decode, txn_index_truncate
 
 CUT, CUT_ALARM, CUT_KEEPING, DAMAGE = "cut", "cut-alarm", "cut-keeping", "damage"
 
@@ -53,86 +53,23 @@ cdef enum:
     MAX_SIDE_FILE = 1 << 28
 
 
-def verdict(*, below_recovery_point: bool, closed: bool, valid_follows: bool, ends_inside: bool, lossy: bool) -> str:
+def verdict(
+    *, below_recovery_point: bool, closed: bool, wrong_epoch: bool, valid_follows: bool, ends_inside: bool, lossy: bool,
+) -> str:
     """What to do about the first bad batch.
 
     below_recovery_point   it was fsynced once           closed        of a segment that was fsynced before the next was begun
+    wrong_epoch            it is whole but for its leader epoch: no stop of any kind does that
     valid_follows          a valid batch lies behind it  ends_inside   the file ends, or turns to zeros, inside it
     lossy                  power loss or kernel panic may have come between (else the page cache survived)
     """
-    if below_recovery_point or closed:
+    if below_recovery_point or closed or wrong_epoch:
         return DAMAGE
     if valid_follows:
         return CUT_KEEPING if lossy else DAMAGE
     if ends_inside:
         return CUT
     return CUT_ALARM if lossy else DAMAGE
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Replaying producers and epochs from headers that are known to be good
-
-cdef Status replay_batch(LogState *log, Segment *segment, int fd, int64_t position, const BatchHeader *header) noexcept nogil:
-    """Control batches are read whole, of the others the header is enough."""
-    cdef AbortedTransaction aborted
-    cdef uint8_t *data = NULL
-    cdef Status status = OK
-    if header.producer_id == NO_PRODUCER_ID:
-        return OK
-    if header.attributes & CONTROL_FLAG:
-        data = <uint8_t *> malloc(header.size)
-        if data == NULL:
-            return OUT_OF_MEMORY
-        if io_read_at(fd, data, header.size, position) != header.size:
-            free(data)
-            return STORAGE_ERROR
-    producers_begin(&log.producers)
-    status = producers_apply(&log.producers, header, data, header.base_offset, NO_TIMESTAMP, &aborted)
-    producers_keep(&log.producers)
-    free(data)
-    if status == OK and aborted.producer_id != NO_PRODUCER_ID:
-        status = txn_index_append(&segment.aborted, &aborted)
-    return status
-
-
-cdef int log_mark_damage(LogState *log, int64_t base_offset) noexcept nogil:
-    cdef char path[MAX_PATH_SIZE]
-    cdef char text[32]
-    cdef int size = snprintf(text, 32, b"%lld\n", <long long> base_offset)
-    snprintf(path, MAX_PATH_SIZE, b"%s/damaged-from", log.directory)
-    return io_replace_file(log.directory, path, <const uint8_t *> text, size, True)
-
-
-cdef Status replay_segment(LogState *log, Segment *segment, int64_t from_offset, bint producers, bint epochs) noexcept nogil:
-    cdef Walk walk
-    cdef BatchHeader header
-    cdef int64_t position = 0
-    cdef int32_t slot
-    cdef Status status = segment_open(log, segment)
-    if status != OK:
-        return status
-    if from_offset > segment.base_offset:
-        status = segment_load_index(log, segment)
-        if status != OK:
-            return status
-        slot = offset_index_slot(&segment.offsets, from_offset - segment.base_offset)
-        if slot >= 0:
-            position = segment.offsets.entries[slot].position
-    walk_over(&walk, segment.file.fd, segment.size if segment.damaged_from < 0 else segment.damaged_from)
-    while status == OK:
-        status = walk_header(&walk, position, &header)
-        if status != OK:
-            break
-        if header.base_offset >= from_offset:
-            if epochs:
-                leader_epochs_assign(&log.epochs, header.partition_leader_epoch, header.base_offset)
-            if producers:
-                status = replay_batch(log, segment, walk.fd, position, &header)
-        position += header.size
-    if status == DAMAGED:
-        segment.damaged_from = position
-        return DAMAGED
-    return OK if status == NOT_FOUND else status
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -222,19 +159,6 @@ cdef void load_aborted(LogState *log, str directory, listing) except *:
             if txn_index_decode(&segment.aborted, data, size) == OK:
                 segment.aborted_stored = segment.aborted.count
             free(data)
-
-
-cdef bint load_epochs(LogState *log, str directory) except *:
-    """False when the file is missing or cannot be trusted."""
-    cdef uint8_t *data = NULL
-    cdef Py_ssize_t size = 0
-    cdef Status status
-    path = os.path.join(directory, "leader-epoch-checkpoint").encode()
-    if io_read_file(path, MAX_SIDE_FILE, &data, &size) != 0:
-        return False
-    status = leader_epochs_decode(&log.epochs, data, size)
-    free(data)
-    return status == OK
 
 
 cdef int64_t newest_snapshot(LogState *log, str directory, list offsets, int64_t at_most) except -2:
@@ -360,6 +284,8 @@ cdef bint scan_segment(
     scan.position = from_position
     scan.next_offset = expected_offset
     scan.leader_epoch = -1
+    scan.epochs = &log.epochs
+    scan.wrong_epoch = scan.rose_earlier = False
     scan.max_batch_size = INT32_MAX
     scan.limit_offset = min(limit_offset, segment.base_offset + INT32_MAX + 1)      # what an index can hold
     scan.compacted = compacted
@@ -380,13 +306,41 @@ cdef bint scan_segment(
     return scan.reason == OK
 
 
-cdef void skip_damage(LogState *log, Segment *segment, int64_t file_size, bint compacted, Scan *scan, dict report) except *:
+cdef void note_risen(int32_t slot, const Scan *scan, dict options) except *:
+    options["risen_offset"] = scan.risen_offset
+    if scan.risen_position >= 0:
+        options["risen"] = slot, scan.risen_position
+
+
+cdef void blame_earlier(LogState *log, str directory, dict options, dict report) except *:
+    """The last batch of an earlier segment turns out to have a wrong epoch."""
+    slot, position = options["risen"]
+    cdef Segment *segment = log.segments[slot]
+    file_size = os.stat(os.path.join(directory, f"{segment.base_offset:020d}.log")).st_size
+    if segment.damaged_from < 0:
+        segment.damaged_from = position
+    segment.damaged_to = segment.damaged_to_offset = -1
+    segment.size = segment.damaged_from
+    segment.end_lost = not options["compacted"]
+    report["verdicts"].append((segment.base_offset, position, options["risen_offset"], file_size, DAMAGE))
+    report["damaged"] = [found for found in report["damaged"] if found[0] != segment.base_offset]
+    report["damaged"].append((segment.base_offset, segment.damaged_from, -1, -1))
+
+
+cdef void skip_damage(
+        LogState *log, str directory, Segment *segment, int64_t file_size, Scan *scan, dict options, dict report) except *:
     """Notes the damaged range and goes on behind it, so that what is whole can still be read."""
+    cdef bint compacted = options["compacted"]
+    cdef bint whole
     segment.damaged_from = scan.position
     while scan.valid_position >= 0:
         segment.damaged_to = scan.valid_position
         segment.damaged_to_offset = scan.valid_offset
-        if scan_segment(log, segment, file_size, scan.valid_position, scan.valid_offset, scan.limit_offset, compacted, scan):
+        whole = scan_segment(log, segment, file_size, scan.valid_position, scan.valid_offset, scan.limit_offset, compacted, scan)
+        segment.damaged_from = min(segment.damaged_from, scan.position)
+        if scan.rose_earlier:
+            blame_earlier(log, directory, options, report)
+        if whole:
             break
     segment.size = scan.position if segment.damaged_to >= 0 else segment.damaged_from
     report["damaged"].append(
@@ -401,18 +355,34 @@ cdef bint recover_segment(LogState *log, str directory, int32_t slot, int64_t fi
     cdef int64_t recovery_point = options["recovery_point"]
     cdef int64_t expected_offset = 0
     cdef int64_t following = INT64_MAX if last else log.segments[slot + 1].base_offset
-    cdef int64_t position = scan_start(log, segment, options["scan_from"], not options["lossy"], &expected_offset)
-    cdef bint whole = scan_segment(log, segment, file_size, position, expected_offset, following, options["compacted"], &scan)
+    cdef int64_t position
+    cdef bint whole = False
+    while True:
+        scan.epochs_complete_below = recovery_point if options["epochs_known"] else 0
+        scan.risen_offset = options["risen_offset"]
+        scan.risen_position = -1
+        position = scan_start(log, segment, options["scan_from"], not options["lossy"], &expected_offset)
+        whole = scan_segment(log, segment, file_size, position, expected_offset, following, options["compacted"], &scan)
+        if scan.rose_earlier:
+            blame_earlier(log, directory, options, report)
+            options["risen_offset"] = -1
+        elif scan.wrong_epoch and options["epochs_known"] and epochs_file_refuted(log, slot, file_size, recovery_point):
+            options["epochs_known"] = False
+            forget_epochs(log)
+        else:
+            break
     report["scanned_bytes"] += scan.position - position
     cdef int64_t valid_position = scan.position
     cdef int64_t valid_offset = scan.next_offset
     if whole and (last or scan.next_offset == following or (options["compacted"] and scan.next_offset < following)):
         segment.next_offset = scan.next_offset if last else following
+        note_risen(slot, &scan, options)
         return True
     # A closed segment that ends before the next one begins has lost its end: the next one is the valid data that follows.
     found = verdict(
         below_recovery_point=scan.next_offset < recovery_point,
         closed=not last and not options["lossy"],
+        wrong_epoch=bool(scan.wrong_epoch),
         valid_follows=scan.valid_position >= 0 or not last,
         ends_inside=bool(scan.ends_inside),
         lossy=options["lossy"],
@@ -423,9 +393,10 @@ cdef bint recover_segment(LogState *log, str directory, int32_t slot, int64_t fi
             segment.damaged_from = segment.size
             report["damaged"].append((segment.base_offset, valid_position, -1, -1))
         else:
-            skip_damage(log, segment, file_size, options["compacted"], &scan, report)
+            skip_damage(log, directory, segment, file_size, &scan, options, report)
         segment.end_lost = not last and not options["compacted"] and scan.next_offset < following
         segment.next_offset = scan.next_offset if last else following
+        note_risen(slot, &scan, options)
         return True
     if found != CUT:
         report["alarms"] += 1
@@ -437,7 +408,7 @@ cdef bint recover_segment(LogState *log, str directory, int32_t slot, int64_t fi
     return False
 
 
-cdef bint check_last_batch(LogState *log, Segment *segment) except *:
+cdef bint check_last_batch(LogState *log, Segment *segment, bint epochs_known) except *:
     """After a clean stop: finds the log end by the index and checks the batch before it.  False asks for a full recovery."""
     cdef Scan scan
     cdef int64_t expected_offset = 0
@@ -447,10 +418,20 @@ cdef bint check_last_batch(LogState *log, Segment *segment) except *:
         return True
     position = scan_start(log, segment, INT64_MAX, True, &expected_offset)
     cdef bint stored = position > 0
+    scan.epochs_complete_below = INT64_MAX if epochs_known else 0
+    scan.risen_offset = scan.risen_position = -1
     if not scan_segment(log, segment, file_size, position, expected_offset, INT64_MAX, True, &scan):
         return False
     segment.index_final = stored                             # nothing new: the files can stay as they are
     return True
+
+
+cdef int log_mark_damage(LogState *log, int64_t base_offset) noexcept nogil:
+    cdef char path[MAX_PATH_SIZE]
+    cdef char text[32]
+    cdef int size = snprintf(text, 32, b"%lld\n", <long long> base_offset)
+    snprintf(path, MAX_PATH_SIZE, b"%s/damaged-from", log.directory)
+    return io_replace_file(log.directory, path, <const uint8_t *> text, size, True)
 
 
 cdef int64_t known_damage(str directory) except -2:
@@ -490,28 +471,41 @@ cdef void note_replay(Segment *segment, Status status, dict report) except *:
         check(status, "replay")
         return
     if not any(found[0] == segment.base_offset for found in report["damaged"]):
-        report["damaged"].append((segment.base_offset, segment.damaged_from, -1, -1))
+        report["damaged"].append((segment.base_offset, segment.damaged_from, segment.damaged_to, segment.damaged_to_offset))
 
 
-cdef void load_state(LogState *log, str directory, listing, bint epochs_known, dict options, dict report) except *:
-    """Producer state: newest snapshot at or below the end, then the batches behind it.  Epochs from the log if their file is no use."""
+cdef void load_epochs_of_log(LogState *log, bint known, dict report) except *:
+    """From the log if their file is no use.  What the file tells of offsets behind the log's end must not meet new batches there."""
+    cdef int32_t slot
+    cdef Status status = OK
+    cdef bint judge = not report["damaged"]                  # else a scan has found them, and where it found them is all that is told
+    if not known:
+        forget_epochs(log)
+        for slot in range(log.segment_count):
+            with nogil:
+                status = replay_segment(log, log.segments[slot], log.segments[slot].base_offset, False, True, judge)
+            note_replay(log.segments[slot], status, report)
+            judge = judge and status == OK
+    cdef int32_t count = log.epochs.count
+    leader_epochs_truncate_end(&log.epochs, log.end_offset)
+    if known and log.epochs.count < count:
+        check_errno(leader_epochs_save(&log.epochs, log.directory), "leader-epoch-checkpoint")
+    log.epochs.unsaved = log.epochs.unsaved or not known
+
+
+cdef void load_state(LogState *log, str directory, listing, dict options, dict report) except *:
+    """Producer state: newest snapshot at or below the end, then the batches behind it."""
     cdef int64_t snapshot = newest_snapshot(log, directory, listing.snapshots, log.end_offset)
     cdef int64_t from_offset = snapshot if snapshot >= 0 else log.segments[0].base_offset
     cdef int32_t slot
     cdef Status status = OK
     for slot in range(log.segment_count):
         txn_index_truncate(&log.segments[slot].aborted, from_offset)
-    if not epochs_known:
-        for slot in range(log.segment_count):
-            with nogil:
-                status = replay_segment(log, log.segments[slot], log.segments[slot].base_offset, False, True)
-            note_replay(log.segments[slot], status, report)
-    leader_epochs_truncate_end(&log.epochs, log.end_offset)
-    log.epochs.unsaved = log.epochs.unsaved or not epochs_known
+    load_epochs_of_log(log, options["epochs_known"], report)
     slot = max(log_segment_slot(log, from_offset), 0)
     while slot < log.segment_count and from_offset < log.end_offset:
         with nogil:
-            status = replay_segment(log, log.segments[slot], from_offset, True, False)
+            status = replay_segment(log, log.segments[slot], from_offset, True, False, False)
         note_replay(log.segments[slot], status, report)
         slot += 1
     kept = sorted(listing.snapshots)[-KEPT_SNAPSHOTS:]
@@ -569,12 +563,15 @@ cdef void recover(LogState *log, str directory, dict options, dict report) excep
         if active == NULL or log_add_segment(log, active) != OK:
             raise MemoryError
     load_aborted(log, directory, listing)
-    cdef bint epochs_known = load_epochs(log, directory) or not sizes
+    options["epochs_known"] = load_epochs(log, directory) or not sizes
+    options["risen_offset"] = -1
     active = log.segments[log.segment_count - 1]
     if sizes:
-        if clean and not check_last_batch(log, active):
+        if clean and not check_last_batch(log, active, options["epochs_known"]):
             clean = False
             report["clean_refuted"] = True
+            if not options["epochs_known"]:
+                forget_epochs(log)
         if not clean:
             options["recovery_point"] = certified_offset(log, directory, listing.snapshots, options)
             options["scan_from"] = options["recovery_point"] if damage < 0 else min(damage, options["recovery_point"])
@@ -588,7 +585,7 @@ cdef void recover(LogState *log, str directory, dict options, dict report) excep
     report["ends_below_recovery_point"] = not clean and active.next_offset < options["recovery_point"]
     log.end_offset = active.next_offset
     log.start_offset = min(max(<int64_t> options["log_start_offset"], log.segments[0].base_offset), log.end_offset)
-    load_state(log, directory, listing, epochs_known, options, report)
+    load_state(log, directory, listing, options, report)
     log.durable_offset = log.recovery_point = log.end_offset
     report["unsynced"] = not clean and options["defer_sync"] and not report["damaged"]
     if clean:

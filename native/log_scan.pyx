@@ -6,7 +6,9 @@ from libc.stdlib cimport free, malloc
 from pystream._native.batch cimport BATCH_HEADER_SIZE, BatchHeader, parse_batch_header
 from pystream._native.crc32c cimport crc32c_extend
 from pystream._native.io_table cimport io_read_at
-from pystream._native.leader_epochs cimport leader_epochs_assign
+from pystream._native.leader_epochs cimport (
+    leader_epochs_assign, leader_epochs_fit, leader_epochs_latest, leader_epochs_truncate_end,
+)
 from pystream._native.segment cimport segment_note_batch
 from pystream._native.status cimport (
     CORRUPT_BATCH, LIMIT_EXCEEDED, OK, OUT_OF_MEMORY, STORAGE_ERROR, TRUNCATED, UNSUPPORTED_MAGIC,
@@ -98,10 +100,10 @@ cdef bint whole_but_for_its_header(Scan *scan) noexcept nogil:
     return crc32c_extend(0, data + 21, rest - 21) == crc
 
 
-cdef Status find_valid_after(Scan *scan) noexcept nogil:
-    """Looks at every byte behind the first bad batch for the header of a valid one."""
+cdef Status find_valid_after(Scan *scan, int64_t from_position) noexcept nogil:
+    """Looks at every byte from there on, behind the first bad batch, for the header of a valid one."""
     cdef BatchHeader header
-    cdef int64_t position = scan.position + 1
+    cdef int64_t position = from_position
     cdef Status status
     scan.valid_position = scan.valid_offset = -1
     while position + BATCH_HEADER_SIZE <= scan.file_size:
@@ -124,7 +126,7 @@ cdef Status find_valid_after(Scan *scan) noexcept nogil:
 cdef Status judge_tail(Scan *scan, const BatchHeader *header) noexcept nogil:
     """Fills what verdict() asks about the first bad batch, which lies at scan.position."""
     cdef int64_t last_byte
-    cdef Status status = find_valid_after(scan)
+    cdef Status status = find_valid_after(scan, scan.position + 1)
     if status != OK:
         return status
     scan.ends_inside = False
@@ -142,6 +144,43 @@ cdef Status judge_tail(Scan *scan, const BatchHeader *header) noexcept nogil:
     return OK
 
 
+cdef bint epoch_is_wrong(const Scan *scan, const BatchHeader *header) noexcept nogil:
+    cdef int32_t epoch = header.partition_leader_epoch
+    if 0 <= epoch < scan.leader_epoch:
+        return True
+    return not leader_epochs_fit(scan.epochs, epoch, header.base_offset, scan.epochs_complete_below)
+
+
+cdef Status judge_epoch(LogState *log, Scan *scan, const BatchHeader *header) noexcept nogil:
+    """Of two neighbours that contradict one another the earlier one is to blame when it alone tells of its epoch."""
+    cdef int64_t behind = scan.position + header.size
+    cdef int32_t last = log.epochs.count - 1 if scan.note else -1
+    cdef int32_t before = log.epochs.entries[last - 1].epoch if last > 0 else 0
+    scan.wrong_epoch = True
+    scan.ends_inside = False
+    scan.reason = CORRUPT_BATCH
+    if last >= 0 and scan.risen_offset == log.epochs.entries[last].start_offset \
+            and before <= header.partition_leader_epoch < log.epochs.entries[last].epoch:
+        leader_epochs_truncate_end(&log.epochs, scan.risen_offset)
+        behind = scan.position
+        if scan.risen_position < 0:
+            scan.rose_earlier = True
+        else:
+            scan.position = scan.risen_position
+            scan.next_offset = scan.risen_offset
+        scan.risen_offset = scan.risen_position = -1
+    return find_valid_after(scan, behind)
+
+
+cdef void note_epoch(LogState *log, Scan *scan, const BatchHeader *header) noexcept nogil:
+    if header.partition_leader_epoch > leader_epochs_latest(&log.epochs):
+        leader_epochs_assign(&log.epochs, header.partition_leader_epoch, header.base_offset)
+        scan.risen_offset = header.base_offset
+        scan.risen_position = scan.position
+    elif header.partition_leader_epoch >= 0:
+        scan.risen_offset = scan.risen_position = -1
+
+
 cdef Status scan_file(LogState *log, Segment *segment, Scan *scan) noexcept nogil:
     """Passes over valid batches from scan.position on; stops at the end or at the first bad one and judges it."""
     cdef BatchHeader header
@@ -149,8 +188,8 @@ cdef Status scan_file(LogState *log, Segment *segment, Scan *scan) noexcept nogi
     header.size = 0
     while scan.position < scan.file_size and scan.position < scan.pause_position:
         status = check_batch_at(scan, scan.position, scan.next_offset, not scan.compacted, &header)
-        if status == OK and header.partition_leader_epoch >= 0 and header.partition_leader_epoch < scan.leader_epoch:
-            status = CORRUPT_BATCH
+        if status == OK and epoch_is_wrong(scan, &header):
+            return judge_epoch(log, scan, &header)
         if status == STORAGE_ERROR or status == OUT_OF_MEMORY:
             return status
         if status != OK:
@@ -158,7 +197,7 @@ cdef Status scan_file(LogState *log, Segment *segment, Scan *scan) noexcept nogi
             return judge_tail(scan, &header)
         if scan.note:
             segment_note_batch(segment, &header, header.base_offset, scan.position, log.limits.index_interval_bytes)
-            leader_epochs_assign(&log.epochs, header.partition_leader_epoch, header.base_offset)
+            note_epoch(log, scan, &header)
         if header.partition_leader_epoch > scan.leader_epoch:
             scan.leader_epoch = header.partition_leader_epoch
         scan.position += header.size

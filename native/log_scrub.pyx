@@ -4,13 +4,17 @@
     without it           read and check; at a bad batch, find out where valid ones begin again
     under the mutex      note the damage, unless the segment was cut or replaced meanwhile
 
+Every epoch must be the one that the log knows for its offset.  Where two batches side by side have others, and nothing else is wrong,
+the log was opened with a wrong epochs file: that is for recovery to mend, and no damage.
+
 Gaps are no damage here: compaction makes them.  A base offset lies outside the checksum, but not in order it fails its neighbour's check.
 """
 
-from libc.stdint cimport INT32_MAX, int32_t, int64_t, uint8_t
+from libc.stdint cimport INT32_MAX, INT64_MAX, int32_t, int64_t, uint8_t
 from libc.stdlib cimport free, malloc
 
 from pystream._native.atomics cimport atomic_load32
+from pystream._native.leader_epochs cimport LeaderEpochs, leader_epochs_copy, leader_epochs_free
 from pystream._native.log_recovery cimport log_mark_damage
 from pystream._native.log_scan cimport SCAN_BUFFER_SIZE, Scan, scan_file
 from pystream._native.log_state cimport Segment, SegmentFile, log_clear_hints, log_segment_slot, log_take_offline
@@ -23,6 +27,7 @@ cdef struct Closed:
     int64_t size
     int64_t next_offset
     int64_t truncations          # of the log, when the segment was looked at
+    LeaderEpochs epochs          # the log's, copied
 
 
 cdef Segment *closed_segment(const LogState *log, int64_t base_offset) noexcept nogil:
@@ -42,6 +47,8 @@ cdef Status take_closed(LogState *log, int64_t base_offset, Closed *closed) noex
     status = segment_open(log, segment)
     if status != OK:
         return status
+    if leader_epochs_copy(&closed.epochs, &log.epochs) != OK:
+        return OUT_OF_MEMORY
     closed.file = segment.file
     segment_file_retain(closed.file)
     closed.size = segment.size
@@ -53,12 +60,18 @@ cdef Status take_closed(LogState *log, int64_t base_offset, Closed *closed) noex
 cdef Status check_batches(LogState *log, const Closed *closed, int64_t base_offset, int64_t max_bytes, Scrub *scrub) noexcept nogil:
     cdef Scan scan
     cdef Status status
+    cdef bint only_epochs = True
+    cdef bint side_by_side = False
     scan.fd = closed.file.fd
     scan.file_size = closed.size
     scan.position = scrub.position
     scan.pause_position = scrub.position + max_bytes
     scan.next_offset = scrub.next_offset
     scan.leader_epoch = -1
+    scan.epochs = &closed.epochs
+    scan.epochs_complete_below = INT64_MAX
+    scan.wrong_epoch = scan.rose_earlier = False
+    scan.risen_offset = scan.risen_position = -1
     scan.max_batch_size = INT32_MAX
     scan.limit_offset = min(closed.next_offset, base_offset + INT32_MAX + 1)
     scan.compacted = True
@@ -74,17 +87,24 @@ cdef Status check_batches(LogState *log, const Closed *closed, int64_t base_offs
     status = scan_file(log, NULL, &scan)
     if status == OK and scan.reason != OK:
         scrub.damaged_from = scan.position
-    while status == OK and scan.reason != OK and scan.valid_position >= 0:
+    while status == OK and scan.reason != OK:
+        only_epochs = only_epochs and scan.wrong_epoch
+        side_by_side = side_by_side or scan.position == scrub.damaged_to
+        if scan.valid_position < 0:
+            break
         scrub.damaged_to = scan.position = scan.valid_position
         scrub.damaged_to_offset = scan.next_offset = scan.valid_offset
         scan.pause_position = closed.size
         scan.leader_epoch = -1
+        scan.wrong_epoch = False
         scan.reason = OK
         status = scan_file(log, NULL, &scan)
     free(scan.buffer)
     scrub.position = scan.position
     scrub.next_offset = scan.next_offset
     scrub.done = scrub.damaged_from >= 0 or scan.position >= closed.size
+    if only_epochs and side_by_side:
+        scrub.damaged_from = scrub.damaged_to = scrub.damaged_to_offset = -1
     return status
 
 
@@ -122,4 +142,5 @@ cdef Status log_scrub(LogState *log, int64_t base_offset, int64_t max_bytes, Scr
         if scrub.damaged_from >= 0:
             log.last_errno = log_mark_damage(log, base_offset)
     segment_file_release(closed.file)
+    leader_epochs_free(&closed.epochs)
     return status

@@ -19,12 +19,16 @@ cdef struct LeaderEpochs:
 cdef int32_t leader_epochs_latest(const LeaderEpochs *epochs) noexcept nogil         # -1 when there is none
 # Notes that `epoch` begins at `start_offset`, unless it is the latest one already. Entries it contradicts are dropped.
 cdef Status leader_epochs_assign(LeaderEpochs *epochs, int32_t epoch, int64_t start_offset) noexcept nogil
+# Whether a batch written under `epoch` may begin at `offset`. Where another entry follows, or below `complete_below`, only the entry's own
+# epoch fits; behind them a later epoch fits too: it is not noted yet. -1 (written by none) fits everywhere, what lies below it nowhere.
+cdef bint leader_epochs_fit(const LeaderEpochs *epochs, int32_t epoch, int64_t offset, int64_t complete_below) noexcept nogil
 cdef int32_t leader_epochs_of_offset(const LeaderEpochs *epochs, int64_t offset) noexcept nogil
 # Largest epoch <= `epoch`, and where it ends (`end_offset` for the latest); NOT_FOUND leaves -1, -1.
 cdef Status leader_epochs_end_offset(
     const LeaderEpochs *epochs, int32_t epoch, int64_t log_end_offset, int32_t *found_epoch, int64_t *end_offset) noexcept nogil
 cdef void leader_epochs_truncate_end(LeaderEpochs *epochs, int64_t end_offset) noexcept nogil     # drops entries that start at or after it
 cdef void leader_epochs_truncate_start(LeaderEpochs *epochs, int64_t start_offset) noexcept nogil # the epoch in force there begins there
+cdef Status leader_epochs_copy(LeaderEpochs *copy, const LeaderEpochs *epochs) noexcept nogil                     # `copy` is new
 cdef void leader_epochs_free(LeaderEpochs *epochs) noexcept nogil
 # The file's text in fresh memory (free with libc free), or NULL.
 cdef uint8_t *leader_epochs_encode(const LeaderEpochs *epochs, Py_ssize_t *size) noexcept nogil

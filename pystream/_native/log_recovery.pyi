@@ -15,6 +15,12 @@ class Listing:
     def __init__(self, directory: str) -> None: ...
 
 def verdict(
-    *, below_recovery_point: bool, closed: bool, valid_follows: bool, ends_inside: bool, lossy: bool
+    *,
+    below_recovery_point: bool,
+    closed: bool,
+    wrong_epoch: bool,
+    valid_follows: bool,
+    ends_inside: bool,
+    lossy: bool,
 ) -> str: ...
 def finish_leftovers(directory: str, listing: Listing) -> None: ...

@@ -18,8 +18,8 @@ GROUND = {"status", "buffer", "wire", "construct", "crc32c", "hash"}
 RECORDS = {"batch", "record_reader", "record_columns", "record_builder", "compression"}
 LOG = {
     "io_table", "offset_index", "leader_epochs", "txn_index", "producer_state", "log_state", "log_memory", "segment",
-    "log_write", "log_flush", "log_read", "log_time", "log_maintain", "log_scan", "log_recovery", "log_scrub",
-    "local_log",
+    "log_write", "log_flush", "log_read", "log_time", "log_replay", "log_maintain", "log_scan", "log_recovery",
+    "log_scrub", "local_log",
     "flusher", "offset_map", "clean_transactions", "clean_batch", "log_swap", "log_cleaner",
 }  # fmt: skip
 PLANE = {

@@ -20,9 +20,12 @@ BATCHES = 12  # of two records each: all in one segment
 @pytest.mark.parametrize("lossy", [False, True])
 @pytest.mark.parametrize("ends_inside", [False, True])
 @pytest.mark.parametrize("valid_follows", [False, True])
-@pytest.mark.parametrize(("below", "closed"), [(True, False), (False, True), (True, True)])
-def test_what_was_fsynced_cannot_be_torn(below, closed, valid_follows, ends_inside, lossy):
-    asked = {"valid_follows": valid_follows, "ends_inside": ends_inside, "lossy": lossy}
+@pytest.mark.parametrize(
+    ("below", "closed", "wrong_epoch"),
+    [(True, False, False), (False, True, False), (True, True, False), (False, False, True)],
+)
+def test_what_was_fsynced_or_is_whole_cannot_be_torn(below, closed, wrong_epoch, valid_follows, ends_inside, lossy):
+    asked = {"wrong_epoch": wrong_epoch, "valid_follows": valid_follows, "ends_inside": ends_inside, "lossy": lossy}
     assert verdict(below_recovery_point=below, closed=closed, **asked) == DAMAGE
 
 
@@ -40,7 +43,7 @@ def test_what_was_fsynced_cannot_be_torn(below, closed, valid_follows, ends_insi
     ],
 )
 def test_above_the_recovery_point_the_kind_of_stop_decides(valid_follows, ends_inside, lossy, found):
-    asked = {"valid_follows": valid_follows, "ends_inside": ends_inside, "lossy": lossy}
+    asked = {"wrong_epoch": False, "valid_follows": valid_follows, "ends_inside": ends_inside, "lossy": lossy}
     assert verdict(below_recovery_point=False, closed=False, **asked) == found
 
 

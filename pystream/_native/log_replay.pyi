@@ -1,0 +1,1 @@
+"""Replaying batches into producers and epochs; no Python names."""
