@@ -11,6 +11,8 @@ settings.register_profile("default", deadline=None, print_blob=True, suppress_he
 settings.register_profile("full", settings.get_profile("default"), max_examples=2000)
 settings.register_profile("sanitize", settings.get_profile("default"), max_examples=25)
 
+FULL_TIMEOUT_S = 3_600  # of a test that names none: at their whole size many take minutes
+
 
 # Brokers under test are stopped and started, never lose power, and many a /tmp lies in memory.
 os.environ.setdefault("PYSTREAM_LOG_DIR_VOLATILE_ALLOW", "true")
@@ -32,6 +34,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if is_full(config):
+        for item in items:
+            if item.get_closest_marker("timeout") is None:
+                item.add_marker(pytest.mark.timeout(FULL_TIMEOUT_S))
         return
     skip = pytest.mark.skip(reason="slow: tools/test --full")
     for item in items:

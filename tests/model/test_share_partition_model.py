@@ -8,7 +8,6 @@ often than the limit allows, the start offset never runs back, and in the end ev
 
 from __future__ import annotations
 
-import os
 import random
 from dataclasses import dataclass
 
@@ -28,6 +27,7 @@ from pystream.coordinator.share.runs import DELIVERED, RecordState
 from pystream.coordinator.share.state import ShareState
 from pystream.protocol.coordinator_records.share_update import ShareUpdateValue
 from pystream.protocol.coordinator_records.share_update import StateBatch as UpdateBatch
+from tests.support.schedules import PORTIONS, play_portion
 
 SCHEDULES, FULL_SCHEDULES = 400, 100_000
 STEPS = 60
@@ -308,10 +308,6 @@ class Schedule:
         assert left <= self.ended
 
 
-def test_no_schedule_delivers_a_record_twice_at_once_or_after_its_end(full: bool):
-    first = int(os.environ.get("PYSTREAM_TEST_SEED", "0"))
-    for seed in range(first, first + (FULL_SCHEDULES if full else SCHEDULES)):
-        try:
-            Schedule(seed).run()
-        except Exception as error:
-            raise AssertionError(f"PYSTREAM_TEST_SEED={seed}: {error}") from error
+@pytest.mark.parametrize("portion", range(PORTIONS))
+def test_no_schedule_delivers_a_record_twice_at_once_or_after_its_end(full: bool, portion: int) -> None:
+    play_portion(lambda seed: Schedule(seed).run(), portion, FULL_SCHEDULES if full else SCHEDULES)

@@ -14,7 +14,8 @@ from pystream._native.local_log import LocalLog
 from tests.model.transactions_world import PARTITIONS, World
 
 FULL = os.environ.get("PYSTREAM_TEST_FULL") == "1"
-SCHEDULES = 100_000 if FULL else 400
+PORTIONS = 4  # spread over processes where there are some
+SCHEDULES = (100_000 if FULL else 400) // PORTIONS  # of each
 STEPS = 120
 IDS_OF_A_SCHEDULE = 100
 SCHEDULES_OF_A_LOG = 2_000
@@ -41,9 +42,10 @@ def run_schedule(logs: list[LocalLog], seed: int) -> World:
 
 
 @pytest.mark.timeout(3_600 if FULL else 120)
-def test_read_committed_sees_whole_committed_transactions_and_nothing_else(tmp_path: Path) -> None:
+@pytest.mark.parametrize("portion", range(PORTIONS))
+def test_read_committed_sees_whole_committed_transactions_and_nothing_else(tmp_path: Path, portion: int) -> None:
     given = os.environ.get("PYSTREAM_TRANSACTION_SEED")
-    seeds = [int(given)] if given else range(SCHEDULES)
+    seeds = [int(given)] if given else range(portion * SCHEDULES, (portion + 1) * SCHEDULES)
     logs: list[LocalLog] = []
     outcomes = {"committed": 0, "aborted": 0, "open": 0}
     crashes = 0
