@@ -399,8 +399,11 @@ class Broker:
         )
         self.metrics.collect_from(scrubber.families)
         await self._clock.sleep_ms(self.config.log_initial_task_delay_ms)
-        while True:
-            await self._clock.sleep_ms(await self._executor.run(scrubber.step, self._clock.now_ms()))
+        try:
+            while True:
+                await self._clock.sleep_ms(await self._executor.run(scrubber.step, self._clock.now_ms()))
+        finally:
+            await self._executor.run(scrubber.save)
 
     async def _expire_producers(self) -> None:
         await self._executor.run(self._logs.expire_producers, self._clock.now_ms())

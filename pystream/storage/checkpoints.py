@@ -5,6 +5,8 @@ offset checkpoint   recovery-point-offset-checkpoint, log-start-offset-checkpoin
                     text: "0\\n" version | "<count>\\n" | "<topic> <partition> <offset>\\n" ...
 partition.metadata  text: "version: 0\\n" | "topic_id: <22 characters of base64url>\\n"
 meta.properties     Java properties: version=1, cluster.id, node.id, directory.id, and our pystream.format.version
+scrub-place         ours, text: "0\\n" version | "<ms since 1970>\\n" when the pass began | then as an offset
+                    checkpoint: of the one segment that is read next, of none when the pass is over
 run-state           ours: "version 0\\n" | "boot-id <uuid>\\n" | "runs <n>\\n" | "clean <0|1>\\n" | "crc32c <hex>\\n"
 
 What cannot be read is never trusted and never an error: the log itself must serve then.
@@ -29,6 +31,8 @@ HIGH_WATERMARKS = "replication-offset-checkpoint"
 PARTITION_METADATA = "partition.metadata"
 META_PROPERTIES = "meta.properties"
 RUN_STATE = "run-state"
+SCRUB_PLACE = "scrub-place"
+NO_PARTITION = TopicPartition("", 0)
 
 
 def read_text(path: Path) -> str | None:
@@ -46,22 +50,52 @@ def write_text(path: Path, text: str) -> None:
 
 def read_offsets(path: Path) -> dict[TopicPartition, int]:
     """An offset checkpoint; empty when there is none that can be trusted."""
-    lines = (read_text(path) or "").split("\n")
+    return _offsets_in((read_text(path) or "").split("\n")) or {}
+
+
+def _offsets_in(lines: list[str]) -> dict[TopicPartition, int] | None:
+    """None when these are not the lines of an offset checkpoint."""
     try:
         if lines[0] != "0" or lines[-1] != "" or int(lines[1]) != len(lines) - 3:
-            return {}
+            return None
         found = {}
         for line in lines[2:-1]:
             topic, partition, offset = line.split(" ")
             found[TopicPartition(topic, int(partition))] = int(offset)
     except (ValueError, IndexError):
-        return {}
-    return found if all(offset >= 0 for offset in found.values()) else {}
+        return None
+    return found if all(offset >= 0 for offset in found.values()) else None
 
 
 def write_offsets(path: Path, offsets: Mapping[TopicPartition, int]) -> None:
     lines = [f"{name.topic} {name.partition} {offset}\n" for name, offset in offsets.items()]
     write_text(path, f"0\n{len(lines)}\n{''.join(lines)}")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ScrubPlace:
+    """How far a pass of the scrubber has come. Of two the greater one is the later."""
+
+    began_ms: int
+    over: bool
+    name: TopicPartition = NO_PARTITION
+    base_offset: int = 0  # segments of `name` that begin here or later are still to be read
+
+    @classmethod
+    def read(cls, path: Path) -> ScrubPlace | None:
+        """None when there is none that can be trusted."""
+        version, _, rest = (read_text(path) or "").partition("\n")
+        began, _, offsets = rest.partition("\n")
+        found = _offsets_in(["0", *offsets.split("\n")])
+        if version != "0" or not began.isdigit() or found is None or len(found) > 1:
+            return None
+        for name, base_offset in found.items():
+            return cls(int(began), False, name, base_offset)
+        return cls(int(began), True)
+
+    def write(self, path: Path) -> None:
+        line = "" if self.over else f"{self.name.topic} {self.name.partition} {self.base_offset}\n"
+        write_text(path, f"0\n{self.began_ms}\n{int(not self.over)}\n{line}")
 
 
 def read_topic_id(directory: Path) -> bytes | None:

@@ -6,7 +6,8 @@
 A log is due when more than min.cleanable.dirty.ratio of clean + dirty bytes are dirty, or when a dirty record has
 waited for max.compaction.lag.ms; the dirtiest comes first. The work itself is native (log_cleaner), done in steps:
 between two of them the threads slow down to log.cleaner.io.max.bytes.per.second and look whether they are to stop.
-A log that cannot be cleaned, because it is damaged, is left alone until the next start and counted. What is
+A log that cannot be cleaned, because it is damaged, is counted and left alone until what was damaged has gone
+(retention, DeleteRecords, a replica in its place); every hour it is tried all the same: it may be whole again. What is
 checkpointed stays so when a topic is no longer compacted: recovery must know that offsets may be missing.
 Source: Kafka's LogCleanerManager; KIP-58 (minimum lag), KIP-354 (maximum lag).
 """
@@ -19,8 +20,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from pystream._native.batch import parse_header
+from pystream._native.local_log import LocalLog
 from pystream._native.log_cleaner import LogCleaning
-from pystream.common.clock import SECOND_MS, Clock
+from pystream.common.clock import HOUR_MS, SECOND_MS, Clock
 from pystream.common.config import LONG_MAX
 from pystream.common.errors import Busy, Closed, KafkaError, KafkaStorageError, LogOffline, NoSpace, PystreamError
 from pystream.common.logging import get_logger
@@ -34,6 +36,7 @@ logger = get_logger(__name__)
 
 STEP_BYTES = 4 << 20
 BYTES_PER_KEY = 24
+TRY_DAMAGED_MS = HOUR_MS
 PREFIX = "kafka_log_logcleaner"
 
 
@@ -125,12 +128,43 @@ class LastRound:
     seconds: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A log that could not be compacted, as it was then."""
+
+    reason: str
+    native: LocalLog
+    start_offset: int
+    closed: tuple[tuple[int, int], ...]  # base offset and size of each closed segment
+    again_ms: int
+
+    @classmethod
+    def of(cls, log: PartitionLog, reason: str, again_ms: int) -> Mark:
+        native = log.native
+        return cls(reason, native, native.start_offset, _closed_segments(native), again_ms)
+
+    def stands(self, log: PartitionLog, now_ms: int) -> bool:
+        """Whether it is the same log, with all that it held then, and not yet time to try."""
+        native = log.native
+        if native is not self.native or native.start_offset != self.start_offset or now_ms >= self.again_ms:
+            return False
+        return set(self.closed) <= set(_closed_segments(native))
+
+
+def _closed_segments(native: LocalLog) -> tuple[tuple[int, int], ...]:
+    """None of a log that is closed or cannot be read."""
+    try:
+        return tuple((base_offset, size) for base_offset, _, size, _ in native.segments()[:-1])
+    except KafkaError:
+        return ()
+
+
 class LogCleaner:
     """start(), then on its own threads until stop(). `clean_dirtiest` is one round, for a test to call."""
 
     def __init__(self, config: CleanerConfig, logs: Callable[[], list[PartitionLog]], clock: Clock) -> None:
         self.config = config
-        self.uncleanable: dict[TopicPartition, str] = {}
+        self.uncleanable: dict[TopicPartition, Mark] = {}
         self._logs = logs
         self._clock = clock
         self._lock = threading.Lock()
@@ -211,7 +245,10 @@ class LogCleaner:
 
     def _choose(self, now_ms: int) -> Due | None:
         with self._lock:
-            found = [due for log in self._logs() if (due := self._examined(log, now_ms)) is not None]
+            logs = self._logs()
+            for gone in self.uncleanable.keys() - {log.name for log in logs}:
+                del self.uncleanable[gone]
+            found = [due for log in logs if (due := self._examined(log, now_ms)) is not None]
             self._last_examined_ms = self._clock.monotonic_ms()
             self._most_dirty_percent = max((100 * due.dirty_ratio for due in found), default=0.0)
             worth_it = [due for due in found if due.is_worth_it and due.log.name not in self._busy]
@@ -222,7 +259,7 @@ class LogCleaner:
             return due
 
     def _examined(self, log: PartitionLog, now_ms: int) -> Due | None:
-        if not log.compacts or log.native.is_offline or log.name in self.uncleanable:
+        if not log.compacts or log.native.is_offline or self._is_uncleanable(log, now_ms):
             return None
         if self._postponed.get(log.name, 0) > now_ms:
             return None
@@ -233,6 +270,14 @@ class LogCleaner:
         except KafkaError as error:
             self._mark(log, error)
             return None
+
+    def _is_uncleanable(self, log: PartitionLog, now_ms: int) -> bool:
+        mark = self.uncleanable.get(log.name)
+        if mark is None or mark.stands(log, now_ms):
+            return mark is not None
+        del self.uncleanable[log.name]
+        logger.info("log to be compacted is tried again", partition=log.name, reason=mark.reason)
+        return False
 
     def _clean(self, due: Due, stopped: threading.Event) -> None:
         log, config = due.log, self.config
@@ -279,7 +324,7 @@ class LogCleaner:
         return not stopped.is_set()
 
     def _mark(self, log: PartitionLog, error: Exception) -> None:
-        self.uncleanable[log.name] = str(error)
+        self.uncleanable[log.name] = Mark.of(log, str(error), self._clock.now_ms() + TRY_DAMAGED_MS)
         logger.error("log cannot be compacted, it is left alone", partition=log.name, error=str(error))
 
     def _note(self, due: Due, cleaning: LogCleaning, took_ms: int) -> None:

@@ -208,6 +208,10 @@ class LogManager:
     def get(self, topic: str, partition: int) -> PartitionLog | None:
         return self._logs.get(TopicPartition(topic, partition))
 
+    def online_paths(self) -> list[Path]:
+        """The directories that can be written to."""
+        return [hosted.path for hosted in self._online()]
+
     def partitions(self) -> list[PartitionLog]:
         """All logs, in no order."""
         return self._snapshot()

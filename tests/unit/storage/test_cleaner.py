@@ -224,6 +224,69 @@ def test_a_damaged_log_is_marked_and_left_alone_and_the_others_go_on(logs, clean
     assert shown["kafka_log_logcleanermanager_uncleanable_bytes"] == [bad.native.size_bytes]
 
 
+def damaged(log: PartitionLog, *, segment: int = 0) -> bytes:
+    """Flips a bit of a closed segment; what it was before."""
+    path = sorted(Path(log.directory).glob("*.log"))[segment]
+    before = path.read_bytes()
+    path.write_bytes(before[:70] + bytes([before[70] ^ 1]) + before[71:])
+    return before
+
+
+def uncleanable_count(cleaner: LogCleaner) -> float:
+    shown = {family.name: [sample.value for sample in family.samples] for family in cleaner.families()}
+    return sum(shown["kafka_log_logcleanermanager_uncleanable_partitions_count"])
+
+
+def test_a_log_is_compacted_again_once_its_damage_has_been_deleted(logs, cleaner):
+    log = made(logs, "t")
+    put(log, "a1", "a2")
+    put(log, "b1", "b2")
+    damaged(log)
+    assert cleaner.clean_dirtiest()
+    assert uncleanable_count(cleaner) == 1
+    put(log, "c1", "c2")
+    assert not cleaner.clean_dirtiest()  # more segments make it no better
+
+    log.native.advance_start_offset(2)
+    log.native.delete_segments_before(2)
+
+    assert cleaner.clean_dirtiest()
+    assert uncleanable_count(cleaner) == 0
+    assert values(log) == [b"b2", b"c2"]
+
+
+def test_a_log_that_is_whole_again_is_compacted_within_an_hour(logs, cleaner, clock):
+    log = made(logs, "t")
+    put(log, "a1", "a2")
+    whole = damaged(log)
+    assert cleaner.clean_dirtiest()
+    clock.advance(ms=HOUR_MS)
+    assert cleaner.clean_dirtiest()  # tried, and still damaged
+    assert uncleanable_count(cleaner) == 1
+    (Path(log.directory) / f"{0:020d}.log").write_bytes(whole)
+    assert not cleaner.clean_dirtiest()
+    clock.advance(ms=HOUR_MS)
+
+    assert cleaner.clean_dirtiest()
+    assert uncleanable_count(cleaner) == 0
+    assert values(log) == [b"a2"]
+
+
+def test_a_new_log_of_the_name_of_a_damaged_one_is_compacted(logs, cleaner):
+    log = made(logs, "t")
+    put(log, "a1", "a2")
+    damaged(log)
+    assert cleaner.clean_dirtiest()
+    logs.delete("t", 0)
+    assert not cleaner.clean_dirtiest()
+    assert list(cleaner.uncleanable) == []
+    log = made(logs, "t")
+    put(log, "a1", "a2")
+
+    assert cleaner.clean_dirtiest()
+    assert values(log) == [b"a2"]
+
+
 def test_a_full_disk_is_waited_out(logs, cleaner, clock):
     log = made(logs, "t")
     put(log, "a1", "a2")

@@ -108,6 +108,87 @@ def test_damage_takes_its_range_offline_and_refuses_writes(logs, tmp_path, posit
         native.append(batch(1))
 
 
+def reopened(logs: LogManager, path: Path, clock: ManualClock) -> LogManager:
+    """A restart; the active segment is not empty, so that no other becomes it."""
+    native = logs.get("orders", 0).native
+    if native.end_offset == 2 * BATCHES:
+        native.append(batch(1, size=100, timestamp=NOW_MS))
+    logs.close()
+    return manager(path, clock)
+
+
+def test_a_pass_goes_on_after_a_restart_where_it_stopped(logs, tmp_path, clock, monkeypatch):
+    monkeypatch.setattr(scrubbing, "SLICE_BYTES", SIZE)
+    first = scrubber(logs)
+    for _ in range(5):  # the first segment and two batches of three of the second
+        first.step(NOW_MS)
+    first.save()
+    again = reopened(logs, tmp_path, clock)
+    second = scrubber(again)
+    read = [second.step(NOW_MS + DAY_MS) for _ in range(6)]
+    assert (second.bytes_read, second.passes) == (6 * SIZE, 0)  # the segment it stopped in is read from its beginning
+    assert second.step(NOW_MS + 2 * DAY_MS) == WEEK_MS - 2 * DAY_MS  # since the pass began
+    assert (second.bytes_read, second.passes) == (6 * SIZE, 1)
+    assert all(wait > 0 for wait in read)
+    again.close()
+
+
+def test_restarted_every_day_it_reads_everything_and_then_waits_for_the_week_to_end(logs, tmp_path, clock, monkeypatch):
+    monkeypatch.setattr(scrubbing, "SLICE_BYTES", SIZE)
+    total = 0
+    for day in range(4):  # three batches a day: one segment
+        found = scrubber(logs)
+        waits = [found.step(NOW_MS + day * DAY_MS) for _ in range(3)]
+        total += found.bytes_read
+        found.save()
+        logs = reopened(logs, tmp_path, clock)
+    assert total == BATCHES * SIZE
+    assert waits == [WEEK_MS - 3 * DAY_MS] * 3
+    logs.close()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "1\n5\n0\n",
+        "0\n5\n",
+        "0\nx\n0\n",
+        "0\n5\n1\no x 0\n",
+        "0\n5\n2\no 0 0\no 1 0\n",
+        "0\n5\n1\no 0 -1\n",
+    ],
+)
+def test_a_place_that_cannot_be_read_begins_the_pass_anew(logs, tmp_path, text):
+    (tmp_path / "scrub-place").write_text(text)
+    found = scrubber(logs)
+    run_pass(found)
+    assert found.bytes_read == BATCHES * SIZE
+    assert (tmp_path / "scrub-place").read_text() == f"0\n{NOW_MS}\n0\n"
+
+
+def test_a_pass_that_began_in_the_future_is_begun_anew(logs, tmp_path):
+    (tmp_path / "scrub-place").write_text(f"0\n{NOW_MS + DAY_MS}\n0\n")
+    found = scrubber(logs)
+    run_pass(found)
+    assert found.bytes_read == BATCHES * SIZE
+
+
+def test_the_place_is_written_once_a_minute_and_at_the_end(logs, tmp_path, monkeypatch):
+    monkeypatch.setattr(scrubbing, "SLICE_BYTES", SIZE)
+    place = tmp_path / "scrub-place"
+    found = scrubber(logs)
+    found.step(NOW_MS)
+    assert place.read_text() == f"0\n{NOW_MS}\n1\norders 0 0\n"
+    for _ in range(3):
+        found.step(NOW_MS + 59_000)
+    assert place.read_text() == f"0\n{NOW_MS}\n1\norders 0 0\n"
+    found.step(NOW_MS + 60_000)
+    assert place.read_text() == f"0\n{NOW_MS}\n1\norders 0 6\n"
+    run_pass(found)
+    assert place.read_text() == f"0\n{NOW_MS}\n0\n"
+
+
 def test_damage_is_counted_once(logs, tmp_path):
     flip(segment(tmp_path, 0), 100)
     found = scrubber(logs, interval_ms=0)
