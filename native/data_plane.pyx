@@ -424,8 +424,8 @@ cdef class DataPlane:
 
         What the flush policy lets be seen is published; watch() tells when more of it is, but not of what is when this returns.
         A batch may be larger than max.message.bytes: a client's are checked, these are the broker's own.  Raises what the first
-        batch that failed failed with; those before it are in the log.  KeyError when the partition is not installed.
-        transaction_version: of control batches, what their coordinator speaks.
+        batch that failed failed with; those before it are in the log.  LogMoving, with nothing written: its log is being replaced.
+        transaction_version: of control batches, what their coordinator speaks.  KeyError when the partition is not installed.
         """
         cdef Partition *found = self.partition(topic, partition)
         cdef Py_ssize_t size = len(batches)
@@ -454,6 +454,9 @@ cdef class DataPlane:
             if not self.stopped:
                 with nogil:
                     status = append_as_leader(&self.plane, found, staged, count)
+            if status == NOT_LEADER and found.leader and not self.stopped:
+                from pystream.common.errors import LogMoving
+                raise LogMoving(f"{topic}-{partition}")
             raise_for_status(status, 0, f"{topic}-{partition}")
             return staged[0].base_offset, staged[count - 1].base_offset + staged[count - 1].header.last_offset_delta + 1
         finally:

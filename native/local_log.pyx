@@ -20,7 +20,9 @@ from pystream._native.log_time cimport log_load_time_ranges
 from pystream._native.log_write cimport log_roll
 from pystream._native.offset_index cimport OFFSET_ENTRY_SIZE, TIME_ENTRY_SIZE
 from pystream._native.posix cimport pthread_mutex_lock, pthread_mutex_unlock
-from pystream._native.producer_state cimport producers_as_list, producers_expire, producers_may_write, producers_permit
+from pystream._native.producer_state cimport (
+    producers_as_list, producers_epoch, producers_expire, producers_may_write, producers_permit,
+)
 from pystream._native.segment cimport open_file_count, segment_close, set_open_file_limit
 from pystream._native.status cimport OK, STORAGE_ERROR, raise_for_status
 
@@ -437,8 +439,18 @@ cdef class LocalLog:
         pthread_mutex_unlock(&self.state.mutex)
         return found
 
+    def producer_epoch(self, producer_id: int) -> int:
+        """The epoch below which the producer is fenced; -1 when the log does not know it."""
+        cdef int64_t producer = producer_id
+        cdef int16_t found
+        with nogil:
+            pthread_mutex_lock(&self.state.mutex)
+            found = producers_epoch(&self.state.producers, producer)
+            pthread_mutex_unlock(&self.state.mutex)
+        return found
+
     def permit_transaction(self, producer_id: int, producer_epoch: int) -> None:
-        """Lets a client's transactional batches of this producer and epoch in, until a marker of the producer comes."""
+        """Lets a client's batch of this producer and epoch open a transaction, unless a marker of the producer comes first."""
         cdef int64_t producer = producer_id
         cdef int16_t epoch = producer_epoch
         cdef Status status

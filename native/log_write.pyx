@@ -27,7 +27,7 @@ from pystream._native.segment cimport segment_free, segment_new, segment_note_ba
 from pystream._native.status cimport (
     FENCED_LEADER_EPOCH, LOG_OFFLINE, NO_SPACE, NOT_LEADER, OK, OUT_OF_MEMORY, STORAGE_ERROR,
 )
-from pystream._native.txn_index cimport AbortedTransaction, txn_index_append
+from pystream._native.txn_index cimport AbortedTransaction, txn_index_append, txn_index_reserve
 
 cdef enum:
     MAX_MARKERS = 16             # aborted transactions in one run
@@ -137,14 +137,14 @@ cdef void keep_run(LogState *log, Segment *segment, Run *run, StagedBatch *batch
     if run.parts == 0:
         producers_keep(&log.producers)
         return
-    # The indexes only speed up: an entry that finds no memory is left out.
+    # The offset and time indexes only speed up: an entry that finds no memory is left out.
     for number in range(run.first, run.end):
         batch = &batches[number]
         if batch.status == OK:
             segment_note_batch(segment, &batch.header, batch.base_offset, segment.size, log.limits.index_interval_bytes)
             log.appended_since_flush += batch.header.last_offset_delta + 1
     for number in range(run.aborted_count):
-        txn_index_append(&segment.aborted, &run.aborted[number])
+        txn_index_append(&segment.aborted, &run.aborted[number])        # there is room: append_runs() has seen to it
     if segment.created_ms < 0:
         segment.created_ms = now_ms
     if log.oldest_unflushed_ms < 0:
@@ -189,6 +189,9 @@ cdef Status append_runs(
         status = segment_prepare_append(log, segment)
         if status == OK:
             status = stage_run(log, segment, &run, batches, count, leader_epoch, now_ms)
+            if status == OK:
+                # Readers of committed records go by this index: what finds no memory there must not be written.
+                status = txn_index_reserve(&segment.aborted, run.aborted_count)
             if status == OK:
                 status = write_run(log, segment, &run)
             if status != OK:

@@ -10,8 +10,9 @@ A batch is a duplicate when one of its producer's last five batches has the same
 A plain batch inside an open transaction is INVALID_TXN_STATE.  Control batches end transactions and have no sequence.
 
 A client's transactional batch is let in when its transaction is open here in its epoch, or when the coordinator has given a permit;
-else it is UNVERIFIED_TRANSACTION, and whoever asked goes to the coordinator.  The permit ends with the marker, so that a batch which
-comes late finds none and can open nothing that nobody would end (KIP-890).
+else it is UNVERIFIED_TRANSACTION, and whoever asked goes to the coordinator.  The permit ends with the batch that opens the transaction,
+or with the marker, so that a batch which comes late finds none and can open nothing that nobody would end (KIP-890); one that nobody
+uses ends in time.
 
 A marker of transactions of version 2 carries an epoch above that of its transaction: with the same epoch it can only be one that came
 late, and ends nothing that is open.  Source: KAFKA-19446, Kafka's ProducerAppendInfo.
@@ -37,6 +38,7 @@ cdef enum:
     SNAPSHOT_ENTRY_SIZE = 46
     MARKER_ABORT = 0
     MARKER_COMMIT = 1
+    MAX_PERMITS = 1 << 16
     FIRST_BUMPING_VERSION = 2        # of transactions: every end raises the epoch (KIP-890)
 
 
@@ -66,9 +68,7 @@ cdef void producers_free(ProducerState *state) noexcept nogil:
     free(state.undo)
     state.undo = NULL
     state.undo_capacity = 0
-    free(state.permits)
-    state.permits = NULL
-    state.permit_count = state.permit_capacity = 0
+    clear_permits(state)
 
 
 cdef int32_t home_slot(int64_t producer_id, int32_t capacity) noexcept nogil:
@@ -254,37 +254,97 @@ cdef Status read_marker(const uint8_t *data, const BatchHeader *header, int16_t 
     return OK
 
 
+cdef Permit *permit_slot(Permit *permits, int32_t capacity, int64_t producer_id) noexcept nogil:
+    """Where the producer's permit is, or would be put."""
+    cdef int32_t slot = home_slot(producer_id, capacity)
+    while permits[slot].producer_id != NO_PRODUCER_ID and permits[slot].producer_id != producer_id:
+        slot = (slot + 1) & (capacity - 1)
+    return &permits[slot]
+
+
 cdef Permit *find_permit(const ProducerState *state, int64_t producer_id) noexcept nogil:
-    cdef int32_t number
-    for number in range(state.permit_count):
-        if state.permits[number].producer_id == producer_id:
-            return &state.permits[number]
-    return NULL
+    cdef Permit *permit
+    if state.permit_count == 0:
+        return NULL
+    permit = permit_slot(state.permits, state.permit_capacity, producer_id)
+    return permit if permit.producer_id == producer_id else NULL
+
+
+cdef void clear_permits(ProducerState *state) noexcept nogil:
+    free(state.permits)
+    state.permits = NULL
+    state.permit_count = state.permit_capacity = 0
+
+
+cdef Status grow_permits(ProducerState *state) noexcept nogil:
+    cdef int32_t capacity = 4 if state.permit_capacity == 0 else state.permit_capacity * 2
+    cdef Permit *larger = <Permit *> malloc(capacity * sizeof(Permit))
+    cdef int32_t slot
+    if larger == NULL:
+        return OUT_OF_MEMORY
+    for slot in range(capacity):
+        larger[slot].producer_id = NO_PRODUCER_ID
+    for slot in range(state.permit_capacity):
+        if state.permits[slot].producer_id != NO_PRODUCER_ID:
+            permit_slot(larger, capacity, state.permits[slot].producer_id)[0] = state.permits[slot]
+    free(state.permits)
+    state.permits = larger
+    state.permit_capacity = capacity
+    return OK
 
 
 cdef Status producers_permit(ProducerState *state, int64_t producer_id, int16_t producer_epoch) noexcept nogil:
     cdef Permit *permit = find_permit(state, producer_id)
-    cdef int32_t capacity
     if permit == NULL:
-        if state.permit_count == state.permit_capacity:
-            capacity = 4 if state.permit_capacity == 0 else state.permit_capacity * 2
-            permit = <Permit *> realloc(state.permits, capacity * sizeof(Permit))
-            if permit == NULL:
-                return OUT_OF_MEMORY
-            state.permits = permit
-            state.permit_capacity = capacity
-        permit = &state.permits[state.permit_count]
+        if state.permit_count == MAX_PERMITS:
+            clear_permits(state)                        # whoever held one asks again
+        if (state.permit_count + 1) * 4 > state.permit_capacity * 3 and grow_permits(state) != OK:
+            return OUT_OF_MEMORY
+        permit = permit_slot(state.permits, state.permit_capacity, producer_id)
         permit.producer_id = producer_id
         state.permit_count += 1
     permit.producer_epoch = producer_epoch
+    permit.is_old = False
     return OK
 
 
 cdef void end_permit(ProducerState *state, int64_t producer_id) noexcept nogil:
+    """Frees the slot and closes the gap, as remove() does."""
     cdef Permit *permit = find_permit(state, producer_id)
-    if permit != NULL:
-        state.permit_count -= 1
-        permit[0] = state.permits[state.permit_count]
+    cdef int32_t mask = state.permit_capacity - 1
+    cdef int32_t gap, slot, home
+    if permit == NULL:
+        return
+    gap = <int32_t> (permit - state.permits)
+    slot = gap
+    while True:
+        slot = (slot + 1) & mask
+        if state.permits[slot].producer_id == NO_PRODUCER_ID:
+            break
+        home = home_slot(state.permits[slot].producer_id, state.permit_capacity)
+        if ((slot - home) & mask) >= ((slot - gap) & mask):
+            state.permits[gap] = state.permits[slot]
+            gap = slot
+    state.permits[gap].producer_id = NO_PRODUCER_ID
+    state.permit_count -= 1
+
+
+cdef void age_permits(ProducerState *state) noexcept nogil:
+    """Those that nobody has used since the last time end."""
+    cdef int32_t slot = 0
+    while slot < state.permit_capacity:
+        if state.permits[slot].producer_id != NO_PRODUCER_ID and state.permits[slot].is_old:
+            end_permit(state, state.permits[slot].producer_id)     # may move another one into this slot: look at it again
+        else:
+            state.permits[slot].is_old = True
+            slot += 1
+    if state.permit_count == 0:
+        clear_permits(state)
+
+
+cdef int16_t producers_epoch(const ProducerState *state, int64_t producer_id) noexcept nogil:
+    cdef const ProducerEntry *entry = find(state, producer_id)
+    return NO_EPOCH if entry == NULL else entry.producer_epoch
 
 
 cdef bint producers_may_write(const ProducerState *state, int64_t producer_id, int16_t producer_epoch) noexcept nogil:
@@ -429,6 +489,8 @@ cdef Status producers_apply(
         end_permit(state, header.producer_id)
         end_transaction(state, entry, kind == MARKER_COMMIT, base_offset, aborted)
     else:
+        if header.attributes & TRANSACTIONAL_FLAG:
+            end_permit(state, header.producer_id)       # from here on the open transaction lets the producer in
         take_data(state, entry, header, base_offset)
     return OK
 
@@ -445,6 +507,7 @@ cdef void producers_expire(ProducerState *state, int64_t oldest_timestamp) noexc
             slot += 1
     if state.count == 0:
         producers_clear(state)
+    age_permits(state)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -7,16 +7,23 @@ from pystream._native.offset_index cimport load_int64, store_int64
 from pystream._native.status cimport MALFORMED, OK, OUT_OF_MEMORY
 
 
-cdef Status txn_index_append(TxnIndex *index, const AbortedTransaction *entry) noexcept nogil:
+cdef Status txn_index_reserve(TxnIndex *index, int32_t more) noexcept nogil:
     cdef AbortedTransaction *larger
-    cdef int32_t capacity
-    if index.count == index.capacity:
-        capacity = 4 if index.capacity == 0 else index.capacity * 2
+    cdef int32_t capacity = max(index.capacity, 4)
+    while capacity - index.count < more:
+        capacity *= 2
+    if capacity > index.capacity and more > 0:
         larger = <AbortedTransaction *> realloc(index.entries, capacity * sizeof(AbortedTransaction))
         if larger == NULL:
             return OUT_OF_MEMORY
         index.entries = larger
         index.capacity = capacity
+    return OK
+
+
+cdef Status txn_index_append(TxnIndex *index, const AbortedTransaction *entry) noexcept nogil:
+    if txn_index_reserve(index, 1) != OK:
+        return OUT_OF_MEMORY
     index.entries[index.count] = entry[0]
     index.count += 1
     return OK

@@ -35,6 +35,7 @@ cdef struct ProducerEntry:
 cdef struct Permit:                         # the coordinator vouches: this transaction holds the partition
     int64_t producer_id
     int16_t producer_epoch
+    bint is_old                             # it was there already when permits were looked at last
 
 cdef struct UndoEntry:
     int64_t producer_id
@@ -50,7 +51,7 @@ cdef struct ProducerState:
     UndoEntry *undo
     int32_t undo_count
     int32_t undo_capacity
-    Permit *permits                         # until the transaction's marker comes; not in snapshots: the coordinator is asked again
+    Permit *permits                         # open addressing, a power of two; not in snapshots: the coordinator is asked again
     int32_t permit_count
     int32_t permit_capacity
 
@@ -67,7 +68,7 @@ cdef Status producers_check(
     int64_t *old_base_offset) noexcept nogil
 # Whether the transaction of (producer, epoch) may be written to: it has been already, or it holds a permit.
 cdef bint producers_may_write(const ProducerState *state, int64_t producer_id, int16_t producer_epoch) noexcept nogil
-# The producer's next batches are let in, until a marker of it comes. A newer permit replaces an older one.
+# The producer's next batch is let in and opens its transaction, unless a marker of it comes first. A newer permit replaces an older one.
 cdef Status producers_permit(ProducerState *state, int64_t producer_id, int16_t producer_epoch) noexcept nogil
 # Takes the batch at `base_offset` in, without a check. `now_ms` is when it is appended, NO_TIMESTAMP when it is read
 # from the log: a producer of old records that writes now must not be forgotten, or its next retry would be appended
@@ -75,7 +76,9 @@ cdef Status producers_permit(ProducerState *state, int64_t producer_id, int16_t 
 cdef Status producers_apply(
     ProducerState *state, const BatchHeader *header, const uint8_t *data, int64_t base_offset, int64_t now_ms,
     AbortedTransaction *aborted) noexcept nogil
-# Drops producers that wrote nothing since `oldest_timestamp` and have no open transaction.
+# Its epoch, NO_EPOCH when it is not known.
+cdef int16_t producers_epoch(const ProducerState *state, int64_t producer_id) noexcept nogil
+# Drops producers that wrote nothing since `oldest_timestamp` and have no open transaction, and permits that were there at the last call.
 cdef void producers_expire(ProducerState *state, int64_t oldest_timestamp) noexcept nogil
 cdef uint8_t *producers_encode(const ProducerState *state, Py_ssize_t *size) noexcept nogil     # fresh memory (libc free) or NULL
 cdef Status producers_decode(ProducerState *state, const uint8_t *data, Py_ssize_t size) noexcept nogil

@@ -20,6 +20,7 @@ cdef struct TxnIndex:
     int32_t count
     int32_t capacity
 
+cdef Status txn_index_reserve(TxnIndex *index, int32_t more) noexcept nogil           # so many appends will not fail
 cdef Status txn_index_append(TxnIndex *index, const AbortedTransaction *entry) noexcept nogil
 cdef void txn_index_truncate(TxnIndex *index, int64_t offset) noexcept nogil          # drops entries whose marker is at or after it
 cdef void txn_index_free(TxnIndex *index) noexcept nogil

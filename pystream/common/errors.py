@@ -25,6 +25,8 @@
         │   ├── LogOffline          damaged or failed: refuses writes until an operator acts
         │   ├── LogDamaged          damage that must not be cut off
         │   └── NoSpace             the disk is full
+        ├── NotLeaderOrFollower
+        │   └── LogMoving           the log is being replaced by a copy: it takes writes in a moment
         └── …                       OffsetOutOfRange, TopicAlreadyExists, InvalidConfig, …
 
 Raise the narrowest, and say what was found and what was expected. Without a message an error explains itself with
@@ -564,6 +566,10 @@ class ShareSessionLimitReached(KafkaError, code=133): ...
 
 class CorruptRecordBatch(CorruptMessage):
     """A record batch whose CRC differs, or whose counts and deltas contradict one another."""
+
+
+class LogMoving(NotLeaderOrFollower):
+    """The log is being replaced by a copy elsewhere: nothing was written, and it takes writes in a moment."""
 
 
 class LogOffline(KafkaStorageError):

@@ -81,19 +81,27 @@ def not_encoded(key: Any, value: Any | None) -> Encoded:
     return b"", None
 
 
+def not_checked(producer_id: int, producer_epoch: int) -> None:
+    """In place of a check, where nobody is fenced."""
+
+
 class Effects:
     """What an operation does to the world outside its shard; collected, and carried out by the runtime or a test.
 
-    `encoded` are the bytes of `records`, one for one.
+    `encoded` are the bytes of `records`, one for one. `check` raises KafkaError for a producer that may not write.
     """
 
-    __slots__ = ("_encode", "_replay", "answers", "encoded", "hurried", "records")
+    __slots__ = ("_check", "_encode", "_replay", "answers", "encoded", "hurried", "records")
 
     def __init__(
-        self, replay: Callable[[Record], None], encode: Callable[[Any, Any | None], Encoded] = not_encoded
+        self,
+        replay: Callable[[Record], None],
+        encode: Callable[[Any, Any | None], Encoded] = not_encoded,
+        check: Callable[[int, int], None] = not_checked,
     ) -> None:
         self._replay = replay
         self._encode = encode
+        self._check = check
         self.records: list[Record] = []
         self.encoded: list[Encoded] = []
         self.answers: list[Answer] = []
@@ -111,8 +119,11 @@ class Effects:
         """Append a record, a tombstone without `value`; the shard has it when this returns.
 
         A `patient` one, which a crash may take, waits a few milliseconds for others to be written with.
-        Raises UnknownServerError for one that does not encode: the shard has not seen it, and the log will not.
+        Raises UnknownServerError for one that does not encode, InvalidProducerEpoch for one of a producer that is
+        fenced: the shard has not seen it, and the log will not.
         """
+        if producer_id != NO_PRODUCER_ID:
+            self._check(producer_id, producer_epoch)
         try:
             encoded = self._encode(key, value)
         except (OverflowError, TypeError, ValueError) as error:

@@ -45,7 +45,12 @@ class PartitionWriter(Protocol):
         """Append all batches in order; returns the offset after the last record.
 
         Raises KafkaError or OSError. Some of the batches may be in the log then; whoever gets the error reads it again.
+        After LogMoving none is, and they can be appended in a moment.
         """
+        ...
+
+    def check_producer(self, partition: int, producer_id: int, producer_epoch: int) -> None:
+        """Raises InvalidProducerEpoch when `append` would refuse the producer's records."""
         ...
 
     def high_watermark(self, partition: int) -> int:

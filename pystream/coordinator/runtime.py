@@ -14,9 +14,8 @@ shard is ahead of its log, so it is thrown away and read again; its callers get 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from pystream.common.clock import SECOND_MS, SleepingClock
@@ -25,6 +24,7 @@ from pystream.common.errors import (
     CoordinatorNotAvailable,
     InvalidProducerEpoch,
     KafkaError,
+    LogMoving,
     NotCoordinator,
     PystreamError,
     TransactionCoordinatorFenced,
@@ -38,69 +38,28 @@ from pystream.coordinator.machine import (
     NO_TICKET,
     Answer,
     Effects,
-    Encoded,
     Record,
     Shard,
     Ticket,
     TimedOperation,
 )
 from pystream.coordinator.ports import Batch, MarkerBatch, PartitionReader, PartitionWriter
+from pystream.coordinator.served import FIRST_RELOAD_DELAY_MS, Held, LoadMetrics, Partition, fail
 from pystream.coordinator.writing import WriteMetrics, Written, batches_of, error_of_append, is_marker
 from pystream.protocol.coordinator_records.codec import RecordCodec
 
 logger = get_logger(__name__)
 
 S = TypeVar("S", bound=Shard)
+REFUSED_MARKER = (InvalidProducerEpoch, TransactionCoordinatorFenced, LogMoving)
 Operation = Callable[[S, Ticket, int, Effects], None]
 
 RECORDS_AT_A_TIME = 128  # replayed before other tasks have their turn: about a millisecond
 TIMERS_AT_A_TIME = 128
-FIRST_RELOAD_DELAY_MS = 100
+PARKED_MS = 5  # until a log that takes no writes is asked again
 LONGEST_RELOAD_DELAY_MS = 30 * SECOND_MS
 WRITE_TIMEOUT_MS = 5 * SECOND_MS  # Kafka: offsets.commit.timeout.ms
 PATIENCE_MS = 5  # how long patient records wait for others to be written with
-
-
-@dataclass(slots=True)
-class LoadMetrics:
-    """What loading has cost so far; `loading` and `active` are levels."""
-
-    loading: int = 0
-    active: int = 0
-    loaded: int = 0
-    failed: int = 0
-    records: int = 0
-    unknown_records: int = 0
-    last_ms: int = 0
-    longest_ms: int = 0
-    total_ms: int = 0
-
-
-@dataclass(slots=True)
-class Held:
-    """Answers that wait until everything below `end_offset` is committed."""
-
-    end_offset: int
-    deadline_ms: int
-    answers: list[tuple[asyncio.Future[Any], Any]]
-
-
-@dataclass(slots=True, eq=False)
-class Partition(Generic[S]):
-    """One partition of the topic that this broker leads. No shard: it is being loaded, or will be."""
-
-    index: int
-    shard: S | None = None
-    effects: Effects | None = None
-    tickets: dict[Ticket, asyncio.Future[Any]] = field(default_factory=dict)  # requests that wait in the shard
-    unwritten: list[Record] = field(default_factory=list)  # of this turn, and patient ones
-    encoded: list[Encoded] = field(default_factory=list)  # the bytes of `unwritten`, one for one
-    dirty: bool = False  # they are written at the end of this turn
-    held: list[tuple[asyncio.Future[Any], Any]] = field(default_factory=list)  # answers of this turn
-    waiting: deque[Held] = field(default_factory=deque)  # appended, not committed yet
-    loading: asyncio.Task[None] | None = None
-    reload_delay_ms: int = FIRST_RELOAD_DELAY_MS
-    gone: bool = False
 
 
 class CoordinatorRuntime(Generic[S]):
@@ -169,6 +128,8 @@ class CoordinatorRuntime(Generic[S]):
         self._flush(found)
         if found.shard is None:
             raise self._absent(found)
+        if found.unwritten:
+            raise CoordinatorNotAvailable()  # its log takes nothing at present
         marker = MarkerBatch(producer_id, producer_epoch, committed, coordinator_epoch)
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         found.held.append((future, None))
@@ -288,10 +249,39 @@ class CoordinatorRuntime(Generic[S]):
             return
         records, found.unwritten = found.unwritten, []
         encoded, found.encoded = found.encoded, []
-        self._append(found, lambda: batches_of(records, encoded, self.writes))
+        if self._append(found, lambda: batches_of(records, encoded)) is None:
+            found.unwritten, found.encoded = records, encoded
+            self._park(found)
+        else:
+            found.producers.clear()
+            found.parked_since_ms = None
 
-    def _append(self, found: Partition[S], made: Callable[[], list[Batch]]) -> bool:
-        """Append, and let the turn's answers wait for it. False when it failed and the shard is to be loaded anew."""
+    def _park(self, found: Partition[S]) -> None:
+        """Append in a moment what the log does not take now; whoever comes meanwhile is served, and waits with it."""
+        now_ms = self.now_ms()
+        if found.parked_since_ms is None:
+            found.parked_since_ms = now_ms
+        elif now_ms - found.parked_since_ms >= self._write_timeout_ms:
+            found.parked_since_ms = None
+            self._append_failed(found, NotCoordinator())
+            return
+        self._wake_by(now_ms + PARKED_MS)
+
+    def _check_producer(self, found: Partition[S], producer_id: int, producer_epoch: int) -> None:
+        """A producer that is fenced is refused before its record is taken in. Raises InvalidProducerEpoch."""
+        epoch = found.producers.get(producer_id)
+        if epoch == producer_epoch:
+            return
+        if epoch is not None and producer_epoch < epoch:
+            raise InvalidProducerEpoch()
+        self._writer.check_producer(found.index, producer_id, producer_epoch)
+        found.producers[producer_id] = producer_epoch
+
+    def _append(self, found: Partition[S], made: Callable[[], list[Batch]]) -> bool | None:
+        """Append, and let the turn's answers wait for it.
+
+        False when it failed and the shard is to be loaded anew; None when nothing was written and the shard stays.
+        """
         written = contained_now(
             "coordinator append failed unexpectedly",
             lambda: self._written(found, made()),
@@ -302,7 +292,7 @@ class CoordinatorRuntime(Generic[S]):
             self._append_failed(found, written)
             return False
         if written is None:
-            return False
+            return None
         found.reload_delay_ms = FIRST_RELOAD_DELAY_MS
         deadline_ms = self.now_ms() + self._write_timeout_ms
         found.waiting.append(Held(written.end_offset, deadline_ms, found.held))
@@ -313,18 +303,22 @@ class CoordinatorRuntime(Generic[S]):
         return True
 
     def _written(self, found: Partition[S], batches: list[Batch]) -> Written | KafkaError | None:
-        """How far the log goes now; an error when the shard is ahead of it; None after a marker that was fenced."""
+        """How far the log goes now; an error when the shard is ahead of it; None when nothing was written, which does
+        no harm: a marker that was refused, records that can be written in a moment.
+        """
         try:
             end_offset = self._writer.append(found.index, batches)
             high_watermark = self._writer.high_watermark(found.index)
         except (PystreamError, OSError) as error:
-            if isinstance(error, InvalidProducerEpoch | TransactionCoordinatorFenced) and is_marker(batches):
+            if isinstance(error, REFUSED_MARKER) and is_marker(batches):
                 held, found.held = found.held, []
-                fail(held, error)  # nothing was written, and the shard knows of nothing: it is what its log is
+                fail(held, error)  # the shard knows of nothing: it is what its log is
+                return None
+            if isinstance(error, LogMoving):
                 return None
             logger.limited("coordinator append failed", **self._name(found), error=error)
             return error_of_append(error)
-        self.writes.batches += len(batches)
+        self.writes.count(batches)
         return Written(end_offset, high_watermark)
 
     def _append_failed(self, found: Partition[S], error: KafkaError) -> None:
@@ -398,7 +392,10 @@ class CoordinatorRuntime(Generic[S]):
         """Everybody who waits in the shard is answered; what it has written and not appended is gone with it."""
         shard, found.shard, found.effects = found.shard, None, None
         tickets, found.tickets = found.tickets, {}
-        found.unwritten, found.encoded = [], []
+        found.unwritten, found.encoded, found.parked_since_ms = [], [], None
+        found.producers.clear()
+        held, found.held = found.held, []
+        fail(held, NotCoordinator())
         if shard is None:
             return
         self.loads.active -= 1
@@ -447,7 +444,7 @@ class CoordinatorRuntime(Generic[S]):
             high_watermark = self._writer.high_watermark(found.index)
         finally:
             self.loads.loading -= 1
-        effects = Effects(shard.replay, self._codec.encode)
+        effects = Effects(shard.replay, self._codec.encode, partial(self._check_producer, found))
         shard.loaded(self.now_ms(), effects)
         found.loading = None
         found.shard, found.effects = shard, effects
@@ -514,6 +511,8 @@ class CoordinatorRuntime(Generic[S]):
             yield deadline_ms
         if found.waiting:
             yield found.waiting[0].deadline_ms
+        if found.parked_since_ms is not None:
+            yield self.now_ms() + PARKED_MS
 
     def _run_due(self) -> bool:
         """Run what is due, up to a bound; whether there is more."""
@@ -521,6 +520,8 @@ class CoordinatorRuntime(Generic[S]):
         left = TIMERS_AT_A_TIME
         for found in list(self._partitions.values()):
             self._time_out_writes(found, now_ms)
+            if found.parked_since_ms is not None:
+                self._flush(found)
             if found.shard is None:
                 continue
             for operation in found.shard.timers.due(now_ms):
@@ -551,10 +552,3 @@ class CoordinatorRuntime(Generic[S]):
             fail(held.answers, CoordinatorNotAvailable())
             held.answers.clear()
             held.deadline_ms = now_ms + self._write_timeout_ms  # for answers that join it later
-
-
-def fail(answers: list[tuple[asyncio.Future[Any], Any]], error: KafkaError) -> None:
-    """Answer with an error whoever still waits."""
-    for future, _ in answers:
-        if not future.done():
-            future.set_exception(error)

@@ -34,6 +34,14 @@ class WriteMetrics:
     failures: int = 0
     timeouts: int = 0
 
+    def count(self, batches: Sequence[Batch]) -> None:
+        """They were appended."""
+        self.batches += len(batches)
+        for batch in batches:
+            if isinstance(batch, DataBatch):
+                self.records += len(batch.records)
+                self.bytes += sum(len(key) + len(value or b"") for key, value in batch.records)
+
 
 class Written(NamedTuple):
     """What an append has come to."""
@@ -42,11 +50,11 @@ class Written(NamedTuple):
     high_watermark: int
 
 
-def batches_of(records: Sequence[Record], encoded: Sequence[Encoded], metrics: WriteMetrics) -> list[Batch]:
+def batches_of(records: Sequence[Record], encoded: Sequence[Encoded]) -> list[Batch]:
     """Batches of records that belong together, in order. `encoded` are their bytes, one for one."""
     batches: list[Batch] = []
     together: list[Encoded] = []
-    size = written_bytes = 0
+    size = 0
     producer = (NO_PRODUCER_ID, NO_PRODUCER_EPOCH)
     for record, pair in zip(records, encoded, strict=True):
         found = (record.producer_id, record.producer_epoch)
@@ -55,12 +63,8 @@ def batches_of(records: Sequence[Record], encoded: Sequence[Encoded], metrics: W
             together, size = [], 0
         producer = found
         together.append(pair)
-        pair_bytes = len(pair[0]) + len(pair[1] or b"")
-        size += pair_bytes
-        written_bytes += pair_bytes
+        size += len(pair[0]) + len(pair[1] or b"")
     batches.append(DataBatch(together, *producer))
-    metrics.records += len(records)
-    metrics.bytes += written_bytes
     return batches
 
 

@@ -78,6 +78,10 @@ class StandInLog:
     def __init__(self) -> None:
         self.start_offset = 0
         self.end_offset = 0
+        self.fences: dict[int, int] = {}  # by producer: its epoch
+
+    def producer_epoch(self, producer_id: int) -> int:
+        return self.fences.get(producer_id, -1)
 
     def end_offset_for_epoch(self, leader_epoch: int) -> tuple[int, int]:
         return (0, self.end_offset) if leader_epoch >= 0 else (-1, -1)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
+from pystream.common.errors import InvalidProducerEpoch
+from pystream.coordinator.machine import NO_PRODUCER_ID
 from pystream.coordinator.ports import Batch, DataBatch, LogSlice
 
 
@@ -45,6 +47,11 @@ class MemoryLog:
 
     def _commit_late(self, partition: int, on_commit: Callable[[int, int], None]) -> None:
         on_commit(partition, self.commit(partition))
+
+    def check_producer(self, partition: int, producer_id: int, producer_epoch: int) -> None:
+        for batch in self.batches.get(partition, ()):
+            if batch.producer_id == producer_id > NO_PRODUCER_ID and batch.producer_epoch > producer_epoch:
+                raise InvalidProducerEpoch()
 
     def high_watermark(self, partition: int) -> int:
         return self._committed.get(partition, 0)

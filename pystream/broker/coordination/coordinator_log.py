@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from pystream._native.batch import Header, parse_headers
 from pystream._native.record_builder import RecordBatchBuilder
 from pystream._native.record_reader import RecordReader
-from pystream.common.errors import MalformedInput, NotLeaderOrFollower, UnknownTopicOrPartition
+from pystream.common.errors import InvalidProducerEpoch, MalformedInput, NotLeaderOrFollower, UnknownTopicOrPartition
 from pystream.coordinator.ports import Batch, DataBatch, LogSlice, MarkerBatch
 
 if TYPE_CHECKING:
@@ -56,6 +56,11 @@ class CoordinatorLog:
         except KeyError as error:
             raise UnknownTopicOrPartition(f"{self._topic}-{partition}") from error
         return end_offset
+
+    def check_producer(self, partition: int, producer_id: int, producer_epoch: int) -> None:
+        known_epoch = self._log(partition).native.producer_epoch(producer_id)
+        if producer_epoch < known_epoch:
+            raise InvalidProducerEpoch(f"{self._topic}-{partition}: epoch {producer_epoch}, expected {known_epoch}")
 
     def high_watermark(self, partition: int) -> int:
         try:

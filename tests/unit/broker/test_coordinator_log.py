@@ -15,7 +15,7 @@ from pystream.broker.coordination import coordinator_log
 from pystream.broker.coordination.coordinator_log import CoordinatorLog, batch_bytes
 from pystream.broker.storage_executor import StorageExecutor
 from pystream.common.clock import ManualClock
-from pystream.common.errors import MalformedInput, NotLeaderOrFollower, UnknownTopicOrPartition
+from pystream.common.errors import InvalidProducerEpoch, MalformedInput, NotLeaderOrFollower, UnknownTopicOrPartition
 from pystream.coordinator.ports import Batch, DataBatch, MarkerBatch
 
 TOPIC = "__consumer_offsets"
@@ -131,3 +131,12 @@ def test_a_partition_that_is_not_here_is_said_to_be_unknown(native: LocalLog):
         log.bounds(1)
     with pytest.raises(NotLeaderOrFollower):
         log.watch(0)
+
+
+def test_a_producer_that_is_fenced_is_told_from_one_that_may_write(native):
+    log = over(native)
+    log.check_producer(0, 7, 0)
+    native.append(batch_bytes(DataBatch([(b"c", b"2")], 7, 3), NOW_MS))
+    log.check_producer(0, 7, 3)
+    with pytest.raises(InvalidProducerEpoch):
+        log.check_producer(0, 7, 2)

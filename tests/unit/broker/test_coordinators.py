@@ -10,13 +10,18 @@ from typing import Any
 import pytest
 
 from pystream.broker.coordination.share_log import BrokerShareLog
-from pystream.common.error_codes import NONE
+from pystream.common.error_codes import INVALID_PRODUCER_EPOCH, NONE
 from pystream.common.model import CONSUMER_OFFSETS_TOPIC
 from pystream.protocol.messages.create_topics import CreatableTopic, CreateTopicsRequest
 from pystream.protocol.messages.offset_commit import (
     OffsetCommitRequest,
     OffsetCommitRequestPartition,
     OffsetCommitRequestTopic,
+)
+from pystream.protocol.messages.txn_offset_commit import (
+    TxnOffsetCommitRequest,
+    TxnOffsetCommitRequestPartition,
+    TxnOffsetCommitRequestTopic,
 )
 from tests.support.cold_rig import ColdRig, run_cold
 
@@ -80,6 +85,28 @@ def test_a_partition_that_is_gone_leaves_the_others_their_answers_when_memory_is
         assert await asyncio.wait_for(commit(rig), 5) == NONE
 
     run_cold(scenario, OFFSETS)
+
+
+def test_offsets_of_a_fenced_producer_are_refused_without_verification_and_the_groups_stay():
+    async def scenario(rig: ColdRig) -> None:
+        await ready(rig)
+        runtime = rig.coordinators.groups.runtime
+        partition = runtime.partition_for("g")
+        before = runtime.shard(partition)
+        rig.logs.get(CONSUMER_OFFSETS_TOPIC, partition).native.fences[7] = 3
+        codes = []
+        for epoch in (2, 3):
+            asked = TxnOffsetCommitRequestPartition(partition_index=0, committed_offset=1)
+            topic = TxnOffsetCommitRequestTopic(name="orders", partitions=[asked])
+            request = TxnOffsetCommitRequest(
+                transactional_id="t", group_id="g", producer_id=7, producer_epoch=epoch, topics=[topic]
+            )
+            response = await rig.call(request, 3)
+            codes.append(response.topics[0].partitions[0].error_code)
+        assert codes == [INVALID_PRODUCER_EPOCH, NONE]
+        assert runtime.shard(partition) is before
+
+    run_cold(scenario, {**OFFSETS, "transaction.partition.verification.enable": "false"})
 
 
 class WatchedPlane:

@@ -10,12 +10,14 @@ from pystream.common.errors import (
     InvalidProducerEpoch,
     InvalidRequest,
     KafkaStorageError,
+    LogMoving,
     NotCoordinator,
     NotEnoughReplicas,
     UnknownServerError,
 )
 from pystream.coordinator.machine import Effects, Ticket
-from pystream.coordinator.runtime import FIRST_RELOAD_DELAY_MS
+from pystream.coordinator.runtime import PARKED_MS
+from pystream.coordinator.served import FIRST_RELOAD_DELAY_MS
 from tests.unit.coordinator.test_runtime import WRITE_TIMEOUT_MS, Shard, commit, in_a_loop, read, rig, turns, wait
 
 
@@ -152,3 +154,81 @@ async def test_a_write_that_is_not_committed_in_time_is_answered_with_an_error()
         found.commit()
         assert await late == {"t": 1}
         assert found.runtime.writes.timeouts == 1
+
+
+@in_a_loop
+async def test_a_producer_that_is_fenced_fails_its_request_alone():
+    async with rig() as found:
+        joined = found.submit(wait)
+        found.submit(commit("a", 1, producer_id=9, producer_epoch=3))
+        with pytest.raises(InvalidProducerEpoch):
+            found.submit(commit("a", 2, producer_id=9, producer_epoch=2))
+        await turns()
+        with pytest.raises(InvalidProducerEpoch):
+            found.submit(commit("a", 3, producer_id=9, producer_epoch=2))
+        newer = found.submit(commit("a", 4, producer_id=9, producer_epoch=4))
+        await turns()
+        found.commit()
+        assert await newer == "a=4"
+        assert found.shard.pending == {9: {"a": 4}}
+        assert not joined.done()
+        assert found.runtime.loads.loaded == 1
+
+
+@in_a_loop
+async def test_what_a_log_that_is_moving_does_not_take_is_written_when_it_has_moved():
+    async with rig() as found:
+        joined = found.submit(wait)
+        found.log.append_error = LogMoving()
+        first = found.submit(commit("a", 1))
+        await turns()
+        second = found.submit(commit("b", 2))
+        await found.advance(PARKED_MS)
+        with pytest.raises(CoordinatorNotAvailable):
+            found.runtime.write_marker(0, 9, 3, committed=True, coordinator_epoch=5)
+        assert not first.done()
+        assert not second.done()
+        found.log.append_error = None
+        await found.advance(PARKED_MS)
+        found.commit()
+        assert (await first, await second) == ("a=1", "b=2")
+        assert [len(batch.records) for batch in found.log.batches[0]] == [2]
+        assert found.runtime.writes.records == 2
+        assert not joined.done()
+        assert found.runtime.loads.loaded == 1
+
+
+@in_a_loop
+async def test_a_marker_that_a_log_that_is_moving_does_not_take_fails_alone():
+    async with rig() as found:
+        before = found.shard
+        found.log.append_error = LogMoving()
+        with pytest.raises(LogMoving):
+            await found.runtime.write_marker(0, 9, 3, committed=True, coordinator_epoch=5)
+        assert found.shard is before
+
+
+@in_a_loop
+async def test_a_log_that_moves_too_long_is_read_again():
+    async with rig() as found:
+        found.log.append_error = LogMoving()
+        lost = found.submit(commit("lost", 1))
+        await turns()
+        for _ in range(WRITE_TIMEOUT_MS // PARKED_MS + 1):
+            await found.advance(PARKED_MS)
+        with pytest.raises(NotCoordinator):
+            await lost
+        found.log.append_error = None
+        await found.advance(FIRST_RELOAD_DELAY_MS)
+        assert found.submit(read()) == {}
+
+
+@in_a_loop
+async def test_who_waits_for_a_log_that_is_moving_is_sent_elsewhere_when_the_partition_goes():
+    async with rig() as found:
+        found.log.append_error = LogMoving()
+        written = found.submit(commit("a", 1))
+        await turns()
+        found.runtime.unload(0)
+        with pytest.raises(NotCoordinator):
+            await written

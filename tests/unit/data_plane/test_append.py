@@ -8,7 +8,7 @@ import pytest
 
 from pystream._native.local_log import LocalLog
 from pystream.common.error_codes import INVALID_TOPIC_EXCEPTION, NONE
-from pystream.common.errors import FencedLeaderEpoch, InvalidTxnState, NotLeaderOrFollower, PystreamError
+from pystream.common.errors import FencedLeaderEpoch, InvalidTxnState, LogMoving, NotLeaderOrFollower, PystreamError
 from tests.unit.data_plane.conftest import PATIENCE_S, batch, until
 from tests.unit.data_plane.requests import produce
 
@@ -131,3 +131,11 @@ def test_clients_do_not_write_to_the_topics_of_coordinators(plane, tmp_path, top
     codes = [answer.responses[0].partition_responses[0].error_code for answer in (refused, allowed, refused_too)]
     assert codes == [INVALID_TOPIC_EXCEPTION, NONE, INVALID_TOPIC_EXCEPTION]
     assert plane.plane.append(topic, 0, batch(b"own")) == (1, 2)
+
+
+def test_a_log_that_is_being_replaced_is_told_from_one_that_others_lead(plane):
+    plane.logs[0].freeze()
+    with pytest.raises(LogMoving):
+        plane.plane.append("events", 0, batch(b"a"))
+    plane.logs[0].thaw()
+    assert plane.plane.append("events", 0, batch(b"a")) == (0, 1)

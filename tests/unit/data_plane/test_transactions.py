@@ -277,6 +277,47 @@ def test_permits_are_for_one_epoch_and_the_newest_counts(tmp_path: Any) -> None:
     log.close()
 
 
+def refused(log: LocalLog, *producers: int) -> list[int]:
+    """The status of a transaction's first batch of each producer."""
+    batches = [transactional(b"x", producer_id=producer_id) for producer_id in producers]
+    return [log.append(found, from_client=True)[0][0] for found in batches]
+
+
+def test_a_permit_ends_with_the_batch_that_opens_the_transaction(tmp_path: Any) -> None:
+    log = LocalLog.open(str(tmp_path), "events-0")
+    log.permit_transaction(7, 0)
+    assert refused(log, 7) == [0]
+    log.append(marker(7, 1, commit=True), transaction_version=2)
+    assert log.append(transactional(b"late", epoch=1), from_client=True)[0][0] == 25
+    log.close()
+
+
+def test_permits_that_nobody_uses_end_in_time(tmp_path: Any) -> None:
+    log = LocalLog.open(str(tmp_path), "events-0")
+    for producer_id in range(1_000):
+        log.permit_transaction(producer_id, 0)
+    log.expire_producers(0)
+    log.permit_transaction(1, 0)
+    log.expire_producers(0)
+    assert refused(log, 0, 1, 2, 999) == [25, 0, 25, 25]
+    log.close()
+
+
+def test_permits_are_bounded(tmp_path: Any) -> None:
+    log = LocalLog.open(str(tmp_path), "events-0")
+    for producer_id in range((1 << 16) + 1):
+        log.permit_transaction(producer_id, 0)
+    assert refused(log, 0, 1 << 16) == [25, 0]
+    log.close()
+
+
+def test_a_log_tells_below_which_epoch_a_producer_is_fenced(tmp_path: Any) -> None:
+    log = LocalLog.open(str(tmp_path), "events-0")
+    log.append(transactional(b"x", epoch=3))
+    assert (log.producer_epoch(7), log.producer_epoch(8)) == (3, -1)
+    log.close()
+
+
 def aborted(part: Any) -> list[tuple[int, int]]:
     return [(each.producer_id, each.first_offset) for each in part.aborted_transactions]
 
