@@ -117,7 +117,7 @@ cdef class PlaneProbe:
         topic = topic_new(<const uint8_t *><const char *>name, <int32_t>len(name), <const uint8_t *><const char *>topic_id)
         table_add_topic(&self.table, topic)
         for index, log in enumerate(logs):
-            partition = partition_new(topic, index, log.state, flusher.state, &self.inbox, 1)
+            partition = partition_new(topic, index, log.state, flusher.state, &self.inbox)
             partition.leader = True
             partition.leader_epoch = 0
             table_add_partition(&self.table, topic, partition)
