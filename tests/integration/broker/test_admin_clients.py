@@ -116,7 +116,8 @@ def test_the_brokers_settings_are_shown(admin: AdminClient):
     settings = settings_of(admin, ConfigResource.Type.BROKER, "1")
 
     assert settings["log.segment.bytes"].value == "1073741824"
-    assert settings["num.network.threads"].is_read_only
+    assert not settings["num.network.threads"].is_read_only
+    assert settings["num.partitions"].is_read_only
 
 
 def test_the_cluster_is_described(admin: AdminClient, broker: BrokerProcess):

@@ -195,7 +195,7 @@ def test_cluster_wide_defaults_reach_topics_at_once(eager_broker: BrokerProcess)
     assert (shown.value, shown.source) == ("2000", ConfigSource.DYNAMIC_DEFAULT_BROKER_CONFIG.value)
 
 
-@pytest.mark.parametrize("key", ["num.network.threads", "log.dirs", "log.cleaner.enable", "node.id"])
+@pytest.mark.parametrize("key", ["num.partitions", "log.dirs", "log.cleaner.enable", "node.id"])
 def test_keys_that_are_fixed_at_the_start_are_refused(eager_broker: BrokerProcess, key: str):
     with pytest.raises(KafkaException, match="Cannot update these configs dynamically"):
         alter(eager_broker, ResourceType.BROKER, "1", key, "2")
