@@ -7,32 +7,25 @@ with KafkaProcess(tmp_path / "kafka") as broker:
 from __future__ import annotations
 
 import signal
-import socket
 import subprocess
 from collections.abc import Mapping
-from contextlib import ExitStack
 from pathlib import Path
 
 from confluent_kafka.admin import AdminClient
 
 from tests.conformance import java
+from tests.support import ports
 
 CLUSTER_ID = "pystream-conformanceAA"
 READY_SECONDS = 180  # seconds on an idle machine; a loaded one needs minutes
 STOP_SECONDS = 60
 
 
-def _free_ports(count: int) -> list[int]:
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [bound.getsockname()[1] for bound in sockets]
-
-
 class KafkaProcess:
     def __init__(self, folder: Path, settings: Mapping[str, str] | None = None) -> None:
         self.folder = folder
         self.log_dir = folder / "log"
-        port, controller_port = _free_ports(2)
+        port, controller_port = ports.port_for(self), ports.port_for(self)
         self.bootstrap = f"127.0.0.1:{port}"
         self._settings = {
             "process.roles": "broker,controller",

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
-import random
 import socket
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from pystream.cli.up_command import KAFKA_PORT, METRICS_PORT
 from pystream.demos.payments import generator
 from tests.support.broker_process import ROOT, BrokerProcess
-
-KAFKA_PORT, METRICS_PORT = 9092, 9404
+from tests.support.ports import HeldPorts
 
 
 def run_demo(bootstrap: str) -> subprocess.CompletedProcess[str]:
@@ -40,37 +40,25 @@ def test_a_broker_that_is_not_there_is_told_and_fails_the_demo(monkeypatch: pyte
             ensure_topic(f"127.0.0.1:{nobody.getsockname()[1]}", "payments", partitions=1)
 
 
-def free_port_offset() -> int:
-    """An offset at which both ports of the platform are free now."""
-    while True:
-        offset = random.randrange(1000, 40_000)
-        try:
-            for port in (KAFKA_PORT, METRICS_PORT):
-                with socket.socket() as probe:
-                    probe.bind(("127.0.0.1", port + offset))
-        except OSError:
-            continue
-        return offset
-
-
 @pytest.fixture
-def tools_run(tmp_path: Path):
+def tools_run(tmp_path: Path) -> Iterator[Callable[..., subprocess.CompletedProcess[str]]]:
     """Calls tools/run with a data folder and ports of its own, without a terminal or input; stops it at the end."""
-    where = ["--data-dir", str(tmp_path / "data"), "--port-offset", str(free_port_offset())]
+    with HeldPorts(KAFKA_PORT, METRICS_PORT) as held:
+        where = ["--data-dir", str(tmp_path / "data"), "--port-offset", str(held.offset)]
 
-    def call(*options: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [ROOT / "tools/run", *where, *options],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=240,
-            check=False,
-            env={name: value for name, value in os.environ.items() if not name.startswith("PYTEST")},
-        )
+        def call(*options: str) -> subprocess.CompletedProcess[str]:
+            return subprocess.run(
+                [ROOT / "tools/run", *where, *options],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=240,
+                check=False,
+                env={name: value for name, value in os.environ.items() if not name.startswith("PYTEST")},
+            )
 
-    yield call
-    call("--stop")
+        yield call
+        call("--stop")
 
 
 @pytest.mark.skipif(not (ROOT / ".venv/.made-of.dev").exists(), reason="without tools/test, it would install packages")

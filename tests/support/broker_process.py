@@ -5,7 +5,7 @@
 
 Readiness is an event, not a nap: the broker writes one line of JSON to the file descriptor given by `--ready-fd` once
 its listeners accept connections; a broker that dies first closes it, and start() then raises BrokerFailed with its log.
-The first start takes a free port; later starts of the same object keep it, so that clients find the broker again.
+Every start of the same object takes the same port, so that clients find the broker again.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+
+from tests.support import ports
 
 ROOT = Path(__file__).resolve().parents[2]
 LOG_TAIL_LINES = 60
@@ -45,7 +47,7 @@ class BrokerProcess:
         self._arguments = arguments
         self._environment = dict(environment or {})
         self._process: subprocess.Popen[bytes] | None = None
-        self._port = 0
+        self._port = ports.port_for(self)
         self._ready: dict[str, Any] = {}
 
     @property
@@ -100,7 +102,6 @@ class BrokerProcess:
             raise BrokerFailed(f"the broker did not get ready in {timeout_seconds} s\n{self.log_tail()}")
         self._ready = json.loads(line)
         self._ready["elapsed_seconds"] = time.monotonic() - began
-        self._port = int(self._ready["listeners"]["PLAINTEXT"].rpartition(":")[2])
         return self
 
     def kill(self) -> None:

@@ -14,32 +14,18 @@ from pathlib import Path
 
 import pytest
 
-from pystream.cli.up_command import HIGHEST_PORT, KAFKA_PORT, METRICS_PORT
+from pystream.cli.up_command import KAFKA_PORT, METRICS_PORT
 from tests.support.broker_process import ROOT
+from tests.support.ports import HeldPorts
 
 TIMEOUT_SECONDS = 60.0
-
-
-def free_port_offset() -> int:
-    """An offset at which both of the platform's ports are free."""
-    while True:
-        with socket.socket() as kafka, socket.socket() as metrics:
-            kafka.bind(("127.0.0.1", 0))
-            offset = kafka.getsockname()[1] - KAFKA_PORT
-            if not 0 <= offset <= HIGHEST_PORT - METRICS_PORT:
-                continue
-            try:
-                metrics.bind(("127.0.0.1", METRICS_PORT + offset))
-            except OSError:
-                continue
-            return offset
 
 
 class Platform:
     """A `pystream up` whose output is read line by line."""
 
-    def __init__(self, data_dir: Path) -> None:
-        self.port_offset = free_port_offset()
+    def __init__(self, data_dir: Path, port_offset: int) -> None:
+        self.port_offset = port_offset
         command = [sys.executable, "-m", "pystream.cli.main", "up", "--data-dir", str(data_dir), "--only", "broker"]
         self.process = subprocess.Popen(
             [*command, "--port-offset", str(self.port_offset), "--set", "log.dir.reserve.bytes=1048576"],
@@ -77,8 +63,14 @@ class Platform:
 
 
 @pytest.fixture
-def platform(tmp_path: Path) -> Iterator[Platform]:
-    started = Platform(tmp_path / "data")
+def port_offset() -> Iterator[int]:
+    with HeldPorts(KAFKA_PORT, METRICS_PORT) as held:
+        yield held.offset
+
+
+@pytest.fixture
+def platform(tmp_path: Path, port_offset: int) -> Iterator[Platform]:
+    started = Platform(tmp_path / "data", port_offset)
     yield started
     started.clean_up()
 
@@ -118,13 +110,13 @@ def test_a_broker_does_not_outlive_a_supervisor_that_was_killed(platform: Platfo
     assert ends(broker)
 
 
-def test_a_broker_that_cannot_start_is_exit_code_one(tmp_path: Path):
+def test_a_broker_that_cannot_start_is_exit_code_one(tmp_path: Path, port_offset: int):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "broker").write_text("in the way")
     command = [sys.executable, "-m", "pystream.cli.main", "up", "--data-dir", str(tmp_path / "data")]
 
     result = subprocess.run(
-        [*command, "--port-offset", str(free_port_offset())],
+        [*command, "--port-offset", str(port_offset)],
         cwd=ROOT,
         capture_output=True,
         text=True,
