@@ -16,7 +16,7 @@ TOP_LEVEL = {
 }  # fmt: skip
 COMMON = {"errors", "error_codes", "model", "config", "clock", "tasks", "metrics", "logging"}
 SUITES = {"unit", "integration", "conformance", "fault", "model", "architecture", "fuzz"}
-TESTS = SUITES | {"data", "support", "conftest.py"}
+TESTS = SUITES | {"data", "support", "conftest.py", "README.md"}
 
 
 def test_the_top_level_is_fixed():
