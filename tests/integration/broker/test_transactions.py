@@ -52,8 +52,10 @@ def end_offsets(consumer: Consumer, topic: str, partitions: int) -> int:
     return sum(consumer.get_watermark_offsets(place, TIMEOUT_SECONDS, cached=False)[1] for place in places)
 
 
-def read(broker: BrokerProcess, topic: str, partitions: int, *, committed: bool = True) -> list[str]:
-    """Everything up to the end of the topic as this reader may see it, sorted."""
+def read(broker: BrokerProcess, topic: str, partitions: int, *, committed: bool = True, count: int = 0) -> list[str]:
+    """Everything up to the end of the topic as this reader may see it, sorted; the end is looked for anew until there
+    are `count`: a commit is answered before its markers are written.
+    """
     settings = {
         "bootstrap.servers": broker.bootstrap,
         "group.id": "reader",
@@ -63,12 +65,14 @@ def read(broker: BrokerProcess, topic: str, partitions: int, *, committed: bool 
     }
     consumer = Consumer(settings)
     consumer.assign([TopicPartition(topic, number, 0) for number in range(partitions)])
-    values, ended = [], set()
-    while len(ended) < partitions:
+    values: list[str] = []
+    ended: set[int] = set()
+    while len(ended) < partitions or len(values) < count:
         message = consumer.poll(TIMEOUT_SECONDS)
         assert message is not None, "the end of the topic never came"
         if message.error() is None:
             values.append(message.value().decode())
+            ended.discard(message.partition())
         else:
             assert message.error().code() == KafkaError._PARTITION_EOF, message.error()
             ended.add(message.partition())
@@ -94,7 +98,7 @@ def test_committed_records_are_seen_aborted_and_open_ones_are_not(
     assert read(broker, topic, 2) == ["c0", "c1", "c2", "c3"]
     assert read(broker, topic, 2, committed=False) == ["a0", "a1", "c0", "c1", "c2", "c3", "o0", "o1"]
     made.commit_transaction(TIMEOUT_SECONDS)
-    assert read(broker, topic, 2) == ["c0", "c1", "c2", "c3", "o0", "o1"]
+    assert read(broker, topic, 2, count=6) == ["c0", "c1", "c2", "c3", "o0", "o1"]
 
 
 def test_a_second_producer_of_the_same_id_fences_the_first(
@@ -114,7 +118,7 @@ def test_a_second_producer_of_the_same_id_fences_the_first(
         first.commit_transaction(TIMEOUT_SECONDS)
     assert refused.value.args[0].fatal()
     first.purge()
-    assert read(broker, topic, 1) == ["second"]
+    assert read(broker, topic, 1, count=1) == ["second"]
 
 
 def test_a_transaction_that_outlives_its_time_out_is_aborted_and_its_producer_fenced(
@@ -179,7 +183,7 @@ def test_what_is_read_written_and_remembered_in_one_transaction_counts_once(
                 TIMEOUT_SECONDS,
             )
         consumer.close()
-    assert read(broker, target, 1) == sorted(str(number) for number in range(20))
+    assert read(broker, target, 1, count=20) == sorted(str(number) for number in range(20))
     committed = Consumer(settings).committed([TopicPartition(source, 0), TopicPartition(source, 1)], TIMEOUT_SECONDS)
     assert {place.offset for place in committed} <= {10, 11}  # before or behind the feeder's marker
 
