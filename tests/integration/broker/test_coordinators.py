@@ -17,6 +17,7 @@ from pystream.common.error_codes import (
 )
 from pystream.protocol.message import Message
 from pystream.protocol.messages.create_topics import CreatableTopic, CreateTopicsRequest
+from pystream.protocol.messages.describe_groups import DescribeGroupsRequest
 from pystream.protocol.messages.find_coordinator import FindCoordinatorRequest
 from pystream.protocol.messages.join_group import JoinGroupRequest, JoinGroupRequestProtocol
 from pystream.protocol.messages.metadata import MetadataRequest, MetadataRequestTopic
@@ -58,6 +59,13 @@ def committed(client: RawClient, group: str) -> int:
     response = answered(client, request, 5, lambda found: found.error_code)
     assert response.error_code == NONE
     return int(response.topics[0].partitions[0].committed_offset)
+
+
+def until_rebalancing(client: RawClient, group: str) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while client.call(DescribeGroupsRequest(groups=[group]), 4).groups[0].group_state != "PreparingRebalance":
+        assert time.monotonic() < deadline, "nobody has joined"
+        select.select([], [], [], LOOK_AGAIN_S)
 
 
 def with_topic(client: RawClient) -> None:
@@ -110,7 +118,7 @@ def test_who_waits_in_a_coordinator_is_told_when_the_broker_stops(make_broker: C
         )
         client.send(join, 3)
         with RawClient(broker.port) as other:
-            commit(other, "g2", OFFSET)
+            until_rebalancing(other, "g")
         assert broker.terminate() == 0
         assert client.receive().error_code == NOT_COORDINATOR
 

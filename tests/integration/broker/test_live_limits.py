@@ -22,6 +22,7 @@ from tests.support.broker_process import BrokerProcess
 from tests.support.raw_client import RawClient
 
 TIMEOUT_SECONDS = 60.0
+MANY = 100
 WINDOWS = {"quota.window.num": "2", "quota.window.size.seconds": "1"}
 
 
@@ -40,6 +41,12 @@ def served(broker: BrokerProcess, count: int) -> list[bool]:
     """Which of so many connections, opened one after another, are answered."""
     with contextlib.ExitStack() as opened:
         return [is_served(opened.enter_context(client(broker))) for _ in range(count)]
+
+
+def is_refused_in_the_end(broker: BrokerProcess) -> bool:
+    """Whether one of many connections, opened as fast as it goes, is not answered."""
+    with contextlib.ExitStack() as opened:
+        return not all(is_served(opened.enter_context(client(broker))) for _ in range(MANY))
 
 
 def bound_addresses(connection: RawClient, rate: float | None) -> int:
@@ -73,13 +80,13 @@ def test_a_quota_of_addresses_is_set_shown_enforced_and_outlives_a_restart(make_
     with client(broker) as first:
         assert bound_addresses(first, 1) == 0
         assert rates_shown(first) == [(None, 1.0)]
-        assert served(broker, 3).count(False) >= 1
+        assert is_refused_in_the_end(broker)
         assert is_served(first)
     broker.terminate()
     broker.start()
     with client(broker) as first:
         assert rates_shown(first) == [(None, 1.0)]
-        assert served(broker, 3).count(False) >= 1
+        assert is_refused_in_the_end(broker)
         assert bound_addresses(first, None) == 0
         assert served(broker, 3) == [True, True, True]
 
@@ -93,8 +100,8 @@ def test_connections_beyond_the_rate_wait_and_are_served(make_broker: Callable[.
     assert time.monotonic() - began > 0.5
     set_live(broker, name, "1000000")
     began = time.monotonic()
-    assert served(broker, 30) == [True] * 30
-    assert time.monotonic() - began < 9
+    assert served(broker, MANY) == [True] * MANY
+    assert time.monotonic() - began < MANY / 3 - 2, "as if it were three a second still"
 
 
 def test_event_loops_come_and_go_and_connections_stay(make_broker: Callable[..., BrokerProcess]):
