@@ -26,9 +26,10 @@ from pystream._native.crc32c import crc32c
 from pystream._native.io_table import sync_directory
 from pystream._native.record_builder import RecordBatchBuilder
 from pystream.common.errors import PystreamError
-from pystream.common.model import TopicPartition
+from pystream.common.model import NO_LEADER_EPOCH, TopicPartition
 from pystream.storage.checkpoints import RECOVERY_POINTS, read_offsets, write_offsets
 from pystream.storage.directories import LogDirectory
+from pystream.storage.repair.epochs import KnownEpochs
 from pystream.storage.repair.verification import (
     CRC_FROM,
     FARTHEST_OFFSET,
@@ -101,12 +102,15 @@ class _Salvage:
         self._partition = data_dir / str(name)
         self._result = result
         self._compacted = compacted
-        self._epoch = -1  # of the last batch kept
+        self._epoch = NO_LEADER_EPOCH  # of the last batch kept
+        self._known_epochs = KnownEpochs([], 0)
 
     def run(self) -> None:
         bases = segments_of(self._partition)
         damaged = self._damaged(bases)
         points = read_offsets(self._data_dir / RECOVERY_POINTS)
+        if not self._result.report.epochs_file_is_wrong:
+            self._known_epochs = KnownEpochs.read(self._partition, points.get(self._name, 0))
         point = min(points.get(self._name, 0), min(damaged))
         write_offsets(self._data_dir / RECOVERY_POINTS, {**points, self._name: point})
         for base, following in zip(bases, [*bases[1:], None], strict=True):
@@ -200,16 +204,24 @@ class _Salvage:
         if header is None:
             return None
         limit = expected + FARTHEST_OFFSET if following is None else following
-        epoch = max(header.partition_leader_epoch, self._epoch)
         offset = header.base_offset
+        after = _whole_batch(view, position + header.size)
         if offset != expected and is_adjacent and not self._compacted:
             ends = expected + header.last_offset_delta + 1
-            after = _whole_batch(view, position + header.size)
             if ends == (after.base_offset if after is not None else following):
                 offset = expected
         if not expected <= offset <= limit - header.last_offset_delta - 1:
             return None
-        return _Piece(position, header, offset, epoch)
+        return _Piece(position, header, offset, self._told_epoch(header, offset, after))
+
+    def _told_epoch(self, header: Header, offset: int, after: Header | None) -> int:
+        """By the epochs file; else no lower than the batch before, and not above both neighbours."""
+        known, epoch = self._known_epochs.at(offset), header.partition_leader_epoch
+        if known is not None:
+            return max(known, self._epoch)
+        if after is not None and self._epoch <= after.partition_leader_epoch < epoch:
+            return after.partition_leader_epoch if self._epoch == NO_LEADER_EPOCH else self._epoch
+        return max(epoch, self._epoch)
 
 
 def empty_batch(first_offset: int, last_offset: int, leader_epoch: int) -> bytes:

@@ -26,9 +26,10 @@ from pystream._native.crc32c import crc32c
 from pystream._native.io_table import sync_directory
 from pystream._native.record_reader import RecordReader, check
 from pystream.common.errors import CorruptRecordBatch, DataDirectoryLocked, NotFound, PystreamError, TruncatedInput
-from pystream.common.model import TopicPartition
+from pystream.common.model import NO_LEADER_EPOCH, TopicPartition
 from pystream.storage.checkpoints import RECOVERY_POINTS, START_OFFSETS, read_offsets, write_offsets
 from pystream.storage.directories import LogDirectory, partition_of
+from pystream.storage.repair.epochs import KnownEpochs
 
 LOST_AND_FOUND = "lost+found"
 MAGIC_AT = 16
@@ -71,6 +72,7 @@ class PartitionReport:
     start_offset: int = 0
     end_offset: int = 0
     faults: list[Fault] = field(default_factory=list)
+    epochs_file_is_wrong: bool = False  # the next start builds it anew
 
     @property
     def is_damaged(self) -> bool:
@@ -112,21 +114,32 @@ def verify_partition(
 ) -> PartitionReport:
     """Read every batch: magic, length, CRC, order of offsets and epochs; with `records` every record inside too.
 
+    Epochs are held against leader-epoch-checkpoint too, as long as the log does not refute it.
     `compacted`: offsets may be missing. Otherwise that is a fault: a flipped bit in an offset lies outside every CRC.
     """
+    durable = read_offsets(data_dir / RECOVERY_POINTS).get(name, 0)
+    epochs = _Epochs(KnownEpochs.read(data_dir / str(name), durable))
+    report = _read_all(data_dir, name, durable, epochs, records=records, compacted=compacted)
+    if epochs.file_is_wrong:
+        report = _read_all(data_dir, name, durable, _Epochs(KnownEpochs([], 0)), records=records, compacted=compacted)
+        report.epochs_file_is_wrong = True
+    return report
+
+
+def _read_all(
+    data_dir: Path, name: TopicPartition, durable: int, epochs: _Epochs, *, records: bool, compacted: bool
+) -> PartitionReport:
     report = PartitionReport(name)
     bases = segments_of(data_dir / str(name))
-    durable = read_offsets(data_dir / RECOVERY_POINTS).get(name, 0)
     report.segments = len(bases)
     expected = report.start_offset = report.end_offset = bases[0] if bases else 0
-    epoch = -1
     for base in bases:
         path = data_dir / str(name) / f"{base:020d}.log"
         tail_from = durable if base == bases[-1] else None
         start = max(expected, base) if compacted or report.batches == 0 else expected
-        walk = _Walk(path, base, start, epoch, tail_from=tail_from, records=records, compacted=compacted)
+        walk = _Walk(path, base, start, epochs, tail_from=tail_from, records=records, compacted=compacted)
         walk.run(report)
-        expected, epoch = walk.expected, walk.epoch
+        expected = walk.expected
     report.end_offset = expected
     moved = read_offsets(data_dir / START_OFFSETS).get(name, 0)
     report.start_offset = min(max(report.start_offset, moved), expected)
@@ -141,6 +154,42 @@ def segments_of(directory: Path) -> list[int]:
     return sorted(int(match[1]) for match in matches if match is not None)
 
 
+class _Epochs:
+    """Leader epochs of batches as they come: they must not fall, and must be what the epochs file knows.
+
+    Where two batches contradict the file, or it has an epoch begin inside one, and no epoch falls, the file is wrong.
+    """
+
+    def __init__(self, known: KnownEpochs) -> None:
+        self._known = known
+        self._contradictions = 0
+        self._expected_from = -1  # of the last batch that was right
+        self._last = -1
+        self._fall = False
+        self._begin_inside = False
+
+    @property
+    def file_is_wrong(self) -> bool:
+        return not self._fall and (self._contradictions > 1 or self._begin_inside)
+
+    def take(self, header: Header) -> None:
+        """Raises CorruptRecordBatch."""
+        epoch, known = header.partition_leader_epoch, self._known.at(header.base_offset)
+        self._fall |= epoch < self._last
+        self._last = epoch
+        self._begin_inside |= self._known.begin_inside(header.base_offset, header.next_offset - 1)
+        if known is not None and epoch not in (known, NO_LEADER_EPOCH):
+            self._contradictions += 1
+            raise CorruptRecordBatch(f"leader epoch {epoch}, leader-epoch-checkpoint says {known}")
+        if epoch < self._expected_from:
+            raise CorruptRecordBatch(f"leader epoch {epoch} after {self._expected_from}")
+        self._expected_from = epoch
+
+    def begin_again(self, header: Header) -> None:
+        """Behind a fault an epoch may be lower than the last."""
+        self._expected_from = min(self._expected_from, header.partition_leader_epoch)
+
+
 class _Walk:
     """Over one segment. After a fault it goes on at the next valid batch, to tell what lies behind.
 
@@ -152,14 +201,14 @@ class _Walk:
         path: Path,
         base: int,
         expected: int,
-        epoch: int,
+        epochs: _Epochs,
         *,
         tail_from: int | None,
         records: bool,
         compacted: bool,
     ) -> None:
         self.expected = expected
-        self.epoch = epoch
+        self._epochs = epochs
         self._path = path
         self._base = base
         self._tail_from = tail_from
@@ -190,7 +239,8 @@ class _Walk:
         """Go on at a valid batch behind a fault: what lies between is the fault's, not a gap."""
         with view[position:] as rest:
             header = parse_header(rest)
-        self.expected, self.epoch = header.base_offset, min(self.epoch, header.partition_leader_epoch)
+        self.expected = header.base_offset
+        self._epochs.begin_again(header)
         return position
 
     def _take(self, view: memoryview, position: int, report: PartitionReport) -> int:
@@ -200,15 +250,14 @@ class _Walk:
             gap = header.base_offset - self.expected
             if not 0 <= gap <= (FARTHEST_OFFSET if self._compacted else 0):
                 raise CorruptRecordBatch(f"base offset {header.base_offset}, expected {self.expected}")
-            if header.partition_leader_epoch < self.epoch:
-                raise CorruptRecordBatch(f"leader epoch {header.partition_leader_epoch} after {self.epoch}")
+            self._epochs.take(header)
             if self._records:
                 with rest[: header.size] as batch:
                     _check_records(batch, header)
         report.gaps += gap
         report.batches += 1
         report.records += header.record_count
-        self.expected, self.epoch = header.next_offset, header.partition_leader_epoch
+        self.expected = header.next_offset
         return header.size
 
     def _checked(self, rest: memoryview) -> Header:

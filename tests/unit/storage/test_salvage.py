@@ -97,6 +97,34 @@ def test_a_flipped_offset_or_epoch_outside_the_checksum_is_put_right(data_dir: P
     assert reopened(data_dir) == (whole(), 3 * BATCHES, False)
 
 
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("number", [1, 2])
+def test_an_epoch_above_its_neighbours_is_put_right(data_dir: Path, number: int, known: bool):
+    """By the epochs file, or by the batches on both sides."""
+    middle = segments(data_dir)[1]
+    before = middle.read_bytes()
+    change(middle, number * SIZE + 12, struct.pack(">i", 229))
+    if not known:
+        (data_dir / str(NAME) / "leader-epoch-checkpoint").unlink()
+
+    result = salvage(data_dir, NAME)
+
+    assert (result.stamped, result.lost_offsets, result.dropped_bytes) == (1, 0, 0)
+    assert middle.read_bytes() == before
+    assert reopened(data_dir) == (whole(), 3 * BATCHES, False)
+
+
+def test_the_last_epoch_of_all_is_put_right_by_the_epochs_file(data_dir: Path):
+    last = segments(data_dir)[-1]
+    before = last.read_bytes()
+    change(last, len(before) - SIZE + 12, struct.pack(">i", 229))
+
+    result = salvage(data_dir, NAME)
+
+    assert (result.stamped, last.read_bytes()) == (1, before)
+    assert reopened(data_dir) == (whole(), 3 * BATCHES, False)
+
+
 def test_a_closed_segment_that_lost_its_end_is_filled_up_to_the_next(data_dir: Path):
     first = segments(data_dir)[0]
     batches = first.stat().st_size // SIZE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from pystream.storage.repair.verification import cut_at_damage, held, partitions
 from tests.unit.storage.batches import batch
 
 NAME = TopicPartition("orders", 0)
+EPOCHS = TopicPartition("epochs", 0)
 BATCHES = 10
 
 
@@ -196,3 +198,51 @@ def test_a_directory_that_java_has_locked_is_left_alone(tmp_path: Path) -> None:
         holder.communicate()
     with held(tmp_path):
         pass
+
+
+@pytest.fixture
+def with_epochs(data_dir: Path) -> Path:
+    """The same batches under three leader epochs, all durable."""
+    log = LocalLog.open(str(data_dir / "epochs-0"), segment_bytes=600)
+    for number in range(BATCHES):
+        log.append(batch(3, timestamp=1_000 + number, size=20), leader_epoch=number // 4)
+    log.close()
+    write_offsets(data_dir / RECOVERY_POINTS, {EPOCHS: 3 * BATCHES})
+    return data_dir
+
+
+@pytest.mark.parametrize("place", [0, 1, -1])
+@pytest.mark.parametrize("epoch", [2, 229])
+def test_a_leader_epoch_that_the_epochs_file_contradicts_is_damage(with_epochs: Path, place: int, epoch: int):
+    path = sorted((with_epochs / str(EPOCHS)).glob("*.log"))[place]
+    data = bytearray(path.read_bytes())
+    size = len(batch(3, timestamp=1_000, size=20))
+    position = len(data) - size
+    before = struct.unpack_from(">i", data, position + 12)[0]
+    struct.pack_into(">i", data, position + 12, epoch + (before == epoch))
+    path.write_bytes(data)
+
+    report = verify_partition(with_epochs, EPOCHS)
+
+    fault = report.faults[0]  # at the end of a closed segment the next one tells of it again
+    assert (fault.segment, fault.position, fault.is_torn) == (int(path.stem), position, False)
+    assert f"leader-epoch-checkpoint says {before}" in fault.reason
+
+
+@pytest.mark.parametrize("entries", [[(9, 0)], [(0, 0), (1, 6), (2, 24)], [(0, 0), (1, 11), (2, 24)]])
+def test_an_epochs_file_that_the_log_refutes_is_no_damage(with_epochs: Path, entries: list[tuple[int, int]]):
+    lines = "".join(f"{epoch} {start}\n" for epoch, start in entries)
+    (with_epochs / str(EPOCHS) / "leader-epoch-checkpoint").write_text(f"0\n{len(entries)}\n{lines}")
+
+    report = verify_partition(with_epochs, EPOCHS)
+
+    assert (report.faults, report.batches, report.epochs_file_is_wrong) == ([], BATCHES, True)
+
+
+def test_an_epochs_file_that_lags_is_no_damage(with_epochs: Path):
+    write_offsets(with_epochs / RECOVERY_POINTS, {EPOCHS: 12})
+    (with_epochs / str(EPOCHS) / "leader-epoch-checkpoint").write_text("0\n1\n0 0\n")
+
+    report = verify_partition(with_epochs, EPOCHS)
+
+    assert (report.faults, report.epochs_file_is_wrong) == ([], False)
