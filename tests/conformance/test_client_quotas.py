@@ -54,6 +54,7 @@ def test_a_producer_is_held_to_the_rate_that_kafka_configs_sets(bootstrap: str) 
 
     assert f"producer_byte_rate={RATE}.0" in shown
     expected = 30 * len(VALUE) / RATE - WINDOW_SECONDS
-    assert expected - 1 <= took <= expected + 5
+    assert expected - 1 <= took
+    assert sum(throttles) <= expected + 1, "as told; a slow machine takes longer and waits less"
     assert max(throttles) > 0.3
     assert "producer_byte_rate" not in kafka_configs(bootstrap, "--describe", *entity)
