@@ -21,7 +21,15 @@ WAIT_SECONDS = 60
 class Member:
     """`assigned` is what it has now, `read` every (partition, offset) that it has committed."""
 
-    def __init__(self, client: str, bootstrap: str, group: str, topic: str, options: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        client: str,
+        bootstrap: str,
+        group: str,
+        topic: str,
+        options: dict[str, Any],
+        changes: queue.Queue[Member],
+    ) -> None:
         command = [sys.executable, "-m", "tests.conformance.group_member", client, bootstrap, group, topic]
         self.name = f"{client} {options}"
         self.assigned: list[int] = []
@@ -39,7 +47,7 @@ class Member:
             env={**os.environ, "PYTHONPATH": str(ROOT)},
         )
         self.pid = self._process.pid
-        self.changes: queue.Queue[Member] = queue.Queue()
+        self._changes = changes
         self._threads = [
             threading.Thread(target=self._listen, daemon=True),
             threading.Thread(target=self._collect_errors, daemon=True),
@@ -56,7 +64,7 @@ class Member:
                 self.assignments += 1
             self.read += [tuple(place) for place in event.get("read", [])]
             self.error = event.get("error", self.error)
-            self.changes.put(self)
+            self._changes.put(self)
 
     def _collect_errors(self) -> None:
         assert self._process.stderr is not None
@@ -106,8 +114,7 @@ class Members:
             member.kill()
 
     def start(self, client: str, group: str, **options: Any) -> Member:
-        member = Member(client, self._bootstrap, group, self._topic, options)
-        member.changes = self._changes
+        member = Member(client, self._bootstrap, group, self._topic, options, self._changes)
         self._all.append(member)
         return member
 

@@ -68,9 +68,10 @@ class MemberProcess:
             self.errors.append(line)
 
     def kill(self) -> None:
-        """kill -9."""
+        """kill -9; what it has said until then is taken in."""
         self._process.kill()
         self._process.wait()
+        self.look()
         self.assigned.clear()
 
     def leave(self) -> None:

@@ -129,7 +129,6 @@ def test_members_share_a_topic_and_take_over_from_one_that_is_killed(rig, client
     members = [rig.member(client, topic, group) for _ in range(3)]
     wait_until(members, lambda: share(members, partitions(topic)), SECONDS, "three members share")
     killed, *left = members
-    killed.look()
     killed.kill()
     wait_until(left, lambda: share(left, partitions(topic)), SECONDS, "two members share")
     rig.produce(topic, 20)

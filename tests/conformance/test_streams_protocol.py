@@ -184,5 +184,9 @@ def test_standbys_are_kept_where_the_broker_asks_for_them(rig):
     rig.send(100)
     wait_until(applications, lambda: shared(applications), SECONDS, "two processes share")
     rig.wait_for_counts(applications)
-    stores = {name: list((rig.folder / name / APPLICATION).glob("1_*")) for name in ("first", "second")}
-    assert {len(found) for found in stores.values()} == {PARTITIONS}  # active or standby, each has every store
+
+    def stores(name: str) -> int:
+        return len(list((rig.folder / name / APPLICATION).glob("1_*")))
+
+    # active or standby, each has every store
+    wait_until(applications, lambda: stores("first") == stores("second") == PARTITIONS, SECONDS, "standbys are made")
