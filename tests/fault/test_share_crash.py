@@ -10,7 +10,7 @@ from pathlib import Path
 from pystream.common.error_codes import NONE
 from tests.support.broker_process import BrokerProcess
 from tests.support.raw_client import RawClient
-from tests.support.raw_share import SETTINGS, RawShareMember, begin_with_the_first_record, create_topic
+from tests.support.raw_share import SETTINGS, Range, RawShareMember, begin_with_the_first_record, create_topic
 from tests.unit.data_plane.conftest import batch
 from tests.unit.data_plane.requests import produce
 
@@ -42,6 +42,13 @@ class Ledger:
                 if kind != RELEASE:
                     self.ended |= offsets
 
+    def finish(self, member: RawShareMember, taken: list[Range]) -> None:
+        for first, last, _ in taken:
+            offsets = set(range(first, last + 1))
+            assert not offsets & self.ended, f"{sorted(offsets & self.ended)} came back"
+            self.said |= offsets
+            assert member.acknowledge((first, last, ACCEPT)) == NONE
+
     def survives(self, broker: BrokerProcess, member: RawShareMember) -> None:
         """Kill the broker at some moment while the member works."""
         timer = threading.Timer(self.random.uniform(0.01, 0.3), broker.kill)
@@ -70,14 +77,9 @@ def test_confirmed_acknowledgements_outlive_kill_9(tmp_path: Path, full: bool):
             ledger.survives(broker, member)
             broker.start()
         member = RawShareMember(broker.port, "group", "last", "topic", topic_id).join()
-        empty = 0
-        while empty < 30:  # longer than a lock
-            taken = member.take(max_wait_ms=100)
-            empty = 0 if taken else empty + 1
-            for first, last, _ in taken:
-                assert not set(range(first, last + 1)) & ledger.ended
-                ledger.said |= set(range(first, last + 1))
-                assert member.acknowledge((first, last, ACCEPT)) == NONE
+        while ledger.said != set(range(ledger.records)):  # every record finds somebody who ends it
+            ledger.finish(member, member.take_until())
+        while taken := member.take(max_wait_ms=1_000):
+            ledger.finish(member, taken)
         member.close()
     assert ledger.interruptions, "no kill fell into a member's work"
-    assert ledger.said == set(range(ledger.records)), "every record found somebody who ended it"

@@ -28,7 +28,6 @@ from tests.support.raw_client import RawClient
 SETTINGS = {
     "offsets.topic.num.partitions": "2",
     "share.coordinator.state.topic.num.partitions": "2",
-    "group.share.record.lock.duration.ms": "2000",
     "group.share.min.record.lock.duration.ms": "1000",
 }
 SECONDS = 30
@@ -45,9 +44,11 @@ def create_topic(client: RawClient, name: str, partitions: int = 1) -> bytes:
     return bytes(created.topic_id)
 
 
-def begin_with_the_first_record(client: RawClient, group_id: str) -> None:
-    config = AlterableConfig(name="share.auto.offset.reset", config_operation=SET, value="earliest")
-    resource = AlterConfigsResource(resource_type=GROUP_RESOURCE, resource_name=group_id, configs=[config])
+def begin_with_the_first_record(client: RawClient, group_id: str, **configs: str) -> None:
+    """`configs`: more settings of the group, their dots written as underscores."""
+    wanted = {"share.auto.offset.reset": "earliest"} | {k.replace("_", "."): v for k, v in configs.items()}
+    entries = [AlterableConfig(name=name, config_operation=SET, value=value) for name, value in wanted.items()]
+    resource = AlterConfigsResource(resource_type=GROUP_RESOURCE, resource_name=group_id, configs=entries)
     (answer,) = client.call(IncrementalAlterConfigsRequest(resources=[resource]), 1).responses
     assert answer.error_code == NONE, answer.error_message
 

@@ -69,12 +69,14 @@ class Rig:
         self.topic = self.group_id = ""
         self.topic_id = b""
 
-    def begin(self, records: int) -> Rig:
-        """A new topic of one partition with records, and a new group that begins with the first."""
+    def begin(self, records: int, **configs: str) -> Rig:
+        """A new topic of one partition with records, and a new group that begins with the first; locks last for 30 s,
+        longer than any test, unless told otherwise.
+        """
         number = next(self._names)
         self.topic, self.group_id = f"topic-{number}", f"group-{number}"
         self.topic_id = create_topic(self.client, self.topic)
-        begin_with_the_first_record(self.client, self.group_id)
+        begin_with_the_first_record(self.client, self.group_id, **configs)
         self.produce(records)
         return self
 
@@ -140,7 +142,7 @@ def test_what_a_connection_had_is_free_when_it_ends(rig: Rig):
     assert ann.take_until() == [(0, 2, 1)]
     assert ben.take(max_wait_ms=0) == []
     ann.close()
-    assert ben.take(max_wait_ms=1_500) == [(0, 2, 2)], "sooner than the lock would end"
+    assert ben.take(max_wait_ms=15_000) == [(0, 2, 2)], "sooner than the lock would end"
     ben.close()
 
 
@@ -150,16 +152,16 @@ def test_a_member_that_leaves_its_group_has_nothing_any_more(rig: Rig):
     assert ann.take_until() == [(0, 2, 1)]
     ann.member_epoch = LEAVING
     assert ann.heartbeat().error_code == NONE
-    assert ben.take(max_wait_ms=1_500) == [(0, 2, 2)]
+    assert ben.take(max_wait_ms=15_000) == [(0, 2, 2)], "sooner than the lock would end"
     ann.close()
     ben.close()
 
 
 def test_a_lock_ends_in_time(rig: Rig):
-    rig.begin(1)
+    rig.begin(1, share_record_lock_duration_ms="1000")
     ann, ben = rig.member("ann"), rig.member("ben")
     assert ann.take_until() == [(0, 0, 1)]
-    assert ben.take(max_wait_ms=10_000) == [(0, 0, 2)]
+    assert ben.take(max_wait_ms=30_000) == [(0, 0, 2)]
     ann.close()
     ben.close()
 
