@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 from collections.abc import Awaitable, Callable
 
@@ -16,11 +17,13 @@ LIMITS = HttpLimits(
     maximum_connections=3,
     maximum_head_bytes=2_048,
     maximum_body_bytes=1_000,
-    head_timeout_ms=150,
-    body_timeout_ms=150,
-    idle_timeout_ms=1_000,
+    head_timeout_ms=30_000,
+    body_timeout_ms=30_000,
+    idle_timeout_ms=30_000,
     stop_timeout_ms=1_000,
 )
+WITHOUT_PATIENCE_FOR_HEADS = dataclasses.replace(LIMITS, head_timeout_ms=150)
+WITHOUT_PATIENCE_FOR_BODIES = dataclasses.replace(LIMITS, body_timeout_ms=150)
 Scenario = Callable[[int], Awaitable[None]]
 
 
@@ -32,7 +35,7 @@ async def fail(request: Request) -> Response:
     raise KeyError("a bug in a route")
 
 
-def serve(scenario: Scenario, *, healthy: bool = True) -> None:
+def serve(scenario: Scenario, *, healthy: bool = True, limits: HttpLimits = LIMITS) -> None:
     """Run a scenario against a server on a free port, given as its argument."""
 
     async def within_loop() -> None:
@@ -43,7 +46,7 @@ def serve(scenario: Scenario, *, healthy: bool = True) -> None:
             Route("/echo", echo, methods=["POST"]),
             Route("/fail", fail),
         ]
-        server = HttpServer(application(routes), limits=LIMITS)
+        server = HttpServer(application(routes), limits=limits)
         port = await server.start()
         try:
             await scenario(port)
@@ -149,7 +152,7 @@ def test_a_body_that_does_not_arrive_is_given_up() -> None:
         head = b"POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\nhalf"
         assert (await exchange(port, head)).startswith(b"HTTP/1.1 408 ")
 
-    serve(scenario)
+    serve(scenario, limits=WITHOUT_PATIENCE_FOR_BODIES)
 
 
 @pytest.mark.parametrize("head", [b"", b"GET /metrics HTTP/1.1\r\nhost: "])
@@ -157,7 +160,7 @@ def test_a_head_that_does_not_arrive_closes_the_connection(head: bytes) -> None:
     async def scenario(port: int) -> None:
         assert await answer_or_reset(port, head) == b""
 
-    serve(scenario)
+    serve(scenario, limits=WITHOUT_PATIENCE_FOR_HEADS)
 
 
 def test_a_head_that_is_too_large_is_refused() -> None:
