@@ -27,7 +27,7 @@ with warnings.catch_warnings():
 
 CLIENTS = ("confluent", "kafka-python", "aiokafka")
 PARTITIONS = 4
-SECONDS = 30
+SECONDS, JAVA_SECONDS = 30, 60
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -141,14 +141,14 @@ def test_members_of_the_java_client_share_partitions_and_take_over(
     everything = {(topic, partition) for partition in range(PARTITIONS)}
     with ExitStack() as stack:
         first, second = (stack.enter_context(members.java_member(topic, settings)) for _ in range(2))
-        members.wait_until([first, second], lambda: members.share([first, second], everything), SECONDS, "two share")
+        members.wait_until([first, second], lambda: members.share([first, second], everything), JAVA_SECONDS, "shares")
         produce(bootstrap, topic, 40)
-        members.wait_until([first, second], lambda: len({*first.read, *second.read}) == 40, SECONDS, "all is read")
+        members.wait_until([first, second], lambda: len({*first.read, *second.read}) == 40, JAVA_SECONDS, "all is read")
         second.kill()
-        members.wait_until([first], lambda: first.assigned == everything, SECONDS, "one has all")
+        members.wait_until([first], lambda: first.assigned == everything, JAVA_SECONDS, "one has all")
         produce(bootstrap, topic, 20)
         # what the killed one had read and not committed yet is read again
-        members.wait_until([first], lambda: len({*first.read, *second.read}) == 60, SECONDS, "the rest is read")
+        members.wait_until([first], lambda: len({*first.read, *second.read}) == 60, JAVA_SECONDS, "the rest is read")
         assert first.errors == second.errors == []
 
 

@@ -94,7 +94,7 @@ def test_one_fetch_never_asks_for_more_than_the_window_lets_through(filled: Plan
 
 
 def test_a_batch_larger_than_the_window_comes_when_nothing_is_owed(filled: PlaneUnderTest) -> None:
-    filled.plane.set_client_quotas([(None, (0, 10_000, 0), EACH)], 1_000)
+    filled.plane.set_client_quotas([(None, (0, 1_000, 0), EACH)], 1_000)
     with filled.client() as client:
         answers = [client.call(fetch((0, 0)), 12) for _ in range(2)]
     assert len(answers[0].responses[0].partitions[0].records) == len(batch(LARGE))
@@ -102,9 +102,9 @@ def test_a_batch_larger_than_the_window_comes_when_nothing_is_owed(filled: Plane
 
 
 def test_clients_are_bounded_each_by_himself_or_all_together(plane: PlaneUnderTest) -> None:
-    plane.plane.set_client_quotas([(None, (25_000, 0, 0), EACH)], 1_000)
+    plane.plane.set_client_quotas([(None, (2_500, 0, 0), EACH)], 10_000)
     assert [throttle_of_produce(plane, name) for name in ("a", "b", "c")] == [0, 0, 0]
-    plane.plane.set_client_quotas([(None, (25_000, 0, 0), SHARED)], 1_000)
+    plane.plane.set_client_quotas([(None, (2_500, 0, 0), SHARED)], 10_000)
     apart = [throttle_of_produce(plane, name) for name in ("a", "b", "c")]
     assert apart[0] == 0
     assert 0 < apart[1] < apart[2]
