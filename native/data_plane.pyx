@@ -31,7 +31,7 @@ from pystream._native.partition_table cimport (
 )
 from pystream._native.posix cimport close, errno, gai_strerror, monotonic_ms, pthread_create, pthread_join, read, wall_clock_ms
 from pystream._native.quota_table cimport quota_table_charge, quota_table_free, quota_table_init, quota_table_replace
-from pystream._native.status cimport NOT_LEADER, OK, Status, raise_for_status
+from pystream._native.status cimport NOT_LEADER, OK, UNKNOWN_TOPIC_OR_PARTITION, Status, raise_for_status
 
 import secrets
 
@@ -454,7 +454,7 @@ cdef class DataPlane:
             if not self.stopped:
                 with nogil:
                     status = append_as_leader(&self.plane, found, staged, count)
-            if status == NOT_LEADER and found.leader and not self.stopped:
+            if status in (NOT_LEADER, UNKNOWN_TOPIC_OR_PARTITION) and found.leader and not self.stopped:     # replace_log() is at it
                 from pystream.common.errors import LogMoving
                 raise LogMoving(f"{topic}-{partition}")
             raise_for_status(status, 0, f"{topic}-{partition}")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shutil
+import sys
+import threading
 
 import pytest
 
 from pystream._native.local_log import LocalLog
 from pystream.common.error_codes import NONE, NOT_LEADER_OR_FOLLOWER
-from pystream.common.errors import NotLeaderOrFollower
+from pystream.common.errors import LogMoving, NotLeaderOrFollower, PystreamError
 from tests.unit.data_plane.conftest import batch, until
 from tests.unit.data_plane.requests import fetch, produce
 from tests.unit.data_plane.test_append import moved
@@ -93,3 +95,32 @@ def test_a_partition_that_is_not_installed_has_no_log_to_replace(make_plane, tmp
     with pytest.raises(KeyError, match="nothing-0 is not installed"):
         found.plane.replace_log("nothing", 0, log, found.flusher)
     log.close()
+
+
+def test_what_the_broker_writes_itself_while_logs_are_exchanged_is_written_or_to_be_tried_again(make_plane):
+    found = make_plane()
+    plane, pair = found.plane, found.logs[:2]
+    interval = sys.getswitchinterval()
+    refused: set[type[Exception]] = set()
+    done = threading.Event()
+
+    def write() -> None:
+        while not done.is_set():
+            try:
+                plane.append("events", 0, batch(b"x"))
+            except (PystreamError, KeyError) as error:
+                refused.add(type(error))
+
+    writers = [threading.Thread(target=write) for _ in range(3)]
+    sys.setswitchinterval(1e-6)
+    try:
+        for writer in writers:
+            writer.start()
+        for number in range(20_000):
+            plane.replace_log("events", 0, pair[number % 2], found.flusher)
+    finally:
+        done.set()
+        sys.setswitchinterval(interval)
+        for writer in writers:
+            writer.join()
+    assert refused <= {LogMoving}
