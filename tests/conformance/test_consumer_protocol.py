@@ -30,7 +30,7 @@ SETTINGS = {
     "offsets.topic.num.partitions": "4",
 }
 PARTITIONS = 6
-SECONDS = 60
+SECONDS = 120
 CLIENTS: dict[str, Callable[[str, dict[str, str]], MemberProcess]] = {
     "librdkafka": confluent_member,
     "java": java_member,

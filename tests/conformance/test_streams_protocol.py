@@ -27,7 +27,7 @@ SETTINGS = {
     "transaction.state.log.num.partitions": "4",
 }
 PARTITIONS = 4
-SECONDS = 90
+SECONDS = 180
 INPUT, OUTPUT, APPLICATION = "lines", "counts", "word-count"
 ALL_TASKS = {f"{subtopology}_{index}" for subtopology in (0, 1) for index in range(PARTITIONS)}
 pytestmark = [
