@@ -13,7 +13,14 @@ from pathlib import Path
 
 import pytest
 from confluent_kafka import Producer
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import (
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewTopic,
+    ResourceType,
+)
 
 from tests.conformance.members import MemberProcess, Partition, confluent_member, java_member, share, wait_until
 from tests.support.broker_process import BrokerProcess
@@ -92,6 +99,14 @@ class Rig:
         if client == "librdkafka":
             settings["topic.metadata.refresh.interval.ms"] = "1000"
         return self.stack.enter_context(CLIENTS[client](topic, settings))
+
+    def group_of_long_sessions(self) -> str:
+        """A group's name; its members may be away for a minute."""
+        group = self.name("group")
+        entry = ConfigEntry("consumer.session.timeout.ms", "60000", incremental_operation=AlterConfigOpType.SET)
+        resource = ConfigResource(ResourceType.GROUP, group, incremental_configs=[entry])
+        self.admin.incremental_alter_configs([resource])[resource].result(SECONDS)
+        return group
 
     def group_type(self, group: str) -> str:
         listed = self.admin.list_consumer_groups(request_timeout=SECONDS).result()
@@ -217,7 +232,7 @@ def test_a_group_is_migrated_and_back_member_by_member(rig, old, new):
 
 
 def test_a_static_member_that_comes_back_has_what_it_had(rig):
-    topic, group = rig.topic(), rig.name("group")
+    topic, group = rig.topic(), rig.group_of_long_sessions()
     members = [rig.member("librdkafka", topic, group, group_instance_id=f"i{n}") for n in range(2)]
     wait_until(members, lambda: share(members, partitions(topic)), SECONDS, "both share")
     had = set(members[1].assigned)
