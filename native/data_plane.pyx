@@ -394,7 +394,7 @@ cdef class DataPlane:
             partition_release(found)
 
     def permit_transaction(self, topic: str, partition: int, producer_id: int, producer_epoch: int) -> None:
-        """The coordinator vouches that this producer's transaction holds the partition: clients may write to it until its marker comes."""
+        """The coordinator vouches that this producer's transaction holds the partition: the batch that opens it there may come."""
         cdef Partition *found = self.partition(topic, partition)
         cdef int64_t producer = producer_id
         cdef int16_t epoch = producer_epoch

@@ -156,10 +156,8 @@ cdef void wake_worker(FlusherState *flusher) noexcept nogil:
     """Something was queued.  Called under the mutex."""
     if flusher.queued <= flusher.idle:
         pthread_cond_signal(&flusher.work)
-    elif flusher.gathering > 0:
-        pthread_cond_broadcast(&flusher.more)
-    elif flusher.workers < WORKERS:
-        add_worker(flusher)
+    elif (flusher.workers >= WORKERS or not add_worker(flusher)) and flusher.gathering > 0:
+        pthread_cond_broadcast(&flusher.more)                # whoever waits for more requests shall not keep a thread
 
 
 cdef bint enqueue(FlusherState *flusher, LogState *log, durable_callback on_durable, void *context) noexcept nogil:

@@ -19,16 +19,23 @@ cdef int32_t leader_epochs_latest(const LeaderEpochs *epochs) noexcept nogil:
     return epochs.entries[epochs.count - 1].epoch if epochs.count > 0 else -1
 
 
-cdef Status append_entry(LeaderEpochs *epochs, int32_t epoch, int64_t start_offset) noexcept nogil:
+cdef Status leader_epochs_reserve(LeaderEpochs *epochs) noexcept nogil:
     cdef EpochEntry *larger
     cdef int32_t capacity
-    if epochs.count == epochs.capacity:
-        capacity = 2 if epochs.capacity == 0 else epochs.capacity * 2
-        larger = <EpochEntry *> realloc(epochs.entries, capacity * sizeof(EpochEntry))
-        if larger == NULL:
-            return OUT_OF_MEMORY
-        epochs.entries = larger
-        epochs.capacity = capacity
+    if epochs.count < epochs.capacity:
+        return OK
+    capacity = 2 if epochs.capacity == 0 else epochs.capacity * 2
+    larger = <EpochEntry *> realloc(epochs.entries, capacity * sizeof(EpochEntry))
+    if larger == NULL:
+        return OUT_OF_MEMORY
+    epochs.entries = larger
+    epochs.capacity = capacity
+    return OK
+
+
+cdef Status append_entry(LeaderEpochs *epochs, int32_t epoch, int64_t start_offset) noexcept nogil:
+    if leader_epochs_reserve(epochs) != OK:
+        return OUT_OF_MEMORY
     epochs.entries[epochs.count].epoch = epoch
     epochs.entries[epochs.count].start_offset = start_offset
     epochs.count += 1

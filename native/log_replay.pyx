@@ -90,8 +90,8 @@ cdef Status replay_segment(
             if epochs:
                 if judge_epochs and not leader_epochs_fit(&log.epochs, header.partition_leader_epoch, header.base_offset, 0):
                     epochs_fall = note_wrong_epoch(segment, &header, position) or epochs_fall
-                leader_epochs_assign(&log.epochs, header.partition_leader_epoch, header.base_offset)
-            if producers:
+                status = leader_epochs_assign(&log.epochs, header.partition_leader_epoch, header.base_offset)
+            if producers and status == OK:
                 status = replay_batch(log, segment, walk.fd, position, &header)
         position += header.size
     if status == DAMAGED:

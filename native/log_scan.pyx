@@ -172,13 +172,15 @@ cdef Status judge_epoch(LogState *log, Scan *scan, const BatchHeader *header) no
     return find_valid_after(scan, behind)
 
 
-cdef void note_epoch(LogState *log, Scan *scan, const BatchHeader *header) noexcept nogil:
+cdef Status note_epoch(LogState *log, Scan *scan, const BatchHeader *header) noexcept nogil:
     if header.partition_leader_epoch > leader_epochs_latest(&log.epochs):
-        leader_epochs_assign(&log.epochs, header.partition_leader_epoch, header.base_offset)
+        if leader_epochs_assign(&log.epochs, header.partition_leader_epoch, header.base_offset) != OK:
+            return OUT_OF_MEMORY
         scan.risen_offset = header.base_offset
         scan.risen_position = scan.position
     elif header.partition_leader_epoch >= 0:
         scan.risen_offset = scan.risen_position = -1
+    return OK
 
 
 cdef Status scan_file(LogState *log, Segment *segment, Scan *scan) noexcept nogil:
@@ -197,7 +199,8 @@ cdef Status scan_file(LogState *log, Segment *segment, Scan *scan) noexcept nogi
             return judge_tail(scan, &header)
         if scan.note:
             segment_note_batch(segment, &header, header.base_offset, scan.position, log.limits.index_interval_bytes)
-            note_epoch(log, scan, &header)
+            if note_epoch(log, scan, &header) != OK:
+                return OUT_OF_MEMORY
         if header.partition_leader_epoch > scan.leader_epoch:
             scan.leader_epoch = header.partition_leader_epoch
         scan.position += header.size

@@ -15,7 +15,7 @@ from libc.stdlib cimport free
 from pystream._native.atomics cimport atomic_load32, atomic_store64
 from pystream._native.batch cimport NO_PRODUCER_ID, NO_TIMESTAMP, stamp_batch, stamp_log_append_time
 from pystream._native.io_table cimport MAX_IOVEC, io_status, io_truncate, io_write_at, iovec
-from pystream._native.leader_epochs cimport leader_epochs_assign, leader_epochs_latest
+from pystream._native.leader_epochs cimport leader_epochs_assign, leader_epochs_latest, leader_epochs_reserve
 from pystream._native.log_flush cimport log_flush
 from pystream._native.log_memory cimport log_add_segment
 from pystream._native.log_state cimport FLUSH_WRITE, Segment, log_publish_undecided, log_take_offline
@@ -149,7 +149,7 @@ cdef void keep_run(LogState *log, Segment *segment, Run *run, StagedBatch *batch
         segment.created_ms = now_ms
     if log.oldest_unflushed_ms < 0:
         log.oldest_unflushed_ms = now_ms
-    leader_epochs_assign(&log.epochs, leader_epoch, log.end_offset)
+    leader_epochs_assign(&log.epochs, leader_epoch, log.end_offset)     # there is room, too
     producers_keep(&log.producers)
     log_publish_undecided(log)
     atomic_store64(&log.end_offset, run.next_offset)
@@ -192,6 +192,8 @@ cdef Status append_runs(
             if status == OK:
                 # Readers of committed records go by this index: what finds no memory there must not be written.
                 status = txn_index_reserve(&segment.aborted, run.aborted_count)
+            if status == OK:
+                status = leader_epochs_reserve(&log.epochs)             # recovery holds the log against them
             if status == OK:
                 status = write_run(log, segment, &run)
             if status != OK:

@@ -65,4 +65,5 @@ cdef void accept_rates_close_held(AcceptRates *rates) noexcept nogil
 
 # For the control plane, with the GIL.
 cdef object accept_rates_bound_addresses(AcceptRates *rates, list named, int64_t default_rate, int64_t window_ms, int64_t longest_wait_ms)
-cdef object accept_rates_bound_listeners(AcceptRates *rates, int64_t broker_rate, list listener_rates, int64_t window_ms, int64_t longest_wait_ms)
+cdef object accept_rates_bound_listeners(
+    AcceptRates *rates, int64_t broker_rate, list listener_rates, int64_t window_ms, int64_t longest_wait_ms)

@@ -12,7 +12,7 @@ cdef struct FlusherState                     # opaque: fields in native/flusher.
 # `status` is OK when log_durable_offset(log) has moved, else the failure (the log is offline then).
 ctypedef void (*durable_callback)(void *context, LogState *log, Status status) noexcept nogil
 
-# Asks for a flush of `log` that begins after this call, then on_durable(context, log, status); asking twice before it begins is asking once.
+# Asks for a flush of `log` that begins after this call, then on_durable(context, log, status); twice before it begins is once.
 # The flusher holds a reference to `log` while it is queued. The context must outlive flusher_forget().
 cdef void flusher_request(FlusherState *flusher, LogState *log, durable_callback on_durable, void *context) noexcept nogil
 # After it returns no callback for `log` runs or will run.

@@ -17,6 +17,8 @@ cdef struct LeaderEpochs:
     bint unsaved                 # differs from the file
 
 cdef int32_t leader_epochs_latest(const LeaderEpochs *epochs) noexcept nogil         # -1 when there is none
+# Room for one more entry, so that the next assign cannot fail; OUT_OF_MEMORY leaves all as it was.
+cdef Status leader_epochs_reserve(LeaderEpochs *epochs) noexcept nogil
 # Notes that `epoch` begins at `start_offset`, unless it is the latest one already. Entries it contradicts are dropped.
 cdef Status leader_epochs_assign(LeaderEpochs *epochs, int32_t epoch, int64_t start_offset) noexcept nogil
 # Whether a batch written under `epoch` may begin at `offset`. Where another entry follows, or below `complete_below`, only the entry's own

@@ -127,7 +127,7 @@ class Effects:
         try:
             encoded = self._encode(key, value)
         except (OverflowError, TypeError, ValueError) as error:
-            logger.limited("coordinator record does not encode", key=key, value=value, error=error)
+            logger.limited("coordinator record does not encode", key=key, error=error)
             raise UnknownServerError(f"{type(key).__name__}: {error}") from error
         self.hurried = self.hurried or not patient
         record = Record(key, value, producer_id, producer_epoch)

@@ -22,7 +22,8 @@ void *realloc(void *old, size_t size) {
 }
 """
 ENTRIES = 4 * 32  # bytes that the first aborted transaction of a segment takes in memory
-SCRIPT = f"""
+EPOCHS = 2 * 16  # what the first leader epoch of a log takes
+MARKER = f"""
 import ctypes, sys
 from pystream._native.local_log import LocalLog
 from tests.unit.storage.batches import batch, marker
@@ -42,15 +43,43 @@ print(log.end_offset, log.aborted_transactions(offset=0, limit_offset=9))
 log.close()
 """
 
+EPOCH = f"""
+import ctypes, sys
+from pystream._native.local_log import LocalLog
+from tests.unit.storage.batches import batch
+refused_size = ctypes.c_size_t.in_dll(ctypes.CDLL(sys.argv[2]), "refused_size")
+log = LocalLog.open(sys.argv[1], flush_policy="os")
+refused_size.value = {EPOCHS}
+try:
+    log.append(batch(1), leader_epoch=7)
+except MemoryError:
+    print("refused", end=" ")
+refused_size.value = 0
+print(log.end_offset, log.leader_epochs, end=" ")
+log.append(batch(1), leader_epoch=7)
+print(log.end_offset, log.leader_epochs)
+log.close()
+"""
 
-@pytest.mark.unsanitized
-def test_a_marker_whose_aborted_transaction_finds_no_memory_is_not_written(tmp_path: Path):
+
+def run(script: str, tmp_path: Path) -> tuple[str, str]:
+    """What `script` says, with a realloc() of its own: (stdout, stderr)."""
     (tmp_path / "refuse.c").write_text(REFUSE)
     refuse = tmp_path / "refuse.so"
     subprocess.run(["cc", "-shared", "-fPIC", "-o", str(refuse), str(tmp_path / "refuse.c"), "-ldl"], check=True)
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(tmp_path / "log"), str(refuse)],
+        [sys.executable, "-c", script, str(tmp_path / "log"), str(refuse)],
         env={**os.environ, "LD_PRELOAD": str(refuse), "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
         capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
-    assert (done.stdout, done.stderr) == ("refused 1 [] 2 [(9, 0)]\n", "")
+    return done.stdout, done.stderr
+
+
+@pytest.mark.unsanitized
+def test_a_marker_whose_aborted_transaction_finds_no_memory_is_not_written(tmp_path: Path):
+    assert run(MARKER, tmp_path) == ("refused 1 [] 2 [(9, 0)]\n", "")
+
+
+@pytest.mark.unsanitized
+def test_a_batch_whose_leader_epoch_finds_no_memory_is_not_written(tmp_path: Path):
+    assert run(EPOCH, tmp_path) == ("refused 0 [] 1 [(7, 0)]\n", "")
