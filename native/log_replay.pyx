@@ -18,7 +18,7 @@ from pystream._native.leader_epochs cimport (
 from pystream._native.log_state cimport LogState, Segment
 from pystream._native.offset_index cimport offset_index_slot
 from pystream._native.producer_state cimport producers_apply, producers_begin, producers_keep
-from pystream._native.segment cimport Walk, segment_load_index, segment_open, walk_header, walk_over
+from pystream._native.segment cimport Walk, segment_load_index, segment_note_damage, segment_open, walk_header, walk_over
 from pystream._native.status cimport DAMAGED, NOT_FOUND, OK, OUT_OF_MEMORY, STORAGE_ERROR, Status, raise_for_status
 from pystream._native.txn_index cimport AbortedTransaction, txn_index_append
 
@@ -80,7 +80,7 @@ cdef Status replay_segment(
     walk_over(&walk, segment.file.fd, segment.size if segment.damaged_from < 0 or epochs else segment.damaged_from)
     while status == OK:
         if position == segment.damaged_from:
-            if segment.damaged_to < 0:
+            if segment.damaged_to <= position:
                 break
             position = segment.damaged_to
         status = walk_header(&walk, position, &header)
@@ -95,8 +95,7 @@ cdef Status replay_segment(
                 status = replay_batch(log, segment, walk.fd, position, &header)
         position += header.size
     if status == DAMAGED:
-        if not epochs_fall:
-            segment.damaged_from = position
+        segment_note_damage(segment, position)
         return DAMAGED
     if status == NOT_FOUND:
         return DAMAGED if epochs_fall else OK

@@ -287,6 +287,13 @@ cdef Status segment_note_batch(
     return status
 
 
+cdef void segment_note_damage(Segment *segment, int64_t position) noexcept nogil:
+    if segment.damaged_from < 0 or position < segment.damaged_from:
+        segment.damaged_from = position
+    elif segment.damaged_to >= 0 and position >= segment.damaged_to:
+        segment.damaged_to = segment.damaged_to_offset = -1
+
+
 cdef void forget_index(Segment *segment) noexcept nogil:
     offset_index_free(&segment.offsets)
     time_index_free(&segment.times)
@@ -324,7 +331,7 @@ cdef Status segment_rebuild_index(LogState *log, Segment *segment) noexcept nogi
     segment.index_suspect = False
     segment.index_loaded = segment.time_range_known = True
     if status == DAMAGED:
-        segment.damaged_from = position                          # what lies before it can still be read
+        segment_note_damage(segment, position)
         return OK
     return OK if status == NOT_FOUND else status
 

@@ -47,6 +47,8 @@ cdef void segment_path(const LogState *log, int64_t base_offset, const char *suf
 # Index entries of a batch that lies at `position` and has just been written.
 cdef Status segment_note_batch(
     Segment *segment, const BatchHeader *header, int64_t base_offset, int64_t position, int32_t interval_bytes) noexcept nogil
+# From `position` on nothing can be read; behind damage that is noted already nothing is, then.
+cdef void segment_note_damage(Segment *segment, int64_t position) noexcept nogil
 # Reads the indexes, or builds them anew from the log when the files are missing or do not fit.
 cdef Status segment_load_index(LogState *log, Segment *segment) noexcept nogil
 cdef Status segment_rebuild_index(LogState *log, Segment *segment) noexcept nogil

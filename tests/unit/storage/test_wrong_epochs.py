@@ -233,3 +233,33 @@ def test_scrubbing_takes_no_log_offline_for_a_wrong_epochs_file(directory):
     assert log.scrub(0, position=0, next_offset=0, max_bytes=1 << 20)[3] is None
     assert not log.is_offline
     log.close()
+
+
+def test_a_wrong_epoch_and_a_broken_header_behind_it_are_one_damage(tmp_path):
+    """In a closed segment that no scan looks at, without an epochs file and without an index."""
+    log = LocalLog.open(str(tmp_path), "t-0", segment_bytes=1_500, index_interval_bytes=64, flush_policy="os")
+    while log.segment_count < 2:
+        log.append(batch(2, size=100), leader_epoch=0)
+    end = log.end_offset
+    log.append(batch(2, size=100), leader_epoch=0)
+    log.close(clean=False)
+    partition = tmp_path / "t-0"
+    for side_file in (*partition.glob("*index"), partition / "leader-epoch-checkpoint"):
+        side_file.unlink(missing_ok=True)
+    (partition / f"{4:020d}.snapshot").write_bytes(bytes.fromhex("000148674bc700000000"))  # of no producer
+    first = partition / f"{0:020d}.log"
+    data = bytearray(first.read_bytes())
+    size = 12 + struct.unpack_from(">i", data, 8)[0]
+    struct.pack_into(">i", data, 12, 64)  # refuted by the second batch, which is to blame for it then
+    struct.pack_into(">i", data, 3 * size + 8, 1 << 30)
+    first.write_bytes(data)
+    log = LocalLog.open(
+        str(tmp_path), "t-0", segment_bytes=1_500, index_interval_bytes=64, flush_policy="os", recovery_point=end
+    )
+    assert log.is_offline
+    assert first.read_bytes() == data
+    assert offsets(log.read(offset=0)) == [(0, 1)]
+    with pytest.raises(LogDamaged):
+        log.read(offset=2)
+    assert offsets(log.read(offset=end)) == [(end, end + 1)]
+    log.close()
