@@ -107,9 +107,9 @@ def table_text(table: list[Row]) -> str:
 
 
 def tree_text(table: list[Row], written: str) -> str:
-    classes = [f"class {row.class_name}(KafkaError, code={row.code}): ...\n\n\n" for row in table if row.code != 0]
+    classes = [f"class {row.class_name}(KafkaError, code={row.code}): ...\n" for row in table if row.code != 0]
     before, after = written[: written.index(MARK)], written[written.index(END) :]
-    return f"{before}{MARK}\n\n{''.join(classes)}{after}"
+    return f"{before}{MARK}# fmt: off\n{''.join(classes)}# fmt: on\n{after}"
 
 
 def main() -> int:

@@ -1,0 +1,28 @@
+"""The SDK. Names are loaded when they are first asked for; `pystream.client.aio` has the same clients for asyncio."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from pystream.client.config import AdminConfig, ConsumerConfig, ProducerConfig, ShareConsumerConfig
+
+__all__ = ["AdminConfig", "ConsumerConfig", "ProducerConfig", "ShareConsumerConfig"]
+
+_HOMES: Final = {  # name -> the module that has it
+    "AdminConfig": "pystream.client.config",
+    "ConsumerConfig": "pystream.client.config",
+    "ProducerConfig": "pystream.client.config",
+    "ShareConsumerConfig": "pystream.client.config",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

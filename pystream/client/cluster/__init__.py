@@ -1,0 +1,1 @@
+"""What one client knows of a cluster, and its connections to it."""

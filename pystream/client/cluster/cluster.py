@@ -1,0 +1,351 @@
+"""What one client knows of a cluster: brokers, topics, leaders, coordinators; and how to reach them.
+
+    cluster = Cluster(config)
+    topic = await cluster.topic("orders")                       # asks, and waits while a leader is being elected
+    leader = cluster.leader_of("orders", 3)                     # what is known, without asking
+    connection = await cluster.connection_to(leader.node_id)
+    ...                                                         # NOT_LEADER_OR_FOLLOWER: cluster.refresh_soon()
+    await cluster.close()
+
+Metadata covers the topics that are tracked. It is renewed after metadata.max.age.ms, when asked for, and when somebody
+finds it stale; however many ask at once, one request goes out, and who asks while it is under way gets the next one.
+A client belongs to the loop it is first used on, and to the process that made it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, Final, TypeVar
+
+from pystream.client.cluster.connections import MAIN_LANE, Connections
+from pystream.client.cluster.coordinators import COORDINATOR_LANE, CoordinatorKind, Coordinators
+from pystream.client.cluster.metadata import ClusterMetadata, Leader, Node, TopicInfo
+from pystream.client.cluster.retry import Backoff, Deadline, retrying
+from pystream.client.config import ClientConfig, addresses
+from pystream.common.clock import SleepingClock, SystemClock
+from pystream.common.error_codes import NONE, REBOOTSTRAP_REQUIRED, TABLE
+from pystream.common.errors import (
+    BrokerNotAvailable,
+    ClientError,
+    ClientForked,
+    Closed,
+    DeadlineExceeded,
+    LeaderNotAvailable,
+    NoBrokersAvailable,
+    PystreamError,
+    UnknownTopicOrPartition,
+    error_class,
+)
+from pystream.common.logging import get_logger
+from pystream.common.model import NO_BROKER, ZERO_UUID
+from pystream.net.connection import Connection
+from pystream.protocol.api_keys import ApiKey
+from pystream.protocol.message import Message
+from pystream.protocol.messages.metadata import MetadataRequest, MetadataRequestTopic, MetadataResponse
+
+logger = get_logger(__name__)
+
+T = TypeVar("T")
+FIRST_BOOTSTRAP_ID: Final = -2  # and down: bootstrap servers before they are known by their ids
+AUTO_CREATE_SINCE: Final = 4  # versions of Metadata before it always create topics
+
+
+class Cluster:
+    """Brokers, topics and coordinators as one client sees them. Not thread-safe."""
+
+    def __init__(
+        self, config: ClientConfig, *, clock: SleepingClock | None = None, auto_create_topics: bool = False
+    ) -> None:
+        self.config = config
+        self.clock: SleepingClock = clock or SystemClock()
+        self.metadata = ClusterMetadata()
+        self.backoff = Backoff(config.retry_backoff_ms, config.retry_backoff_max_ms)
+        self.connections = Connections(config, self.clock)
+        self.coordinators = Coordinators(self)
+        self._auto_create_topics = auto_create_topics
+        self._bootstrap = [
+            Node(FIRST_BOOTSTRAP_ID - place, host, port)
+            for place, (host, port) in enumerate(addresses(config.bootstrap_servers))
+        ]
+        self._tracked: set[str] = set()
+        self._all_topics = False
+        self._subscribers: list[Callable[[ClusterMetadata], None]] = []
+        self._running: asyncio.Task[ClusterMetadata] | None = None
+        self._queued: asyncio.Task[ClusterMetadata] | None = None
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._aging: asyncio.TimerHandle | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._process_id = os.getpid()
+        self._closed = False
+        self._updated_at_ms = self.clock.monotonic_ms()
+
+    # --- brokers ------------------------------------------------------------------------------------------------------
+
+    async def connection_to(self, node_id: int, lane: str = MAIN_LANE) -> Connection:
+        """An open connection to a broker; see `Connections.get`. Raises BrokerNotAvailable for an unknown one."""
+        self.check_usable()
+        found = self.connections.existing(node_id, lane)
+        if found is not None:
+            return found
+        node = self.metadata.nodes.get(node_id)
+        if node is None:
+            await self.refresh()
+            node = self.metadata.nodes.get(node_id)
+        if node is None:
+            raise BrokerNotAvailable(f"broker {node_id} is not among {sorted(self.metadata.nodes)} of the cluster")
+        return await self.connections.get(node, lane)
+
+    async def any_broker(self) -> Connection:
+        """A connection to some broker: an open one with little in flight, else the first that can be reached.
+
+        Raises NoBrokersAvailable, which says what each of them failed with.
+        """
+        self.check_usable()
+        nodes = list(self.metadata.nodes.values())
+        random.shuffle(nodes)
+        live = [found for node in (*nodes, *self._bootstrap) if (found := self.connections.existing(node.node_id))]
+        if live:
+            return min(live, key=lambda connection: connection.in_flight)
+        nodes.sort(key=lambda node: self.connections.wait_ms(node.node_id))
+        if not nodes or self.config.metadata_recovery_strategy == "rebootstrap":
+            nodes += self._bootstrap
+        failures = []
+        for node in nodes:
+            try:
+                return await self.connections.get(node)
+            except PystreamError as error:
+                if isinstance(error, Closed):
+                    raise
+                failures.append(str(error))
+        raise NoBrokersAvailable(f"no broker could be reached: {'; '.join(failures)}")
+
+    async def controller(self) -> Connection:
+        """A connection to the controller, or in KRaft to a broker that hands requests on to it."""
+        if self.metadata.controller_id == NO_BROKER:
+            await self.refresh()
+        if self.metadata.controller_id == NO_BROKER:
+            return await self.any_broker()
+        return await self.connection_to(self.metadata.controller_id)
+
+    async def coordinator(self, kind: CoordinatorKind, key: str, lane: str = COORDINATOR_LANE) -> Connection:
+        """A connection to the coordinator of a group or transactional id, on a lane of its own.
+
+        NOT_COORDINATOR and lost connections call for `coordinators.forget(kind, key)`.
+        """
+        node = await self.coordinators.find(kind, key)
+        return await self.connections.get(node, lane)
+
+    async def ask(
+        self,
+        request: Message,
+        *,
+        node_id: int | None = None,
+        lane: str = MAIN_LANE,
+        lowest_version: int = 0,
+        timeout_ms: int | None = None,
+    ) -> Any:
+        """The response of broker `node_id`, or of any: one request, once, in the highest version both sides have."""
+        connection = await (self.any_broker() if node_id is None else self.connection_to(node_id, lane))
+        version = connection.version_of(request.API_KEY, lowest_version)
+        return await connection.request(request, version, timeout_ms=timeout_ms)
+
+    async def retrying(
+        self,
+        what: str,
+        work: Callable[[Deadline], Coroutine[Any, Any, T]],
+        *,
+        timeout_ms: int | None = None,
+        after_error: Callable[[Exception], Coroutine[Any, Any, None]] | None = None,
+    ) -> T:
+        """What `work` gives, tried again after retriable errors for `timeout_ms` (default.api.timeout.ms)."""
+        self.check_usable()
+        allowed = self.config.default_api_timeout_ms if timeout_ms is None else timeout_ms
+        deadline = Deadline(self.clock, allowed, what)
+        try:
+            async with asyncio.timeout(allowed / 1000):
+                return await retrying(
+                    lambda: work(deadline),
+                    deadline=deadline,
+                    backoff=self.backoff,
+                    clock=self.clock,
+                    after_error=after_error,
+                )
+        except TimeoutError:
+            raise deadline.exceeded(None) from None
+
+    # --- topics -------------------------------------------------------------------------------------------------------
+
+    def track(self, topics: Iterable[str]) -> None:
+        """Keep metadata of these topics from the next refresh on."""
+        self._tracked.update(topics)
+
+    def untrack(self, topics: Iterable[str]) -> None:
+        """Forget these topics at the next refresh."""
+        self._tracked.difference_update(topics)
+
+    def track_all(self, wanted: bool = True) -> None:
+        """Keep metadata of all topics there are: what a pattern is matched with."""
+        self._all_topics = wanted
+
+    def subscribe(self, subscriber: Callable[[ClusterMetadata], None]) -> None:
+        """`subscriber(metadata)` is called after each change of the picture."""
+        self._subscribers.append(subscriber)
+
+    def leader_of(self, topic: str, partition: int) -> Leader | None:
+        """Who leads, as far as is known; None calls for `refresh`."""
+        return self.metadata.leader_of(topic, partition)
+
+    async def topic(self, name: str, *, timeout_ms: int | None = None) -> TopicInfo:
+        """A topic, tracked from now on. Asks when it is not known, and again while it is being created.
+
+        Raises UnknownTopicOrPartition when the time (default.api.timeout.ms) is over, other errors at once.
+        """
+        known = self.metadata.topics.get(name)
+        if known is not None:
+            return known
+        self.track((name,))
+        try:
+            return await self.retrying(f"metadata of topic {name!r}", lambda _: self._told(name), timeout_ms=timeout_ms)
+        except DeadlineExceeded as error:
+            if not isinstance(error.last_error, UnknownTopicOrPartition):
+                raise
+            raise UnknownTopicOrPartition(
+                f"topic {name!r} does not exist and nobody created it in time; create it first, or check its name"
+            ) from error
+
+    async def _told(self, name: str) -> TopicInfo:
+        metadata = await self.refresh()
+        found = metadata.topics.get(name)
+        if found is not None:
+            return found
+        code = metadata.failed.get(name, NONE)
+        if code == NONE:
+            raise LeaderNotAvailable(f"nothing known of topic {name!r} yet")
+        raise error_class(code)(f"topic {name!r}: {TABLE[code].message}")
+
+    def note_leader(self, topic: str, partition: int, leader: Leader, node: Node | None = None) -> None:
+        """Believe a newer leader that Produce or Fetch told of (KIP-951); an older one is ignored."""
+        changed = self.metadata.with_leader(topic, partition, leader, node)
+        if changed is not self.metadata:
+            self._publish(changed)
+
+    # --- renewal ------------------------------------------------------------------------------------------------------
+
+    async def refresh(self) -> ClusterMetadata:
+        """Ask for metadata now; give the picture that came after the call. Raises what the request failed with."""
+        self.check_usable()
+        if self._queued is None:
+            self._queued = self.spawn("refresh metadata", self._refresh_in_turn())
+        return await asyncio.shield(self._queued)
+
+    def refresh_soon(self) -> None:
+        """Somebody found the picture stale: renew it in the background. Failures are retried there."""
+        if self._queued is None and not self._closed:
+            self._queued = self.spawn("refresh metadata", self._refresh_in_turn(patient=True))
+
+    async def _refresh_in_turn(self, patient: bool = False) -> ClusterMetadata:
+        me = asyncio.current_task()
+        try:
+            if self._running is not None:
+                await asyncio.wait([self._running])
+            if patient:
+                since = self.clock.monotonic_ms() - self._updated_at_ms
+                await self.clock.sleep_ms(self.backoff.delay_ms(1) - since)
+            self._running, self._queued = me, None
+            return await self._fetch_metadata()
+        except PystreamError as error:
+            logger.debug("metadata not refreshed", error=error)
+            self._age_after(self.backoff.delay_ms(1))
+            raise
+        finally:
+            if self._queued is me:
+                self._queued = None
+            if self._running is me:
+                self._running = None
+
+    async def _fetch_metadata(self) -> ClusterMetadata:
+        connection = await self.any_broker()
+        whole = self._all_topics
+        tracked = set(self._tracked)
+        version = connection.version_of(ApiKey.METADATA, 0 if self._auto_create_topics else AUTO_CREATE_SINCE)
+        topics = None if whole else [MetadataRequestTopic(topic_id=ZERO_UUID, name=name) for name in sorted(tracked)]
+        response: MetadataResponse = await connection.request(
+            MetadataRequest(topics=topics, allow_auto_topic_creation=self._auto_create_topics), version
+        )
+        if response.error_code == REBOOTSTRAP_REQUIRED:
+            self.metadata = ClusterMetadata()
+            raise error_class(response.error_code)(f"{connection.name} asks to begin anew at bootstrap.servers")
+        kept = None if whole else self._tracked
+        self._publish(self.metadata.merged(response, whole=whole, kept=kept))
+        return self.metadata
+
+    def _publish(self, metadata: ClusterMetadata) -> None:
+        self.metadata = metadata
+        self._updated_at_ms = self.clock.monotonic_ms()
+        self.connections.forget_absent(set(metadata.nodes))
+        self._age_after(self.config.metadata_max_age_ms)
+        for subscriber in list(self._subscribers):
+            subscriber(metadata)
+
+    def _age_after(self, delay_ms: int) -> None:
+        """Have the picture renewed in so long."""
+        if self._aging is not None:
+            self._aging.cancel()
+        if self._loop is not None and not self._closed:
+            self._aging = self._loop.call_later(max(delay_ms, self.config.retry_backoff_ms) / 1000, self.refresh_soon)
+
+    # --- life ---------------------------------------------------------------------------------------------------------
+
+    def check_usable(self) -> None:
+        """Raises Closed, ClientForked, and ClientError on another loop than the first."""
+        if self._closed:
+            raise Closed("the client is closed; make a new one")
+        if os.getpid() != self._process_id:
+            raise ClientForked("this client was made before the process was forked; make a new one in the child")
+        loop = asyncio.get_running_loop()
+        if self._loop is None:
+            self._loop = loop
+        elif self._loop is not loop:
+            raise ClientError("this client belongs to another event loop; make one for each loop")
+
+    def spawn(self, name: str, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Run `work` as a task that `close` cancels and waits for. Whoever wants its error awaits it."""
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._forget_task)
+        return task
+
+    def _forget_task(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if task.cancelled():
+            return
+        error = task.exception()
+        if error is not None and not isinstance(error, PystreamError):
+            logger.exception("a task of the client failed", error, task=task.get_name())
+
+    async def close(self) -> None:
+        """Stop the tasks and close the connections. Harmless when closed, and in a forked child."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._aging is not None:
+            self._aging.cancel()
+            self._aging = None
+        if os.getpid() != self._process_id:
+            return
+        current = asyncio.current_task()
+        tasks = [task for task in self._tasks if task is not current]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+        await self.connections.close()
+
+    async def __aenter__(self) -> Cluster:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()

@@ -1,0 +1,91 @@
+"""When to try again, and until when."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+from pystream.common.clock import Clock, SleepingClock
+from pystream.common.errors import Busy, DeadlineExceeded, KafkaError, NoBrokersAvailable
+
+T = TypeVar("T")
+JITTER: Final = 0.2
+LARGEST_EXPONENT: Final = 32
+
+
+def is_retriable(error: BaseException) -> bool:
+    """Whether the same request may succeed when it is sent again, perhaps to another broker."""
+    if isinstance(error, KafkaError):
+        return error.retriable
+    return isinstance(error, NoBrokersAvailable | Busy)
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """Waits that double from `initial_ms` to `maximum_ms`, each a fifth longer or shorter by chance."""
+
+    initial_ms: int
+    maximum_ms: int
+
+    def delay_ms(self, failures: int) -> int:
+        """The wait after so many failures in a row, the first being 1."""
+        exponent = min(max(failures - 1, 0), LARGEST_EXPONENT)
+        delay: int = min(self.initial_ms << exponent, max(self.maximum_ms, self.initial_ms))
+        return round(delay * random.uniform(1 - JITTER, 1 + JITTER))
+
+
+class Deadline:
+    """The end of an operation with all its retries."""
+
+    __slots__ = ("_clock", "_ends_at_ms", "timeout_ms", "what")
+
+    def __init__(self, clock: Clock, timeout_ms: int, what: str) -> None:
+        self.timeout_ms = timeout_ms
+        self.what = what
+        self._clock = clock
+        self._ends_at_ms = clock.monotonic_ms() + timeout_ms
+
+    @property
+    def left_ms(self) -> int:
+        """Milliseconds left, 0 when it is over."""
+        return max(self._ends_at_ms - self._clock.monotonic_ms(), 0)
+
+    def at_most(self, timeout_ms: int) -> int:
+        """`timeout_ms`, or what is left where that is less."""
+        return min(timeout_ms, self.left_ms)
+
+    def exceeded(self, last_error: Exception | None) -> DeadlineExceeded:
+        """The error to raise once nothing is left."""
+        return DeadlineExceeded(f"{self.what}: not done within {self.timeout_ms} ms", last_error)
+
+
+async def retrying(
+    work: Callable[[], Awaitable[T]],
+    *,
+    deadline: Deadline,
+    backoff: Backoff,
+    clock: SleepingClock,
+    retries: int | None = None,
+    after_error: Callable[[Exception], Awaitable[None]] | None = None,
+) -> T:
+    """What `work` gives, called again after errors that are retriable until the deadline or `retries` are used up.
+
+    `after_error` may first mend what the error shows to be stale. Raises DeadlineExceeded with the last error, and
+    errors that are not retriable as they are.
+    """
+    failures = 0
+    while True:
+        try:
+            return await work()
+        except Exception as error:
+            if not is_retriable(error) or (retries is not None and failures >= retries):
+                raise
+            failures += 1
+            delay = backoff.delay_ms(failures)
+            if deadline.left_ms <= delay:
+                raise deadline.exceeded(error) from error
+            if after_error is not None:
+                await after_error(error)
+        await clock.sleep_ms(delay)

@@ -1,0 +1,470 @@
+"""The client's side of one connection to a broker: requests go out in order and pipelined, answers come back in order.
+
+    connection = await Connection.open("127.0.0.1", 9092, ConnectionSettings(client_id="orders"))
+    response = await connection.request(MetadataRequest(topics=None))            # the highest version both sides have
+    frame = await connection.request_raw(ApiKey.FETCH, 17, body)                 # a view of the answer's body
+    await connection.close()
+
+    frame    size int32 | header | body          a size below the smallest header or above the bound ends the connection
+
+Receiving. Bytes land in a small buffer of the connection; small frames are copied out of it, many to a receive. A frame
+that is not whole yet gets a buffer of its own, and the rest of it is received straight into that. `records` of decoded
+messages and raw answers are views into the frame's own buffer: they stay valid as long as anybody holds them.
+
+Failing. Bytes that do not fit (a correlation id that was not next, a size out of bounds, an answer that does not parse)
+and a request that is not answered in time close the connection, because what follows cannot be told apart or waits
+behind it. Whoever waits then gets a typed error. One timer per connection watches all deadlines and idleness.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from pystream.common.error_codes import NONE, UNSUPPORTED_VERSION
+from pystream.common.errors import (
+    Busy,
+    Closed,
+    ConnectFailed,
+    Disconnected,
+    KafkaError,
+    LimitExceeded,
+    MalformedInput,
+    PystreamError,
+    RequestTimedOut,
+    UnsupportedVersion,
+    error_class,
+)
+from pystream.protocol.api_keys import ApiKey, name_of
+from pystream.protocol.frames import decode_response, request_frame, response_body
+from pystream.protocol.headers import RequestHeader
+from pystream.protocol.message import Message
+from pystream.protocol.messages.api_versions import ApiVersionsRequest, ApiVersionsResponse
+from pystream.protocol.messages.index import INDEX
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+SYSTEM_BUFFER: Final = -1  # a socket buffer of the size that the operating system chooses and adapts
+RECEIVE_BYTES: Final = 1 << 16
+CLOSE_SECONDS: Final = 1.0  # for a peer that takes what is still buffered; then it is dropped
+SMALLEST_FRAME_BYTES: Final = 4  # a correlation id
+LARGEST_VERSION: Final = 32_767
+SOFTWARE_NAME: Final = "pystream"
+
+_INT32: Final = struct.Struct(">i")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionSettings:
+    """How a connection behaves. Times in milliseconds."""
+
+    client_id: str | None = None
+    software_version: str = "unknown"
+    setup_timeout_ms: int = 10_000  # until connected and agreed on versions
+    request_timeout_ms: int = 30_000
+    idle_timeout_ms: int = 540_000  # closed after so long without a request; 0 or less: never
+    send_buffer_bytes: int = SYSTEM_BUFFER
+    receive_buffer_bytes: int = SYSTEM_BUFFER
+    largest_frame_bytes: int = 100_000_000
+    most_in_flight: int = 1_000
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """A request without its answer."""
+
+    correlation_id: int
+    deadline: float  # on the loop's clock
+    future: asyncio.Future[Any]
+    api_key: int
+    version: int
+    raw: bool
+
+
+class Connection(asyncio.BufferedProtocol):
+    """One connection. Made by `open`; belongs to the loop that it was opened on, and is not thread-safe."""
+
+    def __init__(self, name: str, settings: ConnectionSettings, loop: asyncio.AbstractEventLoop) -> None:
+        self.name = name
+        self.settings = settings
+        self.versions: Mapping[int, tuple[int, int]] = {}  # API key -> what the broker takes, lowest and highest
+        self.features: ApiVersionsResponse | None = None  # the broker's whole answer
+        self.failure: Exception | None = None  # why it is closed
+        self._loop = loop
+        self._transport: asyncio.Transport | None = None
+        self._waiting: deque[_Waiting] = deque()
+        self._correlation_id = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._last_used = loop.time()
+        self._lost: asyncio.Future[None] = loop.create_future()
+        self._writable: asyncio.Future[None] | None = None
+        self._scratch = memoryview(bytearray(RECEIVE_BYTES))
+        self._held = 0  # bytes at the front of the scratch buffer: less than a size
+        self._frame: bytearray | None = None
+        self._frame_view = memoryview(b"")
+        self._filled = 0
+
+    # --- opening and closing ------------------------------------------------------------------------------------------
+
+    @classmethod
+    async def open(cls, host: str, port: int, settings: ConnectionSettings | None = None) -> Connection:
+        """A connection that has agreed on versions with its broker.
+
+        Raises ConnectFailed when nobody listens or it takes longer than `setup_timeout_ms`; what the exchange of
+        versions ran into (MalformedInput, UnsupportedVersion, Disconnected) as it is. Cancelled, it leaves nothing.
+        """
+        settings = settings or ConnectionSettings()
+        loop = asyncio.get_running_loop()
+        name = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        connection = cls(name, settings, loop)
+        limit = asyncio.timeout(settings.setup_timeout_ms / 1000)
+        try:
+            async with limit:
+                await loop.create_connection(lambda: connection, host, port)
+                await connection._agree_on_versions()
+        except OSError as error:
+            connection.abort()
+            if limit.expired():
+                raise ConnectFailed(
+                    f"{name}: not connected, or no answer, within {settings.setup_timeout_ms} ms "
+                    "(socket.connection.setup.timeout.ms)"
+                ) from None
+            raise ConnectFailed(f"{name}: {error.strerror or error}; is a broker listening there?") from error
+        except BaseException:
+            connection.abort()
+            raise
+        return connection
+
+    @property
+    def is_open(self) -> bool:
+        """Whether requests may be sent."""
+        return self.failure is None
+
+    @property
+    def in_flight(self) -> int:
+        """Requests without an answer."""
+        return len(self._waiting)
+
+    async def close(self) -> None:
+        """Send what is still buffered, close, and return when the socket is closed. Harmless when closed.
+
+        Whoever waits for an answer gets Closed.
+        """
+        if self.failure is None and self._transport is not None:
+            self._transport.close()
+        self._fail(Closed(f"{self.name}: the connection was closed by this client"), abort=False)
+        if self._transport is None:
+            return
+        try:
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await asyncio.shield(self._lost)
+        except TimeoutError:
+            self._transport.abort()
+            await asyncio.shield(self._lost)
+
+    def abort(self, error: Exception | None = None) -> None:
+        """Close at once, without waiting; whoever waits for an answer gets `error`, Closed when there is none."""
+        self._fail(error or Closed(f"{self.name}: the connection was closed by this client"))
+
+    # --- requests -----------------------------------------------------------------------------------------------------
+
+    def version_of(self, api_key: int, lowest: int = 0, highest: int = LARGEST_VERSION) -> int:
+        """The highest version of a key that both sides have, from `lowest` to `highest`.
+
+        Raises UnsupportedVersion, which says what each side has.
+        """
+        entry = INDEX[api_key]
+        found = self.versions.get(api_key)
+        if found is None:
+            raise UnsupportedVersion(
+                f"{self.name} does not have {name_of(api_key)}: the broker is too old, or refuses it"
+            )
+        version = min(found[1], entry.requests[1], highest)
+        if version < max(found[0], entry.requests[0], lowest):
+            needed = f"{max(entry.requests[0], lowest)} to {min(entry.requests[1], highest)}"
+            raise UnsupportedVersion(
+                f"{self.name} has {name_of(api_key)} {found[0]} to {found[1]}, this client needs {needed}"
+            )
+        return version
+
+    def supports(self, api_key: int, version: int = 0) -> bool:
+        """Whether the broker takes `version` of a key, or a later one."""
+        found = self.versions.get(api_key)
+        return found is not None and found[1] >= version
+
+    def request(
+        self, request: Message, version: int | None = None, *, timeout_ms: int | None = None
+    ) -> asyncio.Future[Any]:
+        """Send at once; the future gives the decoded response, or raises.
+
+        Disconnected: the connection broke. RequestTimedOut: no answer in `timeout_ms`. MalformedInput, LimitExceeded:
+        the broker's bytes. Closed, Busy, UnsupportedVersion are raised here and now, before anything is sent. A future
+        that is cancelled gives up its answer, not the connection.
+        """
+        if version is None:
+            version = self.version_of(request.API_KEY)
+        return self._ask(request.API_KEY, version, timeout_ms, request, (), raw=False)
+
+    def request_raw(
+        self, api_key: int, version: int, body: Iterable[Buffer], *, timeout_ms: int | None = None
+    ) -> asyncio.Future[memoryview]:
+        """As `request`, with a body that is encoded already, in parts; gives the response's body, not decoded."""
+        return self._ask(api_key, version, timeout_ms, None, body, raw=True)
+
+    def request_parts(
+        self, api_key: int, version: int, body: Iterable[Buffer], *, timeout_ms: int | None = None
+    ) -> asyncio.Future[Any]:
+        """As `request`, with a body that is encoded already, in parts, which are not copied here: Produce."""
+        return self._ask(api_key, version, timeout_ms, None, body, raw=False)
+
+    def send(self, api_key: int, version: int, body: Iterable[Buffer]) -> None:
+        """A request that has no answer: Produce with acks=0."""
+        self._check(0)
+        self._correlation_id = self._correlation_id + 1 & 0x7FFFFFFF
+        self._last_used = self._loop.time()
+        self._write(api_key, version, None, body)
+
+    async def drained(self) -> None:
+        """Return once the transport's buffer has room again; at once when it has. Raises when the connection closes."""
+        while self._writable is not None and self.failure is None:
+            await asyncio.shield(self._writable)
+        self._check(0)
+
+    def _ask(
+        self,
+        api_key: int,
+        version: int,
+        timeout_ms: int | None,
+        request: Message | None,
+        body: Iterable[Buffer],
+        *,
+        raw: bool,
+    ) -> asyncio.Future[Any]:
+        self._check(self.settings.most_in_flight)
+        correlation_id = self._correlation_id = self._correlation_id + 1 & 0x7FFFFFFF
+        self._write(api_key, version, request, body)
+        allowed_ms = self.settings.request_timeout_ms if timeout_ms is None else timeout_ms
+        self._last_used = self._loop.time()
+        deadline = self._last_used + allowed_ms / 1000
+        future: asyncio.Future[Any] = self._loop.create_future()
+        self._waiting.append(_Waiting(correlation_id, deadline, future, api_key, version, raw))
+        if self._timer is None or deadline < self._timer.when():
+            self._watch(deadline)
+        return future
+
+    def _check(self, most_in_flight: int) -> None:
+        if self.failure is not None:
+            raise _copy_of(self.failure, "used after that")
+        if self._transport is None:
+            raise Closed(f"{self.name} is not open yet")
+        if 0 < most_in_flight <= len(self._waiting):
+            raise Busy(f"{self.name}: {len(self._waiting)} requests await their answer; await some of them first")
+
+    def _write(self, api_key: int, version: int, request: Message | None, body: Iterable[Buffer]) -> None:
+        header = RequestHeader(
+            api_key=api_key,
+            api_version=version,
+            correlation_id=self._correlation_id,
+            client_id=self.settings.client_id,
+        )
+        frame = request_frame(header, request)
+        assert self._transport is not None
+        if request is not None:
+            self._transport.write(_INT32.pack(len(frame)) + frame)
+            return
+        parts = [memoryview(part).cast("B") for part in body]
+        size = len(frame) + sum(len(part) for part in parts)
+        self._transport.writelines([_INT32.pack(size) + frame, *parts])
+
+    # --- the transport's calls ----------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        if self.failure is not None:
+            transport.abort()
+            return
+        made = transport.get_extra_info("socket")
+        for option, size in (
+            (socket.SO_SNDBUF, self.settings.send_buffer_bytes),
+            (socket.SO_RCVBUF, self.settings.receive_buffer_bytes),
+        ):
+            if size != SYSTEM_BUFFER:
+                made.setsockopt(socket.SOL_SOCKET, option, size)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        reason = "the broker closed the connection" if error is None else f"the connection broke: {error}"
+        self._fail(Disconnected(f"{self.name}: {reason}"))
+        if not self._lost.done():
+            self._lost.set_result(None)
+
+    def eof_received(self) -> bool:
+        return False
+
+    def pause_writing(self) -> None:
+        self._writable = self._loop.create_future()
+
+    def resume_writing(self) -> None:
+        self._release_writers()
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        if self._frame is not None:
+            return self._frame_view[self._filled :]
+        return self._scratch[self._held :]
+
+    def buffer_updated(self, count: int) -> None:
+        if self.failure is not None:
+            return
+        try:
+            if self._frame is None:
+                self._cut(self._held + count)
+                return
+            self._filled += count
+            if self._filled == len(self._frame):
+                frame, self._frame, self._frame_view = self._frame, None, memoryview(b"")
+                self._answer(frame)
+        except PystreamError as error:
+            self._fail(error)
+
+    def _cut(self, end: int) -> None:
+        """Answer every whole frame of the scratch buffer; the beginning of one that is not whole moves out of it."""
+        start = 0
+        scratch = self._scratch
+        while end - start >= 4:
+            size = self._frame_size(start)
+            body = start + 4
+            if end - body < size:
+                self._frame = bytearray(size)
+                self._frame_view = memoryview(self._frame)
+                self._filled = end - body
+                self._frame_view[: self._filled] = scratch[body:end]
+                start = end
+                break
+            self._answer(bytes(scratch[body : body + size]))
+            if self.failure is not None:
+                return
+            start = body + size
+        self._held = end - start
+        if start and self._held:
+            scratch[: self._held] = bytes(scratch[start:end])
+
+    def _frame_size(self, start: int) -> int:
+        size: int = _INT32.unpack_from(self._scratch, start)[0]
+        if size < SMALLEST_FRAME_BYTES:
+            raise MalformedInput(f"{self.name}: a frame of {size} bytes; is it a Kafka broker without TLS?")
+        if size > self.settings.largest_frame_bytes:
+            raise LimitExceeded(
+                f"{self.name}: a frame of {size} bytes, receive.message.max.bytes is "
+                f"{self.settings.largest_frame_bytes}; raise it, or is it a Kafka broker without TLS?"
+            )
+        return size
+
+    def _answer(self, frame: bytes | bytearray) -> None:
+        """Hand a frame to whoever waits for it."""
+        correlation_id: int = _INT32.unpack_from(frame)[0]
+        if not self._waiting:
+            raise MalformedInput(f"{self.name}: an answer ({correlation_id}) to nothing that was asked")
+        waiting = self._waiting[0]
+        if waiting.correlation_id != correlation_id:
+            raise MalformedInput(
+                f"{self.name}: the answer has correlation id {correlation_id}, expected {waiting.correlation_id}"
+            )
+        self._last_used = self._loop.time()
+        if waiting.future.done():
+            self._waiting.popleft()
+            return
+        read = response_body if waiting.raw else decode_response
+        try:
+            answer = read(frame, waiting.api_key, waiting.version)
+        except MalformedInput as error:
+            raise MalformedInput(
+                f"{self.name}: the answer to {name_of(waiting.api_key)} {waiting.version} does not parse: {error}"
+            ) from error
+        self._waiting.popleft()
+        waiting.future.set_result(answer)
+
+    # --- time and failure ---------------------------------------------------------------------------------------------
+
+    def _watch(self, when: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(when, self._look_at_the_clock)
+
+    def _look_at_the_clock(self) -> None:
+        self._timer = None
+        now = self._loop.time()
+        late = [waiting for waiting in self._waiting if waiting.deadline <= now and not waiting.future.cancelled()]
+        if late:
+            names = ", ".join(sorted({name_of(waiting.api_key) for waiting in late}))
+            for waiting in late:
+                waiting.future.set_exception(
+                    RequestTimedOut(
+                        f"{self.name}: no answer to {name_of(waiting.api_key)} in time (request.timeout.ms)"
+                    )
+                )
+            self._fail(Disconnected(f"{self.name}: closed because {names} was not answered in time"))
+            return
+        live = [waiting.deadline for waiting in self._waiting if waiting.deadline > now]
+        idle_at = self._last_used + self.settings.idle_timeout_ms / 1000
+        if live:
+            self._watch(min(live))
+        elif self._waiting:  # only cancelled ones, their time over: nobody waits, and the broker is silent
+            self._fail(Disconnected(f"{self.name}: closed because a request was not answered in time"))
+        elif self.settings.idle_timeout_ms > 0:
+            if idle_at <= now:
+                self._fail(Disconnected(f"{self.name}: closed after {self.settings.idle_timeout_ms} ms without use"))
+            else:
+                self._watch(idle_at)
+
+    def _fail(self, error: Exception, *, abort: bool = True) -> None:
+        """Close and tell everybody who waits. The first reason counts."""
+        if self.failure is not None:
+            return
+        self.failure = error
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._frame, self._frame_view = None, memoryview(b"")
+        if self._transport is not None and abort:
+            self._transport.abort()
+        self._release_writers()
+        waiting, self._waiting = self._waiting, deque()
+        for request in waiting:
+            if not request.future.done():
+                request.future.set_exception(_copy_of(error, f"awaiting {name_of(request.api_key)}"))
+
+    def _release_writers(self) -> None:
+        if self._writable is not None and not self._writable.done():
+            self._writable.set_result(None)
+        self._writable = None
+
+    async def _agree_on_versions(self) -> None:
+        """Ask with our highest version; a broker that does not have it says in version 0 which it has."""
+        version = INDEX[ApiKey.API_VERSIONS].requests[1]
+        response: ApiVersionsResponse = await self.request(self._api_versions(), version)
+        if response.error_code == UNSUPPORTED_VERSION:
+            offered = {key.api_key: key.max_version for key in response.api_keys}.get(ApiKey.API_VERSIONS, 0)
+            response = await self.request(self._api_versions(), min(max(offered, 0), version))
+        if response.error_code != NONE:
+            raise error_class(response.error_code)(f"{self.name}: ApiVersions was refused")
+        self.features = response
+        self.versions = {key.api_key: (key.min_version, key.max_version) for key in response.api_keys}
+
+    def _api_versions(self) -> ApiVersionsRequest:
+        return ApiVersionsRequest(
+            client_software_name=SOFTWARE_NAME, client_software_version=self.settings.software_version
+        )
+
+
+def _copy_of(error: Exception, circumstance: str) -> Exception:
+    """A new error for each who is told: one that several tasks raise would gather all their tracebacks."""
+    if isinstance(error, KafkaError | Closed | MalformedInput | LimitExceeded):
+        return type(error)(f"{error} ({circumstance})")
+    return error
