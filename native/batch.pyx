@@ -25,6 +25,7 @@ cdef enum:
     CHECKED_FROM = 21                    # the CRC covers everything from the attributes on
     ATTRIBUTES_POSITION = 21
     MAX_TIMESTAMP_POSITION = 35
+    PRODUCER_ID_POSITION = 43
     CURRENT_MAGIC = 2
     HIGHEST_CODEC = 4
     KNOWN_ATTRIBUTES = 0x7F
@@ -117,6 +118,14 @@ cdef void stamp_log_append_time(uint8_t *data, const BatchHeader *header, int64_
     store_be16(data + ATTRIBUTES_POSITION, <uint16_t>(header.attributes | LOG_APPEND_TIME_FLAG))
     store_be64(data + MAX_TIMESTAMP_POSITION, <uint64_t>timestamp_ms)
     store_be32(data + CRC_POSITION, crc32c_extend(0, data + CHECKED_FROM, header.size - CHECKED_FROM))
+
+
+cdef void stamp_producer(
+        uint8_t *data, int32_t size, int64_t producer_id, int16_t producer_epoch, int32_t base_sequence) noexcept nogil:
+    store_be64(data + PRODUCER_ID_POSITION, <uint64_t>producer_id)
+    store_be16(data + PRODUCER_ID_POSITION + 8, <uint16_t>producer_epoch)
+    store_be32(data + PRODUCER_ID_POSITION + 10, <uint32_t>base_sequence)
+    store_be32(data + CRC_POSITION, crc32c_extend(0, data + CHECKED_FROM, size - CHECKED_FROM))
 
 
 class Header(NamedTuple):

@@ -103,6 +103,23 @@ cdef Status reserve(codec_buffer *buffer, size_t size) noexcept nogil:
     return OK
 
 
+cdef Py_ssize_t record_room(Py_ssize_t key_size, Py_ssize_t value_size, Py_ssize_t headers_size) noexcept nogil:
+    return max(key_size, 0) + max(value_size, 0) + headers_size + 2 * LARGEST_VARINTS
+
+
+cdef Status put_header(
+        codec_buffer *headers, const uint8_t *key, Py_ssize_t key_size, const uint8_t *value,
+        Py_ssize_t value_size) noexcept nogil:
+    cdef uint8_t *to
+    cdef Status status = reserve(headers, headers.size + key_size + max(value_size, 0) + LARGEST_VARINTS)
+    if status != OK:
+        return status
+    to = put_field(headers.data + headers.size, key, key_size)
+    to = put_field(to, value, value_size)
+    headers.size = to - headers.data
+    return OK
+
+
 cdef inline Status check_record(
         const BatchBuilder *builder, int64_t offset_delta, int64_t timestamp, Py_ssize_t key_size,
         Py_ssize_t value_size, Py_ssize_t headers_size) noexcept nogil:
@@ -185,6 +202,26 @@ cdef Status finish_batch(
     write_header(builder, fields, result.data, <int32_t>result.size)
     batch[0] = result.data
     size[0] = result.size
+    return OK
+
+
+cdef Status pack_batch(BatchBuilder *builder, const BatchFields *fields, codec_buffer *scratch) noexcept nogil:
+    cdef BatchFields changed = fields[0]
+    cdef int codec = fields.attributes & CODEC_MASK
+    cdef size_t plain_size = builder.records.size - BATCH_HEADER_SIZE
+    cdef Status status
+    if builder.count == 0:
+        return MALFORMED
+    if codec != NO_CODEC:
+        status = compress_into(codec, fields.level, builder.records.data + BATCH_HEADER_SIZE, plain_size, scratch)
+        if status != OK:
+            return status
+        if scratch.size < plain_size:
+            memcpy(builder.records.data + BATCH_HEADER_SIZE, scratch.data, scratch.size)
+            builder.records.size = BATCH_HEADER_SIZE + scratch.size
+        else:
+            changed.attributes &= ~CODEC_MASK
+    write_header(builder, &changed, builder.records.data, <int32_t>builder.records.size)
     return OK
 
 
@@ -305,7 +342,6 @@ cdef class RecordBatchBuilder:
         """Writes the headers into self.headers and gives their number."""
         cdef bytes key_bytes, value_bytes
         cdef Py_ssize_t key_size, value_size
-        cdef uint8_t *to
         cdef int32_t count = 0
         self.headers.size = 0
         for key, value in headers:
@@ -316,12 +352,10 @@ cdef class RecordBatchBuilder:
             if max(key_size, value_size) > self.builder.limit:
                 raise_for_status(BATCH_TOO_LARGE, count, "record header")
             raise_for_status(
-                reserve(&self.headers, self.headers.size + key_size + len(value_bytes) + LARGEST_VARINTS), count,
-                "record header")
-            to = self.headers.data + self.headers.size
-            to = put_field(to, <const uint8_t *>PyBytes_AS_STRING(key_bytes), key_size)
-            to = put_field(to, <const uint8_t *>PyBytes_AS_STRING(value_bytes), value_size)
-            self.headers.size = to - self.headers.data
+                put_header(
+                    &self.headers, <const uint8_t *>PyBytes_AS_STRING(key_bytes), key_size,
+                    <const uint8_t *>PyBytes_AS_STRING(value_bytes), value_size),
+                count, "record header")
             count += 1
         return count
 

@@ -44,6 +44,19 @@ cdef Status add_record(
 cdef Status finish_batch(
     BatchBuilder *builder, const BatchFields *fields, const uint8_t **batch, Py_ssize_t *size) noexcept nogil
 
+# The same in the builder's own memory, for a batch that is kept: compressed by way of `scratch`, which is the caller's. Records
+# that the codec does not make smaller stay as they are and the batch says so: it never grows. On failure the records are
+# untouched. The batch is builder.records from then on; the builder takes no more records before clear_builder().
+cdef Status pack_batch(BatchBuilder *builder, const BatchFields *fields, codec_buffer *scratch) noexcept nogil
+# Makes room for `size` bytes in all, so that add_record() need not: what it takes is known before it is taken. At least
+# record_room(...) behind what is there is what add_record() looks for.
+cdef Status reserve(codec_buffer *buffer, size_t size) noexcept nogil
+cdef Py_ssize_t record_room(Py_ssize_t key_size, Py_ssize_t value_size, Py_ssize_t headers_size) noexcept nogil
+# One header as a record holds it, behind those in `headers`; value_size -1 is null.
+cdef Status put_header(
+    codec_buffer *headers, const uint8_t *key, Py_ssize_t key_size, const uint8_t *value,
+    Py_ssize_t value_size) noexcept nogil
+
 cdef struct Recoder:                     # zero it; its memory is used again and again until free_recoder()
     codec_buffer plain
     codec_buffer packed

@@ -16,6 +16,9 @@ from tests.architecture.house import ROOT, files, text
 # architecture, section 3. A new module is entered here, on purpose.
 GROUND = {"status", "buffer", "wire", "construct", "crc32c", "hash"}
 RECORDS = {"batch", "record_reader", "record_columns", "record_builder", "compression"}
+CLIENT = {
+    "memory_pool", "delivery", "send_queue", "column_source", "appender", "accumulator", "message_batch",
+}  # fmt: skip
 LOG = {
     "io_table", "offset_index", "leader_epochs", "txn_index", "producer_state", "log_state", "log_memory", "segment",
     "log_write", "log_flush", "log_read", "log_time", "log_replay", "log_maintain", "log_scan", "log_recovery",
@@ -29,7 +32,7 @@ PLANE = {
     "counters", "loop_state",  # declarations only: structs that several of the above work on
 }  # fmt: skip
 DECLARATIONS = {"atomics", "posix"}  # likewise: what the C compiler and the system offer
-FLOORS = [GROUND | DECLARATIONS, RECORDS, LOG, PLANE]
+FLOORS = [GROUND | DECLARATIONS, RECORDS, CLIENT, LOG, PLANE]
 FLOOR_OF = {module: floor for floor, modules in enumerate(FLOORS) for module in modules}
 
 CIMPORT = re.compile(
@@ -62,6 +65,10 @@ def test_no_native_module_cimports_from_a_floor_above():
         if FLOOR_OF[name] > FLOOR_OF[body.stem]
     }
     assert sorted(upward) == []
+
+
+def test_broker_and_client_modules_do_not_know_each_other():
+    assert sorted(module for module in LOG | PLANE if cimports(module) & CLIENT) == []
 
 
 def test_cimports_run_in_no_circle():

@@ -1,0 +1,162 @@
+"""Columns that a producer sends: values lying in one buffer, as Arrow and NumPy have them.
+
+Source: Arrow's columnar format (variable-size binary, fixed-size binary, validity bitmaps: least significant bit first).
+"""
+
+cimport cython
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.bytes cimport PyBytes_CheckExact
+from cpython.object cimport PyObject
+from libc.stdint cimport int32_t, int64_t, uint8_t
+
+cdef extern from "Python.h" nogil:
+    # Macros that read memory of an object that the caller holds.
+    char *PyBytes_AS_STRING(PyObject *text)
+    Py_ssize_t PyBytes_GET_SIZE(PyObject *text)
+
+cdef extern from *:
+    """
+    static inline int pystream_is_none(PyObject *item) { return item == Py_None; }
+    static inline PyObject *const *pystream_tuple_items(PyObject *items) { return ((PyTupleObject *)items)->ob_item; }
+    """
+    bint is_none "pystream_is_none"(PyObject *item) nogil
+    PyObject *const *tuple_items "pystream_tuple_items"(object items)
+
+
+cdef inline bint slice_of(
+        const FieldSource *source, int64_t begin, int64_t end, const uint8_t **field, Py_ssize_t *size) noexcept nogil:
+    if begin < 0 or end < begin or end > source.data_size:
+        return False
+    field[0] = source.data + begin
+    size[0] = end - begin
+    return True
+
+
+cdef inline bint fixed_row(
+        const FieldSource *source, Py_ssize_t row, const uint8_t **field, Py_ssize_t *size) noexcept nogil:
+    cdef Py_ssize_t width = source.width
+    if width > 0 and row >= source.data_size // width:
+        return False
+    field[0] = source.data + row * width
+    while source.strip and width > 0 and field[0][width - 1] == 0:
+        width -= 1
+    size[0] = width
+    return True
+
+
+cdef bint field_at_row(
+        const FieldSource *source, Py_ssize_t row, const uint8_t **field, Py_ssize_t *size) noexcept nogil:
+    cdef PyObject *item
+    field[0] = NULL
+    size[0] = -1
+    row += source.start
+    if source.kind == OBJECTS:
+        item = source.objects[row]
+        if not is_none(item):
+            field[0] = <const uint8_t *>PyBytes_AS_STRING(item)
+            size[0] = PyBytes_GET_SIZE(item)
+        return True
+    if source.kind == NO_FIELD or (
+            source.validity != NULL and not source.validity[row >> 3] >> (row & 7) & 1):
+        return True
+    if source.kind == OFFSETS_32:
+        return slice_of(
+            source, (<const int32_t *>source.offsets)[row], (<const int32_t *>source.offsets)[row + 1], field, size)
+    if source.kind == OFFSETS_64:
+        return slice_of(
+            source, (<const int64_t *>source.offsets)[row], (<const int64_t *>source.offsets)[row + 1], field, size)
+    return fixed_row(source, row, field, size)
+
+
+cdef ColumnSource source_of_list(object values):
+    cdef ColumnSource column = ColumnSource.__new__(ColumnSource)
+    cdef Py_ssize_t row
+    column.held = tuple(values)
+    for row in range(len(column.held)):
+        value = column.held[row]
+        if value is not None and not PyBytes_CheckExact(value):
+            raise TypeError(f"row {row}: bytes or None expected, found {type(value).__name__}")
+    column.source.kind = OBJECTS
+    column.source.objects = tuple_items(column.held)
+    column.source.rows = len(column.held)
+    return column
+
+
+@cython.final
+cdef class ColumnSource:
+    """Values of equal kind in one buffer: Arrow's layouts, or rows of a fixed width (NumPy S, V, 2-D uint8).
+
+    The buffers are held as long as the column.  Each row is checked when it is read, as another thread may write
+    the buffers: one that lies outside `data` is a ValueError of append_columns().
+    """
+
+    def __init__(self):
+        raise TypeError("columns are made by ColumnSource.variable() and ColumnSource.fixed()")
+
+    @staticmethod
+    def variable(data, offsets, validity=None, *, Py_ssize_t start=0, Py_ssize_t rows=-1):
+        """Row i is data[offsets[i]:offsets[i+1]]; int32 or int64 offsets, as Arrow's binary, string and large_ kinds.
+
+        `validity`: Arrow's bitmap, bit i of it set unless row i is null; `start` (Arrow's offset) and `rows` cut out.
+        """
+        cdef ColumnSource column = ColumnSource.__new__(ColumnSource)
+        cdef const int32_t[::1] narrow
+        cdef const int64_t[::1] wide
+        cdef Py_ssize_t count
+        view = memoryview(offsets)
+        column.hold(&column.data, data)
+        if view.format in ("q", "l") and view.itemsize == 8:
+            wide = view
+            count = wide.shape[0]
+            column.source.kind = OFFSETS_64
+            column.source.offsets = &wide[0] if count > 0 else NULL
+        elif view.format in ("i", "l") and view.itemsize == 4:
+            narrow = view
+            count = narrow.shape[0]
+            column.source.kind = OFFSETS_32
+            column.source.offsets = &narrow[0] if count > 0 else NULL
+        else:
+            raise ValueError(f"offsets are int32 or int64, these are {view.format!r} of {view.itemsize} bytes")
+        column.held = (view,)
+        column.finish(validity, start, rows, max(count - 1, 0))
+        return column
+
+    @staticmethod
+    def fixed(data, Py_ssize_t width, validity=None, *, bint strip=False, Py_ssize_t start=0, Py_ssize_t rows=-1):
+        """Row i is data[i*width:][:width]; `strip` drops zeros at its end, as NumPy reads S."""
+        cdef ColumnSource column = ColumnSource.__new__(ColumnSource)
+        if width < 1:
+            raise ValueError(f"rows have at least a byte, not {width}")
+        column.hold(&column.data, data)
+        column.source.kind = FIXED
+        column.source.width = width
+        column.source.strip = strip
+        column.finish(validity, start, rows, column.data.len // width)
+        return column
+
+    def __dealloc__(self):
+        PyBuffer_Release(&self.data)
+        PyBuffer_Release(&self.validity)
+
+    cdef object hold(self, Py_buffer *place, buffer):
+        """Any contiguous buffer, whatever its format."""
+        PyObject_GetBuffer(buffer, place, PyBUF_SIMPLE)
+
+    cdef object finish(self, validity, Py_ssize_t start, Py_ssize_t rows, Py_ssize_t available):
+        """`rows` of the `available` ones from `start` on; -1: all."""
+        if rows == -1:
+            rows = available - start
+        if start < 0 or rows < 0 or start > available or rows > available - start:
+            raise ValueError(f"{rows} rows from row {start} on, of {available}")
+        self.source.data_size = self.data.len
+        self.source.data = <const uint8_t *>self.data.buf
+        self.source.start = start
+        self.source.rows = rows
+        if validity is not None:
+            self.hold(&self.validity, validity)
+            if self.validity.len < (start + rows + 7) // 8:
+                raise ValueError(f"{self.validity.len} bytes of validity for {start + rows} rows")
+            self.source.validity = <const uint8_t *>self.validity.buf
+
+    def __len__(self):
+        return self.source.rows
