@@ -1,3 +1,29 @@
-"""pystream: a data-streaming platform in one `pip install`, Kafka-compatible on the wire."""
+"""pystream: a data-streaming platform in one `pip install`, Kafka-compatible on the wire.
+
+The names of the SDK are here too, loaded when asked for: `pystream.AdminClient`, and `pystream.aio.AdminClient`.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+TYPE_CHECKING = False  # typing's own costs more to import than all the rest
+if TYPE_CHECKING:
+    from typing import Any
+
+    from pystream.client import *  # noqa: F403
+    from pystream.client import aio as aio
 
 __version__ = "0.1.0.dev0"
+
+
+def __getattr__(name: str) -> Any:
+    if name == "aio":
+        return import_module("pystream.client.aio")
+    if name.startswith("_") or name not in import_module("pystream.client").__all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module("pystream.client"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), "aio", *import_module("pystream.client").__all__])

@@ -7,10 +7,18 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from pystream.client.config import AdminConfig, ConsumerConfig, ProducerConfig, ShareConsumerConfig
+    from pystream.client.sync.admin import AdminClient
 
-__all__ = ["AdminConfig", "ConsumerConfig", "ProducerConfig", "ShareConsumerConfig"]
+__all__ = [
+    "AdminClient",
+    "AdminConfig",
+    "ConsumerConfig",
+    "ProducerConfig",
+    "ShareConsumerConfig",
+]
 
 _HOMES: Final = {  # name -> the module that has it
+    "AdminClient": "pystream.client.sync.admin",
     "AdminConfig": "pystream.client.config",
     "ConsumerConfig": "pystream.client.config",
     "ProducerConfig": "pystream.client.config",

@@ -232,6 +232,10 @@ class Cluster:
         if changed is not self.metadata:
             self._publish(changed)
 
+    def note_brokers(self, response: MetadataResponse) -> None:
+        """Believe what an answer to somebody's own Metadata request tells of brokers and controller."""
+        self._publish(self.metadata.with_brokers(response))
+
     # --- renewal ------------------------------------------------------------------------------------------------------
 
     async def refresh(self) -> ClusterMetadata:

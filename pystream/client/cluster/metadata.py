@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from pystream.common.error_codes import NONE, UNKNOWN_TOPIC_OR_PARTITION
 from pystream.common.model import NO_BROKER, NO_LEADER_EPOCH, ZERO_UUID
+from pystream.protocol.messages.metadata import MetadataResponse, MetadataResponseTopic
 
 NOT_ASKED = -2_147_483_648  # authorized operations that were not asked for
 
@@ -79,7 +80,7 @@ class ClusterMetadata:
         name = self.names.get(topic_id)
         return None if name is None else self.topics.get(name)
 
-    def merged(self, response: Any, *, whole: bool, kept: Iterable[str] | None = None) -> ClusterMetadata:
+    def merged(self, response: MetadataResponse, *, whole: bool, kept: Iterable[str] | None = None) -> ClusterMetadata:
         """This picture after a Metadata response. `whole`: it tells of all topics there are.
 
         What is older than what is known (by leader epoch, of the same topic id) is not believed. Source: KIP-320.
@@ -104,10 +105,19 @@ class ClusterMetadata:
         return ClusterMetadata(
             cluster_id=response.cluster_id or self.cluster_id,
             controller_id=response.controller_id,
-            nodes={b.node_id: Node(b.node_id, b.host, b.port, b.rack) for b in response.brokers},
+            nodes=_nodes(response),
             topics=topics,
             names={t.topic_id: t.name for t in topics.values() if t.topic_id != ZERO_UUID},
             failed=failed,
+        )
+
+    def with_brokers(self, response: MetadataResponse) -> ClusterMetadata:
+        """This picture with the brokers and the controller that a Metadata response tells of."""
+        return replace(
+            self,
+            cluster_id=response.cluster_id or self.cluster_id,
+            controller_id=response.controller_id,
+            nodes=_nodes(response),
         )
 
     def with_leader(self, topic: str, partition: int, leader: Leader, node: Node | None) -> ClusterMetadata:
@@ -125,7 +135,11 @@ class ClusterMetadata:
         return replace(self, nodes=nodes, topics={**self.topics, topic: changed})
 
 
-def _topic(told: Any, known: TopicInfo | None) -> TopicInfo:
+def _nodes(response: MetadataResponse) -> dict[int, Node]:
+    return {b.node_id: Node(b.node_id, b.host, b.port, b.rack) for b in response.brokers}
+
+
+def _topic(told: MetadataResponseTopic, known: TopicInfo | None) -> TopicInfo:
     same = known is not None and known.topic_id == told.topic_id
     partitions: list[PartitionInfo] = []
     for partition in sorted(told.partitions, key=lambda p: p.partition_index):
@@ -144,4 +158,6 @@ def _topic(told: Any, known: TopicInfo | None) -> TopicInfo:
             if NO_LEADER_EPOCH < info.leader_epoch < older.leader_epoch:
                 info = older
         partitions.append(info)
-    return TopicInfo(told.name, told.topic_id, told.is_internal, tuple(partitions), told.topic_authorized_operations)
+    return TopicInfo(
+        told.name or "", told.topic_id, told.is_internal, tuple(partitions), told.topic_authorized_operations
+    )

@@ -1,0 +1,27 @@
+"""The SDK for asyncio: the same clients as `pystream.client`, on the caller's loop. Names are loaded when asked for."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from pystream.client.admin.client import AdminClient
+
+__all__ = [
+    "AdminClient",
+]
+
+_HOMES: Final = {  # name -> the module that has it
+    "AdminClient": "pystream.client.admin.client",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])
