@@ -1,23 +1,17 @@
 """pystream: a data-streaming platform in one `pip install`, Kafka-compatible on the wire.
 
 The names of the SDK are here too, loaded when asked for: `pystream.AdminClient`, and `pystream.aio.AdminClient`.
+Type checkers read them in __init__.pyi, so that this module imports nothing else.
 """
 
 from __future__ import annotations
 
 from importlib import import_module
 
-TYPE_CHECKING = False  # typing's own costs more to import than all the rest
-if TYPE_CHECKING:
-    from typing import Any
-
-    from pystream.client import *  # noqa: F403
-    from pystream.client import aio as aio
-
 __version__ = "0.1.0.dev0"
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name == "aio":
         return import_module("pystream.client.aio")
     if name.startswith("_") or name not in import_module("pystream.client").__all__:

@@ -96,6 +96,10 @@ class Connection(asyncio.BufferedProtocol):
         self.versions: Mapping[int, tuple[int, int]] = {}  # API key -> what the broker takes, lowest and highest
         self.features: ApiVersionsResponse | None = None  # the broker's whole answer
         self.failure: Exception | None = None  # why it is closed
+        self.sent_requests = 0
+        self.sent_bytes = 0
+        self.received_responses = 0
+        self.received_bytes = 0
         self._loop = loop
         self._transport: asyncio.Transport | None = None
         self._waiting: deque[_Waiting] = deque()
@@ -277,10 +281,16 @@ class Connection(asyncio.BufferedProtocol):
         assert self._transport is not None
         if request is not None:
             self._transport.write(_INT32.pack(len(frame)) + frame)
+            self._count(len(frame))
             return
         parts = [memoryview(part).cast("B") for part in body]
         size = len(frame) + sum(len(part) for part in parts)
         self._transport.writelines([_INT32.pack(size) + frame, *parts])
+        self._count(size)
+
+    def _count(self, frame_bytes: int) -> None:
+        self.sent_requests += 1
+        self.sent_bytes += frame_bytes + _INT32.size
 
     # --- the transport's calls ----------------------------------------------------------------------------------------
 
@@ -368,6 +378,8 @@ class Connection(asyncio.BufferedProtocol):
 
     def _answer(self, frame: bytes | bytearray) -> None:
         """Hand a frame to whoever waits for it."""
+        self.received_responses += 1
+        self.received_bytes += len(frame) + _INT32.size
         correlation_id: int = _INT32.unpack_from(frame)[0]
         if not self._waiting:
             raise MalformedInput(f"{self.name}: an answer ({correlation_id}) to nothing that was asked")

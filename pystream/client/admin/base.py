@@ -57,6 +57,10 @@ class AdminBase:
         """Close the connections. Harmless when closed; operations under way get Closed."""
         await self.cluster.close()
 
+    async def metrics(self) -> dict[str, int]:
+        """Counts of this client's connections, requests and bytes, under the names of Kafka's own metrics."""
+        return self.cluster.connections.metrics()
+
     async def _once(
         self,
         what: str,

@@ -102,7 +102,7 @@ class TokenOperations(AdminBase):
         expiry: int = told.expiry_timestamp_ms
         return expiry
 
-    async def describe_delegation_tokens(
+    async def describe_delegation_token(
         self, owners: Iterable[Principal] | None = None, *, timeout_ms: int | None = None
     ) -> list[DelegationToken]:
         """The tokens of the given owners, or all that the client may see."""
@@ -112,7 +112,7 @@ class TokenOperations(AdminBase):
             else [DescribeDelegationTokenOwner(principal_type=each.type, principal_name=each.name) for each in owners]
         )
         request = DescribeDelegationTokenRequest(owners=wanted)
-        response = await self._once("describe_delegation_tokens", request, timeout_ms=timeout_ms)
+        response = await self._once("describe_delegation_token", request, timeout_ms=timeout_ms)
         return [
             DelegationToken(
                 told.token_id,

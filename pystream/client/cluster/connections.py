@@ -15,6 +15,15 @@ from pystream.common.errors import Closed
 from pystream.net.connection import Connection, ConnectionSettings
 
 MAIN_LANE = ""  # of requests that are answered at once
+TOTALS = (
+    "connection-creation-total",
+    "connection-close-total",
+    "connection-failure-total",
+    "request-total",
+    "response-total",
+    "outgoing-byte-total",
+    "incoming-byte-total",
+)
 
 
 @dataclass(slots=True)
@@ -37,6 +46,17 @@ class Connections:
         self._backoff = Backoff(config.reconnect_backoff_ms, config.reconnect_backoff_max_ms)
         self._lanes: dict[tuple[int, str], _Lane] = {}
         self._closed = False
+        self._made: set[Connection] = set()  # the open ones, and those that were not added to the totals yet
+        self._totals: dict[str, int] = dict.fromkeys(TOTALS, 0)
+
+    def metrics(self) -> dict[str, int]:
+        """Counts since the beginning, and the connections open now, under the names of Kafka's own metrics."""
+        self._settle()
+        counts = dict(self._totals)
+        for connection in self._made:
+            _add(counts, connection)
+        counts["connection-count"] = len(self._made)
+        return counts
 
     async def get(self, node: Node, lane: str = MAIN_LANE) -> Connection:
         """An open connection to `node`; everybody who asks while it is being opened gets the same one.
@@ -109,14 +129,25 @@ class Connections:
                 connection = await Connection.open(entry.node.host, entry.node.port, self._settings(entry.failures))
             except Exception:
                 entry.failures += 1
+                self._totals["connection-failure-total"] += 1
                 entry.retry_at_ms = self._clock.monotonic_ms() + self._backoff.delay_ms(entry.failures)
                 raise
             entry.failures = 0
             entry.retry_at_ms = self._clock.monotonic_ms() + self._backoff.delay_ms(1)
             entry.connection = connection
+            self._settle()
+            self._made.add(connection)
+            self._totals["connection-creation-total"] += 1
             return connection
         finally:
             entry.opening = None
+
+    def _settle(self) -> None:
+        """Add what closed connections did to the totals, and let go of them."""
+        for connection in [each for each in self._made if not each.is_open]:
+            self._made.discard(connection)
+            self._totals["connection-close-total"] += 1
+            _add(self._totals, connection)
 
     def _settings(self, failures: int) -> ConnectionSettings:
         config = self._config
@@ -132,6 +163,13 @@ class Connections:
             receive_buffer_bytes=config.receive_buffer_bytes,
             largest_frame_bytes=config.receive_message_max_bytes,
         )
+
+
+def _add(counts: dict[str, int], connection: Connection) -> None:
+    counts["request-total"] += connection.sent_requests
+    counts["response-total"] += connection.received_responses
+    counts["outgoing-byte-total"] += connection.sent_bytes
+    counts["incoming-byte-total"] += connection.received_bytes
 
 
 def _in_use(entry: _Lane) -> bool:

@@ -22,6 +22,8 @@ class AdminClient(SyncFace[AsyncAdminClient]):
     def __init__(self, settings: Mapping[str, Any] | None = None, /, **keywords: Any) -> None:
         super().__init__(lambda: AsyncAdminClient(settings, **keywords))
 
+    metrics = blocking(AsyncAdminClient.metrics)
+
     create_topics = blocking(AsyncAdminClient.create_topics)
     list_topics = blocking(AsyncAdminClient.list_topics)
     describe_topics = blocking(AsyncAdminClient.describe_topics)
@@ -98,4 +100,4 @@ class AdminClient(SyncFace[AsyncAdminClient]):
     create_delegation_token = blocking(AsyncAdminClient.create_delegation_token)
     renew_delegation_token = blocking(AsyncAdminClient.renew_delegation_token)
     expire_delegation_token = blocking(AsyncAdminClient.expire_delegation_token)
-    describe_delegation_tokens = blocking(AsyncAdminClient.describe_delegation_tokens)
+    describe_delegation_token = blocking(AsyncAdminClient.describe_delegation_token)

@@ -500,7 +500,7 @@ def test_delegation_tokens_need_authentication(cluster: RunningCluster):
             admin.create_delegation_token(),
             admin.renew_delegation_token(b"hmac"),
             admin.expire_delegation_token(b"hmac"),
-            admin.describe_delegation_tokens(),
+            admin.describe_delegation_token(),
         ):
             with pytest.raises(refusals):
                 await call
