@@ -28,16 +28,6 @@ cdef enum:
     HEADERS_SIZES
     COLUMN_COUNT
 
-cdef struct Columns:                     # one array per column, `count` long; and the bytes that the starts count from
-    int64_t *offsets
-    int64_t *timestamps
-    int32_t *narrow[8]                   # from KEY_STARTS on
-    Py_ssize_t count
-    Py_ssize_t capacity
-    int64_t next_offset                  # behind the last whole batch; -1 when there was none
-    Py_ssize_t consumed                  # bytes of whole batches
-    codec_buffer joined                  # uncompressed records of all batches, when at least one was compressed
-
 
 cdef void free_columns(Columns *columns) noexcept nogil:
     cdef int column
@@ -176,11 +166,7 @@ cdef const uint8_t *first_byte(const uint8_t[::1] data) noexcept:
 
 @cython.final
 cdef class Column:
-    """An array of int32 or int64 that shows itself by the buffer protocol; numpy.asarray() takes it without a copy."""
-
-    cdef void *items
-    cdef Py_ssize_t count
-    cdef Py_ssize_t item_size
+    """An array of int32, int64 or bytes that shows itself by the buffer protocol; numpy.asarray() takes it without a copy."""
 
     def __dealloc__(self):
         free(self.items)
@@ -198,7 +184,7 @@ cdef class Column:
         buffer.itemsize = self.item_size
         buffer.format = NULL
         if flags & PyBUF_FORMAT:
-            buffer.format = b"q" if self.item_size == 8 else b"i"
+            buffer.format = b"q" if self.item_size == 8 else b"i" if self.item_size == 4 else b"B"
         buffer.ndim = 1
         buffer.shape = &self.count if flags & PyBUF_ND else NULL
         buffer.strides = &self.item_size if flags & PyBUF_STRIDES == PyBUF_STRIDES else NULL
@@ -223,19 +209,6 @@ cdef class RecordColumns:
     The columns show themselves by the buffer protocol: numpy.asarray(columns.offsets) copies nothing.  `data` is what
     was decoded, or the uncompressed records where a batch was compressed.
     """
-
-    cdef readonly object data
-    cdef readonly Column offsets
-    cdef readonly Column timestamps
-    cdef readonly Column key_starts
-    cdef readonly Column key_sizes
-    cdef readonly Column value_starts
-    cdef readonly Column value_sizes
-    cdef readonly Column headers_starts
-    cdef readonly Column headers_sizes
-    cdef readonly int64_t next_offset
-    cdef readonly Py_ssize_t consumed
-    cdef const uint8_t[::1] view
 
     def __len__(self):
         return self.offsets.count
@@ -267,7 +240,9 @@ cdef RecordColumns columns_of(Columns *columns, object data):
     """Takes the arrays over; those that were never made become columns of no rows."""
     cdef RecordColumns result = RecordColumns.__new__(RecordColumns)
     cdef Py_ssize_t count = columns.count
-    result.data = <bytes>columns.joined.data[:columns.joined.size] if columns.joined.data != NULL else data
+    result.data = data
+    if columns.joined.data != NULL:
+        result.data = column_of(<void **>&columns.joined.data, columns.joined.size, 1)
     result.view = result.data
     result.offsets = column_of(<void **>&columns.offsets, count, sizeof(int64_t))
     result.timestamps = column_of(<void **>&columns.timestamps, count, sizeof(int64_t))

@@ -6,7 +6,7 @@ from typing_extensions import Buffer
 
 @final
 class Column:
-    """An array of int32 or int64 that shows itself by the buffer protocol; numpy.asarray() takes it without a copy."""
+    """An array of int32, int64 or bytes that shows itself by the buffer protocol; numpy.asarray() takes it without a copy."""
 
     def __len__(self) -> int: ...
     def __buffer__(self, flags: int, /) -> memoryview: ...

@@ -17,7 +17,7 @@ from tests.architecture.house import ROOT, files, text
 GROUND = {"status", "buffer", "wire", "construct", "crc32c", "hash"}
 RECORDS = {"batch", "record_reader", "record_columns", "record_builder", "compression"}
 CLIENT = {
-    "memory_pool", "delivery", "send_queue", "column_source", "appender", "accumulator", "message_batch",
+    "memory_pool", "delivery", "send_queue", "column_source", "appender", "accumulator", "txn_filter", "message_batch",
 }  # fmt: skip
 LOG = {
     "io_table", "offset_index", "leader_epochs", "txn_index", "producer_state", "log_state", "log_memory", "segment",
