@@ -2,6 +2,7 @@
 from pystream.client import AdminClient as AdminClient
 from pystream.client import AdminConfig as AdminConfig
 from pystream.client import ConsumerConfig as ConsumerConfig
+from pystream.client import Producer as Producer
 from pystream.client import ProducerConfig as ProducerConfig
 from pystream.client import ShareConsumerConfig as ShareConsumerConfig
 from pystream.client import aio as aio

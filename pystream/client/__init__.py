@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from pystream.client.config import AdminConfig, ConsumerConfig, ProducerConfig, ShareConsumerConfig
     from pystream.client.sync.admin import AdminClient
+    from pystream.client.sync.producer import Producer
 
 __all__ = [
     "AdminClient",
     "AdminConfig",
     "ConsumerConfig",
+    "Producer",
     "ProducerConfig",
     "ShareConsumerConfig",
 ]
@@ -21,6 +23,7 @@ _HOMES: Final = {  # name -> the module that has it
     "AdminClient": "pystream.client.sync.admin",
     "AdminConfig": "pystream.client.config",
     "ConsumerConfig": "pystream.client.config",
+    "Producer": "pystream.client.sync.producer",
     "ProducerConfig": "pystream.client.config",
     "ShareConsumerConfig": "pystream.client.config",
 }

@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from pystream.client.admin.client import AdminClient
+    from pystream.client.producer.aio import Producer
 
 __all__ = [
     "AdminClient",
+    "Producer",
 ]
 
 _HOMES: Final = {  # name -> the module that has it
     "AdminClient": "pystream.client.admin.client",
+    "Producer": "pystream.client.producer.aio",
 }
 
 

@@ -1,0 +1,400 @@
+"""The producer's sender: takes batches off the accumulator, sends them to their leaders, settles them by the answers.
+
+    accumulator ──ready──► by leader ──► one batch a partition, max.request.size ──► Produce, max.in.flight a broker
+         ▲                                                                               │
+         └────────── again, with back-off ◄── refused, connection lost ◄── settled ◄─────┘
+
+It runs in the loop, a turn at a time, when something happened: records came, an answer came, time is over, a connection
+opened, metadata changed. A turn never waits. There is no task for a request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+
+from pystream._native.accumulator import Accumulator
+from pystream._native.delivery import ProducerBatch
+from pystream.client.cluster.cluster import Cluster
+from pystream.client.cluster.metadata import ClusterMetadata, Leader, Node, TopicInfo
+from pystream.client.config import ProducerConfig
+from pystream.client.producer import produce_request
+from pystream.client.producer.produce_request import TOPIC_IDS_SINCE
+from pystream.client.producer.sequencing import Place, Sequencing, Verdict, unknown_outcome
+from pystream.common.error_codes import NONE
+from pystream.common.errors import (
+    BrokerNotAvailable,
+    Closed,
+    DeliveryTimeout,
+    Disconnected,
+    FencedLeaderEpoch,
+    KafkaStorageError,
+    LeaderNotAvailable,
+    MessageTooLarge,
+    NotLeaderOrFollower,
+    PystreamError,
+    RequestTimedOut,
+    UnknownLeaderEpoch,
+    UnknownTopicId,
+    UnknownTopicOrPartition,
+    error_class,
+)
+from pystream.common.logging import get_logger
+from pystream.common.model import NO_BROKER, ZERO_UUID
+from pystream.net.connection import Connection
+from pystream.protocol.api_keys import ApiKey
+
+logger = get_logger(__name__)
+
+LOWEST_PRODUCE: Final = 3  # the first one with record batches v2
+BLOCKED_MS: Final = 100  # to look again where something else than time holds a batch back
+NO_OFFSET: Final = -1
+STALE_METADATA: Final = (
+    NotLeaderOrFollower,
+    LeaderNotAvailable,
+    UnknownTopicOrPartition,
+    UnknownTopicId,
+    FencedLeaderEpoch,
+    UnknownLeaderEpoch,
+    KafkaStorageError,
+    BrokerNotAvailable,
+    Disconnected,
+    RequestTimedOut,
+)
+
+
+@dataclass(slots=True)
+class _Broker:
+    """What is between the producer and one broker."""
+
+    in_flight: int = 0
+    connecting: bool = False
+    not_before_ms: int = 0  # it asked to be left alone until then (KIP-219)
+
+
+class Sender:
+    """One for each producer. Belongs to the loop of its cluster."""
+
+    def __init__(
+        self,
+        config: ProducerConfig,
+        cluster: Cluster,
+        accumulator: Accumulator,
+        on_failure: Callable[[Exception], None],
+    ) -> None:
+        self.sequencing: Sequencing | None = None
+        self._config = config
+        self._cluster = cluster
+        self._accumulator = accumulator
+        self._on_failure = on_failure
+        self._acks = -1 if config.acks == "all" else int(config.acks)
+        self._brokers: dict[int, _Broker] = {}
+        self._known: dict[str, TopicInfo] = {}
+        self._last_errors: dict[Place, PystreamError] = {}
+        self._mutes = config.max_in_flight_requests_per_connection == 1 and not config.enable_idempotence
+        self._timer: asyncio.TimerHandle | None = None
+        self._scheduled = False
+        self._stopped = False
+        cluster.subscribe(self._metadata_changed)
+
+    # --- turns --------------------------------------------------------------------------------------------------------
+
+    def wake(self) -> None:
+        """Take a turn soon. Called in the loop."""
+        if not self._scheduled and not self._stopped:
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self._turn)
+
+    def stop(self) -> None:
+        """No more turns. What is in flight is settled by its answer still, while the connections are open."""
+        self._stopped = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _turn(self) -> None:
+        self._scheduled = False
+        if self._stopped:
+            return
+        try:
+            now_ms = self._cluster.clock.monotonic_ms()
+            for batch in self._accumulator.expire(now_ms):
+                self._expired(batch)
+            assert self.sequencing is not None
+            if self.sequencing.may_send():
+                self._send_ready(self.sequencing, now_ms)
+            self._come_back(now_ms)
+        except Exception as error:  # our own bug, or no memory: nobody may wait for ever; the loop reports it
+            self._on_failure(error)
+            raise
+
+    def _come_back(self, now_ms: int) -> None:
+        """Set the timer for what time alone brings about."""
+        deadline_ms = self._accumulator.next_deadline()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if deadline_ms is not None:
+            delay_ms = deadline_ms - now_ms
+            self._timer = asyncio.get_running_loop().call_later(
+                (delay_ms if delay_ms > 0 else BLOCKED_MS) / 1000, self._turn_by_time
+            )
+
+    def _turn_by_time(self) -> None:
+        self._timer = None
+        if not self._scheduled:
+            self._turn()
+
+    def know(self, topic: TopicInfo) -> None:
+        """Have the accumulator know a topic, or what has changed of it."""
+        if self._known.get(topic.name) is not topic:
+            self._known[topic.name] = topic
+            away = [info.partition for info in topic.partitions if info.leader == NO_BROKER]
+            self._accumulator.set_topic(topic.name, topic.partition_count, away)
+
+    def _metadata_changed(self, metadata: ClusterMetadata) -> None:
+        for topic in metadata.topics.values():
+            self.know(topic)
+        self.wake()
+
+    # --- sending ------------------------------------------------------------------------------------------------------
+
+    def _send_ready(self, sequencing: Sequencing, now_ms: int) -> None:
+        places_by_leader: dict[int, list[Place]] = {}
+        without_leader = False
+        for place in self._accumulator.ready(now_ms):
+            if not sequencing.admits(*place):
+                continue
+            leader = self._cluster.leader_of(*place)
+            if leader is None:
+                without_leader = True
+                self._cluster.track((place[0],))
+            else:
+                places_by_leader.setdefault(leader.node_id, []).append(place)
+        if without_leader:
+            self._cluster.refresh_soon()
+        for node_id, places in places_by_leader.items():
+            self._send_to(sequencing, node_id, places, now_ms)
+
+    def _send_to(self, sequencing: Sequencing, node_id: int, places: list[Place], now_ms: int) -> None:
+        broker = self._brokers.setdefault(node_id, _Broker())
+        connection = self._cluster.connections.existing(node_id)
+        if connection is None:
+            self._connect(node_id, broker)
+            return
+        if broker.not_before_ms > now_ms:
+            return
+        while broker.in_flight < self._config.max_in_flight_requests_per_connection:
+            batches = self._drain(places, now_ms)
+            if not batches or not self._send(sequencing, connection, node_id, broker, batches):
+                return
+
+    def _drain(self, places: list[Place], now_ms: int) -> list[ProducerBatch]:
+        """At most one batch of each partition, together at most max.request.size; a batch alone may be larger."""
+        room = self._config.max_request_size
+        batches: list[ProducerBatch] = []
+        for topic, partition in places:
+            if batches:
+                batch = self._accumulator.drain(topic, partition, now_ms, max(room, 0))
+            else:
+                batch = self._accumulator.drain(topic, partition, now_ms)
+            if batch is not None:
+                batches.append(batch)
+                room -= batch.size_bytes
+                if self._mutes:
+                    self._accumulator.mute(topic, partition)
+        return batches
+
+    def _send(
+        self,
+        sequencing: Sequencing,
+        connection: Connection,
+        node_id: int,
+        broker: _Broker,
+        batches: list[ProducerBatch],
+    ) -> bool:
+        """Whether it was sent; when not, the batches are settled."""
+        try:
+            ids = self._topic_ids(batches)
+            highest = sequencing.highest_produce_version
+            if ids is None:
+                highest = min(highest, TOPIC_IDS_SINCE - 1)
+            version = connection.version_of(ApiKey.PRODUCE, LOWEST_PRODUCE, highest)
+            body = produce_request.encode(
+                batches,
+                version,
+                transactional_id=sequencing.transactional_id,
+                acks=self._acks,
+                timeout_ms=self._config.request_timeout_ms,
+                topic_ids=ids or {},
+            )
+            if self._acks == 0:
+                connection.send(ApiKey.PRODUCE, version, body)
+                answer: asyncio.Future[Any] = asyncio.ensure_future(connection.drained())
+                for batch in batches:
+                    self._deliver(sequencing, batch, NO_OFFSET, -1)
+            else:
+                answer = connection.request_parts(ApiKey.PRODUCE, version, body)
+        except PystreamError as error:
+            for batch in batches:
+                self._settle(batch, error, answered=not unknown_outcome(error))
+            self.wake()
+            return False
+        broker.in_flight += 1
+        answer.add_done_callback(partial(self._answered, broker, node_id, batches, ids or {}))
+        return True
+
+    def _topic_ids(self, batches: list[ProducerBatch]) -> dict[str, bytes] | None:
+        """None when one of them has none."""
+        topics = self._cluster.metadata.topics
+        ids = {}
+        for batch in batches:
+            topic = topics.get(batch.topic)
+            if topic is None or topic.topic_id == ZERO_UUID:
+                return None
+            ids[batch.topic] = topic.topic_id
+        return ids
+
+    def _connect(self, node_id: int, broker: _Broker) -> None:
+        if not broker.connecting:
+            broker.connecting = True
+            self._cluster.spawn(f"connect to {node_id} to produce", self._open(node_id, broker))
+
+    async def _open(self, node_id: int, broker: _Broker) -> None:
+        """The next turn uses it. A broker that cannot be reached may have been replaced."""
+        try:
+            await self._cluster.connection_to(node_id)
+        except (PystreamError, OSError) as error:
+            logger.debug("no connection to a leader", node_id=node_id, error=error)
+            self._cluster.refresh_soon()
+            await self._cluster.clock.sleep_ms(self._cluster.backoff.delay_ms(1))
+        finally:
+            broker.connecting = False
+        self.wake()
+
+    # --- answers ------------------------------------------------------------------------------------------------------
+
+    def _answered(
+        self,
+        broker: _Broker,
+        node_id: int,
+        batches: list[ProducerBatch],
+        ids: dict[str, bytes],
+        answer: asyncio.Future[Any],
+    ) -> None:
+        broker.in_flight -= 1
+        if answer.cancelled():
+            error: BaseException | None = Closed("the producer was closed before the leader answered")
+        else:
+            error = answer.exception()
+        if self._acks == 0:
+            pass  # settled when they were sent
+        elif error is None:
+            self._read(broker, batches, ids, answer.result())
+        else:
+            told = error if isinstance(error, PystreamError) else Disconnected(f"broker {node_id}: {error}")
+            for batch in batches:
+                self._settle(batch, told, answered=not unknown_outcome(told))
+        self.wake()
+
+    def _read(self, broker: _Broker, batches: list[ProducerBatch], ids: dict[str, bytes], response: Any) -> None:
+        assert self.sequencing is not None
+        if response.throttle_time_ms > 0:
+            broker.not_before_ms = self._cluster.clock.monotonic_ms() + response.throttle_time_ms
+        waiting = {(batch.topic, batch.partition): batch for batch in batches}
+        names = {topic_id: name for name, topic_id in ids.items()}
+        for topic in response.responses:
+            name = topic.name or names.get(topic.topic_id, "")
+            for answer in topic.partition_responses:
+                batch = waiting.pop((name, answer.index), None)
+                if batch is None:
+                    continue
+                if answer.error_code == NONE:
+                    self._deliver(self.sequencing, batch, answer.base_offset, answer.log_append_time_ms)
+                else:
+                    self._refused(batch, answer, response.node_endpoints)
+        for batch in waiting.values():
+            self._settle(batch, Disconnected("the leader's answer left the partition out"), answered=False)
+
+    def _refused(self, batch: ProducerBatch, answer: Any, endpoints: Any) -> None:
+        kind = error_class(answer.error_code)
+        error = kind(f"{batch.topic}-{batch.partition}: {answer.error_message or kind()}")
+        moved = False
+        if answer.current_leader is not None and answer.current_leader.leader_id >= 0:
+            told = answer.current_leader
+            nodes = {node.node_id: Node(node.node_id, node.host, node.port, node.rack) for node in endpoints}
+            leader = Leader(told.leader_id, told.leader_epoch)
+            self._cluster.note_leader(batch.topic, batch.partition, leader, nodes.get(told.leader_id))
+            moved = self._cluster.leader_of(batch.topic, batch.partition) == leader
+        self._settle(batch, error, answered=True, at_once=moved, log_start_offset=answer.log_start_offset)
+
+    def _deliver(self, sequencing: Sequencing, batch: ProducerBatch, base_offset: int, append_time_ms: int) -> None:
+        sequencing.delivered(batch)
+        self._unmute(batch)
+        self._last_errors.pop((batch.topic, batch.partition), None)
+        self._accumulator.complete(batch, base_offset, append_time_ms)
+
+    def _settle(
+        self,
+        batch: ProducerBatch,
+        error: PystreamError,
+        *,
+        answered: bool,
+        at_once: bool = False,
+        log_start_offset: int = -1,
+    ) -> None:
+        """Send it again, or let its deliveries raise `error`. `answered`: the leader certainly does not have it."""
+        assert self.sequencing is not None
+        self._unmute(batch)
+        if batch.done():  # it expired while it was in flight
+            return
+        if isinstance(error, STALE_METADATA) and not at_once:
+            self._cluster.refresh_soon()
+        self._last_errors[batch.topic, batch.partition] = error
+        if isinstance(error, MessageTooLarge) and self._accumulator.split(batch) > 0:
+            return
+        verdict = self.sequencing.judge(batch, error, log_start_offset)
+        if verdict is Verdict.DELIVERED:
+            self._deliver(self.sequencing, batch, NO_OFFSET, -1)
+        elif verdict is Verdict.AGAIN and batch.attempts <= self._config.retries and not self._stopped:
+            delay_ms = 0 if at_once else self._cluster.backoff.delay_ms(batch.attempts)
+            self._accumulator.retry(batch, self._cluster.clock.monotonic_ms() + delay_ms)
+        else:
+            self._give_up(batch, error, answered=answered)
+
+    def _give_up(self, batch: ProducerBatch, error: PystreamError, *, answered: bool) -> None:
+        assert self.sequencing is not None
+        close_gap = self.sequencing.given_up(batch, error, answered=answered)
+        self._accumulator.fail(batch, _explained(error, self._config), close_gap=close_gap)
+
+    def _expired(self, batch: ProducerBatch) -> None:
+        place = batch.topic, batch.partition
+        last_error = self._last_errors.get(place)
+        waited = f"not acknowledged within delivery.timeout.ms={self._config.delivery_timeout_ms}"
+        tried = f"sent {batch.attempts} times" if batch.attempts else "never sent: its leader could not be reached"
+        said = f"; the last error was: {last_error}" if last_error is not None else ""
+        error = DeliveryTimeout(
+            f"{batch.topic}-{batch.partition}: {batch.record_count} records {waited}, {tried}{said}. Look whether the "
+            "partition's leader is up and keeps pace, or raise delivery.timeout.ms"
+        )
+        self._unmute(batch)
+        self._give_up(batch, error, answered=False)
+
+    def _unmute(self, batch: ProducerBatch) -> None:
+        if self._mutes:
+            self._accumulator.unmute(batch.topic, batch.partition)
+
+
+def _explained(error: PystreamError, config: ProducerConfig) -> PystreamError:
+    """The error as the deliveries raise it: with what to do."""
+    if isinstance(error, MessageTooLarge):
+        return MessageTooLarge(
+            f"{error}; the topic takes at most max.message.bytes (of the broker: message.max.bytes): raise that, or "
+            f"compress (compression.type={config.compression_type})"
+        )
+    if isinstance(error, UnknownTopicOrPartition):
+        return UnknownTopicOrPartition(f"{error}; was the topic deleted?")
+    return error

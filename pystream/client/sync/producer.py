@@ -1,0 +1,227 @@
+"""The blocking producer: the engine of the asyncio one on the background loop, appending from the caller's own thread.
+
+    with Producer(bootstrap_servers="localhost:9092") as producer:
+        delivery = producer.send("payments", b"12.50", key=b"c0001")     # it is in the buffer
+        print(delivery.result(timeout=10).offset)                         # the brokers have it
+
+Thread-safe. `send` never changes threads: it waits, and only then asks the loop, where a topic is not known yet, and
+while buffer.memory is full. Callbacks of deliveries run in the loop's thread: they must be quick and not wait.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Self
+
+from pystream._native.delivery import Delivery
+from pystream.client.config import ProducerConfig
+from pystream.client.producer.engine import Engine
+from pystream.client.producer.offsets import OffsetsToSend
+from pystream.client.producer.records import ANY_PARTITION, NOW, Partitioner, Serializer, pairs_of, serialized
+from pystream.client.producer.transactions import State
+from pystream.client.sync import runner
+from pystream.common.errors import Closed, UnknownTopicOrPartition
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+    from pystream.client.cluster.retry import Deadline
+    from pystream.client.producer.records import Headers
+
+
+class Producer:
+    """Sends records to topics. Idempotent unless `enable.idempotence` is false."""
+
+    def __init__(
+        self,
+        settings: Mapping[str, Any] | None = None,
+        /,
+        *,
+        key_serializer: Serializer | None = None,
+        value_serializer: Serializer | None = None,
+        partitioner: Partitioner | None = None,
+        **keywords: Any,
+    ) -> None:
+        """Settings are those of ProducerConfig, as a dict with dotted names or as keywords. Raises InvalidConfig.
+
+        Nothing is connected yet.
+        """
+        config = ProducerConfig.load(settings, **keywords)
+        self._memory = threading.Condition()
+        self._memory_turns = 0
+        self._closed = False
+        self._runner = runner.acquire()
+        self._engine = Engine(config, on_ready=self._runner.call_soon, on_memory=self._memory_came_back)
+        self._append = self._engine.append_now
+        self._key_serializer = key_serializer
+        self._value_serializer = value_serializer
+        self._partitioner = partitioner
+        self._converts = any(given is not None for given in (key_serializer, value_serializer, partitioner))
+
+    @property
+    def config(self) -> ProducerConfig:
+        """What the producer is set to."""
+        return self._engine.config
+
+    def send(
+        self,
+        topic: str,
+        value: Any = None,
+        key: Any = None,
+        headers: Headers | None = None,
+        timestamp: int | None = None,
+        partition: int | None = None,
+        *,
+        on_delivery: Callable[[Delivery], object] | None = None,
+    ) -> Delivery:
+        """Put one record into the buffer; `result()` of what it gives waits until it is acknowledged.
+
+        Without serializers key and value are bytes-like or None. `timestamp` is in milliseconds since 1970, by default
+        now. `partition` is chosen by the key's hash, or without a key to fill batches, unless given. `on_delivery` is
+        called with the delivery once it is done, in the loop's thread.
+
+        Raises UnknownTopicOrPartition, MessageTooLarge, BufferFull (after max.block.ms), SerializationError, Closed,
+        ClientForked, and what the producer failed with for good.
+        """
+        if self._converts:
+            key, value, partition = self._converted(topic, key, value, partition)
+        where = ANY_PARTITION if partition is None else partition
+        when = NOW if timestamp is None else timestamp
+        pairs = None if headers is None else pairs_of(headers)
+        try:
+            delivery = self._append(topic, value, key, pairs, where, when)
+        except (UnknownTopicOrPartition, Closed):
+            delivery = None
+        if delivery is None:
+            delivery = self._append_waiting(topic, value, key, pairs, where, when)
+        if on_delivery is not None:
+            delivery.add_callback(on_delivery)
+        return delivery
+
+    def _append_waiting(
+        self,
+        topic: str,
+        value: Buffer | None,
+        key: Buffer | None,
+        headers: list[tuple[str | bytes, Buffer | None]] | None,
+        partition: int,
+        timestamp_ms: int,
+    ) -> Delivery:
+        deadline = self._engine.deadline()
+        while True:
+            turn = self._memory_turns
+            try:
+                delivery = self._append(topic, value, key, headers, partition, timestamp_ms)
+            except UnknownTopicOrPartition:
+                self._runner.run(self._engine.learn(topic, partition, deadline))
+                continue
+            except Closed:
+                self._engine.check_open()
+                raise
+            if delivery is not None:
+                return delivery
+            self._wait_for_memory(turn, deadline)
+
+    def _wait_for_memory(self, turn: int, deadline: Deadline) -> None:
+        """Return once memory came back after `turn`. Raises BufferFull when the deadline is over."""
+        self._engine.check_open()
+        with self._memory:
+            while self._memory_turns == turn:
+                left_ms = deadline.left_ms
+                if left_ms == 0:
+                    raise self._engine.full()
+                self._memory.wait(min(left_ms / 1000, runner.SLICE_SECONDS))
+                self._runner.check()
+
+    def _memory_came_back(self) -> None:
+        with self._memory:
+            self._memory_turns += 1
+            self._memory.notify_all()
+
+    def _converted(self, topic: str, key: Any, value: Any, partition: int | None) -> tuple[Any, Any, int | None]:
+        key = serialized(self._key_serializer, topic, key, "key")
+        value = serialized(self._value_serializer, topic, value, "value")
+        if partition is None and self._partitioner is not None:
+            partition = self._partitioner(topic, key, self.partitions(topic))
+        return key, value, partition
+
+    def partitions(self, topic: str) -> int:
+        """How many partitions a topic has. Raises UnknownTopicOrPartition after max.block.ms."""
+        return self._engine.accumulator.partition_count(topic) or self._runner.run(self._engine.partition_count(topic))
+
+    def flush(self, timeout: float | None = None) -> None:
+        """Return once all that was sent before is acknowledged or has failed; nothing lingers meanwhile.
+
+        Errors are raised by the deliveries, not here. Raises DeadlineExceeded after `timeout` seconds.
+        """
+        self._engine.check_open()
+        self._runner.run(self._engine.flush(timeout))
+
+    def close(self, timeout: float | None = None) -> None:
+        """Send what is in the buffer, for at most `timeout` seconds, then close. Harmless when closed.
+
+        What is not acknowledged by then fails with Closed. An open transaction is aborted.
+        """
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            if self._runner.is_running:
+                self._runner.run(self._engine.close(timeout))
+        finally:
+            runner.release(self._runner)
+
+    # --- transactions -------------------------------------------------------------------------------------------------
+
+    def init_transactions(self) -> None:
+        """Once before the first transaction: fences earlier producers of this transactional.id and ends what they left.
+
+        Raises DeadlineExceeded after max.block.ms (call it again), and what the coordinator refuses it with.
+        """
+        self._runner.run(self._engine.transactional().initialize())
+
+    def begin_transaction(self) -> None:
+        """All that is sent from now on is committed or aborted together."""
+        self._engine.transactional().begin()
+
+    def send_offsets_to_transaction(self, offsets: OffsetsToSend, group: Any) -> None:
+        """Commit what a consumer read together with what is sent.
+
+        `offsets`: (topic, partition) -> the offset to read next. `group`: its name, or the consumer's
+        `group_metadata()`, so that a consumer that lost its partitions meanwhile is refused (CommitFailed: abort then).
+        """
+        self._runner.run(self._engine.transactional().send_offsets(offsets, group))
+
+    def commit_transaction(self) -> None:
+        """Flush and commit. Raises TransactionAbortable where a record failed: abort then.
+
+        After DeadlineExceeded (max.block.ms) it is under way still: call it again.
+        """
+        self._runner.run(self._engine.transactional().commit())
+
+    def abort_transaction(self) -> None:
+        """Take all back that was sent since begin_transaction."""
+        self._runner.run(self._engine.transactional().abort())
+
+    @contextmanager
+    def transaction(self) -> Iterator[Self]:
+        """Begin, then commit at the end of the block, or abort when it raises; initializes transactions if need be."""
+        transactions = self._engine.transactional()
+        if transactions.state is State.NEW:
+            self.init_transactions()
+        self.begin_transaction()
+        try:
+            yield self
+            self.commit_transaction()
+        except BaseException:
+            if transactions.state in (State.OPEN, State.BROKEN):
+                self.abort_transaction()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
