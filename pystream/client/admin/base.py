@@ -12,7 +12,7 @@ from pystream.client.cluster.cluster import Cluster
 from pystream.client.cluster.metadata import ClusterMetadata
 from pystream.client.cluster.retry import Deadline
 from pystream.client.config import AdminConfig
-from pystream.common.errors import Closed, PystreamError, UnknownServerError, UnsupportedVersion
+from pystream.common.errors import Closed, DeadlineExceeded, PystreamError, UnknownServerError, UnsupportedVersion
 from pystream.net.connection import LARGEST_VERSION, Connection
 from pystream.protocol.message import Message
 
@@ -112,7 +112,9 @@ class AdminBase:
         outcomes: dict[K, V | PystreamError] = {}
         failures = 0
         while pending:
-            outcomes.update(await self._round(pending, route, ask, deadline))
+            told = await self._round(pending, route, ask, deadline)
+            for item in pending:
+                outcomes[item] = told[item] if item in told else _too_late(deadline, outcomes.get(item))
             again: list[K] = []
             for item in pending:
                 error = outcomes[item]
@@ -123,9 +125,7 @@ class AdminBase:
             failures += 1
             delay = self.cluster.backoff.delay_ms(failures)
             if again and deadline.left_ms <= delay:
-                for item in again:
-                    error = outcomes[item]
-                    outcomes[item] = deadline.exceeded(error if isinstance(error, PystreamError) else None)
+                outcomes.update({item: _too_late(deadline, outcomes[item]) for item in again})
                 break
             pending = again
             if pending:
@@ -135,7 +135,7 @@ class AdminBase:
     async def _round(
         self, items: list[K], route: Route[K], ask: Asking[K, V], deadline: Deadline
     ) -> dict[K, V | PystreamError]:
-        """Ask for all items once. What is not told when the time is over stays as it was."""
+        """Ask for all items once. What is not told when the time is over is left out."""
         told: dict[K, V | PystreamError] = {}
 
         async def one(target: int, group: list[K]) -> None:
@@ -159,8 +159,7 @@ class AdminBase:
                 told.update(errors)
                 await asyncio.gather(*(one(target, group) for target, group in groups.items()))
         except TimeoutError:
-            for item in items:
-                told.setdefault(item, deadline.exceeded(None))
+            pass
         return told
 
     async def _fresh(self, _: Deadline) -> ClusterMetadata:
@@ -175,6 +174,11 @@ class AdminBase:
 
     def _controller(self) -> ToController[Any]:
         return ToController(self.cluster)
+
+
+def _too_late(deadline: Deadline, last: object) -> DeadlineExceeded:
+    """An item's error when the time is over, with the one that it had before."""
+    return DeadlineExceeded(str(deadline.exceeded()), last if isinstance(last, PystreamError) else None)
 
 
 def _left_out(asked: Asked, item: object) -> UnknownServerError:

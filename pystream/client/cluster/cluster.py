@@ -174,7 +174,7 @@ class Cluster:
                     after_error=after_error,
                 )
         except TimeoutError:
-            raise deadline.exceeded(None) from None
+            raise deadline.exceeded() from deadline.last_error
 
     # --- topics -------------------------------------------------------------------------------------------------------
 

@@ -39,11 +39,12 @@ class Backoff:
 class Deadline:
     """The end of an operation with all its retries."""
 
-    __slots__ = ("_clock", "_ends_at_ms", "timeout_ms", "what")
+    __slots__ = ("_clock", "_ends_at_ms", "last_error", "timeout_ms", "what")
 
     def __init__(self, clock: Clock, timeout_ms: int, what: str) -> None:
         self.timeout_ms = timeout_ms
         self.what = what
+        self.last_error: Exception | None = None  # what kept the operation from succeeding so far
         self._clock = clock
         self._ends_at_ms = clock.monotonic_ms() + timeout_ms
 
@@ -56,9 +57,9 @@ class Deadline:
         """`timeout_ms`, or what is left where that is less."""
         return min(timeout_ms, self.left_ms)
 
-    def exceeded(self, last_error: Exception | None) -> DeadlineExceeded:
-        """The error to raise once nothing is left."""
-        return DeadlineExceeded(f"{self.what}: not done within {self.timeout_ms} ms", last_error)
+    def exceeded(self) -> DeadlineExceeded:
+        """The error to raise once nothing is left; it tells the last error."""
+        return DeadlineExceeded(f"{self.what}: not done within {self.timeout_ms} ms", self.last_error)
 
 
 async def retrying(
@@ -83,9 +84,10 @@ async def retrying(
             if not is_retriable(error) or (retries is not None and failures >= retries):
                 raise
             failures += 1
+            deadline.last_error = error
             delay = backoff.delay_ms(failures)
             if deadline.left_ms <= delay:
-                raise deadline.exceeded(error) from error
+                raise deadline.exceeded() from error
             if after_error is not None:
                 await after_error(error)
         await clock.sleep_ms(delay)
