@@ -1,6 +1,34 @@
-"""What a command says about an error that is the machine's or the user's: one sentence, without error numbers."""
+"""What a command says about an error that is the machine's or the user's, and the code it exits with.
+
+    0 done    1 it did not work    2 wrong usage    3 not found    4 refused    5 no answer in time, or unreachable
+    130 Ctrl-C
+
+An error is one sentence without error numbers, and says what to do where that is known.
+"""
 
 from __future__ import annotations
+
+from typing import Final
+
+from pystream.common import errors
+from pystream.common.errors import PystreamError
+
+EXIT_INTERRUPTED: Final = 130
+
+# What to do about an error: of the narrowest class that is here.
+REMEDIES: Final[dict[type[PystreamError], str]] = {
+    errors.UnknownTopicOrPartition: "`pystream topics list` shows what there is",
+    errors.UnknownTopicId: "`pystream topics list` shows what there is",
+    errors.GroupIdNotFound: "`pystream groups list` shows what there is",
+    errors.TransactionalIdNotFound: "`pystream transactions list` shows what there is",
+    errors.TopicAlreadyExists: "choose another name, or say --if-not-exists",
+    errors.NonEmptyGroup: "stop its members first: `pystream groups describe` shows them",
+    errors.UnknownMemberId: "stop the members of the group first: `pystream groups describe` shows them",
+    errors.SecurityDisabled: "start the broker with an authorizer (authorizer.class.name) to have ACLs",
+    errors.NoBrokersAvailable: "is it up there? --bootstrap-server HOST:PORT says where to look",
+    errors.NetworkFailure: "is it up there? --bootstrap-server HOST:PORT says where to look",
+    errors.DeadlineExceeded: "--timeout SECONDS waits longer, --bootstrap-server HOST:PORT looks elsewhere",
+}
 
 
 def sentence(error: Exception) -> str:
@@ -8,3 +36,26 @@ def sentence(error: Exception) -> str:
     if not isinstance(error, OSError) or not error.strerror:
         return str(error)
     return error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
+
+
+def advice(error: Exception) -> str:
+    """The sentence, and what to do."""
+    said = " ".join(sentence(error).split()).rstrip(".")
+    for kind in type(error).__mro__:
+        if kind in REMEDIES:
+            return f"{said}; {REMEDIES[kind]}"
+    return said
+
+
+def exit_code(error: Exception) -> int:
+    """By the kind of the error."""
+    from pystream.client.operations.failures import FailureKind, kind_of
+
+    codes = {
+        FailureKind.FAILED: 1,
+        FailureKind.INVALID: 2,
+        FailureKind.NOT_FOUND: 3,
+        FailureKind.REFUSED: 4,
+        FailureKind.UNREACHABLE: 5,
+    }
+    return codes[kind_of(error)]

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 PROGRAM = "pystream"
 ENTRY_POINT_GROUP = "pystream.commands"
+COLUMN = 14
 
 # name -> (module:attribute of the click command, one line of help). Commands of other packages come by entry point.
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -26,11 +27,16 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("pystream.demos.command:demo", "Run a demo application on a cluster that is up."),
 }
 
+# Nouns of declared operations (pystream.client.operations): what `--help` says of each.
+NOUNS: dict[str, str] = {
+    "topics": "List, create, describe and delete topics.",
+}
+
 
 def overview() -> str:
     """What `pystream --help` prints."""
-    width = max(map(len, COMMANDS)) + 2
-    lines = [f"  {name:<{width}}{text}" for name, (_, text) in COMMANDS.items()]
+    lines = [f"  {name:<{COLUMN}}{text}" for name, (_, text) in COMMANDS.items()]
+    nouns = [f"  {name:<{COLUMN}}{text}" for name, text in NOUNS.items()]
     return "\n".join(
         [
             f"Usage: {PROGRAM} COMMAND [OPTIONS]...",
@@ -39,6 +45,9 @@ def overview() -> str:
             "",
             "Commands:",
             *lines,
+            "",
+            "Administration, of any Kafka cluster (-b HOST:PORT):",
+            *nouns,
             "",
             "Options:",
             "  --version  Show the version and exit.",
@@ -49,6 +58,10 @@ def overview() -> str:
 
 def find_command(name: str) -> click.Command | None:
     """The command of this name: from the table, else from an installed package's entry point."""
+    if name in NOUNS:
+        from pystream.cli.operation_command import noun_command
+
+        return noun_command(name)
     from importlib import import_module
 
     if name in COMMANDS:
@@ -60,13 +73,15 @@ def find_command(name: str) -> click.Command | None:
     for entry_point in entry_points(group=ENTRY_POINT_GROUP, name=name):
         command = entry_point.load()
         return command
-    return None
+    from pystream.cli.operation_command import noun_command
+
+    return noun_command(name)
 
 
 def unknown_command(name: str) -> str:
     from difflib import get_close_matches
 
-    near = get_close_matches(name, COMMANDS, n=1)
+    near = get_close_matches(name, [*COMMANDS, *NOUNS], n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"see `{PROGRAM} --help`"
     return f"{PROGRAM}: no command named {name!r}; {hint}"
 

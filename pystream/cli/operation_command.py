@@ -1,0 +1,231 @@
+"""The click commands of the declared operations: `pystream NOUN VERB`, made when used.
+
+Every one of them takes, besides its own arguments:
+
+    -b, --bootstrap-server HOST:PORT   else as -X says, $PYSTREAM_BOOTSTRAP_SERVERS, --command-config, 127.0.0.1:9092
+    --command-config FILE              properties of the admin client, as Kafka's tools take them
+    -X KEY=VALUE                       one of them
+    --timeout SECONDS                  for the whole command
+    -o FORMAT, --json                  see `pystream.cli.output`
+    --dry-run                          where something would change
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from pystream.cli.failure import EXIT_INTERRUPTED, advice, exit_code
+from pystream.cli.output import FORMATS, write
+from pystream.cli.settings import from_assignments, from_file
+from pystream.client.operations.declaration import ADMIN_BASE, Answer, Argument, Kind, Operation
+from pystream.client.operations.registry import operations_of
+from pystream.common.errors import PystreamError
+
+if TYPE_CHECKING:
+    from pystream.client.admin.base import AdminBase
+
+BOOTSTRAP_VARIABLE: Final = "PYSTREAM_BOOTSTRAP_SERVERS"
+DEFAULT_BOOTSTRAP: Final = "127.0.0.1:9092"
+DEFAULT_TIMEOUT_SECONDS: Final = 10.0
+COMMON: Final = ("bootstrap_server", "command_config", "client_settings", "timeout", "output_format", "as_json")
+
+
+class NounGroup(click.Group):
+    """The verbs of a noun; a verb's command is made when it is asked for."""
+
+    def __init__(self, noun: str, operations: Sequence[Operation]) -> None:
+        super().__init__(name=noun, help=f"Operations on {noun}.", no_args_is_help=True)
+        self._operations = {operation.verb: operation for operation in operations}
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self._operations)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        operation = self._operations.get(cmd_name)
+        return None if operation is None else command_of(operation)
+
+
+def noun_command(noun: str) -> click.Group | None:
+    """The group of a noun; None for one that nobody declares."""
+    operations = operations_of(noun)
+    return NounGroup(noun, operations) if operations else None
+
+
+def command_of(operation: Operation) -> click.Command:
+    """The command of one operation."""
+
+    def callback(**values: Any) -> None:
+        common = {name: values.pop(name) for name in COMMON}
+        output_format = "json" if common["as_json"] else common["output_format"]
+        raise SystemExit(run(operation, arguments_from(operation, values), client_settings(common), output_format))
+
+    command = OperationCommand(
+        operation.verb,
+        params=[*map(_parameter, operation.arguments), *_common_parameters(operation)],
+        callback=callback,
+        help=operation.doc,
+        short_help=operation.doc.partition(". ")[0],
+    )
+    command.operation = operation
+    return command
+
+
+class OperationCommand(click.Command):
+    """A command whose help ends with its examples."""
+
+    operation: Operation
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Examples"):
+            for example in self.operation.examples:
+                formatter.write_text(example)
+        if self.operation.old_names:
+            with formatter.section("Elsewhere"):
+                for name in self.operation.old_names:
+                    formatter.write_text(name)
+
+
+# --- parameters -------------------------------------------------------------------------------------------------------
+
+
+def _parameter(argument: Argument) -> click.Parameter:
+    if argument.positional:
+        return click.Argument(
+            [argument.name],
+            nargs=-1 if argument.many else 1,
+            required=argument.required,
+            type=_type(argument),
+            metavar=argument.metavar,
+        )
+    names = [f"--{argument.name.replace('_', '-')}", argument.name]
+    if argument.short:
+        names.insert(0, f"-{argument.short}")
+    if argument.kind is Kind.FLAG:
+        return click.Option(names, is_flag=True, help=argument.doc)
+    return click.Option(
+        names,
+        type=_type(argument),
+        multiple=argument.many or argument.kind is Kind.ASSIGNMENT,
+        required=argument.required,
+        default=argument.default,
+        show_default=argument.default is not None,
+        metavar="KEY=VALUE" if argument.kind is Kind.ASSIGNMENT else argument.metavar,
+        help=argument.doc,
+    )
+
+
+def _type(argument: Argument) -> click.ParamType[Any]:
+    if argument.choices:
+        return click.Choice(argument.choices, case_sensitive=False)
+    if argument.kind is Kind.INTEGER:
+        return click.IntRange(min=argument.minimum)
+    if argument.kind is Kind.NUMBER:
+        return click.FloatRange(min=argument.minimum)
+    return click.STRING
+
+
+def _common_parameters(operation: Operation) -> list[click.Parameter]:
+    dry_run = click.Option(["--dry-run"], is_flag=True, help="Say what would be done, and do nothing.")
+    return [
+        *([dry_run] if operation.mutating else []),
+        click.Option(["-b", "--bootstrap-server"], metavar="HOST:PORT", help=f"Default: {DEFAULT_BOOTSTRAP}."),
+        click.Option(
+            ["--command-config"],
+            type=click.Path(path_type=Path, dir_okay=False),
+            help="Properties of the client, as Kafka's tools take them.",
+        ),
+        click.Option(["-X", "client_settings"], multiple=True, metavar="KEY=VALUE", help="One of them; repeatable."),
+        click.Option(
+            ["--timeout"],
+            type=click.FloatRange(min=0.001),
+            default=DEFAULT_TIMEOUT_SECONDS,
+            show_default=True,
+            help="Seconds for the whole command.",
+        ),
+        click.Option(["-o", "--output", "output_format"], type=click.Choice(FORMATS), default="table", help="Format."),
+        click.Option(["--json", "as_json"], is_flag=True, help="The same as -o json."),
+    ]
+
+
+def arguments_from(operation: Operation, values: Mapping[str, Any]) -> dict[str, Any]:
+    """What the handler takes, from what click parsed."""
+    found: dict[str, Any] = {}
+    for argument in operation.arguments:
+        value = values[argument.name]
+        if argument.kind is Kind.ASSIGNMENT:
+            value = from_assignments(value, option=f"--{argument.name.replace('_', '-')}")
+        found[argument.name] = list(value) if isinstance(value, tuple) else value
+    if operation.mutating:
+        found["dry_run"] = values["dry_run"]
+    return found
+
+
+def client_settings(common: Mapping[str, Any]) -> dict[str, str]:
+    """Settings of the admin client, the strongest source winning."""
+    settings = {"bootstrap.servers": DEFAULT_BOOTSTRAP, "client.id": "pystream-cli"}
+    if common["command_config"] is not None:
+        settings.update(from_file(common["command_config"]))
+    if os.environ.get(BOOTSTRAP_VARIABLE):
+        settings["bootstrap.servers"] = os.environ[BOOTSTRAP_VARIABLE]
+    settings.update(from_assignments(common["client_settings"], option="-X"))
+    if common["bootstrap_server"]:
+        settings["bootstrap.servers"] = common["bootstrap_server"]
+    timeout_ms = max(round(common["timeout"] * 1000), 1)
+    settings["default.api.timeout.ms"] = str(timeout_ms)
+    settings["request.timeout.ms"] = str(min(timeout_ms, 30_000))
+    return settings
+
+
+# --- running ----------------------------------------------------------------------------------------------------------
+
+
+def run(operation: Operation, arguments: Mapping[str, Any], settings: Mapping[str, str], output_format: str) -> int:
+    """Run it, write rows to standard output and a sentence for each failure to standard error; the exit code."""
+    name = f"pystream {operation.noun} {operation.verb}"
+    try:
+        answer = answered(operation, arguments, settings)
+    except PystreamError as error:
+        print(f"{name}: {advice(error)}", file=sys.stderr)
+        return exit_code(error)
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    if answer.rows or not answer.failures:
+        write(operation, answer.rows, output_format, sys.stdout)
+    for failure in answer.failures:
+        said = advice(failure.error)
+        print(f"{name}: {said if failure.item in said else f'{failure.item}: {said}'}", file=sys.stderr)
+    return exit_code(answer.failures[0].error) if answer.failures else 0
+
+
+def answered(operation: Operation, arguments: Mapping[str, Any], settings: Mapping[str, str]) -> Answer:
+    """What the handler gives, run in a loop of its own with a client that is closed afterwards."""
+    import asyncio
+
+    handler = operation.load()
+
+    async def work() -> Answer:
+        client = open_client(operation, settings)
+        try:
+            return await handler(client, **arguments)
+        finally:
+            await client.close()
+
+    return asyncio.run(work())
+
+
+def open_client(operation: Operation, settings: Mapping[str, str]) -> AdminBase:
+    """The least client that the handler takes."""
+    if operation.client == ADMIN_BASE:
+        from pystream.client.admin.base import AdminBase
+        from pystream.client.config import AdminConfig
+
+        return AdminBase(AdminConfig.load(settings))
+    from pystream.client.admin.client import AdminClient
+
+    return AdminClient(settings)

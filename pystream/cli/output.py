@@ -1,0 +1,157 @@
+"""Rows, dataclasses all of one type, as text: for eyes, for programs, for the shell.
+
+table     columns; drawn by rich on a terminal, plain and aligned elsewhere     wide    all fields of it
+json      one array, or one object of an operation that gives one               ndjson  one object a line
+yaml      as json                                                               csv     columns, with a header
+name      the first column, one a line: for `xargs`
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import fields, is_dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Final, TextIO
+
+if TYPE_CHECKING:
+    from pystream.client.operations.declaration import Operation
+
+FORMATS: Final = ("table", "wide", "json", "ndjson", "yaml", "csv", "name")
+DRAWN_ROWS: Final = 1_000  # above, a table is plain on a terminal too: drawing takes a millisecond a row
+GAP: Final = "  "
+
+
+def write(operation: Operation, rows: Sequence[Any], output_format: str, out: TextIO) -> None:
+    """Write them. Nothing is imported that the format does not need."""
+    if output_format in ("table", "wide"):
+        _write_table(operation, rows, output_format == "wide", out)
+    elif output_format == "json":
+        values = [plain(row) for row in rows]
+        json.dump(values[0] if operation.single and values else values, out, indent=2, ensure_ascii=False)
+        out.write("\n")
+    elif output_format == "ndjson":
+        out.writelines(json.dumps(plain(row), ensure_ascii=False) + "\n" for row in rows)
+    elif output_format == "yaml":
+        values = [plain(row) for row in rows]
+        out.writelines(f"{line}\n" for line in yaml_lines(values[0] if operation.single and values else values))
+    elif output_format == "csv":
+        import csv
+
+        columns = list(operation.columns)
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows(_cells(operation, columns, rows, absent=""))
+    else:
+        out.writelines(f"{cell(getattr(row, operation.columns[0]))}\n" for row in rows)
+
+
+def plain(value: Any) -> Any:
+    """As json has it: dataclasses as objects, enums by name in small letters."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {each.name: plain(getattr(value, each.name)) for each in fields(value)}
+    if isinstance(value, dict):
+        return {str(key): plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(each) for each in value]
+    if isinstance(value, Enum):
+        return value.name.lower()
+    return value
+
+
+def cell(value: Any, absent: str = "-") -> str:
+    """A value in a column."""
+    if value is None:
+        return absent
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Enum):
+        return value.name.lower()
+    if isinstance(value, dict):
+        return ",".join(f"{key}={cell(each, absent)}" for key, each in value.items())
+    if isinstance(value, list | tuple):
+        return ",".join(cell(each, absent) for each in value)
+    if isinstance(value, float):
+        return f"{value:g}"
+    return str(value)
+
+
+def yaml_lines(value: Any, indent: str = "") -> Iterator[str]:
+    """Block style; scalars as JSON writes them, which YAML 1.2 reads alike."""
+    if isinstance(value, dict) and value:
+        for key, each in value.items():
+            name = key if key.replace("_", "").isalpha() and key.isascii() else json.dumps(key)
+            yield from _yaml_item(f"{indent}{name}:", each, indent)
+    elif isinstance(value, list) and value:
+        for each in value:
+            lines = list(yaml_lines(each, indent + "  "))
+            yield f"{indent}- {lines[0].strip()}"
+            yield from lines[1:]
+    else:
+        yield indent + json.dumps(value, ensure_ascii=False)
+
+
+def _yaml_item(head: str, value: Any, indent: str) -> Iterator[str]:
+    if isinstance(value, dict | list) and value:
+        yield head
+        yield from yaml_lines(value, indent + "  ")
+    else:
+        yield f"{head} {json.dumps(value, ensure_ascii=False)}"
+
+
+# --- tables -----------------------------------------------------------------------------------------------------------
+
+
+def _columns(operation: Operation, wide: bool) -> list[str]:
+    """Of the table; `wide` has every field, those of the expanded list in its place."""
+    if not wide:
+        return list(operation.columns)
+    from typing import get_args, get_type_hints
+
+    hints = get_type_hints(operation.row)
+    names: list[str] = []
+    for each in fields(operation.row):
+        if each.name == operation.expand:
+            names += [inner.name for inner in fields(get_args(hints[each.name])[0])]
+        else:
+            names.append(each.name)
+    return names
+
+
+def _cells(operation: Operation, columns: list[str], rows: Sequence[Any], absent: str = "-") -> Iterator[list[str]]:
+    own = {each.name for each in fields(operation.row)}
+    for row in rows:
+        inner = getattr(row, operation.expand) if operation.expand else None
+        for each in (inner or [None]) if operation.expand else [None]:
+            yield [cell(getattr(row, name) if name in own else getattr(each, name, None), absent) for name in columns]
+
+
+def _write_table(operation: Operation, rows: Sequence[Any], wide: bool, out: TextIO) -> None:
+    columns = _columns(operation, wide)
+    lines = list(_cells(operation, columns, rows))
+    shown = [column for number, column in enumerate(columns) if any(line[number] != "-" for line in lines)] or columns
+    places = [columns.index(column) for column in shown]
+    heads = [column.upper().replace("_", " ") for column in shown]
+    body = [[line[place] for place in places] for line in lines]
+    if out.isatty() and len(body) <= DRAWN_ROWS:
+        _draw(heads, body)
+        return
+    widths = [max(map(len, column)) for column in zip(heads, *body, strict=True)]
+    for line in [heads, *body]:
+        out.write(GAP.join(map(str.ljust, line, widths)).rstrip() + "\n")
+
+
+def _draw(heads: list[str], body: list[list[str]]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for number, head in enumerate(heads):
+        numeric = all(line[number].lstrip("-").replace(".", "", 1).isdecimal() or line[number] == "-" for line in body)
+        table.add_column(head, justify="right" if numeric and body else "left", overflow="fold")
+    for line in body:
+        table.add_row(*map(Text, line))
+    Console(file=sys.stdout).print(table)

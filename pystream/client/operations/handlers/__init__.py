@@ -1,0 +1,1 @@
+"""The handlers of the declared operations: asyncio functions over `pystream.client.aio.AdminClient`."""

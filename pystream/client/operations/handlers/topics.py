@@ -1,0 +1,139 @@
+"""Handlers of operations on topics. What one of them needs alone it imports itself: a command starts sooner so."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from pystream.client.admin.base import AdminBase
+from pystream.client.admin.results import Results
+from pystream.client.admin.routes import ask_metadata
+from pystream.client.operations.declaration import Answer
+from pystream.client.operations.handlers.answers import answer, matching, without
+from pystream.client.operations.topics import ChangedTopic, CreatedTopic, Partition, Topic, TopicDetail
+from pystream.common.config import ConfigSource
+from pystream.common.errors import TopicAlreadyExists, UnknownTopicOrPartition
+from pystream.common.model import TopicPartition, uuid_text
+
+if TYPE_CHECKING:
+    from pystream.client.admin.client import AdminClient
+    from pystream.client.admin.topics import TopicDescription
+
+
+async def list_(admin: AdminBase, *, pattern: str | None, internal: bool) -> Answer:
+    """One Metadata request, whatever the number of topics."""
+    response = await admin.cluster.retrying("list topics", lambda _: ask_metadata(admin.cluster, None))
+    told = {topic.name: topic for topic in response.topics if topic.name and (internal or not topic.is_internal)}
+    rows = []
+    for name in matching(pattern, sorted(told)):
+        topic = told[name]
+        replicas = len(topic.partitions[0].replica_nodes) if topic.partitions else 0
+        rows.append(Topic(name, len(topic.partitions), replicas, topic.is_internal, uuid_text(topic.topic_id)))
+    return Answer(rows)
+
+
+async def create(
+    admin: AdminClient,
+    *,
+    topics: Sequence[str],
+    partitions: int | None,
+    replication_factor: int | None,
+    config: dict[str, str],
+    if_not_exists: bool,
+    dry_run: bool,
+) -> Answer:
+    """All topics with the same settings."""
+    from pystream.client.admin.topics import BROKER_DEFAULT, NewTopic
+
+    count = BROKER_DEFAULT if partitions is None else partitions
+    factor = BROKER_DEFAULT if replication_factor is None else replication_factor
+    wanted = [NewTopic(name, count, factor, dict(config)) for name in topics]
+    results = await admin.create_topics(wanted, validate_only=dry_run)
+    return answer(
+        without(results, (TopicAlreadyExists,)) if if_not_exists else results,
+        lambda name, made: CreatedTopic(
+            name,
+            made.num_partitions,
+            made.replication_factor,
+            uuid_text(made.topic_id) if any(made.topic_id) else "",
+            {key: value for key, value in (made.configs or {}).items() if key in config},
+        ),
+    )
+
+
+async def describe(admin: AdminClient, *, topics: Sequence[str], offsets: bool) -> Answer:
+    """Of topics that are not there the failure."""
+    found = await admin.describe_topics(topics)
+    ends = await _offsets(admin, found.succeeded) if offsets else {}
+    configs = await _own_configs(admin, list(found.succeeded))
+
+    def detail(name: str, told: TopicDescription) -> TopicDetail:
+        partitions = [
+            Partition(
+                each.partition,
+                each.leader,
+                each.leader_epoch,
+                list(each.replicas),
+                list(each.in_sync_replicas),
+                list(each.offline_replicas),
+                *ends.get(TopicPartition(name, each.partition), (None, None)),
+            )
+            for each in told.partitions
+        ]
+        return TopicDetail(name, uuid_text(told.topic_id), told.is_internal, configs.get(name, {}), partitions)
+
+    return answer(found, detail)
+
+
+async def delete(admin: AdminClient, *, topics: Sequence[str], if_exists: bool, dry_run: bool) -> Answer:
+    """A dry run says which of them are there."""
+    if dry_run:
+        described = await admin.describe_topics(topics)
+        results: Results[str, None] = Results(
+            {name: described.failed.get(name) for name in described}  # None where it is there
+        )
+    else:
+        results = await admin.delete_topics(topics)
+    change = "would be deleted" if dry_run else "deleted"
+    return answer(
+        without(results, (UnknownTopicOrPartition,)) if if_exists else results,
+        lambda name, _: ChangedTopic(name, change),
+    )
+
+
+async def _offsets(
+    admin: AdminClient, topics: dict[str, TopicDescription]
+) -> dict[TopicPartition, tuple[int | None, int | None]]:
+    """The first offset and the one after the last; None where there is no leader to ask."""
+    from pystream.client.admin.partitions import EARLIEST, LATEST
+
+    led = [
+        TopicPartition(name, each.partition)
+        for name, told in topics.items()
+        for each in told.partitions
+        if each.leader >= 0
+    ]
+    starts = (await admin.list_offsets(dict.fromkeys(led, EARLIEST))).succeeded
+    ends = (await admin.list_offsets(dict.fromkeys(led, LATEST))).succeeded
+    return {
+        partition: (
+            starts[partition].offset if partition in starts else None,
+            ends[partition].offset if partition in ends else None,
+        )
+        for partition in led
+    }
+
+
+async def _own_configs(admin: AdminClient, topics: list[str]) -> dict[str, dict[str, str | None]]:
+    """The settings that were made for each topic; none where the caller may not see them."""
+    from pystream.client.admin.configs import ConfigResource, ConfigResourceType
+
+    described = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name) for name in topics])
+    return {
+        resource.name: {
+            name: entry.value
+            for name, entry in sorted(entries.items())
+            if entry.source is ConfigSource.DYNAMIC_TOPIC_CONFIG
+        }
+        for resource, entries in described.succeeded.items()
+    }

@@ -1,0 +1,123 @@
+"""`pystream topics` against a broker."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from tests.integration.cli.conftest import Command, fresh
+from tests.support.broker_process import BrokerProcess
+
+
+def test_a_topic_is_created_listed_described_and_deleted(pystream: Command):
+    name = fresh("orders")
+
+    created = pystream("topics", "create", name, "--partitions", "3", "--config", "retention.ms=1000", "--json")
+    assert (created.code, created.err) == (0, "")
+    assert [(row["name"], row["partitions"]) for row in created.json] == [(name, 3)]
+    assert created.json[0]["configs"] == {"retention.ms": "1000"}
+
+    assert name in pystream("topics", "list", "-o", "name").out.splitlines()
+    described = pystream("topics", "describe", name, "--offsets", "--json").json[0]
+    assert described["topic_id"] == created.json[0]["topic_id"]
+    assert described["configs"] == {"retention.ms": "1000"}
+    assert [(each["partition"], each["leader"], each["end_offset"]) for each in described["partitions"]] == [
+        (0, 1, 0),
+        (1, 1, 0),
+        (2, 1, 0),
+    ]
+
+    assert pystream("topics", "delete", name).code == 0
+    assert name not in pystream("topics", "list", "-o", "name").out.splitlines()
+
+
+def test_a_list_can_be_narrowed_by_a_pattern(pystream: Command):
+    stem = fresh("narrow")
+    pystream("topics", "create", f"{stem}.a", f"{stem}.b", f"{stem}.b.more")
+
+    assert pystream("topics", "list", "--pattern", f"{stem}\\.[ab]", "-o", "name").out == f"{stem}.a\n{stem}.b\n"
+
+
+def test_a_pattern_that_is_none_is_wrong_usage(pystream: Command):
+    outcome = pystream("topics", "list", "--pattern", "(")
+
+    assert outcome.code == 2
+    assert "no regular expression" in outcome.err
+
+
+def test_dry_runs_change_nothing(pystream: Command):
+    name, other = fresh("dry"), fresh("dry")
+    pystream("topics", "create", other)
+
+    assert pystream("topics", "create", name, "--dry-run").code == 0
+    assert "would be deleted" in pystream("topics", "delete", other, "--dry-run").out
+
+    names = pystream("topics", "list", "-o", "name").out.splitlines()
+    assert name not in names
+    assert other in names
+
+
+def test_one_topic_that_exists_does_not_keep_the_others_from_being_created(pystream: Command):
+    name, other = fresh("twice"), fresh("twice")
+    pystream("topics", "create", name)
+
+    outcome = pystream("topics", "create", name, other, "-o", "name")
+
+    assert (outcome.code, outcome.out) == (4, f"{other}\n")
+    assert outcome.err.count("\n") == 1
+    assert f"'{name}' already exists; choose another name, or say --if-not-exists" in outcome.err
+    assert pystream("topics", "create", name, "--if-not-exists").code == 0
+
+
+def test_what_is_not_there_is_exit_code_three_and_says_where_to_look(pystream: Command):
+    name = fresh("nowhere")
+
+    for verb in ("describe", "delete"):
+        outcome = pystream("topics", verb, name)
+        assert (outcome.code, outcome.out) == (3, "")
+        assert name in outcome.err
+        assert "`pystream topics list`" in outcome.err
+    assert pystream("topics", "delete", name, "--if-exists").code == 0
+
+
+@pytest.mark.parametrize(
+    "arguments", [("bad name",), ("n", "--config", "no.such=1"), ("n", "--replication-factor", "3")]
+)
+def test_what_the_broker_finds_wrong_with_an_argument_is_exit_code_two(pystream: Command, arguments: tuple[str, ...]):
+    outcome = pystream("topics", "create", *arguments)
+
+    assert (outcome.code, outcome.out) == (2, "")
+    assert "Traceback" not in outcome.err
+
+
+def test_a_broker_that_is_not_there_is_exit_code_five(capsys: pytest.CaptureFixture[str]):
+    from pystream.cli.main import main
+
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{unused.getsockname()[1]}"
+        with pytest.raises(SystemExit) as stopped:
+            main(["topics", "list", "-b", address, "--timeout", "0.3"])
+
+    captured = capsys.readouterr()
+    assert (stopped.value.code, captured.out) == (5, "")
+    assert address in captured.err
+    assert "--bootstrap-server" in captured.err
+
+
+def test_the_environment_says_where_the_cluster_is(broker: BrokerProcess, pystream: Command):
+    name = fresh("environment")
+    pystream("topics", "create", name)
+
+    result = subprocess.run(
+        [sys.executable, "-m", "pystream.cli.main", "topics", "list", "-o", "name"],
+        env={"PYSTREAM_BOOTSTRAP_SERVERS": broker.bootstrap, "PYTHONPATH": ":".join(filter(None, sys.path))},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert name in result.stdout.splitlines()
