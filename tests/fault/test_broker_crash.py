@@ -75,13 +75,13 @@ def create_topic(port: int) -> None:
     assert answer.topics[0].error_code == 0
 
 
-def read_partition(client: RawClient, partition: int, offset: int) -> tuple[dict[int, bytes], int]:
+def read_partition(client: RawClient, partition: int, offset: int, topic: str = TOPIC) -> tuple[dict[int, bytes], int]:
     """Every record from `offset` on, and the high watermark."""
     records: dict[int, bytes] = {}
     while True:
         part = FetchPartition(partition=partition, fetch_offset=offset, partition_max_bytes=1 << 22)
         request = FetchRequest(
-            max_wait_ms=0, min_bytes=1, max_bytes=1 << 23, topics=[FetchTopic(topic=TOPIC, partitions=[part])]
+            max_wait_ms=0, min_bytes=1, max_bytes=1 << 23, topics=[FetchTopic(topic=topic, partitions=[part])]
         )
         found = client.call(request, 11).responses[0].partitions[0]
         assert found.error_code == 0

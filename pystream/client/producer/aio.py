@@ -17,11 +17,13 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pystream._native.delivery import Delivery
 from pystream.client.config import ProducerConfig
+from pystream.client.producer.batch_delivery import BatchDelivery
+from pystream.client.producer.columns import rows_of
 from pystream.client.producer.engine import Engine
 from pystream.client.producer.offsets import OffsetsToSend
 from pystream.client.producer.records import ANY_PARTITION, NOW, Partitioner, Serializer, pairs_of, serialized
 from pystream.client.producer.transactions import State
-from pystream.common.errors import Closed, UnknownTopicOrPartition
+from pystream.common.errors import Closed, PystreamError, UnknownTopicOrPartition
 
 if TYPE_CHECKING:
     from pystream.client.producer.records import Headers
@@ -89,6 +91,33 @@ class Producer:
             delivery = await self._engine.append(topic, value, key, pairs, where, when)
         if on_delivery is not None:
             delivery.add_callback(on_delivery)
+        return delivery
+
+    async def send_batch(
+        self,
+        topic: str,
+        values: Any,
+        keys: Any = None,
+        headers: Any = None,
+        timestamps: Any = None,
+        partitions: Any = None,
+    ) -> BatchDelivery:
+        """Put many records into the buffer at once, without a Python object for each.
+
+        `values`: a list of bytes or None, NumPy rows of fixed width (S, V, 2-D uint8), an Arrow array of binaries or
+        texts, or an Arrow table with the columns value, key, headers, partition, timestamp. `keys`, `headers` (name and
+        value pairs of each row), `timestamps` and `partitions` (one int for all, or one for each row) may be given
+        beside it. Rows with headers cost about as much as `send`. Serializers are not applied.
+
+        Raises as `send`; rows before the one that is refused are sent, and its number is noted on the error.
+        """
+        rows = rows_of(values, keys=keys, headers=headers, timestamps=timestamps, partitions=partitions)
+        delivery = BatchDelivery()
+        try:
+            await self._engine.append_all(topic, rows, delivery)
+        except PystreamError as error:
+            error.add_note(f"{len(delivery)} rows before the one that was refused are in the buffer")
+            raise
         return delivery
 
     async def _converted(self, topic: str, key: Any, value: Any, partition: int | None) -> tuple[Any, Any, int | None]:

@@ -10,15 +10,19 @@ A producer that failed for good (fenced, not authorized) refuses everything from
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, Protocol
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from pystream._native.accumulator import Accumulator
+from pystream._native.column_source import ColumnSource
 from pystream._native.compression import Codec
-from pystream._native.delivery import Delivery, ProducerBatch
+from pystream._native.delivery import Deliveries, Delivery, ProducerBatch
 from pystream.client.cluster.cluster import Cluster
 from pystream.client.cluster.retry import Deadline
 from pystream.client.config import ProducerConfig
+from pystream.client.producer.batch_delivery import BatchDelivery
+from pystream.client.producer.columns import Rows
+from pystream.client.producer.records import pairs_of
 from pystream.client.producer.sender import Sender
 from pystream.client.producer.sequencing import Idempotence, Sequencing, Unsequenced, again
 from pystream.client.producer.transactions import Transactions
@@ -141,6 +145,53 @@ class Engine:
             if delivery is not None:
                 return delivery
             await self.memory(deadline)
+
+    def append_rows(self, topic: str, rows: Rows, start: int) -> Deliveries | Delivery | None:
+        """Add rows from `start` on, as many as there is memory for; None when there is none."""
+        if self.transactions is not None:
+            self.transactions.check_open()
+        if rows.headers is not None:
+            return self._append_row(topic, rows, rows.headers, start)
+        if isinstance(rows.values, list):
+            assert not isinstance(rows.keys, ColumnSource)
+            taken = self.accumulator.append_many(
+                topic, rows.values, rows.keys, partition=rows.partition, timestamps=rows.timestamps, start=start
+            )
+        else:
+            assert not isinstance(rows.keys, list)
+            taken = self.accumulator.append_columns(
+                topic, rows.values, rows.keys, partition=rows.partition, timestamps=rows.timestamps, start=start
+            )
+        return taken if taken.taken > 0 or start == len(rows.values) else None
+
+    def _append_row(self, topic: str, rows: Rows, headers: Sequence[Any], row: int) -> Delivery | None:
+        assert isinstance(rows.values, list)
+        assert not isinstance(rows.keys, ColumnSource)
+        key = None if rows.keys is None else rows.keys[row]
+        when = rows.timestamps if isinstance(rows.timestamps, int) else memoryview(rows.timestamps)[row]
+        pairs = pairs_of(headers[row]) if headers[row] else None
+        return self.accumulator.append(topic, rows.values[row], key, pairs, rows.partition, when)
+
+    async def append_all(self, topic: str, all_rows: Iterable[Rows], delivery: BatchDelivery) -> None:
+        """Add all rows, waiting as append() does, up to max.block.ms each time. Raises where a row is refused."""
+        for rows in all_rows:
+            start = 0
+            deadline = self.deadline()
+            while start < len(rows.values):
+                try:
+                    taken = self.append_rows(topic, rows, start)
+                except UnknownTopicOrPartition:
+                    await self.learn(topic, rows.partition, deadline)
+                    continue
+                except Closed:
+                    self.check()
+                    raise
+                if taken is None:
+                    await self.memory(deadline)
+                    continue
+                delivery.add(taken)
+                start += 1 if isinstance(taken, Delivery) else taken.taken
+                deadline = self.deadline()
 
     async def partition_count(self, topic: str) -> int:
         """How many partitions a topic has; asks when it is not known."""

@@ -11,18 +11,20 @@ while buffer.memory is full. Callbacks of deliveries run in the loop's thread: t
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
 from pystream._native.delivery import Delivery
 from pystream.client.config import ProducerConfig
+from pystream.client.producer.batch_delivery import BatchDelivery
+from pystream.client.producer.columns import Rows, rows_of
 from pystream.client.producer.engine import Engine
 from pystream.client.producer.offsets import OffsetsToSend
 from pystream.client.producer.records import ANY_PARTITION, NOW, Partitioner, Serializer, pairs_of, serialized
 from pystream.client.producer.transactions import State
 from pystream.client.sync import runner
-from pystream.common.errors import Closed, UnknownTopicOrPartition
+from pystream.common.errors import Closed, PystreamError, UnknownTopicOrPartition
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -99,6 +101,54 @@ class Producer:
         if on_delivery is not None:
             delivery.add_callback(on_delivery)
         return delivery
+
+    def send_batch(
+        self,
+        topic: str,
+        values: Any,
+        keys: Any = None,
+        headers: Any = None,
+        timestamps: Any = None,
+        partitions: Any = None,
+    ) -> BatchDelivery:
+        """Put many records into the buffer at once, without a Python object for each.
+
+        `values`: a list of bytes or None, NumPy rows of fixed width (S, V, 2-D uint8), an Arrow array of binaries or
+        texts, or an Arrow table with the columns value, key, headers, partition, timestamp. `keys`, `headers` (name and
+        value pairs of each row), `timestamps` and `partitions` (one int for all, or one for each row) may be given
+        beside it. Rows with headers cost about as much as `send`. Serializers are not applied.
+
+        Raises as `send`; rows before the one that is refused are sent, and its number is noted on the error.
+        """
+        rows = rows_of(values, keys=keys, headers=headers, timestamps=timestamps, partitions=partitions)
+        delivery = BatchDelivery()
+        try:
+            self._append_all(topic, rows, delivery)
+        except PystreamError as error:
+            error.add_note(f"{len(delivery)} rows before the one that was refused are in the buffer")
+            raise
+        return delivery
+
+    def _append_all(self, topic: str, all_rows: Iterable[Rows], delivery: BatchDelivery) -> None:
+        for rows in all_rows:
+            start = 0
+            deadline = self._engine.deadline()
+            while start < len(rows.values):
+                turn = self._memory_turns
+                try:
+                    taken = self._engine.append_rows(topic, rows, start)
+                except UnknownTopicOrPartition:
+                    self._runner.run(self._engine.learn(topic, rows.partition, deadline))
+                    continue
+                except Closed:
+                    self._engine.check_open()
+                    raise
+                if taken is None:
+                    self._wait_for_memory(turn, deadline)
+                    continue
+                delivery.add(taken)
+                start += 1 if isinstance(taken, Delivery) else taken.taken
+                deadline = self._engine.deadline()
 
     def _append_waiting(
         self,
