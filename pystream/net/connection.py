@@ -106,6 +106,7 @@ class Connection(asyncio.BufferedProtocol):
         self._correlation_id = 0
         self._timer: asyncio.TimerHandle | None = None
         self._last_used = loop.time()
+        self._throttled_until = self._last_used
         self._lost: asyncio.Future[None] = loop.create_future()
         self._writable: asyncio.Future[None] | None = None
         self._scratch = memoryview(bytearray(RECEIVE_BYTES))
@@ -234,6 +235,17 @@ class Connection(asyncio.BufferedProtocol):
         self._last_used = self._loop.time()
         self._write(api_key, version, None, body)
 
+    def throttle(self, duration_ms: int) -> None:
+        """The broker said that it will not read on for so long: nothing that is in flight, or sent until then, is late.
+
+        Decoded responses call this themselves; whoever takes raw ones does it with their throttle_time_ms.
+        """
+        if duration_ms <= 0:
+            return
+        self._throttled_until = self._loop.time() + duration_ms / 1000
+        for waiting in self._waiting:
+            waiting.deadline += duration_ms / 1000
+
     async def drained(self) -> None:
         """Return once the transport's buffer has room again; at once when it has. Raises when the connection closes."""
         while self._writable is not None and self.failure is None:
@@ -255,7 +267,7 @@ class Connection(asyncio.BufferedProtocol):
         self._write(api_key, version, request, body)
         allowed_ms = self.settings.request_timeout_ms if timeout_ms is None else timeout_ms
         self._last_used = self._loop.time()
-        deadline = self._last_used + allowed_ms / 1000
+        deadline = max(self._last_used, self._throttled_until) + allowed_ms / 1000
         future: asyncio.Future[Any] = self._loop.create_future()
         self._waiting.append(_Waiting(correlation_id, deadline, future, api_key, version, raw))
         if self._timer is None or deadline < self._timer.when():
@@ -400,6 +412,8 @@ class Connection(asyncio.BufferedProtocol):
                 f"{self.name}: the answer to {name_of(waiting.api_key)} {waiting.version} does not parse: {error}"
             ) from error
         self._waiting.popleft()
+        if not waiting.raw:
+            self.throttle(getattr(answer, "throttle_time_ms", 0))
         waiting.future.set_result(answer)
 
     # --- time and failure ---------------------------------------------------------------------------------------------

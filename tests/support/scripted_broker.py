@@ -151,8 +151,8 @@ class ScriptedBroker:
         self._tasks.add(task)
         try:
             await self.script(peer)
-        except (asyncio.IncompleteReadError, ConnectionError):
-            return  # the client has gone
+        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
+            return  # the client has gone, or the test is over
         except Exception as error:
             self.failures.append(error)
             raise

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from enum import IntEnum
 from typing import Final
 
 from pystream.client.admin.base import AdminBase, Asked
-from pystream.client.admin.results import Results, error_of, outcome
+from pystream.client.admin.results import Results, Told, error_of, outcome
 from pystream.client.cluster.metadata import NOT_ASKED
 from pystream.common.error_codes import NONE
 from pystream.common.errors import PystreamError
@@ -19,7 +18,7 @@ from pystream.protocol.messages.describe_acls import DescribeAclsRequest
 EVERY_HOST: Final = "*"
 
 
-class ResourceType(IntEnum):
+class ResourceType(Told):
     """What an ACL is about."""
 
     UNKNOWN = 0
@@ -32,7 +31,7 @@ class ResourceType(IntEnum):
     USER = 7
 
 
-class PatternType(IntEnum):
+class PatternType(Told):
     """How the name of an ACL's resource is meant. ANY and MATCH are for filters."""
 
     UNKNOWN = 0
@@ -42,7 +41,7 @@ class PatternType(IntEnum):
     PREFIXED = 4
 
 
-class AclOperation(IntEnum):
+class AclOperation(Told):
     """What an ACL allows or denies."""
 
     UNKNOWN = 0
@@ -63,7 +62,7 @@ class AclOperation(IntEnum):
     TWO_PHASE_COMMIT = 15
 
 
-class AclPermission(IntEnum):
+class AclPermission(Told):
     """Whether an ACL allows or denies."""
 
     UNKNOWN = 0

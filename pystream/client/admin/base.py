@@ -137,14 +137,15 @@ class AdminBase:
     ) -> dict[K, V | PystreamError]:
         """Ask for all items once. What is not told when the time is over is left out."""
         told: dict[K, V | PystreamError] = {}
+        of_no_item: list[PystreamError] = []
 
         async def one(target: int, group: list[K]) -> None:
             try:
                 asked = Asked(target, await route.connection(target), deadline, self.config.request_timeout_ms)
                 found = await ask(asked, group)
                 told.update({item: found[item] if item in found else _left_out(asked, item) for item in group})
-            except (Closed, UnsupportedVersion):  # of the client, of what the broker can do: of no single item
-                raise
+            except (Closed, UnsupportedVersion) as error:  # of the client, or of what the broker can do
+                of_no_item.append(error)
             except PystreamError as error:
                 told.update(dict.fromkeys(group, error))
 
@@ -160,6 +161,8 @@ class AdminBase:
                 await asyncio.gather(*(one(target, group) for target, group in groups.items()))
         except TimeoutError:
             pass
+        for fault in of_no_item:
+            raise fault
         return told
 
     async def _fresh(self, _: Deadline) -> ClusterMetadata:
@@ -178,7 +181,7 @@ class AdminBase:
 
 def _too_late(deadline: Deadline, last: object) -> DeadlineExceeded:
     """An item's error when the time is over, with the one that it had before."""
-    return DeadlineExceeded(str(deadline.exceeded()), last if isinstance(last, PystreamError) else None)
+    return deadline.exceeded(last if isinstance(last, PystreamError) else None)
 
 
 def _left_out(asked: Asked, item: object) -> UnknownServerError:

@@ -8,7 +8,7 @@ from enum import IntEnum
 from typing import NamedTuple
 
 from pystream.client.admin.base import AdminBase, Asked
-from pystream.client.admin.results import Results, outcome
+from pystream.client.admin.results import Results, Told, outcome
 from pystream.client.admin.routes import ANYWHERE, Route, ToNodes
 from pystream.common.config import ConfigSource, ConfigType
 from pystream.common.errors import InvalidConfig, PystreamError
@@ -32,7 +32,7 @@ from pystream.protocol.messages.list_config_resources import ListConfigResources
 ALL_TYPES_SINCE = 1  # version of ListConfigResources; before, client metrics only
 
 
-class ConfigResourceType(IntEnum):
+class ConfigResourceType(Told):
     """What has configurations, by the numbers of the protocol."""
 
     UNKNOWN = 0
@@ -257,7 +257,7 @@ def _entry(told: DescribeConfigsResourceResult) -> ConfigEntry:
         _source(told.config_source),
         told.read_only,
         told.is_sensitive,
-        ConfigType(told.config_type) if told.config_type else None,
+        ConfigType(told.config_type) if told.config_type in ConfigType._value2member_map_ else None,
         tuple(ConfigSynonym(each.name, each.value, _source(each.source)) for each in told.synonyms),
         told.documentation or None,
     )

@@ -8,10 +8,20 @@ results.failed                         # {"b": TopicAlreadyExists(...)}
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Generic, TypeVar
+from enum import IntEnum
+from typing import Generic, Self, TypeVar
 
 from pystream.common.error_codes import NONE, TABLE
 from pystream.common.errors import KafkaError, PystreamError, error_class
+
+
+class Told(IntEnum):
+    """A number that brokers tell. One that is newer than this client is UNKNOWN to it."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> Self | None:
+        return cls._member_map_.get("UNKNOWN") if isinstance(value, int) else None  # type: ignore[return-value]
+
 
 K = TypeVar("K")
 V = TypeVar("V")

@@ -6,11 +6,11 @@ import hashlib
 import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from enum import Enum, IntEnum
+from enum import Enum
 from typing import Final
 
 from pystream.client.admin.base import AdminBase, Asked
-from pystream.client.admin.results import Results, outcome
+from pystream.client.admin.results import Results, Told, outcome
 from pystream.common.config import Password
 from pystream.common.errors import PystreamError, UnsupportedSaslMechanism
 from pystream.protocol.messages.alter_client_quotas import (
@@ -41,7 +41,7 @@ class Match(Enum):
     ANY = "any"
 
 
-class ScramMechanism(IntEnum):
+class ScramMechanism(Told):
     """By the numbers of the protocol."""
 
     UNKNOWN = 0

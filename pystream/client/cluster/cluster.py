@@ -18,6 +18,7 @@ import asyncio
 import os
 import random
 from collections.abc import Callable, Coroutine, Iterable
+from dataclasses import replace
 from typing import Any, Final, TypeVar
 
 from pystream.client.cluster.connections import MAIN_LANE, Connections
@@ -34,6 +35,7 @@ from pystream.common.errors import (
     Closed,
     DeadlineExceeded,
     LeaderNotAvailable,
+    NetworkFailure,
     NoBrokersAvailable,
     PystreamError,
     UnknownTopicOrPartition,
@@ -133,10 +135,14 @@ class Cluster:
     async def coordinator(self, kind: CoordinatorKind, key: str, lane: str = COORDINATOR_LANE) -> Connection:
         """A connection to the coordinator of a group or transactional id, on a lane of its own.
 
-        NOT_COORDINATOR and lost connections call for `coordinators.forget(kind, key)`.
+        NOT_COORDINATOR and connections that break call for `coordinators.forget(kind, key)`.
         """
         node = await self.coordinators.find(kind, key)
-        return await self.connections.get(node, lane)
+        try:
+            return await self.connections.get(node, lane)
+        except NetworkFailure:
+            self.coordinators.forget(kind, key)
+            raise
 
     async def ask(
         self,
@@ -262,6 +268,7 @@ class Cluster:
             return await self._fetch_metadata()
         except PystreamError as error:
             logger.debug("metadata not refreshed", error=error)
+            self._begin_anew_after_too_long()
             self._age_after(self.backoff.delay_ms(1))
             raise
         finally:
@@ -269,6 +276,13 @@ class Cluster:
                 self._queued = None
             if self._running is me:
                 self._running = None
+
+    def _begin_anew_after_too_long(self) -> None:
+        """Forget brokers that have told nothing for so long; bootstrap.servers are asked next. Source: KIP-1102."""
+        silent_ms = self.clock.monotonic_ms() - self._updated_at_ms
+        rebootstrap = self.config.metadata_recovery_strategy == "rebootstrap"
+        if rebootstrap and silent_ms > self.config.metadata_recovery_rebootstrap_trigger_ms:
+            self.metadata = replace(self.metadata, nodes={}, controller_id=NO_BROKER)
 
     async def _fetch_metadata(self) -> ClusterMetadata:
         connection = await self.any_broker()

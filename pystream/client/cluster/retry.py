@@ -57,9 +57,9 @@ class Deadline:
         """`timeout_ms`, or what is left where that is less."""
         return min(timeout_ms, self.left_ms)
 
-    def exceeded(self) -> DeadlineExceeded:
+    def exceeded(self, last_error: Exception | None = None) -> DeadlineExceeded:
         """The error to raise once nothing is left; it tells the last error."""
-        return DeadlineExceeded(f"{self.what}: not done within {self.timeout_ms} ms", self.last_error)
+        return DeadlineExceeded(f"{self.what}: not done within {self.timeout_ms} ms", last_error or self.last_error)
 
 
 async def retrying(

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from pystream.client.admin.acls import AclOperation, operations_of
 from pystream.client.admin.configs import ConfigResource, ConfigResourceType
 from pystream.client.admin.results import Results
 from pystream.client.admin.topics import NewTopic
@@ -114,9 +115,9 @@ def test_an_item_that_the_broker_leaves_out_has_an_error():
 def test_items_that_go_on_failing_get_the_last_error_when_the_time_is_over():
     async def work(admin: AdminClient, broker: ScriptedBroker) -> None:
         broker.on(ApiKey.CREATE_TOPICS, lambda _: created(("a", NOT_CONTROLLER)))
-        error = (await admin.create_topics([NewTopic("a")], timeout_ms=60))["a"]
+        error = (await admin.create_topics([NewTopic("a")], timeout_ms=600))["a"]
         assert isinstance(error, DeadlineExceeded)
-        assert "create_topics: not done within 60 ms" in str(error)
+        assert "create_topics: not done within 600 ms" in str(error)
         assert isinstance(error.last_error, PystreamError)
 
     run(work)
@@ -277,6 +278,14 @@ def test_metrics_count_what_went_over_the_wire():
         assert min(counts["incoming-byte-total"], counts["outgoing-byte-total"]) > 100
 
     run(work)
+
+
+def test_numbers_that_are_newer_than_this_client_are_unknown_to_it():
+    assert (AclOperation(77), AclOperation(3)) == (AclOperation.UNKNOWN, AclOperation.READ)
+    assert operations_of(1 << AclOperation.READ | 1 << 30) == {AclOperation.READ}
+    assert operations_of(-(1 << 31)) is None
+    with pytest.raises(ValueError, match="READ"):
+        AclOperation("READ")
 
 
 def test_results_are_a_mapping_with_the_errors_set_apart():

@@ -27,10 +27,12 @@ from pystream.common.errors import (
     ClientError,
     ClientForked,
     Closed,
+    ConnectFailed,
     DeadlineExceeded,
     GroupAuthorizationFailed,
     NoBrokersAvailable,
     RebootstrapRequired,
+    RequestTimedOut,
     TopicAuthorizationFailed,
     UnknownTopicOrPartition,
 )
@@ -132,7 +134,7 @@ def test_when_nobody_can_be_reached_each_is_named():
             with pytest.raises(NoBrokersAvailable, match=f"{ports[0]}.*{ports[1]}"):
                 await cluster.refresh()
             with pytest.raises(DeadlineExceeded, match=r"metadata of topic 'a'.*no broker could be reached"):
-                await cluster.topic("a", timeout_ms=50)
+                await cluster.topic("a", timeout_ms=600)
 
     asyncio.run(whole())
 
@@ -165,7 +167,7 @@ def test_a_topic_that_never_comes_is_named_with_what_to_do():
         missing = topic("orders", [], error_code=UNKNOWN_TOPIC_OR_PARTITION)
         broker.on(ApiKey.METADATA, lambda _: metadata(broker, missing))
         with pytest.raises(UnknownTopicOrPartition, match=r"'orders' does not exist.*create it first"):
-            await cluster.topic("orders", timeout_ms=50)
+            await cluster.topic("orders", timeout_ms=600)
 
     run(work)
 
@@ -288,7 +290,7 @@ def test_a_caller_that_gives_up_does_not_take_the_connection_from_the_others():
         await cluster.refresh()
         impatient = asyncio.create_task(cluster.connection_to(1, "fetch"))
         patient = asyncio.create_task(cluster.connection_to(1, "fetch"))
-        await asyncio.wait([asyncio.create_task(asyncio.sleep(0))])
+        await asyncio.wait([impatient], timeout=0)
         impatient.cancel()
         assert (await patient).is_open
 
@@ -335,6 +337,30 @@ def test_a_cluster_that_moved_is_found_again_by_its_bootstrap_servers():
         broker.on(ApiKey.METADATA, lambda _: metadata(broker, node_id=8))
         found = await cluster.retrying("refresh", lambda _: cluster.refresh())
         assert (set(found.nodes), found.nodes[8].port != port) == ({8}, True)
+
+    run(work)
+
+
+def test_brokers_that_tell_nothing_for_too_long_are_forgotten():
+    async def work(cluster: Cluster, broker: ScriptedBroker) -> None:
+        await cluster.refresh()
+        broker.on(ApiKey.METADATA, lambda _: None)
+        for _ in range(2):
+            with pytest.raises(RequestTimedOut):
+                await cluster.refresh()
+        assert cluster.metadata.nodes == {}
+        assert cluster.metadata.cluster_id == "scripted"
+
+    run(work, request_timeout_ms=30, metadata_recovery_rebootstrap_trigger_ms=20)
+
+
+def test_a_coordinator_that_cannot_be_reached_is_forgotten():
+    async def work(cluster: Cluster, broker: ScriptedBroker) -> None:
+        gone = Coordinator(key="g", node_id=6, host="127.0.0.1", port=unused_port())
+        broker.on(ApiKey.FIND_COORDINATOR, lambda _: FindCoordinatorResponse(coordinators=[gone]))
+        with pytest.raises(ConnectFailed):
+            await cluster.coordinator(CoordinatorKind.GROUP, "g")
+        assert cluster.coordinators._known == {}
 
     run(work)
 

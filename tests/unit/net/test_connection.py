@@ -362,6 +362,26 @@ def test_a_broker_that_is_slow_but_in_time_is_waited_for():
     run(script, client)
 
 
+def test_a_broker_that_throttles_is_given_the_time_that_it_asked_for():
+    release = asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.answer(HeartbeatResponse(throttle_time_ms=60_000))
+        await peer.request()
+        await release.wait()
+        await peer.answer(HeartbeatResponse())
+        await peer.gone()
+
+    async def client(connection: Connection) -> None:
+        await connection.request(HeartbeatRequest())
+        slow = connection.request(HeartbeatRequest(), timeout_ms=1)
+        asyncio.get_running_loop().call_later(SOON_MS / 1000, release.set)
+        assert (await slow).error_code == 0
+
+    run(script, client)
+
+
 def test_a_broker_that_never_agrees_on_versions_is_given_up():
     async def whole() -> None:
         async with asyncio.timeout(TEST_SECONDS), ScriptedBroker() as broker:
