@@ -26,7 +26,8 @@
     │   ├── BufferFull              buffer.memory is taken, and stayed so for max.block.ms
     │   ├── CommitFailed            the group gave the partitions to others before the commit
     │   ├── NoOffsetForPartition    no committed offset, and auto.offset.reset=none
-    │   └── SerializationError      a serializer refused a key or a value
+    │   ├── SerializationError      a serializer refused a key or a value
+    │   └── Wakeup                  a poll was ended by wakeup()
     └── KafkaError                  has a `code` and `retriable`; one class for each error code of Kafka
         ├── NetworkFailure
         │   ├── ConnectFailed       no connection to a broker came about: nothing was sent
@@ -166,6 +167,10 @@ class NoOffsetForPartition(ClientError):
 
 class SerializationError(ClientError):
     """A serializer or deserializer refused a key or a value."""
+
+
+class Wakeup(ClientError):
+    """A poll was ended by wakeup(), as the user asked; the consumer can be used on."""
 
 
 class KafkaError(PystreamError):

@@ -1,0 +1,208 @@
+"""What a group has committed: asking for it, and committing.
+
+Retried until the deadline while the coordinator moves or loads; a member that the group has given up gets CommitFailed.
+Source: KIP-98 (pending transactions), KIP-709 (many groups), KIP-848 (member epochs).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final, NoReturn
+
+from pystream.client.cluster.cluster import Cluster
+from pystream.client.cluster.coordinators import CoordinatorKind
+from pystream.client.cluster.retry import Deadline
+from pystream.client.consumer.model import OffsetAndMetadata
+from pystream.common import error_codes as codes
+from pystream.common.errors import CommitFailed, KafkaError, NetworkFailure, StaleMemberEpoch, error_class
+from pystream.common.model import TopicPartition
+from pystream.net.connection import Connection
+from pystream.protocol.api_keys import ApiKey
+from pystream.protocol.messages.offset_commit import (
+    OffsetCommitRequest,
+    OffsetCommitRequestPartition,
+    OffsetCommitRequestTopic,
+    OffsetCommitResponse,
+)
+from pystream.protocol.messages.offset_fetch import (
+    OffsetFetchRequest,
+    OffsetFetchRequestGroup,
+    OffsetFetchRequestTopic,
+    OffsetFetchRequestTopics,
+    OffsetFetchResponse,
+    OffsetFetchResponsePartition,
+    OffsetFetchResponsePartitions,
+)
+
+NO_GENERATION: Final = -1
+COMMIT_BY_NAME_UP_TO: Final = 9
+FETCH_BY_NAME_UP_TO: Final = 9
+GROUPS_SINCE: Final = 8
+LOST_COORDINATOR: Final = frozenset({codes.COORDINATOR_NOT_AVAILABLE, codes.NOT_COORDINATOR})
+GIVEN_UP: Final = frozenset(
+    {
+        codes.ILLEGAL_GENERATION,
+        codes.UNKNOWN_MEMBER_ID,
+        codes.REBALANCE_IN_PROGRESS,
+        codes.FENCED_INSTANCE_ID,
+        codes.FENCED_MEMBER_EPOCH,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who commits: a member in its generation (classic) or epoch (KIP-848); the defaults are no member at all."""
+
+    generation: int = NO_GENERATION
+    member_id: str = ""
+    instance_id: str | None = None
+
+
+class Commits:
+    """Offsets of one group. Used from the loop. `identity` is kept up to date by the membership."""
+
+    def __init__(self, cluster: Cluster, group_id: str) -> None:
+        self.group_id = group_id
+        self.identity = Identity()
+        self._cluster = cluster
+
+    async def commit(
+        self, offsets: Mapping[TopicPartition, OffsetAndMetadata], *, timeout_ms: int | None = None
+    ) -> None:
+        """Raises CommitFailed when the group has given the partitions to others, DeadlineExceeded, KafkaError."""
+        if not offsets:
+            return
+        left = dict(offsets)
+
+        async def try_once(_: Deadline) -> None:
+            done = await self._commit_once(left)
+            for key in done:
+                left.pop(key, None)
+            if left:
+                raise error_class(codes.COORDINATOR_LOAD_IN_PROGRESS)(f"not committed yet: {sorted(left)}")
+
+        await self._cluster.retrying(f"commit of group {self.group_id!r}", try_once, timeout_ms=timeout_ms)
+
+    async def committed(
+        self, keys: Iterable[TopicPartition], *, timeout_ms: int | None = None
+    ) -> dict[TopicPartition, OffsetAndMetadata | None]:
+        """What is committed for each; None where nothing is. Waits for transactions that are being decided."""
+        wanted = list(keys)
+        if not wanted:
+            return {}
+        return await self._cluster.retrying(
+            f"committed offsets of group {self.group_id!r}", lambda _: self._fetch_once(wanted), timeout_ms=timeout_ms
+        )
+
+    # --- one try ------------------------------------------------------------------------------------------------------
+
+    async def _ask(self, request: OffsetCommitRequest | OffsetFetchRequest, highest: int) -> object:
+        try:
+            connection = await self._coordinator()
+            version = connection.version_of(request.API_KEY, highest=highest)
+            return await connection.request(request, version)
+        except NetworkFailure:
+            self._forget()
+            raise
+
+    async def _coordinator(self) -> Connection:
+        return await self._cluster.coordinator(CoordinatorKind.GROUP, self.group_id, lane="commit")
+
+    def _forget(self) -> None:
+        self._cluster.coordinators.forget(CoordinatorKind.GROUP, self.group_id)
+
+    async def _commit_once(self, offsets: Mapping[TopicPartition, OffsetAndMetadata]) -> list[TopicPartition]:
+        topics: dict[str, list[OffsetCommitRequestPartition]] = {}
+        for key, entry in offsets.items():
+            topics.setdefault(key.topic, []).append(
+                OffsetCommitRequestPartition(
+                    partition_index=key.partition,
+                    committed_offset=entry.offset,
+                    committed_metadata=entry.metadata,
+                    committed_leader_epoch=entry.leader_epoch,
+                )
+            )
+        who = self.identity
+        request = OffsetCommitRequest(
+            group_id=self.group_id,
+            generation_id_or_member_epoch=who.generation,
+            member_id=who.member_id,
+            group_instance_id=who.instance_id,
+            topics=[OffsetCommitRequestTopic(name=name, partitions=parts) for name, parts in topics.items()],
+        )
+        response = await self._ask(request, COMMIT_BY_NAME_UP_TO)
+        assert isinstance(response, OffsetCommitResponse)
+        done = []
+        for topic in response.topics:
+            for told in topic.partitions:
+                key = TopicPartition(topic.name, told.partition_index)
+                if told.error_code == codes.NONE:
+                    done.append(key)
+                else:
+                    self._commit_failed(key, told.error_code, who)
+        return done
+
+    def _commit_failed(self, key: TopicPartition, error_code: int, who: Identity) -> None:
+        if error_code in LOST_COORDINATOR:
+            self._forget()
+        if error_code == codes.STALE_MEMBER_EPOCH and self.identity == who:
+            raise CommitFailed(f"group {self.group_id!r}: {StaleMemberEpoch.__name__}; poll, then commit again")
+        if error_code == codes.STALE_MEMBER_EPOCH:
+            return  # the epoch is newer by now: again
+        if error_code in GIVEN_UP:
+            raise CommitFailed(
+                f"group {self.group_id!r} did not take the commit of {key} ({error_class(error_code).__name__}): the "
+                "partition may be another member's by now. Poll more often, raise max.poll.interval.ms, or lower "
+                "max.poll.records"
+            )
+        raise error_class(error_code)(f"commit of {key} for group {self.group_id!r}")
+
+    async def _fetch_once(self, keys: list[TopicPartition]) -> dict[TopicPartition, OffsetAndMetadata | None]:
+        topics: dict[str, list[int]] = {}
+        for key in keys:
+            topics.setdefault(key.topic, []).append(key.partition)
+        connection = await self._coordinator()
+        version = connection.version_of(ApiKey.OFFSET_FETCH, highest=FETCH_BY_NAME_UP_TO)
+        request = self._fetch_request(topics, version)
+        response = await self._ask(request, FETCH_BY_NAME_UP_TO)
+        assert isinstance(response, OffsetFetchResponse)
+        found: dict[TopicPartition, OffsetAndMetadata | None] = dict.fromkeys(keys)
+        error_code = response.error_code
+        told: list[tuple[str, OffsetFetchResponsePartition | OffsetFetchResponsePartitions]]
+        if version >= GROUPS_SINCE:
+            told = [
+                (topic.name, part) for group in response.groups for topic in group.topics for part in topic.partitions
+            ]
+            error_code = next((g.error_code for g in response.groups), codes.UNKNOWN_SERVER_ERROR)
+        else:
+            told = [(topic.name, part) for topic in response.topics for part in topic.partitions]
+        if error_code != codes.NONE:
+            self._fetch_failed(error_code, "")
+        for name, part in told:
+            key = TopicPartition(name, part.partition_index)
+            if part.error_code != codes.NONE:
+                self._fetch_failed(part.error_code, f" of {key}")
+            if part.committed_offset >= 0:
+                found[key] = OffsetAndMetadata(part.committed_offset, part.metadata or "", part.committed_leader_epoch)
+        return found
+
+    def _fetch_request(self, topics: Mapping[str, list[int]], version: int) -> OffsetFetchRequest:
+        if version < GROUPS_SINCE:
+            return OffsetFetchRequest(
+                group_id=self.group_id,
+                topics=[OffsetFetchRequestTopic(name=n, partition_indexes=p) for n, p in topics.items()],
+                require_stable=version >= 7,
+            )
+        group = OffsetFetchRequestGroup(
+            group_id=self.group_id,
+            topics=[OffsetFetchRequestTopics(name=n, partition_indexes=p) for n, p in topics.items()],
+        )
+        return OffsetFetchRequest(groups=[group], require_stable=True)
+
+    def _fetch_failed(self, error_code: int, what: str) -> NoReturn:
+        if error_code in LOST_COORDINATOR:
+            self._forget()
+        error: KafkaError = error_class(error_code)(f"committed offset{what} of group {self.group_id!r}")
+        raise error

@@ -1,0 +1,282 @@
+"""The consumer for asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import re
+from collections.abc import AsyncIterator, Iterable, Mapping
+from typing import Any
+
+from pystream._native.message_batch import Message
+from pystream.client.config import ConsumerConfig
+from pystream.client.consumer.engine import Engine
+from pystream.client.consumer.model import (
+    BEGINNING,
+    END,
+    OffsetAndMetadata,
+    OffsetAndTimestamp,
+    RebalanceCallback,
+    RebalanceCallbacks,
+    as_partition,
+    as_partitions,
+)
+from pystream.client.consumer.record_batch import RecordBatch
+from pystream.client.consumer.subscription import Subscription
+from pystream.common.errors import Closed
+from pystream.common.model import TopicPartition
+
+Partition = TopicPartition | tuple[str, int]
+
+
+class Consumer:
+    """Reads topics, alone (`assign`) or as a member of a group (`subscribe`). Belongs to one loop and one task.
+
+        async with Consumer({"bootstrap.servers": "127.0.0.1:9092", "group.id": "fraud"}) as consumer:
+            await consumer.subscribe(["payments"])
+            async for message in consumer:
+                print(message.offset, message.value)
+
+    Three ways to read: messages one by one (`async for`), some at a time (`poll`), and columns (`poll_batch`). What
+    was handed out counts as read by the next poll; the position says where that ends. Rebalances, automatic commits and
+    their callbacks happen while polling, never in between: poll at least every `max.poll.interval.ms`.
+    """
+
+    def __init__(self, settings: Mapping[str, Any] | None = None, /, **keywords: Any) -> None:
+        self.config = ConsumerConfig.load(settings, **keywords)
+        self._engine = Engine(self.config)
+
+    # --- what to read -------------------------------------------------------------------------------------------------
+
+    async def subscribe(
+        self,
+        topics: str | Iterable[str] = (),
+        *,
+        pattern: str | re.Pattern[str] | None = None,
+        on_assigned: RebalanceCallback | None = None,
+        on_revoked: RebalanceCallback | None = None,
+        on_lost: RebalanceCallback | None = None,
+    ) -> None:
+        """Read these topics, or those whose whole name fits `pattern`, with the other members of `group.id`.
+
+        Returns at once; partitions come while polling. A new subscription replaces the last. Callbacks get a list of
+        partitions and may be coroutine functions; `on_revoked` can still commit, `on_lost` cannot.
+        """
+        subscription = Subscription.of(topics, pattern, exclude_internal=self.config.exclude_internal_topics)
+        if pattern is None and not subscription.topics:
+            await self.unsubscribe()
+            return
+        await self._engine.subscribe(subscription, RebalanceCallbacks(on_assigned, on_revoked, on_lost))
+
+    async def unsubscribe(self) -> None:
+        """Leave the group, hold no partition."""
+        self._engine.hand.settle()
+        await self._engine.unsubscribe()
+        self._engine.hand.drop()
+
+    async def assign(self, partitions: Iterable[Partition]) -> None:
+        """Read exactly these partitions, without a group; those read already go on where they are."""
+        self._engine.hand.settle()
+        self._engine.assign(as_partitions(partitions))
+        self._engine.hand.drop()
+
+    def assignment(self) -> set[TopicPartition]:
+        """The partitions that are read now."""
+        return set(self._engine.positions.keys())
+
+    def subscription(self) -> set[str]:
+        """The topics that are subscribed to; with a pattern, those that fit it now."""
+        subscription = self._engine.subscription
+        return set() if subscription is None else set(subscription.names(self._engine.cluster.metadata))
+
+    # --- reading ------------------------------------------------------------------------------------------------------
+
+    async def poll(self, timeout: float | None = None, max_records: int | None = None) -> list[Message]:
+        """Messages of one partition, at most `max_records` (max.poll.records); none when `timeout` seconds are over.
+
+        Raises NoOffsetForPartition, OffsetOutOfRange, UnknownTopicOrPartition, CorruptRecordBatch and the like for what
+        keeps a partition from being read; Wakeup, Closed.
+        """
+        most = self.config.max_poll_records if max_records is None else max_records
+        deadline = None if timeout is None else asyncio.get_running_loop().time() + timeout
+        while True:
+            await self._begin()
+            messages = self._engine.hand.messages(most)
+            if messages or not await self._more(deadline):
+                return messages
+
+    async def poll_batch(self, timeout: float | None = None, max_records: int | None = None) -> RecordBatch | None:
+        """What was fetched of one partition as columns, whole or at most `max_records`; None when the time is over.
+
+        Raises as `poll`.
+        """
+        deadline = None if timeout is None else asyncio.get_running_loop().time() + timeout
+        while True:
+            await self._begin()
+            batch = self._engine.hand.batch(max_records)
+            if batch is not None or not await self._more(deadline):
+                return batch
+
+    async def __aiter__(self) -> AsyncIterator[Message]:
+        """Messages for ever, until the consumer is closed. A message counts as read once the loop has it."""
+        most = self.config.max_poll_records
+        while not self._engine.is_closed:
+            try:
+                await self._begin()
+                chunk = self._engine.hand.chunk(most)
+                if chunk is None:
+                    await self._more(None)
+                    continue
+            except Closed:
+                return
+            for message in chunk:
+                yield message
+            await asyncio.sleep(0)  # a loop that always finds messages must let the fetches run
+
+    async def _begin(self) -> None:
+        engine = self._engine
+        engine.check_usable()
+        engine.begin_poll()
+        if engine.membership is not None:
+            engine.membership.polled()
+        while engine.steps:
+            engine.hand.settle()
+            step = engine.steps.popleft()
+            await engine.begin_step(step)
+            try:
+                callback = engine.callbacks.of(step.kind)
+                if callback is not None and step.partitions:
+                    result = callback(list(step.partitions))
+                    if inspect.isawaitable(result):
+                        await result
+            finally:
+                await engine.finish_step(step)
+                engine.hand.drop()
+
+    async def _more(self, deadline: float | None) -> bool:
+        left = None if deadline is None else max(deadline - asyncio.get_running_loop().time(), 0)
+        return await self._engine.wait(left)
+
+    # --- where to read ------------------------------------------------------------------------------------------------
+
+    async def seek(self, partition: Partition, offset: int) -> None:
+        """Go on at `offset`, or at BEGINNING or END."""
+        self._engine.hand.note_position()
+        self._engine.seek(as_partition(partition), offset)
+        self._engine.hand.drop()
+
+    async def seek_to_beginning(self, partitions: Iterable[Partition] | None = None) -> None:
+        """Go on with the first records there are; of all partitions when None."""
+        self._seek_to(partitions, BEGINNING)
+
+    async def seek_to_end(self, partitions: Iterable[Partition] | None = None) -> None:
+        """Go on with what comes from now on; of all partitions when None."""
+        self._seek_to(partitions, END)
+
+    async def seek_to_time(self, timestamp_ms: int, partitions: Iterable[Partition] | None = None) -> None:
+        """Go on with the first records at or after a time, at the end where there are none."""
+        if timestamp_ms < 0:
+            raise ValueError(f"expected milliseconds since 1970, found {timestamp_ms}")
+        self._seek_to(partitions, timestamp_ms)
+
+    def _seek_to(self, partitions: Iterable[Partition] | None, to: int) -> None:
+        self._engine.hand.note_position()
+        self._engine.seek_to(None if partitions is None else as_partitions(partitions), to)
+        self._engine.hand.drop()
+
+    async def position(self, partition: Partition, timeout: float | None = None) -> int:
+        """The offset of the next record that is handed out."""
+        self._engine.hand.note_position()
+        return await self._engine.position(as_partition(partition), as_ms(timeout))
+
+    async def pause(self, partitions: Iterable[Partition]) -> None:
+        """Hand out nothing of these partitions until `resume`; what was fetched of them is kept."""
+        self._engine.pause(as_partitions(partitions), True)
+        self._engine.hand.drop()
+
+    async def resume(self, partitions: Iterable[Partition]) -> None:
+        """Go on with these partitions."""
+        self._engine.pause(as_partitions(partitions), False)
+
+    def paused(self) -> set[TopicPartition]:
+        """The partitions that are paused."""
+        return {state.key for state in self._engine.positions if state.paused}
+
+    def lag(self, partition: Partition) -> int | None:
+        """Records behind the position that can be read, as of the last answer; None before the first."""
+        self._engine.hand.note_position()
+        return self._engine.state_of(as_partition(partition)).lag(self.config.isolation_level == "read_committed")
+
+    async def beginning_offsets(
+        self, partitions: Iterable[Partition], timeout: float | None = None
+    ) -> dict[TopicPartition, int]:
+        """The first offset of each partition."""
+        return await self._engine.edge_offsets(as_partitions(partitions), BEGINNING, as_ms(timeout))
+
+    async def end_offsets(
+        self, partitions: Iterable[Partition], timeout: float | None = None
+    ) -> dict[TopicPartition, int]:
+        """The offset behind the last record of each partition; with read_committed, the last stable offset."""
+        return await self._engine.edge_offsets(as_partitions(partitions), END, as_ms(timeout))
+
+    async def offsets_for_times(
+        self, timestamps_ms: Mapping[Partition, int], timeout: float | None = None
+    ) -> dict[TopicPartition, OffsetAndTimestamp | None]:
+        """The first record at or after each time; None where there is none."""
+        wanted = {as_partition(key): timestamp for key, timestamp in timestamps_ms.items()}
+        return await self._engine.offsets_for_times(wanted, as_ms(timeout))
+
+    # --- commits ------------------------------------------------------------------------------------------------------
+
+    async def commit(
+        self, offsets: Mapping[Partition, int | OffsetAndMetadata] | None = None, timeout: float | None = None
+    ) -> None:
+        """Commit `offsets`, each the next one to read, or the positions of all partitions. Returns when it is done.
+
+        Raises CommitFailed when the group gave the partitions to others; DeadlineExceeded.
+        """
+        self._engine.hand.note_position()
+        await self._engine.commit(as_commit(offsets), as_ms(timeout))
+
+    async def committed(
+        self, partitions: Iterable[Partition], timeout: float | None = None
+    ) -> dict[TopicPartition, OffsetAndMetadata | None]:
+        """What the group has committed; None where it has nothing."""
+        return await self._engine.committed(as_partitions(partitions), as_ms(timeout))
+
+    # --- life ---------------------------------------------------------------------------------------------------------
+
+    def wakeup(self) -> None:
+        """End the poll that waits, or the next one, with Wakeup. From any thread, and from signal handlers."""
+        self._engine.wakeup()
+
+    async def close(self, *, leave_group: bool = True) -> None:
+        """Commit (with enable.auto.commit), leave the group, close. Harmless when closed.
+
+        With `leave_group=False` the group keeps the place of this member until its session is over.
+        """
+        self._engine.hand.settle()
+        await self._engine.close(leave_group=leave_group)
+
+    async def __aenter__(self) -> Consumer:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+
+def as_commit(
+    offsets: Mapping[Partition, int | OffsetAndMetadata] | None,
+) -> dict[TopicPartition, OffsetAndMetadata] | None:
+    """Offsets as users write them."""
+    if offsets is None:
+        return None
+    return {
+        as_partition(key): OffsetAndMetadata(entry) if isinstance(entry, int) else OffsetAndMetadata(*entry)
+        for key, entry in offsets.items()
+    }
+
+
+def as_ms(timeout: float | None) -> int | None:
+    """Seconds of users as milliseconds."""
+    return None if timeout is None else round(timeout * 1000)

@@ -1,0 +1,412 @@
+"""The consumer's machinery behind both faces: asyncio, without threads of its own.
+
+    face (user's task or thread)                     engine (loop)
+      begin_poll ─ rebalance steps ─ hand.messages     fetcher ─▶ buffer     resolver ─▶ positions
+      nothing here: await wait(...)          ◀─────────  notify               membership ─▶ steps
+
+What the user does to partitions (assign, seek, pause) happens in the loop, between two polls.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from pystream.client.cluster.cluster import Cluster
+from pystream.client.cluster.metadata import ClusterMetadata
+from pystream.client.config import ConsumerConfig
+from pystream.client.consumer.commits import Commits
+from pystream.client.consumer.durations import duration_ms
+from pystream.client.consumer.fetcher import Fetcher
+from pystream.client.consumer.hand_out import HandOut
+from pystream.client.consumer.model import (
+    BEGINNING,
+    END,
+    OffsetAndMetadata,
+    OffsetAndTimestamp,
+    RebalanceCallbacks,
+    RebalanceKind,
+)
+from pystream.client.consumer.offsets import Offsets
+from pystream.client.consumer.positions import PartitionState, Positions
+from pystream.client.consumer.resolver import Resolver
+from pystream.client.consumer.subscription import Subscription
+from pystream.common.clock import SleepingClock
+from pystream.common.errors import ClientError, Closed, InvalidGroupId, PystreamError, Wakeup
+from pystream.common.logging import get_logger
+from pystream.common.model import TopicPartition
+
+if TYPE_CHECKING:
+    from pystream.client.consumer.membership import Membership
+
+logger = get_logger(__name__)
+
+
+class RebalanceStep:
+    """Partitions that come or go: the face calls the user's callback with them, then `Engine.finish`."""
+
+    __slots__ = ("apply", "finished", "kind", "partitions")
+
+    def __init__(self, kind: str, partitions: list[TopicPartition], apply: Callable[[], object]) -> None:
+        self.kind = kind
+        self.partitions = partitions
+        self.apply = apply  # brings it about: in the loop, before the callback for what comes, after it for what goes
+        self.finished = asyncio.get_running_loop().create_future()
+
+
+class Engine:
+    """One consumer. All of it belongs to the loop of its first use, except where it says "any thread"."""
+
+    def __init__(self, config: ConsumerConfig, *, clock: SleepingClock | None = None) -> None:
+        if config.auto_offset_reset.startswith("by_duration:"):
+            duration_ms(config.auto_offset_reset.removeprefix("by_duration:"))
+        self.config = config
+        self.cluster = Cluster(config, clock=clock, auto_create_topics=config.allow_auto_create_topics)
+        self.positions = Positions()
+        self.callbacks = RebalanceCallbacks()
+        self.subscription: Subscription | None = None
+        self.membership: Membership | None = None
+        self.steps: deque[RebalanceStep] = deque()
+        self.commits = Commits(self.cluster, config.group_id) if config.group_id else None
+        self.is_closed = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._position_waiters: list[asyncio.Future[None]] = []
+        self._woken = False
+        self._failure: PystreamError | None = None
+        self._next_commit_ms = 0
+        self._committing: asyncio.Task[None] | None = None
+        self.last_poll_ms = self.cluster.clock.monotonic_ms()
+        self.fetcher = Fetcher(
+            self.cluster, config, self.positions, on_data=self.notify, on_reset=self._look_again, nudge=self._nudge
+        )
+        self.offsets = Offsets(self.cluster, read_committed=config.isolation_level == "read_committed")
+        self.hand = HandOut(self.fetcher.buffer, self.raise_failure)
+        self._resolver: Resolver | None = None
+        self.cluster.subscribe(self._on_metadata)
+
+    # --- polling ------------------------------------------------------------------------------------------------------
+
+    def begin_poll(self) -> None:
+        """The user is alive. Any thread. Raises Closed, Wakeup."""
+        if self.is_closed:
+            raise Closed("the consumer is closed; make a new one")
+        if self._woken:
+            self._woken = False
+            raise Wakeup("poll was ended by wakeup()")
+        self.last_poll_ms = now_ms = self.cluster.clock.monotonic_ms()
+        if self._next_commit_ms <= now_ms and self.commits is not None and self.config.enable_auto_commit:
+            if self._next_commit_ms:
+                self._in_loop(self._auto_commit, self.positions.consumed())
+            self._next_commit_ms = now_ms + self.config.auto_commit_interval_ms
+
+    async def wait(self, timeout_s: float | None) -> bool:
+        """Return True when there is something to take or to do, False after `timeout_s`. Raises as begin_poll."""
+        self.check_usable()
+        loop = asyncio.get_running_loop()
+        ends_at = None if timeout_s is None else loop.time() + timeout_s
+        while not self._has_news():
+            if ends_at is not None and loop.time() >= ends_at:
+                return False
+            waiter = self._waiter = loop.create_future()
+            timer = None if ends_at is None else loop.call_at(ends_at, _release, waiter)
+            try:
+                await waiter
+            finally:
+                if timer is not None:
+                    timer.cancel()
+        return True
+
+    def _has_news(self) -> bool:
+        return (
+            self._woken
+            or self.is_closed
+            or bool(self.steps)
+            or self._failure is not None
+            or self.fetcher.buffer.has_some()
+            or any(state.failure is not None and not state.withdrawn for state in self.positions)
+        )
+
+    def notify(self) -> None:
+        """Something came: whoever waits looks again."""
+        if self._waiter is not None:
+            _release(self._waiter)
+        for waiting in self._position_waiters:
+            _release(waiting)
+        self._position_waiters.clear()
+
+    def wakeup(self) -> None:
+        """End the poll that waits, or the next one, with Wakeup. Any thread."""
+        self._woken = True
+        self._in_loop(self.notify)
+
+    def raise_failure(self) -> None:
+        """Raise what the user must know, once nothing is left that came before it. Any thread."""
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure
+        for state in self.positions:
+            if state.failure is not None and not state.withdrawn:
+                failure, state.failure = state.failure, None
+                self._in_loop(self._look_again)
+                raise failure
+
+    def fail(self, error: PystreamError) -> None:
+        """Tell the user with the next poll."""
+        self._failure = self._failure or error
+        self.notify()
+
+    def _look_again(self) -> None:
+        if self._resolver is not None:
+            self._resolver.wake()
+        self.fetcher.wake()
+
+    def _nudge(self) -> None:
+        self._in_loop(self.fetcher.wake)
+
+    @property
+    def is_polling(self) -> bool:
+        """Whether the user waits in poll."""
+        return self._waiter is not None and not self._waiter.done()
+
+    def _in_loop(self, call: Callable[..., object], *arguments: object) -> None:
+        loop = self._loop
+        if loop is None or loop.is_closed():
+            return
+        try:
+            running = asyncio.get_running_loop()
+        except RuntimeError:
+            running = None
+        if running is loop:
+            loop.call_soon(call, *arguments)
+        else:
+            loop.call_soon_threadsafe(call, *arguments)
+
+    async def begin_step(self, step: RebalanceStep) -> None:
+        """Before the user's callback: what comes is there, what goes is committed."""
+        if step.kind == RebalanceKind.ASSIGNED:
+            step.apply()
+        elif step.kind == RebalanceKind.REVOKED:
+            await self.commit_before_leaving(step.partitions)
+
+    async def finish_step(self, step: RebalanceStep) -> None:
+        """After the user's callback: what goes is gone, and the group is told."""
+        if step.kind != RebalanceKind.ASSIGNED:
+            step.apply()
+        _release(step.finished)
+
+    def check_usable(self) -> None:
+        """Raises Closed, ClientForked, ClientError on another loop."""
+        if self.is_closed:
+            raise Closed("the consumer is closed; make a new one")
+        self.cluster.check_usable()
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+
+    # --- what to consume ----------------------------------------------------------------------------------------------
+
+    def assign(self, partitions: Iterable[TopicPartition]) -> None:
+        """Consume exactly these partitions, without a group's help. Those assigned already keep their position."""
+        self.check_usable()
+        if self.subscription is not None:
+            raise ClientError("this consumer is subscribed to topics; unsubscribe() first, then assign()")
+        self.set_assignment(partitions)
+
+    def set_assignment(self, partitions: Iterable[TopicPartition]) -> list[PartitionState]:
+        """Hold exactly these; gives the states that are new."""
+        added, _ = self.positions.assign(partitions)
+        self.cluster.track({state.topic for state in added})
+        if self.subscription is None:
+            topics = {state.topic for state in self.positions}
+            self.cluster.untrack(set(self.cluster.metadata.topics) - topics)
+        self._moved()
+        return added
+
+    async def subscribe(self, subscription: Subscription, callbacks: RebalanceCallbacks) -> None:
+        """Have the group assign partitions of these topics."""
+        self.check_usable()
+        if self.commits is None:
+            raise InvalidGroupId("subscribe() needs group.id: set it, or use assign()")
+        if self.subscription is None and len(self.positions):
+            raise ClientError("this consumer has assigned partitions; unsubscribe() first, then subscribe()")
+        self.subscription = subscription
+        self.callbacks = callbacks
+        self.last_poll_ms = self.cluster.clock.monotonic_ms()
+        subscription.follow(self.cluster)
+        if self.membership is None:
+            from pystream.client.consumer.membership import Membership
+
+            self.membership = Membership(self)
+        self.membership.subscribed()
+
+    async def unsubscribe(self) -> None:
+        """Leave the group and hold no partition."""
+        self.check_usable()
+        membership, self.membership = self.membership, None
+        self.subscription = None
+        self.cluster.track_all(False)
+        if membership is not None:
+            await membership.leave()
+        self.steps.clear()
+        self.set_assignment(())
+
+    def seek(self, key: TopicPartition, offset: int, leader_epoch: int = -1) -> None:
+        """Go on at `offset`, or at BEGINNING or END."""
+        state = self.state_of(key)
+        if offset in (BEGINNING, END):
+            state.reset(offset)
+        elif offset < 0:
+            raise ValueError(f"{key}: expected an offset of 0 and above, BEGINNING or END, found {offset}")
+        else:
+            state.seek(offset, leader_epoch)
+        self._moved()
+
+    def seek_to(self, keys: Iterable[TopicPartition] | None, to: int) -> None:
+        """Go on at BEGINNING, END, or the first record at or after a timestamp; all partitions when None."""
+        for key in self.positions.keys() if keys is None else keys:
+            self.state_of(key).reset(to)
+        self._moved()
+
+    def pause(self, keys: Iterable[TopicPartition], paused: bool) -> None:
+        """Hand out nothing of these partitions, or go on with them; a rebalance that keeps them keeps that."""
+        for state in [self.state_of(key) for key in keys]:
+            state.paused = paused
+        self._moved()
+
+    def state_of(self, key: TopicPartition) -> PartitionState:
+        """Raises ClientError for a partition that is not assigned."""
+        self.check_usable()
+        state = self.positions.get(key)
+        if state is None:
+            raise ClientError(f"{key} is not assigned to this consumer; it has {sorted(self.positions.keys())}")
+        return state
+
+    def _moved(self) -> None:
+        """Positions, pauses or the assignment changed."""
+        if self._resolver is None:
+            self._resolver = Resolver(
+                self.cluster,
+                self.config,
+                self.positions,
+                self.fetcher,
+                self.offsets,
+                committed=None if self.commits is None else self.commits.committed,
+                on_change=self.notify,
+            )
+        self._resolver.wake()
+        self.fetcher.wake()
+        self.notify()
+
+    def _on_metadata(self, metadata: ClusterMetadata) -> None:
+        if self._resolver is not None:
+            self._resolver.wake()
+            self.fetcher.wake()
+        if self.membership is not None:
+            self.membership.metadata_changed(metadata)
+
+    # --- questions ----------------------------------------------------------------------------------------------------
+
+    async def position(self, key: TopicPartition, timeout_ms: int | None = None) -> int:
+        """The offset of the next record; waits for it to be found. Raises as poll does, and DeadlineExceeded."""
+        state = self.state_of(key)
+
+        async def look() -> int:
+            while state.position < 0:
+                if state.failure is not None:
+                    failure, state.failure = state.failure, None
+                    self._look_again()
+                    raise failure
+                waiting = asyncio.get_running_loop().create_future()
+                self._position_waiters.append(waiting)
+                await waiting
+            return state.position
+
+        return await self.cluster.retrying(f"position of {key}", lambda _: look(), timeout_ms=timeout_ms)
+
+    async def committed(
+        self, keys: Iterable[TopicPartition], timeout_ms: int | None = None
+    ) -> dict[TopicPartition, OffsetAndMetadata | None]:
+        """What the group has committed."""
+        self.check_usable()
+        return await self._group().committed(keys, timeout_ms=timeout_ms)
+
+    async def offsets_for_times(
+        self, wanted: Mapping[TopicPartition, int], timeout_ms: int | None = None
+    ) -> dict[TopicPartition, OffsetAndTimestamp | None]:
+        """The first record at or after each time."""
+        self.check_usable()
+        return await self.offsets.ask(wanted, timeout_ms=timeout_ms)
+
+    async def edge_offsets(
+        self, keys: Iterable[TopicPartition], edge: int, timeout_ms: int | None = None
+    ) -> dict[TopicPartition, int]:
+        """The offsets of BEGINNING or END."""
+        self.check_usable()
+        found = await self.offsets.ask(dict.fromkeys(keys, edge), timeout_ms=timeout_ms)
+        return {key: entry.offset for key, entry in found.items() if entry is not None}
+
+    # --- commits ------------------------------------------------------------------------------------------------------
+
+    async def commit(
+        self, offsets: Mapping[TopicPartition, OffsetAndMetadata] | None = None, timeout_ms: int | None = None
+    ) -> None:
+        """Commit these, or all positions."""
+        self.check_usable()
+        await self._group().commit(self.positions.consumed() if offsets is None else offsets, timeout_ms=timeout_ms)
+
+    def _group(self) -> Commits:
+        if self.commits is None:
+            raise InvalidGroupId("commits need group.id: set it")
+        return self.commits
+
+    def _auto_commit(self, offsets: Mapping[TopicPartition, OffsetAndMetadata]) -> None:
+        if self.is_closed or (self._committing is not None and not self._committing.done()):
+            return
+        self._committing = self.cluster.spawn("auto commit", self._commit_quietly(offsets))
+
+    def commit_in_background(self, offsets: Mapping[TopicPartition, OffsetAndMetadata]) -> None:
+        """Commit; a failure is told in the log."""
+        self._group()
+        self.cluster.spawn("commit", self._commit_quietly(offsets, "commit failed"))
+
+    async def _commit_quietly(
+        self, offsets: Mapping[TopicPartition, OffsetAndMetadata], event: str = "automatic commit failed"
+    ) -> None:
+        try:
+            await self._group().commit(offsets, timeout_ms=self.config.request_timeout_ms)
+        except PystreamError as error:
+            logger.warning(event, group=self.config.group_id, error=str(error))
+
+    async def commit_before_leaving(self, keys: Iterable[TopicPartition] | None = None) -> None:
+        """The last automatic commit of partitions that go away."""
+        if self.config.enable_auto_commit and self.commits is not None:
+            offsets = self.positions.consumed(keys)
+            if offsets:
+                await self._commit_quietly(offsets)
+
+    # --- the end ------------------------------------------------------------------------------------------------------
+
+    async def close(self, *, leave_group: bool = True) -> None:
+        """Commit what is to be committed by itself, leave the group, close. Harmless when closed, and after a fork."""
+        if self.is_closed:
+            return
+        try:
+            if self._loop is not None:
+                self.cluster.check_usable()
+                await self.commit_before_leaving()
+                membership, self.membership = self.membership, None
+                if membership is not None:
+                    await membership.leave(leave_group=leave_group)
+        finally:
+            self.is_closed = True
+            self.fetcher.close()
+            self.steps.clear()
+            self.notify()
+            await self.cluster.close()
+
+
+def _release(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)

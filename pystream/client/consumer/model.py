@@ -1,0 +1,83 @@
+"""What a consumer's users handle beside messages."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from pystream.common.model import NO_LEADER_EPOCH, TopicPartition
+
+__all__ = [
+    "BEGINNING",
+    "END",
+    "OffsetAndMetadata",
+    "OffsetAndTimestamp",
+    "RebalanceCallback",
+    "RebalanceKind",
+    "TopicPartition",
+    "as_partition",
+]
+
+BEGINNING: Final = -2  # as a position: the first offset there is
+END: Final = -1  # as a position: behind the last offset
+
+
+class OffsetAndMetadata(NamedTuple):
+    """What a group commits: the offset of the next record to read, and a text of the user's."""
+
+    offset: int
+    metadata: str = ""
+    leader_epoch: int = NO_LEADER_EPOCH
+
+
+class OffsetAndTimestamp(NamedTuple):
+    """The first record at or after a time."""
+
+    offset: int
+    timestamp: int
+    leader_epoch: int = NO_LEADER_EPOCH
+
+
+class RebalanceKind:
+    """What a rebalance callback is called for."""
+
+    ASSIGNED: Final = "assigned"
+    REVOKED: Final = "revoked"  # still ours: a commit made now counts
+    LOST: Final = "lost"  # others may have them already: nothing can be committed
+
+
+RebalanceCallback = Callable[[list[TopicPartition]], Awaitable[None] | None]
+
+
+@dataclass(frozen=True, slots=True)
+class RebalanceCallbacks:
+    """What the user wants to be told; in the asyncio consumer they may be coroutine functions."""
+
+    on_assigned: RebalanceCallback | None = None
+    on_revoked: RebalanceCallback | None = None
+    on_lost: RebalanceCallback | None = None
+
+    def of(self, kind: str) -> RebalanceCallback | None:
+        """The callback for one kind; who does not care for losses is told of a revocation, as in Kafka."""
+        if kind == RebalanceKind.ASSIGNED:
+            return self.on_assigned
+        if kind == RebalanceKind.REVOKED:
+            return self.on_revoked
+        return self.on_lost or self.on_revoked
+
+
+def as_partition(value: TopicPartition | tuple[str, int]) -> TopicPartition:
+    """A TopicPartition of what users write: one, or a pair. Raises ValueError for anything else."""
+    if isinstance(value, TopicPartition):
+        return value
+    if isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], str) and isinstance(value[1], int):
+        return TopicPartition(*value)
+    raise ValueError(f"expected TopicPartition(topic, partition) or (topic, partition), found {value!r}")
+
+
+def as_partitions(values: Iterable[TopicPartition | tuple[str, int]]) -> list[TopicPartition]:
+    """Each of them once, in order. Raises ValueError."""
+    if isinstance(values, TopicPartition):
+        raise ValueError(f"expected a list of partitions, found one: [{values!r}]?")
+    return list(dict.fromkeys(as_partition(value) for value in values))
