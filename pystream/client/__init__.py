@@ -7,24 +7,30 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from pystream.client.config import AdminConfig, ConsumerConfig, ProducerConfig, ShareConsumerConfig
+    from pystream.client.consumer.record_batch import RecordBatch
     from pystream.client.sync.admin import AdminClient
+    from pystream.client.sync.consumer import Consumer
     from pystream.client.sync.producer import Producer
 
 __all__ = [
     "AdminClient",
     "AdminConfig",
+    "Consumer",
     "ConsumerConfig",
     "Producer",
     "ProducerConfig",
+    "RecordBatch",
     "ShareConsumerConfig",
 ]
 
 _HOMES: Final = {  # name -> the module that has it
     "AdminClient": "pystream.client.sync.admin",
     "AdminConfig": "pystream.client.config",
+    "Consumer": "pystream.client.sync.consumer",
     "ConsumerConfig": "pystream.client.config",
     "Producer": "pystream.client.sync.producer",
     "ProducerConfig": "pystream.client.config",
+    "RecordBatch": "pystream.client.consumer.record_batch",
     "ShareConsumerConfig": "pystream.client.config",
 }
 

@@ -7,15 +7,18 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from pystream.client.admin.client import AdminClient
+    from pystream.client.consumer.consumer import Consumer
     from pystream.client.producer.aio import Producer
 
 __all__ = [
     "AdminClient",
+    "Consumer",
     "Producer",
 ]
 
 _HOMES: Final = {  # name -> the module that has it
     "AdminClient": "pystream.client.admin.client",
+    "Consumer": "pystream.client.consumer.consumer",
     "Producer": "pystream.client.producer.aio",
 }
 

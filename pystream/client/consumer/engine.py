@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING
 
 from pystream.client.cluster.cluster import Cluster
 from pystream.client.cluster.metadata import ClusterMetadata
@@ -20,7 +19,10 @@ from pystream.client.config import ConsumerConfig
 from pystream.client.consumer.commits import Commits
 from pystream.client.consumer.durations import duration_ms
 from pystream.client.consumer.fetcher import Fetcher
+from pystream.client.consumer.group_classic import ClassicProtocol
+from pystream.client.consumer.group_consumer import ConsumerProtocol
 from pystream.client.consumer.hand_out import HandOut
+from pystream.client.consumer.membership import Membership, RebalanceStep
 from pystream.client.consumer.model import (
     BEGINNING,
     END,
@@ -38,22 +40,7 @@ from pystream.common.errors import ClientError, Closed, InvalidGroupId, Pystream
 from pystream.common.logging import get_logger
 from pystream.common.model import TopicPartition
 
-if TYPE_CHECKING:
-    from pystream.client.consumer.membership import Membership
-
 logger = get_logger(__name__)
-
-
-class RebalanceStep:
-    """Partitions that come or go: the face calls the user's callback with them, then `Engine.finish`."""
-
-    __slots__ = ("apply", "finished", "kind", "partitions")
-
-    def __init__(self, kind: str, partitions: list[TopicPartition], apply: Callable[[], object]) -> None:
-        self.kind = kind
-        self.partitions = partitions
-        self.apply = apply  # brings it about: in the loop, before the callback for what comes, after it for what goes
-        self.finished = asyncio.get_running_loop().create_future()
 
 
 class Engine:
@@ -236,9 +223,7 @@ class Engine:
         self.last_poll_ms = self.cluster.clock.monotonic_ms()
         subscription.follow(self.cluster)
         if self.membership is None:
-            from pystream.client.consumer.membership import Membership
-
-            self.membership = Membership(self)
+            self.membership = Membership(self, classic=ClassicProtocol, consumer=ConsumerProtocol)
         self.membership.subscribed()
 
     async def unsubscribe(self) -> None:

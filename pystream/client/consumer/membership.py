@@ -9,15 +9,19 @@ since that poll, leaving.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Final, Protocol
 
+from pystream.client.cluster.cluster import Cluster
 from pystream.client.cluster.coordinators import CoordinatorKind
 from pystream.client.cluster.metadata import ClusterMetadata
 from pystream.client.cluster.retry import is_retriable
-from pystream.client.consumer.commits import Identity
-from pystream.client.consumer.engine import RebalanceStep
+from pystream.client.config import ConsumerConfig
+from pystream.client.consumer.commits import Commits, Identity
 from pystream.client.consumer.model import RebalanceKind
+from pystream.client.consumer.positions import PartitionState, Positions
+from pystream.client.consumer.subscription import Subscription
 from pystream.common.errors import (
     Closed,
     CoordinatorNotAvailable,
@@ -32,9 +36,6 @@ from pystream.common.logging import get_logger
 from pystream.common.model import TopicPartition
 from pystream.net.connection import Connection
 from pystream.protocol.api_keys import ApiKey
-
-if TYPE_CHECKING:
-    from pystream.client.consumer.engine import Engine
 
 logger = get_logger(__name__)
 
@@ -62,10 +63,59 @@ class GroupProtocol(Protocol):
         ...
 
 
+class RebalanceStep:
+    """Partitions that come or go: the face calls the user's callback with them, then `Engine.finish`."""
+
+    __slots__ = ("apply", "finished", "kind", "partitions")
+
+    def __init__(self, kind: str, partitions: list[TopicPartition], apply: Callable[[], object]) -> None:
+        self.kind = kind
+        self.partitions = partitions
+        self.apply = apply  # brings it about: in the loop, before the callback for what comes, after it for what goes
+        self.finished = asyncio.get_running_loop().create_future()
+
+
+class Member(Protocol):
+    """The consumer whose membership it is."""
+
+    config: ConsumerConfig
+    cluster: Cluster
+    commits: Commits | None
+    positions: Positions
+    subscription: Subscription | None
+    steps: deque[RebalanceStep]
+    last_poll_ms: int
+
+    @property
+    def is_polling(self) -> bool:
+        """Whether the user waits in poll."""
+        ...
+
+    def set_assignment(self, partitions: Iterable[TopicPartition]) -> list[PartitionState]:
+        """Hold exactly these."""
+        ...
+
+    def notify(self) -> None:
+        """A step is there: the poll that waits goes on."""
+        ...
+
+    def fail(self, error: PystreamError) -> None:
+        """Raise this from the next poll."""
+        ...
+
+
 class Membership:
     """Owned by the engine; lives from the first subscribe to unsubscribe or close."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(
+        self,
+        engine: Member,
+        *,
+        classic: Callable[[Membership], GroupProtocol],
+        consumer: Callable[[Membership], GroupProtocol],
+    ) -> None:
+        self._classic = classic
+        self._consumer = consumer
         self.engine = engine
         self.cluster = engine.cluster
         self.config = engine.config
@@ -140,17 +190,14 @@ class Membership:
                 await self.cluster.clock.sleep_ms(self.cluster.backoff.delay_ms(failures))
 
     async def _choose(self) -> GroupProtocol:
-        from pystream.client.consumer.group_classic import ClassicProtocol
-        from pystream.client.consumer.group_consumer import ConsumerProtocol
-
         if self._prefers_classic:
-            return ClassicProtocol(self)
+            return self._classic(self)
         if self.config.group_protocol is None:
             connection = await self.coordinator()
             if not connection.supports(ApiKey.CONSUMER_GROUP_HEARTBEAT):
                 self._prefers_classic = True
-                return ClassicProtocol(self)
-        return ConsumerProtocol(self)
+                return self._classic(self)
+        return self._consumer(self)
 
     async def _wait_for_poll(self, *, after_failure: bool = False) -> None:
         """Return when the user polls: after this moment, or with what was too long ago."""
