@@ -1,4 +1,4 @@
-"""The command: `run`, `measure`, `groups`, `transactions`, `report`, `list`."""
+"""The command: `run`, `measure`, `groups`, `transactions`, `clients-sdk`, `report`, `list`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from benchmarks.harness import compaction, crash_start, transactions
+from benchmarks.harness import clients_sdk, compaction, crash_start, transactions
 from benchmarks.harness.cache import cache_folder
 from benchmarks.harness.errors import HarnessError
 from benchmarks.harness.groups import Shape, measure_groups, table
@@ -27,6 +27,7 @@ from benchmarks.harness.measures import MEASURES, measure
 from benchmarks.harness.plot import draw
 from benchmarks.harness.report import render, summary_line, update_between_markers
 from benchmarks.harness.runner import Row, Runner, Timing, rounds, run_all
+from benchmarks.harness.sdk_load import CASES
 from benchmarks.harness.targets.base import Target
 from benchmarks.harness.targets.catalogue import TARGETS, make_targets
 from benchmarks.harness.workload import all_workloads, choose
@@ -290,6 +291,33 @@ def transactions_command(
     console.print(f"done: {results.path}")
     if any("error" in row for row in rows):
         sys.exit(1)
+
+
+@main.command("clients-sdk")
+@click.option("--target", default="pystream", show_default=True, help="The broker: pystream or kafka.")
+@click.option("--rows", default=",".join(CASES), callback=split, help="Comma list.")
+@click.option("--rounds", "turns", default=3, show_default=True, help="Of all clients, interleaved.")
+@click.option("--scale", default=1.0, show_default=True, help="Times the records of each row.")
+@click.option("--json", "json_path", default="", help="Result file to add to; default latest.json in the cache folder.")
+@click.option("--data-root", default="")
+def clients_sdk_command(target: str, rows: list[str], turns: int, scale: float, json_path: str, data_root: str) -> None:
+    """Measure our clients beside confluent-kafka and aiokafka: CPU of the client for a message."""
+    if unknown := set(rows) - set(CASES):
+        raise click.UsageError(f"no row {sorted(unknown)}")
+    taken: list[Row] = []
+    with data_folder(data_root) as folder:
+        ready, versions = usable([target], folder)
+        results = Results(result_path(json_path, append=True), versions)
+
+        def took(row: Row) -> None:
+            taken.append(row)
+            results.add("clients", row)
+            console.print(f"{row['row']:18} {row['client']:30} {row['cpu_us']:8.3f} µs", highlight=False)
+
+        for one in ready:
+            clients_sdk.measure_clients(one, rows, rounds=turns, scale=scale, report=took)
+    print(clients_sdk.table(taken))
+    console.print(f"done: {results.path}")
 
 
 @main.command("report")
