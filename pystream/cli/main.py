@@ -29,7 +29,13 @@ COMMANDS: dict[str, tuple[str, str]] = {
 
 # Nouns of declared operations (pystream.client.operations): what `--help` says of each.
 NOUNS: dict[str, str] = {
-    "topics": "List, create, describe and delete topics.",
+    "topics": "List, create, describe, alter and delete topics.",
+    "configs": "Settings of topics, brokers, groups and client metrics.",
+    "groups": "Groups of consumers: members, lag, offsets.",
+    "cluster": "Brokers, features, quorum and log directories.",
+    "quotas": "What users and clients may use.",
+    "transactions": "Transactions under way.",
+    "acls": "Who may do what.",
 }
 
 

@@ -77,11 +77,14 @@ def command_of(operation: Operation) -> click.Command:
 
 
 class OperationCommand(click.Command):
-    """A command whose help ends with its examples."""
+    """A command whose help ends with notes and examples."""
 
     operation: Operation
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        for note in self.operation.notes:
+            formatter.write_paragraph()
+            formatter.write_text(note)
         with formatter.section("Examples"):
             for example in self.operation.examples:
                 formatter.write_text(example)

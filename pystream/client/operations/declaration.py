@@ -29,6 +29,11 @@ Value = str | int | float | bool
 ADMIN_CLIENT: Final = "pystream.client.admin.client:AdminClient"
 ADMIN_BASE: Final = "pystream.client.admin.base:AdminBase"  # knows the cluster and no operation: loads in half the time
 
+TIMES: Final = (
+    "@TIME is the first record at or after it: a moment (@2026-11-22T10:00:00Z, or @1732269600000 in ms), "
+    "or an age (@-90s, @-1h, @-7d)."
+)
+
 
 class Kind(Enum):
     """What a value of an argument is."""
@@ -101,6 +106,7 @@ class Operation:
     mutating: bool = False  # then the handler takes `dry_run`, and with it changes nothing
     single: bool = False  # always one row
     expand: str | None = None  # a field with a list of dataclasses: a table shows one line for each
+    notes: tuple[str, ...] = ()  # paragraphs of help
     old_names: tuple[str, ...] = ()  # how other tools call it
     client: str = ADMIN_CLIENT  # the least that the handler takes; every door's AdminClient is one
 

@@ -40,6 +40,7 @@ _KINDS: Final[dict[FailureKind, tuple[type[PystreamError], ...]]] = {
         errors.ResourceNotFound,
         errors.LogDirNotFound,
         errors.BrokerIdNotRegistered,
+        errors.BrokerNotAvailable,
     ),
     FailureKind.REFUSED: (
         errors.TopicAuthorizationFailed,

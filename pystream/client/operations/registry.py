@@ -17,6 +17,12 @@ ENTRY_POINT_GROUP: Final = "pystream.operations"
 # noun -> the module that declares it in OPERATIONS
 HOMES: Final = {
     "topics": "pystream.client.operations.topics",
+    "configs": "pystream.client.operations.configs",
+    "groups": "pystream.client.operations.groups",
+    "cluster": "pystream.client.operations.cluster",
+    "quotas": "pystream.client.operations.quotas",
+    "transactions": "pystream.client.operations.transactions",
+    "acls": "pystream.client.operations.acls",
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
-from pystream.client.operations.declaration import ADMIN_BASE, Argument, Kind, Operation, Permission
+from pystream.client.operations.declaration import ADMIN_BASE, TIMES, Argument, Kind, Operation, Permission
 
 HANDLERS: Final = "pystream.client.operations.handlers.topics"
 
@@ -63,6 +63,17 @@ class ChangedTopic:
 
     name: str
     change: str
+
+
+@dataclass(frozen=True, slots=True)
+class TrimmedPartition:
+    """A partition whose log starts later now, or would. `first_offset` is the old start, `start_offset` the new."""
+
+    topic: str
+    partition: int
+    first_offset: int
+    start_offset: int
+    end_offset: int
 
 
 TOPICS: Final = Argument(
@@ -137,5 +148,60 @@ OPERATIONS: Final = (
         ),
         examples=("pystream topics delete orders --dry-run", "pystream topics delete orders"),
         old_names=("kafka-topics --delete", "rpk topic delete"),
+    ),
+    Operation(
+        noun="topics",
+        verb="alter",
+        doc="Change settings of topics; what is not named stays as it is.",
+        handler=f"{HANDLERS}:alter",
+        row=ChangedTopic,
+        columns=("name", "change"),
+        permission=Permission(resource="TOPIC", operation="ALTER_CONFIGS"),
+        mutating=True,
+        arguments=(
+            TOPICS,
+            Argument("set", Kind.ASSIGNMENT, doc="A setting and its value; may be repeated."),
+            Argument("unset", doc="A setting that goes back to its default; may be repeated.", many=True),
+        ),
+        examples=("pystream topics alter orders --set retention.ms=86400000 --unset segment.ms",),
+        old_names=("kafka-topics --alter --config", "rpk topic alter-config"),
+    ),
+    Operation(
+        noun="topics",
+        verb="add-partitions",
+        doc="Give topics more partitions. Keys of the producers go to other partitions from then on.",
+        handler=f"{HANDLERS}:add_partitions",
+        row=ChangedTopic,
+        columns=("name", "change"),
+        permission=Permission(resource="TOPIC", operation="ALTER"),
+        mutating=True,
+        arguments=(
+            TOPICS,
+            Argument("total", Kind.INTEGER, doc="How many there shall be.", minimum=1),
+            Argument("add", Kind.INTEGER, doc="How many more there shall be.", minimum=1),
+        ),
+        examples=("pystream topics add-partitions orders --total 12", "pystream topics add-partitions orders --add 2"),
+        old_names=("kafka-topics --alter --partitions", "rpk topic add-partitions"),
+    ),
+    Operation(
+        noun="topics",
+        verb="trim",
+        doc="Delete the records of a topic before a position.",
+        handler=f"{HANDLERS}:trim",
+        row=TrimmedPartition,
+        columns=("topic", "partition", "first_offset", "start_offset", "end_offset"),
+        permission=Permission(resource="TOPIC", operation="DELETE"),
+        mutating=True,
+        arguments=(
+            Argument("topic", doc="Its name.", positional=True, required=True, completes="topics"),
+            Argument("before", doc="An offset, end, or @TIME: see below.", required=True, metavar="POSITION"),
+            Argument("partition", Kind.INTEGER, doc="Only this one; may be repeated.", many=True, minimum=0),
+        ),
+        notes=(TIMES,),
+        examples=(
+            "pystream topics trim orders --before 1000 --partition 0",
+            "pystream topics trim orders --before @-7d",
+        ),
+        old_names=("kafka-delete-records", "rpk topic trim-prefix"),
     ),
 )

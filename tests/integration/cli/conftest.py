@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from confluent_kafka import Producer
 
 from pystream.cli.main import main
 from tests.support.broker_process import BrokerProcess
@@ -31,6 +32,7 @@ class Outcome:
 
 
 Command = Callable[..., Outcome]
+Produce = Callable[[str, int], None]
 NUMBERS = itertools.count()
 
 
@@ -57,3 +59,16 @@ def pystream(broker: BrokerProcess, capsys: pytest.CaptureFixture[str]) -> Comma
         return Outcome(code if isinstance(code, int) else 0 if code is None else 1, captured.out, captured.err)
 
     return run
+
+
+@pytest.fixture
+def produce(broker: BrokerProcess) -> Produce:
+    """Write so many records to partition 0 of a topic."""
+
+    def write(topic: str, count: int) -> None:
+        producer = Producer({"bootstrap.servers": broker.bootstrap})
+        for number in range(count):
+            producer.produce(topic, str(number), partition=0)
+        assert producer.flush(30) == 0
+
+    return write

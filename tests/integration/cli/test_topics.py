@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from tests.integration.cli.conftest import Command, fresh
+from tests.integration.cli.conftest import Command, Produce, fresh
 from tests.support.broker_process import BrokerProcess
 
 
@@ -121,3 +121,48 @@ def test_the_environment_says_where_the_cluster_is(broker: BrokerProcess, pystre
     )
 
     assert name in result.stdout.splitlines()
+
+
+def test_settings_are_altered_and_taken_back(pystream: Command):
+    name = fresh("alter")
+    pystream("topics", "create", name, "--config", "segment.ms=60000")
+
+    altered = pystream("topics", "alter", name, "--set", "retention.ms=5", "--unset", "segment.ms", "-o", "csv")
+    assert (altered.code, altered.out) == (0, f'name,change\n{name},"set retention.ms=5, unset segment.ms"\n')
+    assert pystream("topics", "describe", name, "--json").json[0]["configs"] == {"retention.ms": "5"}
+
+    assert pystream("topics", "alter", name, "--set", "retention.ms=7", "--dry-run").code == 0
+    assert pystream("topics", "alter", name, "--set", "retention.ms=x", "--dry-run").code == 2
+    assert pystream("topics", "alter", name).code == 2
+    assert pystream("topics", "describe", name, "--json").json[0]["configs"] == {"retention.ms": "5"}
+
+
+def test_partitions_are_added_up_to_a_total_or_by_a_number(pystream: Command):
+    name = fresh("grow")
+    pystream("topics", "create", name, "--partitions", "1")
+
+    assert pystream("topics", "add-partitions", name, "--total", "5", "--dry-run").code == 0
+    assert pystream("topics", "add-partitions", name, "--total", "2").code == 0
+    assert "from 2 to 4 partitions" in pystream("topics", "add-partitions", name, "--add", "2").out
+    assert len(pystream("topics", "describe", name, "--json").json[0]["partitions"]) == 4
+    assert pystream("topics", "add-partitions", name, "--total", "4").code == 2
+    assert pystream("topics", "add-partitions", name).code == 2
+    assert pystream("topics", "add-partitions", fresh("nowhere"), "--add", "1").code == 3
+
+
+def test_a_topic_is_trimmed_to_a_position(pystream: Command, produce: Produce):
+    name = fresh("trim")
+    pystream("topics", "create", name, "--partitions", "2")
+    produce(name, 10)
+
+    planned = pystream("topics", "trim", name, "--before", "4", "--partition", "0", "--dry-run", "--json").json
+    assert planned == [{"topic": name, "partition": 0, "first_offset": 0, "start_offset": 4, "end_offset": 10}]
+    assert pystream("topics", "trim", name, "--before", "4", "--partition", "0").code == 0
+    described = pystream("topics", "describe", name, "--offsets", "--json").json[0]["partitions"]
+    assert [(each["start_offset"], each["end_offset"]) for each in described] == [(4, 10), (0, 0)]
+
+    assert pystream("topics", "trim", name, "--before", "@-1h", "--json").json[0]["start_offset"] == 4
+    assert pystream("topics", "trim", name, "--before", "end", "--json").json[0]["start_offset"] == 10
+    assert pystream("topics", "trim", name, "--before", "+1").code == 2
+    assert pystream("topics", "trim", name, "--before", "soon").code == 2
+    assert pystream("topics", "trim", name, "--before", "1", "--partition", "9").code == 3

@@ -25,6 +25,11 @@ def answer(results: Mapping[K, V | PystreamError], make: Callable[[K, V], Any]) 
     return Answer(rows, failures)
 
 
+def errors_of(results: Mapping[K, object]) -> dict[K, PystreamError]:
+    """The items that failed."""
+    return {item: found for item, found in results.items() if isinstance(found, PystreamError)}
+
+
 def without(
     results: Mapping[K, V | PystreamError], kinds: tuple[type[PystreamError], ...]
 ) -> dict[K, V | PystreamError]:

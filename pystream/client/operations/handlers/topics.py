@@ -9,15 +9,23 @@ from pystream.client.admin.base import AdminBase
 from pystream.client.admin.results import Results
 from pystream.client.admin.routes import ask_metadata
 from pystream.client.operations.declaration import Answer
-from pystream.client.operations.handlers.answers import answer, matching, without
-from pystream.client.operations.topics import ChangedTopic, CreatedTopic, Partition, Topic, TopicDetail
+from pystream.client.operations.handlers.answers import answer, errors_of, matching, without
+from pystream.client.operations.topics import (
+    ChangedTopic,
+    CreatedTopic,
+    Partition,
+    Topic,
+    TopicDetail,
+    TrimmedPartition,
+)
 from pystream.common.config import ConfigSource
-from pystream.common.errors import TopicAlreadyExists, UnknownTopicOrPartition
+from pystream.common.errors import InvalidRequest, PystreamError, TopicAlreadyExists, UnknownTopicOrPartition
 from pystream.common.model import TopicPartition, uuid_text
 
 if TYPE_CHECKING:
     from pystream.client.admin.client import AdminClient
     from pystream.client.admin.topics import TopicDescription
+    from pystream.client.operations.handlers.positions import Bounds
 
 
 async def list_(admin: AdminBase, *, pattern: str | None, internal: bool) -> Answer:
@@ -68,18 +76,21 @@ async def describe(admin: AdminClient, *, topics: Sequence[str], offsets: bool) 
     configs = await _own_configs(admin, list(found.succeeded))
 
     def detail(name: str, told: TopicDescription) -> TopicDetail:
-        partitions = [
-            Partition(
-                each.partition,
-                each.leader,
-                each.leader_epoch,
-                list(each.replicas),
-                list(each.in_sync_replicas),
-                list(each.offline_replicas),
-                *ends.get(TopicPartition(name, each.partition), (None, None)),
+        partitions = []
+        for each in told.partitions:
+            log = ends.get(TopicPartition(name, each.partition))
+            partitions.append(
+                Partition(
+                    each.partition,
+                    each.leader,
+                    each.leader_epoch,
+                    list(each.replicas),
+                    list(each.in_sync_replicas),
+                    list(each.offline_replicas),
+                    None if log is None else log.start,
+                    None if log is None else log.end,
+                )
             )
-            for each in told.partitions
-        ]
         return TopicDetail(name, uuid_text(told.topic_id), told.is_internal, configs.get(name, {}), partitions)
 
     return answer(found, detail)
@@ -101,27 +112,63 @@ async def delete(admin: AdminClient, *, topics: Sequence[str], if_exists: bool, 
     )
 
 
-async def _offsets(
-    admin: AdminClient, topics: dict[str, TopicDescription]
-) -> dict[TopicPartition, tuple[int | None, int | None]]:
-    """The first offset and the one after the last; None where there is no leader to ask."""
-    from pystream.client.admin.partitions import EARLIEST, LATEST
+async def alter(
+    admin: AdminClient, *, topics: Sequence[str], set: dict[str, str], unset: Sequence[str], dry_run: bool
+) -> Answer:
+    """The same changes for all of them."""
+    from pystream.client.admin.configs import ConfigResource, ConfigResourceType
+    from pystream.client.operations.handlers.configs import alterations, described_change
 
-    led = [
-        TopicPartition(name, each.partition)
-        for name, told in topics.items()
-        for each in told.partitions
-        if each.leader >= 0
-    ]
-    starts = (await admin.list_offsets(dict.fromkeys(led, EARLIEST))).succeeded
-    ends = (await admin.list_offsets(dict.fromkeys(led, LATEST))).succeeded
-    return {
-        partition: (
-            starts[partition].offset if partition in starts else None,
-            ends[partition].offset if partition in ends else None,
-        )
-        for partition in led
-    }
+    changes = alterations(set, unset)
+    results = await admin.incremental_alter_configs(
+        {ConfigResource(ConfigResourceType.TOPIC, name): changes for name in topics}, validate_only=dry_run
+    )
+    done = ", ".join(map(described_change, changes))
+    return answer(results, lambda resource, _: ChangedTopic(resource.name, f"would be: {done}" if dry_run else done))
+
+
+async def add_partitions(
+    admin: AdminClient, *, topics: Sequence[str], total: int | None, add: int | None, dry_run: bool
+) -> Answer:
+    """Counts of `add` are told by the cluster first."""
+    if (total is None) == (add is None):
+        raise InvalidRequest("give one of total and add: how many partitions there shall be, or how many more")
+    described = await admin.describe_topics(topics)
+    counts = {name: len(told.partitions) for name, told in described.succeeded.items()}
+    wanted = {name: count + (add or 0) if total is None else total for name, count in counts.items()}
+    results = await admin.create_partitions(wanted, validate_only=dry_run)
+    would = "would go " if dry_run else ""
+    made = answer(
+        results, lambda name, _: ChangedTopic(name, f"{would}from {counts[name]} to {wanted[name]} partitions")
+    )
+    return Answer(made.rows, [*answer(described.failed, lambda *_: None).failures, *made.failures])
+
+
+async def trim(admin: AdminClient, *, topic: str, before: str, partition: Sequence[int], dry_run: bool) -> Answer:
+    """A position beyond the log goes to its end."""
+    from pystream.client.operations.handlers.positions import (
+        Anchor,
+        Bounds,
+        bounds_of,
+        offsets_at,
+        parse_position,
+        partitions_of,
+    )
+
+    position = parse_position(before)
+    if position.anchor is Anchor.COMMITTED:
+        raise InvalidRequest(f"{before!r}: a topic has no committed offset to count from; give an offset, end or @TIME")
+    wanted = await partitions_of(admin, {topic: list(partition) or None})
+    bounds = await bounds_of(admin, wanted)
+    logs = {place: log for place, log in bounds.items() if isinstance(log, Bounds)}
+    offsets = await offsets_at(admin, position, logs, {})
+    planned = {place: offset for place, offset in offsets.items() if isinstance(offset, int)}
+    trimmed = {} if dry_run else dict(await admin.delete_records(planned))
+    outcomes: dict[TopicPartition, int | PystreamError] = {**errors_of(bounds), **offsets, **trimmed}
+    return answer(
+        outcomes,
+        lambda place, start: TrimmedPartition(place.topic, place.partition, logs[place].start, start, logs[place].end),
+    )
 
 
 async def _own_configs(admin: AdminClient, topics: list[str]) -> dict[str, dict[str, str | None]]:
@@ -137,3 +184,16 @@ async def _own_configs(admin: AdminClient, topics: list[str]) -> dict[str, dict[
         }
         for resource, entries in described.succeeded.items()
     }
+
+
+async def _offsets(admin: AdminClient, topics: dict[str, TopicDescription]) -> dict[TopicPartition, Bounds]:
+    """Of the partitions that have a leader to ask."""
+    from pystream.client.operations.handlers.positions import Bounds, bounds_of
+
+    led = [
+        TopicPartition(name, each.partition)
+        for name, told in topics.items()
+        for each in told.partitions
+        if each.leader >= 0
+    ]
+    return {place: log for place, log in (await bounds_of(admin, led)).items() if isinstance(log, Bounds)}
