@@ -110,7 +110,7 @@ cdef class Accumulator(Appender):
     `limit_bytes` (buffer.memory) bounds what the batches take, compressed or not, in flight too.  `on_ready` is called
     from append* when the sender has something to do and does not know it: at most once between two calls of ready().
     `on_memory` is called when memory came back after an append was refused.  Both must be quick and not raise; they
-    are called without any lock, from whichever thread.
+    are called without any lock, from whichever thread.  Topics and append* are Appender's.
     """
 
     def ready(self, int64_t now_ms):

@@ -16,7 +16,7 @@ from pystream._native.compression cimport NO_CODEC, codec_buffer, level_of, rele
 from pystream._native.delivery cimport DONE, Deliveries, Pending, ProducerBatch, new_delivery
 from pystream._native.memory_pool cimport MemoryPool
 from pystream._native.posix cimport monotonic_ms, pthread_mutex_lock, pthread_mutex_unlock, wall_clock_ms
-from pystream._native.record_builder cimport BatchFields, put_header
+from pystream._native.record_builder cimport BatchFields, put_header, record_room
 from pystream._native.send_queue cimport (
     ANY_PARTITION, NEEDS_BATCH, NEEDS_HOLD, NO_MEMORY, NO_SPAN, PLACED, REFUSED, TOO_LARGE, UNKNOWN_PARTITION, Lane,
     Placed, Placing, Row, SendQueue, add_lanes, free_queue, init_queue, lane_at, place_row, take_off, take_queued)
@@ -180,6 +180,7 @@ cdef class Appender:
         self.fields.level = level_of(codec, level)
         self.fields.partition_leader_epoch = -1
         self.queue.batch_bytes = batch_bytes
+        self.pool.pool.buffer_bytes = batch_bytes + record_room(0, 0, 0)
         self.queue.linger_ms = linger_ms
         self.queue.max_request_bytes = max_request_bytes
         self.queue.delivery_timeout_ms = delivery_timeout_ms

@@ -90,9 +90,6 @@ cdef class ColumnSource:
     the buffers: one that lies outside `data` is a ValueError of append_columns().
     """
 
-    def __init__(self):
-        raise TypeError("columns are made by ColumnSource.variable() and ColumnSource.fixed()")
-
     @staticmethod
     def variable(data, offsets, validity=None, *, Py_ssize_t start=0, Py_ssize_t rows=-1):
         """Row i is data[offsets[i]:offsets[i+1]]; int32 or int64 offsets, as Arrow's binary, string and large_ kinds.

@@ -10,7 +10,7 @@ from _thread import allocate_lock
 from typing import NamedTuple
 
 from pystream._native.batch cimport NO_PRODUCER_ID, NO_SEQUENCE, NO_TIMESTAMP
-from pystream._native.memory_pool cimport pool_force, pool_release
+from pystream._native.memory_pool cimport pool_force, pool_give_buffer, pool_release
 from pystream._native.record_builder cimport free_builder, init_builder
 
 
@@ -202,6 +202,11 @@ cdef class ProducerBatch:
     cdef void give_back_memory(self) noexcept:
         cdef int64_t accounted = self.pending.accounted
         self.view_size = self.pending.builder.records.size
+        if self.pending.builder.records.data != NULL and (
+                self.pending.builder.records.capacity == self.pool.pool.buffer_bytes):
+            pool_give_buffer(&self.pool.pool, self.pending.builder.records.data)
+            self.pending.builder.records.data = NULL
+            accounted -= self.pool.pool.buffer_bytes
         free_builder(&self.pending.builder)
         self.retired = None
         self.pending.accounted = 0

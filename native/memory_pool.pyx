@@ -2,17 +2,73 @@
 
 cimport cython
 from libc.stdint cimport int64_t
+from libc.stdlib cimport free
 
 from pystream._native.atomics cimport (
     atomic_count64, atomic_relaxed64, atomic_reserve64, atomic_store32, atomic_swap32)
+from pystream._native.posix cimport pthread_mutex_init, pthread_mutex_lock, pthread_mutex_unlock
+
+
+cdef void *unlink_all(Pool *pool) noexcept nogil:
+    cdef void *kept
+    pthread_mutex_lock(&pool.lock)
+    kept = pool.kept
+    pool.kept = NULL
+    pool.kept_bytes = 0
+    pthread_mutex_unlock(&pool.lock)
+    return kept
+
+
+cdef void free_kept(Pool *pool) noexcept nogil:
+    cdef void *kept = unlink_all(pool)
+    cdef void *following
+    while kept != NULL:
+        following = (<void **>kept)[0]
+        free(kept)
+        pool_release(pool, pool.buffer_bytes)
+        kept = following
+
+
+cdef bint pool_try(Pool *pool, int64_t size) noexcept nogil:
+    if atomic_reserve64(&pool.used, size, pool.limit):
+        return True
+    free_kept(pool)
+    return atomic_reserve64(&pool.used, size, pool.limit)
 
 
 cdef bint pool_reserve(Pool *pool, int64_t size) noexcept nogil:
-    if atomic_reserve64(&pool.used, size, pool.limit):
+    if pool_try(pool, size):
         return True
     # What came back between the two attempts had nobody to tell yet.
     atomic_store32(&pool.starved, 1)
-    return atomic_reserve64(&pool.used, size, pool.limit)
+    return pool_try(pool, size)
+
+
+cdef void *pool_take_buffer(Pool *pool) noexcept nogil:
+    cdef void *buffer
+    if pool.kept == NULL:
+        return NULL
+    pthread_mutex_lock(&pool.lock)
+    buffer = pool.kept
+    if buffer != NULL:
+        pool.kept = (<void **>buffer)[0]
+        pool.kept_bytes -= pool.buffer_bytes
+    pthread_mutex_unlock(&pool.lock)
+    return buffer
+
+
+cdef void pool_give_buffer(Pool *pool, void *buffer) noexcept nogil:
+    cdef bint keeps
+    pthread_mutex_lock(&pool.lock)
+    keeps = pool.kept_bytes + <int64_t>pool.buffer_bytes <= pool.limit // 4
+    if keeps:
+        (<void **>buffer)[0] = pool.kept
+        pool.kept = buffer
+        pool.kept_bytes += pool.buffer_bytes
+    pthread_mutex_unlock(&pool.lock)
+    if not keeps:
+        free(buffer)
+        pool_release(pool, pool.buffer_bytes)
 
 
 cdef void pool_force(Pool *pool, int64_t size) noexcept nogil:
@@ -31,7 +87,17 @@ cdef class MemoryPool:
         if limit_bytes < 0:
             raise ValueError(f"the limit must not be negative, it is {limit_bytes}")
         self.pool.limit = limit_bytes
+        pthread_mutex_init(&self.pool.lock, NULL)
         self.on_memory = on_memory
+
+    def __dealloc__(self):
+        # Nobody else has it any more; in a child process the lock could be held for ever.
+        cdef void *kept = self.pool.kept
+        cdef void *following
+        while kept != NULL:
+            following = (<void **>kept)[0]
+            free(kept)
+            kept = following
 
     @property
     def limit_bytes(self):
@@ -40,8 +106,8 @@ cdef class MemoryPool:
 
     @property
     def used_bytes(self):
-        """What they take now."""
-        return atomic_relaxed64(&self.pool.used)
+        """What they take now; buffers that are kept for the next ones are left out."""
+        return atomic_relaxed64(&self.pool.used) - self.pool.kept_bytes
 
     cdef void tell(self) noexcept:
         if self.pool.starved == 0 or atomic_swap32(&self.pool.starved, 0) == 0 or self.on_memory is None:

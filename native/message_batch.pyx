@@ -133,9 +133,6 @@ cdef class Message:
     cdef MessageBatch batch
     cdef Py_ssize_t row
 
-    def __init__(self):
-        raise TypeError("messages come from a MessageBatch")
-
     @property
     def topic(self):
         """The topic's name."""

@@ -3,16 +3,15 @@
 Source: KIP-480 and KIP-794 (sticky partitioner), KIP-98 and KIP-360 (sequences and epochs).
 """
 
-from libc.stdint cimport INT32_MAX, int32_t, int64_t, uint64_t
+from libc.stdint cimport INT32_MAX, int32_t, int64_t, uint8_t, uint64_t
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memset
 
-from pystream._native.atomics cimport atomic_reserve64
 from pystream._native.batch cimport BATCH_HEADER_SIZE, NO_PRODUCER_ID, NO_SEQUENCE
 from pystream._native.compression cimport release_buffer
 from pystream._native.delivery cimport BATCH_OVERHEAD, IN_FLIGHT, QUEUED, TAKEN_OFF, Pending
 from pystream._native.hash cimport partition_of
-from pystream._native.memory_pool cimport pool_release, pool_reserve
+from pystream._native.memory_pool cimport pool_release, pool_reserve, pool_take_buffer, pool_try
 from pystream._native.posix cimport (
     monotonic_ns, pthread_mutex_destroy, pthread_mutex_init)
 from pystream._native.record_builder cimport add_record, init_builder, record_room
@@ -199,8 +198,11 @@ cdef bint grow_batch(SendQueue *queue, Pending *batch, size_t size) noexcept nog
     cdef size_t wanted
     if size <= capacity:
         return True
-    wanted = max(size, min(max(capacity * 2, <size_t>FIRST_CAPACITY), limit))
-    if not atomic_reserve64(&queue.pool.used, wanted - capacity, queue.pool.limit):
+    wanted = max(capacity * 2, <size_t>FIRST_CAPACITY)
+    if wanted > limit - limit // 8:
+        wanted = limit                                       # a full batch's buffer, which the pool keeps
+    wanted = max(size, wanted)
+    if not pool_try(queue.pool, wanted - capacity):
         wanted = size
         if not pool_reserve(queue.pool, wanted - capacity):
             return False
@@ -222,6 +224,11 @@ cdef Placed open_batch(SendQueue *queue, Lane *lane, Placing *placing, Py_ssize_
     if not pool_reserve(queue.pool, BATCH_OVERHEAD):
         return NO_MEMORY
     batch.accounted = BATCH_OVERHEAD
+    if <size_t>upper_bound + record_room(0, 0, 0) <= queue.pool.buffer_bytes:
+        batch.builder.records.data = <uint8_t *>pool_take_buffer(queue.pool)
+        if batch.builder.records.data != NULL:
+            batch.builder.records.capacity = queue.pool.buffer_bytes
+            batch.accounted += queue.pool.buffer_bytes
     # `upper_bound` has what add_record() wants to see free; so a batch of one large record takes one allocation.
     if not grow_batch(queue, batch, upper_bound + record_room(0, 0, 0)) or list_lane(queue, lane) != OK:
         pool_release(queue.pool, batch.accounted)

@@ -1,15 +1,10 @@
 """The producer's buffer: records of any thread become batches for the sender, within one exact memory bound."""
 
-from collections.abc import Callable, Iterable
-from typing import TypeAlias, final
-
-from typing_extensions import Buffer
+from collections.abc import Callable
+from typing import final
 
 from pystream._native.appender import Appender
-from pystream._native.column_source import ColumnSource
-from pystream._native.delivery import Deliveries, Delivery, ProducerBatch
-
-Headers: TypeAlias = Iterable[tuple[str | bytes, Buffer | None]]
+from pystream._native.delivery import ProducerBatch
 
 @final
 class Accumulator(Appender):
@@ -22,7 +17,7 @@ class Accumulator(Appender):
     `limit_bytes` (buffer.memory) bounds what the batches take, compressed or not, in flight too.  `on_ready` is called
     from append* when the sender has something to do and does not know it: at most once between two calls of ready().
     `on_memory` is called when memory came back after an append was refused.  Both must be quick and not raise; they
-    are called without any lock, from whichever thread.
+    are called without any lock, from whichever thread.  Topics and append* are Appender's.
     """
 
     def __new__(
@@ -41,59 +36,6 @@ class Accumulator(Appender):
         on_ready: Callable[[], object] | None = None,
         on_memory: Callable[[], object] | None = None,
     ) -> Accumulator: ...
-
-    # topics
-    def set_topic(self, topic: str, partitions: int, unavailable: Iterable[int] = ()) -> None:
-        """Make the topic known, or change it; partitions never become fewer.
-
-        Records without key go round the partitions that are not `unavailable` (those without leader).
-        """
-    def partition_count(self, topic: str) -> int:
-        """0 for a topic that set_topic() has not made known."""
-
-    # appending, from any thread
-    def append(
-        self,
-        topic: str,
-        value: Buffer | None,
-        key: Buffer | None = None,
-        headers: Headers | None = None,
-        partition: int = -1,
-        timestamp_ms: int = -1,
-    ) -> Delivery | None:
-        """Add one record; None when the memory is full: wait for `on_memory`, then try again.
-
-        Partition -1: by murmur2 of the key, or sticky without a key (KIP-794).  Timestamp -1: now.
-        Raises UnknownTopicOrPartition before set_topic() knows them, MessageTooLarge above max_request_bytes (or above
-        the limit), InvalidTimestamp, Closed after close(), ClientForked in a child process.
-        """
-    def append_many(
-        self,
-        topic: str,
-        values: Iterable[bytes | None],
-        keys: Iterable[bytes | None] | None = None,
-        *,
-        partition: int = -1,
-        timestamps: int | Buffer = -1,
-        start: int = 0,
-    ) -> Deliveries:
-        """Add a record for each value from `start` on; values and keys are bytes or None.
-
-        `timestamps`: one for all, or int64s by the buffer protocol; -1 is now.  Ends before the first row that the
-        memory has no room for or that append() would refuse: see Deliveries.taken.  When that is row `start` itself,
-        `taken` is 0 for want of memory, and for all else it raises as append() does.
-        """
-    def append_columns(
-        self,
-        topic: str,
-        values: ColumnSource,
-        keys: ColumnSource | None = None,
-        *,
-        partition: int = -1,
-        timestamps: int | Buffer = -1,
-        start: int = 0,
-    ) -> Deliveries:
-        """The same for columns: without a Python object a record, and without the GIL."""
 
     # the sender
     def ready(self, now_ms: int) -> list[tuple[str, int]]:

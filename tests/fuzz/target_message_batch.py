@@ -1,0 +1,81 @@
+"""A fetch answer's bytes as the consumer reads them: nothing that a broker sends may do more than end the batch.
+
+input: options, aborted producer id, from offset, then batches      options: 1 CRCs made right, 2 aborted transactions
+"""
+
+from __future__ import annotations
+
+from pystream._native.crc32c import crc32c
+from pystream._native.message_batch import MessageBatch
+from pystream._native.record_builder import RecordBatchBuilder
+from pystream._native.record_reader import RecordReader
+from pystream.common.errors import PystreamError
+
+LIMIT = 1 << 16
+HEADER_SIZE = 61
+RIGHT_CRC = 1
+WITH_ABORTED = 2
+
+
+def seeds() -> list[bytes]:
+    inputs = []
+    for codec in range(5):
+        batches = b""
+        for number in range(3):
+            builder = RecordBatchBuilder(
+                codec=codec if number else 0, base_offset=2 * number, producer_id=number, producer_epoch=0,
+                base_sequence=0, transactional=True, append_time_ms=5 if number == 2 else None,
+            )  # fmt: skip
+            builder.append(b"v" * 50 * number, timestamp=1, key=b"k", headers=[("h", None)] * number)
+            builder.append(None, timestamp=2)
+            batches += builder.build()
+        marker = RecordBatchBuilder(base_offset=6, producer_id=1, producer_epoch=0, transactional=True, control=True)
+        marker.append(bytes(6), timestamp=1, key=bytes(4))
+        inputs.append(bytes([RIGHT_CRC | WITH_ABORTED, 1, codec % 3]) + batches + marker.build())
+    return inputs
+
+
+def with_right_crcs(data: bytes) -> bytes:
+    """Damage behind CRCs that fit: otherwise little but the CRC is ever tested."""
+    fixed = bytearray(data)
+    position = 0
+    while position + HEADER_SIZE <= len(fixed):
+        size = int.from_bytes(fixed[position + 8 : position + 12], "big", signed=True) + 12
+        if size < HEADER_SIZE or position + size > len(fixed):
+            break
+        crc = crc32c(bytes(fixed[position + 21 : position + size]))
+        fixed[position + 17 : position + 21] = crc.to_bytes(4, "big")
+        position += size
+    return bytes(fixed)
+
+
+def look_at_all(batch: MessageBatch) -> None:
+    """Every way to the records, and that they agree."""
+    messages = list(batch)
+    assert [message.value for message in messages] == batch.values()
+    assert [message.key for message in messages] == batch.keys()
+    assert [message.headers for message in messages] == [batch.headers(row) for row in range(len(batch))]
+    assert [message.offset for message in messages] == list(memoryview(batch.offsets))
+    for message in messages:
+        assert message.timestamp_type in (0, 1)
+        assert -(1 << 31) <= message.leader_epoch < 1 << 31
+    for gathered, fields in ((batch.gather_values(), batch.values()), (batch.gather_keys(), batch.keys())):
+        assert gathered.data == b"".join(field or b"" for field in fields)
+        assert gathered.null_count == fields.count(None)
+
+
+def check(data: bytes) -> None:
+    if len(data) < 3:
+        return
+    options, producer_id, from_offset = data[:3]
+    fetched = with_right_crcs(data[3:]) if options & RIGHT_CRC else data[3:]
+    aborted = [(producer_id, 0), (producer_id + 1, from_offset)] if options & WITH_ABORTED else None
+    batch = MessageBatch(fetched, "t", 0, from_offset=from_offset, aborted=aborted, limit=LIMIT)
+    look_at_all(batch)
+    assert batch.next_offset >= from_offset
+    assert batch.error is None or isinstance(batch.error, PystreamError)
+    if aborted is None and batch.error is None:
+        records = [record for record in RecordReader(fetched) if record.offset >= from_offset]
+        assert [(record.offset, record.value) for record in records] == [
+            (message.offset, message.value) for message in batch
+        ]
