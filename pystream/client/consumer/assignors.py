@@ -13,7 +13,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, islice
 from typing import Final
 
 from pystream._native.wire import Reader, Writer
@@ -157,11 +157,7 @@ def _deal_evenly(ranked: list[Member], result: Assignment, free: list[TopicParti
     pending = iter(free)
     for member in ranked:
         has = result[member.member_id]
-        has += (
-            [partition for partition, _ in zip(pending, range(share - len(has)), strict=False)]
-            if len(has) < share
-            else []
-        )
+        has += islice(pending, max(share - len(has), 0))
     for member in ranked:
         if longer > 0 and len(result[member.member_id]) == share:
             found = next(pending, None)

@@ -1,0 +1,420 @@
+"""The consumer, on our broker and on Apache Kafka."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from pystream.client import Consumer as BlockingConsumer
+from pystream.client.aio import AdminClient, Consumer, Producer
+from pystream.client.consumer.model import OffsetAndMetadata
+from pystream.common.errors import (
+    ClientError,
+    ClientForked,
+    Closed,
+    InvalidGroupId,
+    NoOffsetForPartition,
+    OffsetOutOfRange,
+    UnknownTopicOrPartition,
+    Wakeup,
+)
+from pystream.common.model import TopicPartition
+from tests.conformance.sdk.conftest import RunningCluster
+
+PATIENCE = 30.0
+GROUP_SETTINGS: dict[str, Any] = {
+    "auto_offset_reset": "earliest",
+    "heartbeat_interval_ms": 200,
+    "enable_auto_commit": False,
+}
+
+
+async def fill(
+    cluster: RunningCluster, topic: str, values: Iterable[bytes], partition: int = 0, **options: Any
+) -> None:
+    async with Producer(bootstrap_servers=cluster.bootstrap, **options) as producer:
+        for number, value in enumerate(values):
+            await producer.send(topic, value, partition=partition, timestamp=1_000 + number)
+        await producer.flush()
+
+
+@asynccontextmanager
+async def filled(cluster: RunningCluster, count: int, partitions: int = 1) -> AsyncIterator[str]:
+    """A topic with `count` records v0, v1 … in each partition, at milliseconds 1000, 1001 …"""
+    async with AdminClient(bootstrap_servers=cluster.bootstrap) as admin:
+        topic = await cluster.new_topic(admin, "consume", partitions)
+        for partition in range(partitions):
+            await fill(cluster, topic, (b"v%d" % n for n in range(count)), partition)
+        yield topic
+
+
+def reader(cluster: RunningCluster, **settings: Any) -> Consumer:
+    return Consumer({"bootstrap.servers": cluster.bootstrap, "auto.offset.reset": "earliest"}, **settings)
+
+
+async def read(consumer: Consumer, count: int) -> list[bytes | None]:
+    found: list[bytes | None] = []
+    async with asyncio.timeout(PATIENCE):
+        while len(found) < count:
+            found += [message.value for message in await consumer.poll()]
+    return found
+
+
+async def poll_until(consumers: Iterable[Consumer], holds: Callable[[], bool]) -> list[Any]:
+    """Poll all of them in turn until `holds`; the messages that came."""
+    found: list[Any] = []
+    async with asyncio.timeout(PATIENCE):
+        while not holds():
+            for consumer in consumers:
+                found += await consumer.poll(0.02)
+    return found
+
+
+def test_everything_is_read_once_in_order_by_each_way_of_reading(cluster: RunningCluster):
+    async def run() -> None:
+        async with filled(cluster, 1500) as topic, reader(cluster) as consumer:
+            expected = [b"v%d" % n for n in range(1500)]
+            await consumer.assign([(topic, 0)])
+            assert await read(consumer, 1500) == expected
+            await consumer.seek_to_beginning()
+            found = []
+            async for message in consumer:
+                found.append(message.value)
+                if len(found) == 1500:
+                    break
+            assert found == expected
+            assert await consumer.position((topic, 0)) == 1500
+            await consumer.seek((topic, 0), 0)
+            rows: list[bytes | None] = []
+            while len(rows) < 1500:
+                batch = await consumer.poll_batch(PATIENCE)
+                assert batch is not None
+                assert batch.offsets[0] == len(rows)
+                rows += batch.values()
+            assert rows == expected
+            assert consumer.lag((topic, 0)) == 0
+
+    asyncio.run(run())
+
+
+def test_positions_are_found_by_offset_time_and_edge(cluster: RunningCluster):
+    async def run() -> None:
+        async with filled(cluster, 100) as topic, reader(cluster) as consumer:
+            key = TopicPartition(topic, 0)
+            await consumer.assign([key])
+            assert await consumer.beginning_offsets([key]) == {key: 0}
+            assert await consumer.end_offsets([key]) == {key: 100}
+            found = await consumer.offsets_for_times({key: 1_040})
+            assert found[key] is not None
+            assert (found[key].offset, found[key].timestamp) == (40, 1_040)
+            assert await consumer.offsets_for_times({key: 9_000}) == {key: None}
+            await consumer.seek_to_time(1_070)
+            assert (await read(consumer, 30))[0] == b"v70"
+            await consumer.seek_to_end()
+            assert await consumer.position(key) == 100
+            await consumer.seek_to_time(9_000)
+            assert await consumer.position(key) == 100
+
+    asyncio.run(run())
+
+
+def test_a_paused_partition_gives_nothing_until_it_is_resumed(cluster: RunningCluster):
+    async def run() -> None:
+        async with filled(cluster, 10, partitions=2) as topic, reader(cluster, max_poll_records=3) as consumer:
+            await consumer.assign([(topic, 0), (topic, 1)])
+            await consumer.pause([(topic, 0)])
+            found = await read(consumer, 10)
+            assert found == [b"v%d" % n for n in range(10)]
+            assert await consumer.poll(0.05) == []
+            assert consumer.paused() == {TopicPartition(topic, 0)}
+            await consumer.resume([(topic, 0)])
+            assert await read(consumer, 10) == found
+
+    asyncio.run(run())
+
+
+def test_aborted_transactions_are_read_by_who_wants_them_only(cluster: RunningCluster):
+    async def run() -> None:
+        async with filled(cluster, 0) as topic:
+            name = cluster.fresh("txn")
+            async with Producer(bootstrap_servers=cluster.bootstrap, transactional_id=name) as producer:
+                await producer.init_transactions()
+                for value, commit in ((b"a", True), (b"b", False), (b"c", True)):
+                    await producer.begin_transaction()
+                    await producer.send(topic, value, partition=0)
+                    await producer.flush()
+                    await (producer.commit_transaction() if commit else producer.abort_transaction())
+            for level, expected in (("read_committed", [b"a", b"c"]), ("read_uncommitted", [b"a", b"b", b"c"])):
+                async with reader(cluster, isolation_level=level) as consumer:
+                    await consumer.assign([(topic, 0)])
+                    assert await read(consumer, len(expected)) == expected
+                    assert await consumer.position((topic, 0)) <= 6
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("codec", ["gzip", "snappy", "lz4", "zstd"])
+def test_compressed_batches_are_read(cluster: RunningCluster, codec: str):
+    async def run() -> None:
+        async with filled(cluster, 0) as topic, reader(cluster) as consumer:
+            values = [b"%d " % n * 20 for n in range(500)]
+            await fill(cluster, topic, values, compression_type=codec)
+            await consumer.assign([(topic, 0)])
+            assert await read(consumer, 500) == values
+
+    asyncio.run(run())
+
+
+PROTOCOLS = [
+    ("classic", "range"),
+    ("classic", "roundrobin"),
+    ("classic", "sticky"),
+    ("classic", "cooperative-sticky"),
+    ("consumer", "range"),
+]
+
+
+@pytest.mark.parametrize(("protocol", "strategy"), PROTOCOLS)
+def test_members_share_the_partitions_and_hand_them_over(cluster: RunningCluster, protocol: str, strategy: str):
+    async def run() -> None:
+        group = cluster.fresh("group")
+        events: list[tuple[str, int]] = []
+
+        def member(name: str) -> tuple[Consumer, dict[str, Any]]:
+            settings = {"group_protocol": protocol, "partition_assignment_strategy": strategy, **GROUP_SETTINGS}
+            callbacks = {
+                "on_assigned": lambda found: events.append((f"{name}+", len(found))),
+                "on_revoked": lambda found: events.append((f"{name}-", len(found))),
+            }
+            return reader(cluster, group_id=group, **settings), callbacks
+
+        async with filled(cluster, 50, partitions=4) as topic:
+            (first, of_first), (second, of_second) = member("a"), member("b")
+            await first.subscribe([topic], **of_first)
+            assert len(await read(first, 200)) == 200
+            await first.commit()
+            assert len(first.assignment()) == 4
+            await second.subscribe([topic], **of_second)
+            await poll_until([first, second], lambda: len(first.assignment()) == len(second.assignment()) == 2)
+            assert not first.assignment() & second.assignment()
+            cooperative = strategy == "cooperative-sticky" or protocol == "consumer"
+            assert ("a-", 2 if cooperative else 4) in events
+            for partition in range(4):
+                await fill(cluster, topic, [b"more"], partition)
+            found = await poll_until([first, second], lambda: len(found_by(first, second)) == 4)
+            assert sorted(message.partition for message in found) == [0, 1, 2, 3]
+            await second.close()
+            await poll_until([first], lambda: len(first.assignment()) == 4)
+            await first.close()
+            await first.close()
+
+    def found_by(*consumers: Consumer) -> list[TopicPartition]:
+        """The partitions that were read to their end."""
+        return [
+            key
+            for consumer in consumers
+            for key in consumer.assignment()
+            if consumer.lag(key) == 0 and consumer._engine.positions.get(key).position == 51
+        ]
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("protocol", ["classic", "consumer"])
+def test_a_group_goes_on_where_it_committed(cluster: RunningCluster, protocol: str):
+    async def run() -> None:
+        group = cluster.fresh("group")
+        async with filled(cluster, 100) as topic:
+            key = TopicPartition(topic, 0)
+            async with reader(cluster, group_id=group, group_protocol=protocol, **GROUP_SETTINGS) as consumer:
+                await consumer.subscribe(topic)
+                async for message in consumer:
+                    if message.offset == 29:
+                        break
+                await consumer.commit()
+                assert (await consumer.committed([key]))[key].offset == 30
+                await consumer.commit({key: OffsetAndMetadata(40, "by hand")})
+            async with reader(cluster, group_id=group, group_protocol=protocol) as consumer:
+                assert (await consumer.committed([key]))[key].metadata == "by hand"
+                await consumer.subscribe(topic)
+                assert (await read(consumer, 60))[0] == b"v40"
+            async with reader(cluster, group_id=group) as consumer:  # the close before has committed by itself
+                assert (await consumer.committed([key]))[key].offset == 100
+
+    asyncio.run(run())
+
+
+def test_a_pattern_takes_topics_that_come_later(cluster: RunningCluster):
+    async def run() -> None:
+        stem = cluster.fresh("pattern")
+        settings = {**GROUP_SETTINGS, "metadata_max_age_ms": 200, "group_id": cluster.fresh("group")}
+        async with AdminClient(bootstrap_servers=cluster.bootstrap) as admin, reader(cluster, **settings) as consumer:
+            first = await cluster.new_topic(admin, stem)
+            await consumer.subscribe(pattern=f"{stem}.*")
+            await poll_until([consumer], lambda: len(consumer.assignment()) == 1)
+            second = await cluster.new_topic(admin, stem)
+            await poll_until([consumer], lambda: len(consumer.assignment()) == 2)
+            assert consumer.subscription() == {first, second}
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("protocol", ["classic", "consumer"])
+def test_a_static_member_comes_back_to_its_partitions_without_a_rebalance(cluster: RunningCluster, protocol: str):
+    async def run() -> None:
+        settings = {"group_id": cluster.fresh("group"), "group_protocol": protocol, **GROUP_SETTINGS}
+        async with filled(cluster, 1, partitions=2) as topic:
+            other = reader(cluster, group_instance_id="one", **settings)
+            await other.subscribe(topic)
+            await poll_until([other], lambda: len(other.assignment()) == 2)
+            mine = reader(cluster, group_instance_id="two", **settings)
+            await mine.subscribe(topic)
+            await poll_until([other, mine], lambda: len(other.assignment()) == len(mine.assignment()) == 1)
+            before = mine.assignment()
+            await mine.close()
+            again = reader(cluster, group_instance_id="two", **settings)
+            await again.subscribe(topic)
+            await poll_until([other, again], lambda: again.assignment() == before)
+            assert len(other.assignment()) == 1
+            await again.close()
+            await other.close()
+
+    asyncio.run(run())
+
+
+def test_who_polls_too_seldom_loses_its_partitions_and_joins_again(cluster: RunningCluster):
+    async def run() -> None:
+        lost: list[TopicPartition] = []
+        settings = {"group_id": cluster.fresh("group"), "max_poll_interval_ms": 600, **GROUP_SETTINGS}
+        settings |= {"group_protocol": "classic", "session_timeout_ms": 6_000}
+        async with filled(cluster, 5) as topic, reader(cluster, **settings) as consumer:
+            await consumer.subscribe(topic, on_lost=lost.extend)
+            assert len(await read(consumer, 5)) == 5
+            threads = asyncio.to_thread(threading.Event().wait, 1.5)  # time without a poll
+            await threads
+            await poll_until([consumer], lambda: bool(lost))
+            await poll_until([consumer], lambda: bool(consumer.assignment()))
+
+    asyncio.run(run())
+
+
+def test_what_cannot_be_read_is_said(cluster: RunningCluster):
+    async def run() -> None:
+        async with filled(cluster, 3) as topic:
+            async with reader(cluster, allow_auto_create_topics=False) as consumer:
+                await consumer.assign([(topic, 9)])
+                with pytest.raises(UnknownTopicOrPartition, match="it has 1 partitions"):
+                    await consumer.poll(PATIENCE)
+                await consumer.assign([(cluster.fresh("nowhere"), 0)])
+                with pytest.raises(UnknownTopicOrPartition, match="the topic does not exist"):
+                    await consumer.poll(PATIENCE)
+            settings = {"bootstrap_servers": cluster.bootstrap, "auto_offset_reset": "none"}
+            async with Consumer(**settings, group_id=cluster.fresh("group")) as consumer:
+                await consumer.assign([(topic, 0)])
+                with pytest.raises(NoOffsetForPartition, match=r"auto\.offset\.reset=none"):
+                    await consumer.poll(PATIENCE)
+                await consumer.seek((topic, 0), 77)
+                with pytest.raises(OffsetOutOfRange, match="at offset 77"):
+                    await consumer.poll(PATIENCE)
+                await consumer.seek((topic, 0), 1)
+                assert await read(consumer, 2) == [b"v1", b"v2"]
+
+    asyncio.run(run())
+
+
+def test_an_offset_out_of_range_goes_to_where_the_config_says(cluster: RunningCluster):
+    async def run() -> None:
+        async with filled(cluster, 3) as topic, reader(cluster) as consumer:
+            await consumer.assign([(topic, 0)])
+            await consumer.seek((topic, 0), 1_000)
+            assert await read(consumer, 3) == [b"v0", b"v1", b"v2"]
+
+    asyncio.run(run())
+
+
+def test_uses_that_make_no_sense_are_refused(cluster: RunningCluster):
+    async def run() -> None:
+        consumer = reader(cluster)
+        with pytest.raises(InvalidGroupId):
+            await consumer.subscribe("t")
+        with pytest.raises(InvalidGroupId):
+            await consumer.commit()
+        with pytest.raises(ClientError, match="not assigned"):
+            await consumer.seek(("t", 0), 5)
+        await consumer.close()
+        with pytest.raises(Closed):
+            await consumer.poll(1)
+        async with reader(cluster, group_id="g") as subscribed:
+            await subscribed.subscribe("t")
+            with pytest.raises(ClientError, match="unsubscribe"):
+                await subscribed.assign([("t", 0)])
+
+    asyncio.run(run())
+
+
+def test_the_blocking_consumer_reads_the_same(cluster: RunningCluster):
+    async def prepare() -> str:
+        async with filled(cluster, 1000) as topic:
+            return topic
+
+    topic = asyncio.run(prepare())
+    with BlockingConsumer(
+        bootstrap_servers=cluster.bootstrap, group_id=cluster.fresh("g"), **GROUP_SETTINGS
+    ) as consumer:
+        assigned: list[threading.Thread] = []
+        consumer.subscribe(topic, on_assigned=lambda _: assigned.append(threading.current_thread()))
+        found = []
+        for message in consumer:
+            found.append(message.value)
+            if len(found) == 500:
+                consumer.commit()
+                consumer.seek((topic, 0), 600)
+            if len(found) == 900:
+                break
+        assert found == [b"v%d" % n for n in [*range(500), *range(600, 1000)]]
+        assert assigned == [threading.current_thread()]
+        assert consumer.committed([(topic, 0)])[TopicPartition(topic, 0)].offset == 500
+        assert consumer.position((topic, 0)) == 1000
+        timer = threading.Timer(0.05, consumer.wakeup)
+        timer.start()
+        with pytest.raises(Wakeup):
+            consumer.poll(PATIENCE)
+        assert consumer.poll(0.0) == []
+        consumer.seek_to_beginning()
+        batch = consumer.poll_batch(PATIENCE)
+        assert batch is not None
+        assert batch.values()[0] == b"v0"
+        child = os.fork()
+        if child == 0:
+            try:
+                consumer.poll(1)
+            except ClientForked:
+                consumer.close()
+                os._exit(7)
+            os._exit(1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+    consumer.close()
+    with pytest.raises(Closed):
+        consumer.poll(1)
+
+
+def test_the_first_message_comes_soon_after_subscribe(cluster: RunningCluster):
+    async def run() -> float:
+        async with filled(cluster, 1) as topic:
+            took = []
+            for _ in range(3):
+                async with reader(cluster, group_id=cluster.fresh("group")) as consumer:
+                    began = time.perf_counter()
+                    await consumer.subscribe(topic)
+                    assert len(await consumer.poll(PATIENCE)) == 1
+                    took.append(time.perf_counter() - began)
+            return min(took)
+
+    assert asyncio.run(run()) < (1.0 if not cluster.is_kafka else 5.0)  # 0.1 on an idle machine
