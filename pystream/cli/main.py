@@ -4,11 +4,12 @@
     pystream --help           a static table, likewise
     pystream broker ...       imports click and pystream.cli.broker_command
 
-Exit codes: 0 fine, 1 it did not work, 2 wrong usage or configuration. A mistake of the user never prints a traceback.
+Exit codes: see `pystream.cli.failure`. A mistake of the user never prints a traceback.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 PROGRAM = "pystream"
 ENTRY_POINT_GROUP = "pystream.commands"
+COMPLETE_VARIABLE = "_PYSTREAM_COMPLETE"  # the shell asks for completions
 COLUMN = 14
 
 # name -> (module:attribute of the click command, one line of help). Commands of other packages come by entry point.
@@ -25,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "up": ("pystream.cli.up_command:up", "Start the platform on this machine and watch over it."),
     "log": ("pystream.cli.log_command:log", "Check and repair logs, or take over those of an Apache Kafka broker."),
     "demo": ("pystream.demos.command:demo", "Run a demo application on a cluster that is up."),
+    "completion": ("pystream.cli.completion:completion", "Print completion for bash, zsh or fish."),
 }
 
 # Nouns of declared operations (pystream.client.operations): what `--help` says of each.
@@ -94,6 +97,10 @@ def unknown_command(name: str) -> str:
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry point of the console script; always leaves by SystemExit."""
+    if instruction := os.environ.get(COMPLETE_VARIABLE):
+        from pystream.cli.completion import answer
+
+        raise SystemExit(answer(instruction))
     arguments = sys.argv[1:] if arguments is None else arguments
     if not arguments:
         print(overview(), file=sys.stderr)

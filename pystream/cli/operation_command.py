@@ -28,6 +28,7 @@ from pystream.client.operations.registry import operations_of
 from pystream.common.errors import PystreamError
 
 if TYPE_CHECKING:
+    from pystream.cli.completion import Completer
     from pystream.client.admin.base import AdminBase
 
 BOOTSTRAP_VARIABLE: Final = "PYSTREAM_BOOTSTRAP_SERVERS"
@@ -105,6 +106,7 @@ def _parameter(argument: Argument) -> click.Parameter:
             required=argument.required,
             type=_type(argument),
             metavar=argument.metavar,
+            shell_complete=_completer(argument),
         )
     names = [f"--{argument.name.replace('_', '-')}", argument.name]
     if argument.short:
@@ -120,7 +122,16 @@ def _parameter(argument: Argument) -> click.Parameter:
         show_default=argument.default is not None,
         metavar="KEY=VALUE" if argument.kind is Kind.ASSIGNMENT else argument.metavar,
         help=argument.doc,
+        shell_complete=_completer(argument),
     )
+
+
+def _completer(argument: Argument) -> Completer | None:
+    if argument.completes is None:
+        return None
+    from pystream.cli.completion import live_names
+
+    return live_names(argument.completes)
 
 
 def _type(argument: Argument) -> click.ParamType[Any]:
@@ -167,6 +178,15 @@ def arguments_from(operation: Operation, values: Mapping[str, Any]) -> dict[str,
     if operation.mutating:
         found["dry_run"] = values["dry_run"]
     return found
+
+
+def defaults_of(operation: Operation) -> dict[str, Any]:
+    """What the handler takes when nothing is given."""
+    empty: dict[Kind, Any] = {Kind.FLAG: False, Kind.ASSIGNMENT: {}}
+    return {
+        argument.name: [] if argument.many else empty.get(argument.kind, argument.default)
+        for argument in operation.arguments
+    }
 
 
 def client_settings(common: Mapping[str, Any]) -> dict[str, str]:
