@@ -128,6 +128,7 @@ cdef class Accumulator(Appender):
         self.queue.is_told = False
         self.queue.asleep_until = NEVER
         self.queue.turn += 1
+        self.queue.ready_ms = now_ms
         found = <Lane **>malloc(max(self.queue.listed_count, 1) * sizeof(Lane *))
         if found != NULL:
             for place in range(self.queue.listed_count):
@@ -144,10 +145,13 @@ cdef class Accumulator(Appender):
             free(found)
 
     def next_deadline(self):
-        """The monotonic millisecond at which ready() or expire() may next find something new by time alone."""
+        """The monotonic millisecond at which ready() or expire() may next find something new by time alone.
+
+        It lies behind the time of the last ready(), which has told what was due by then.
+        """
         cdef int64_t next_ms
         lock(&self.queue)
-        next_ms = next_deadline_of(&self.queue, 0)
+        next_ms = next_deadline_of(&self.queue)
         unlock(&self.queue)
         return None if next_ms == NEVER else next_ms
 

@@ -52,6 +52,7 @@ cdef struct Errand:                      # rows of one append_many() or append_c
     FieldSource values
     const int64_t *timestamps            # NULL: `timestamp_ms` for all
     int64_t timestamp_ms
+    Py_ssize_t start                     # the first row to place
     Py_ssize_t row
     Py_ssize_t rows
     SpanCount *spans
@@ -152,11 +153,12 @@ cdef object drop_spares(Placing *placing):
         Py_DECREF(<ProducerBatch>spare.face)
 
 
-cdef object abandon(Pending *batch):
-    """The accumulator went away unclosed: whoever waits is told."""
+cdef object abandon(Pending *batch, bint is_forked):
+    """The accumulator went away unclosed: whoever waits is told.  In a child process nobody does, and no lock is safe."""
     cdef ProducerBatch face = <ProducerBatch>batch.face
-    face.error = errors.Closed("the producer went away before the message was sent")
-    face.settle(DONE)
+    if not is_forked:
+        face.error = errors.Closed("the producer went away before the message was sent")
+        face.settle(DONE)
     Py_DECREF(face)
 
 
@@ -201,12 +203,12 @@ cdef class Appender:
                 batch = take_queued(&self.queue)
                 if batch == NULL:
                     break
-                abandon(batch)
+                abandon(batch, self.forks != fork_count())
             for place in range(self.queue.listed_count):
                 while self.queue.listed[place].flying != NULL:
                     batch = self.queue.listed[place].flying
                     take_off(&self.queue, batch)
-                    abandon(batch)
+                    abandon(batch, self.forks != fork_count())
         free_queue(&self.queue)
 
     # ---- topics
@@ -394,7 +396,7 @@ cdef class Appender:
             errand.timestamp_ms = wall_clock_ms() if timestamps == -1 else timestamps
         if start < 0 or start > errand.rows:
             raise ValueError(f"row {start} of {errand.rows}")
-        errand.row = start
+        errand.start = errand.row = start
         deliveries.batches = []
         try:
             _held = self.run_errand(&errand, topic, partition)
@@ -459,7 +461,7 @@ cdef class Appender:
     cdef object make_spares(self, Placing *placing, Errand *errand, str topic, list held):
         """As many as the rows that are left may need, so that the GIL is asked for seldom."""
         cdef Pending *spare
-        cdef Py_ssize_t done = max(errand.row, 1), wanted
+        cdef Py_ssize_t done = max(errand.row - errand.start, 1), wanted
         wanted = min(MOST_SPARES, 1 + (errand.rows - errand.row) * max(errand.span_count, 1) // done)
         for _number in range(min(wanted, errand.rows - errand.row)):
             spare = self.new_spare(topic)

@@ -518,18 +518,24 @@ cdef void close_sequence_gap(SendQueue *queue, const Pending *batch) noexcept no
     lane.next_sequence = sequence_behind(lane.next_sequence, -<int64_t>batch.builder.count)
 
 
-cdef int64_t next_deadline_of(SendQueue *queue, int64_t now_ms) noexcept nogil:
+cdef int64_t timeout_of(const SendQueue *queue, const Pending *batch) noexcept nogil:
+    """When delivery.timeout.ms has passed, unless it had when ready() was last asked."""
+    cdef int64_t at
+    if batch == NULL:
+        return NEVER
+    at = batch.created_ms + queue.delivery_timeout_ms
+    return at if at > queue.ready_ms else NEVER
+
+
+cdef int64_t next_deadline_of(SendQueue *queue) noexcept nogil:
     """Of linger, back-off and delivery.timeout.ms; the sender sleeps until then."""
     cdef int64_t next_ms = NEVER
     cdef Py_ssize_t place
     cdef Lane *lane
     for place in range(queue.listed_count):
         lane = queue.listed[place]
-        lane_is_ready(queue, lane, now_ms, &next_ms)
-        if lane.first != NULL:
-            next_ms = min(next_ms, lane.first.created_ms + queue.delivery_timeout_ms)
-        if lane.flying != NULL:
-            next_ms = min(next_ms, lane.flying.created_ms + queue.delivery_timeout_ms)
+        lane_is_ready(queue, lane, queue.ready_ms, &next_ms)
+        next_ms = min(next_ms, min(timeout_of(queue, lane.first), timeout_of(queue, lane.flying)))
     queue.asleep_until = next_ms
     return next_ms
 

@@ -45,7 +45,10 @@ class Accumulator(Appender):
         first in flight; a new producer epoch while the old one is in flight).
         """
     def next_deadline(self) -> int | None:
-        """The monotonic millisecond at which ready() or expire() may next find something new by time alone."""
+        """The monotonic millisecond at which ready() or expire() may next find something new by time alone.
+
+        It lies behind the time of the last ready(), which has told what was due by then.
+        """
     def drain(self, topic: str, partition: int, now_ms: int, max_bytes: int = ...) -> ProducerBatch | None:
         """The first batch of the partition, finished and in flight; None when nothing is ready or it is above `max_bytes`.
 

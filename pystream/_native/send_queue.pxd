@@ -74,6 +74,7 @@ cdef struct SendQueue:
     int32_t flushing
     bint is_told                         # on_ready was called since ready()
     int64_t asleep_until                 # NEVER: until told
+    int64_t ready_ms                     # the time that ready() was last asked for
     int64_t producer_id
     int16_t producer_epoch
     int64_t queued_records
@@ -126,7 +127,8 @@ cdef Pending *take_expired(SendQueue *queue, int64_t now_ms) noexcept nogil
 cdef Pending *take_queued(SendQueue *queue) noexcept nogil
 # Sequences behind `batch`, which the broker did not append, move up.
 cdef void close_sequence_gap(SendQueue *queue, const Pending *batch) noexcept nogil
-cdef int64_t next_deadline_of(SendQueue *queue, int64_t now_ms) noexcept nogil
+# After ready_ms: what was due then, ready() has told.
+cdef int64_t next_deadline_of(SendQueue *queue) noexcept nogil
 cdef void forget_idle_lanes(SendQueue *queue) noexcept nogil
 cdef void note_ratio(SendQueue *queue, int32_t topic, Py_ssize_t plain_size, Py_ssize_t packed_size) noexcept nogil
 # Gives back what the buffer of a batch has more than it needs.

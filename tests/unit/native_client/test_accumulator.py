@@ -192,6 +192,18 @@ def test_a_batch_lingers_until_its_time():
     assert buffer.ready(deadline) == [("t", 0)]
 
 
+def test_deadlines_are_news():
+    """What was due at the last ready() is not: a sender that may not send it yet would never sleep."""
+    buffer = accumulator(2, linger_ms=100, delivery_timeout_ms=1_000)
+    buffer.append("t", b"v")
+    first = buffer.next_deadline()
+    assert first is not None
+    assert buffer.ready(first) != []
+    assert buffer.next_deadline() == first + 900
+    assert buffer.ready(first + 900) != []
+    assert buffer.next_deadline() is None
+
+
 def test_a_full_batch_and_a_flush_do_not_linger():
     buffer = accumulator(linger_ms=LATER, batch_bytes=300)
     buffer.append("t", bytes(200))
