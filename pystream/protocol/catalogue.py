@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from importlib import import_module
 
 from pystream.common.errors import UnsupportedVersion
@@ -19,6 +20,7 @@ def response_class(api_key: int) -> type[Message]:
     return _load(api_key, "Response")
 
 
+@functools.cache
 def _load(api_key: int, direction: str) -> type[Message]:
     entry = INDEX.get(api_key)
     if entry is None:
