@@ -61,7 +61,7 @@ def test_a_broker_that_is_killed_and_comes_back_is_found_again(tmp_path: Path):
         async with pystream.aio.AdminClient(settings, bootstrap_servers=broker.bootstrap) as admin:
             (await admin.create_topics([NewTopic("kept", 1, 1)])).checked()
             broker.kill()
-            with pytest.raises(DeadlineExceeded, match="is a broker listening there"):
+            with pytest.raises(DeadlineExceeded, match=r"not done within 300 ms.*127\.0\.0\.1"):
                 await admin.list_topics(timeout_ms=300)
             waiting = asyncio.create_task(admin.list_topics())
             await asyncio.to_thread(broker.start)
