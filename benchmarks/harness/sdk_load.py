@@ -2,7 +2,7 @@
 
     python -m benchmarks.harness.sdk_load row=send-100b client=pystream port=P topic=T count=300000
 
-All producers: acks=all, idempotent, linger 5 ms, batches up to 1 MB (against aiokafka 16 KiB, the default of both).
+Readers read what is filled in beforehand, from the beginning. All producers: acks=all, idempotent, linger 5 ms, batches up to 1 MB (against aiokafka 16 KiB, the default of both).
 A part of the records is sent and acknowledged first; what is measured ends when the rest is acknowledged. CPU is that
 of the process with all its threads.
 """
@@ -18,10 +18,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from benchmarks.harness import sdk_reading as reading
+
 WARM_UP_SHARE: Final = 0.2
 ROWS_AT_ONCE: Final = 10_000
 TASKS_AT_ONCE: Final = 1_000
 FLUSH_SECONDS: Final = 60
+READ_AHEAD: Final = 1.3  # of what is read, so much is there
 LARGE_BATCHES: Final = {"acks": "all", "enable.idempotence": True, "linger.ms": 5, "batch.size": 1_000_000}
 
 
@@ -30,6 +33,7 @@ class Load:
     port: int
     topic: str
     value_bytes: int
+    count: int = 0
 
     @property
     def bootstrap(self) -> str:
@@ -176,6 +180,16 @@ def aiokafka_asyncio(load: Load) -> Send:
     return lambda count: loop.run_until_complete(send(count))
 
 
+def reads(make: Callable[[str, str], Send]) -> Callable[[Load], Send]:
+    """A reader, of a topic that is filled first."""
+
+    def filled(load: Load) -> Send:
+        reading.fill(load.bootstrap, load.topic, load.value, int(load.count * READ_AHEAD) + 2 * ROWS_AT_ONCE)
+        return make(load.bootstrap, load.topic)
+
+    return filled
+
+
 @dataclass(frozen=True, slots=True)
 class Case:
     """One row of the table: the same records by several clients."""
@@ -221,6 +235,48 @@ CASES: Final = {
     "asyncio-send-1kb": Case(
         "asyncio send, 1 KB", 1_000, 50_000, {"pystream": pystream_asyncio, "aiokafka": aiokafka_asyncio}
     ),
+    "messages-100b": Case(
+        "iteration, 100 B",
+        100,
+        300_000,
+        {"pystream": reads(reading.pystream_messages), "confluent-kafka": reads(reading.confluent_messages)},
+    ),
+    "messages-1kb": Case(
+        "iteration, 1 KB",
+        1_000,
+        100_000,
+        {"pystream": reads(reading.pystream_messages), "confluent-kafka": reads(reading.confluent_messages)},
+    ),
+    "columns-100b": Case(
+        "poll_batch to NumPy, 100 B",
+        100,
+        600_000,
+        {"pystream": reads(reading.pystream_columns), "confluent-kafka consume()": reads(reading.confluent_consume)},
+    ),
+    "columns-1kb": Case(
+        "poll_batch to NumPy, 1 KB",
+        1_000,
+        100_000,
+        {"pystream": reads(reading.pystream_columns), "confluent-kafka consume()": reads(reading.confluent_consume)},
+    ),
+    "columns-arrow-100b": Case(
+        "poll_batch to Arrow, 100 B",
+        100,
+        600_000,
+        {"pystream": reads(reading.pystream_arrow), "confluent-kafka consume()": reads(reading.confluent_consume)},
+    ),
+    "asyncio-messages-100b": Case(
+        "asyncio iteration, 100 B",
+        100,
+        200_000,
+        {"pystream": reads(reading.pystream_asyncio), "aiokafka": reads(reading.aiokafka_asyncio)},
+    ),
+    "asyncio-messages-1kb": Case(
+        "asyncio iteration, 1 KB",
+        1_000,
+        60_000,
+        {"pystream": reads(reading.pystream_asyncio), "aiokafka": reads(reading.aiokafka_asyncio)},
+    ),
 }
 
 
@@ -228,7 +284,7 @@ def main() -> None:
     given = dict(argument.split("=", 1) for argument in sys.argv[1:])
     case = CASES[given["row"]]
     count = int(given["count"]) // ROWS_AT_ONCE * ROWS_AT_ONCE or ROWS_AT_ONCE
-    send = case.clients[given["client"]](Load(int(given["port"]), given["topic"], case.value_bytes))
+    send = case.clients[given["client"]](Load(int(given["port"]), given["topic"], case.value_bytes, count))
     send(max(int(count * WARM_UP_SHARE), ROWS_AT_ONCE))
     began, cpu = time.perf_counter(), time.process_time()
     send(count)

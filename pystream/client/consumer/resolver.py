@@ -82,6 +82,7 @@ class Resolver:
                 await self._prepare(todo)
                 left = await self._resolve([state for state in todo if state.phase is Phase.RESET])
                 left = await self._validate([s for s in todo if s.phase is Phase.VALIDATING]) or left
+                left = left or not all(map(self._has_leader, todo))
             except Closed:
                 return
             except PystreamError as error:
@@ -98,7 +99,12 @@ class Resolver:
                 await self._cluster.clock.sleep_ms(self._cluster.backoff.delay_ms(failures))
 
     def _needs_work(self, state: PartitionState) -> bool:
-        return state.phase is not Phase.FETCHING and state.failure is None and not state.withdrawn
+        if state.failure is not None or state.withdrawn:
+            return False
+        return state.phase is not Phase.FETCHING or not self._has_leader(state)
+
+    def _has_leader(self, state: PartitionState) -> bool:
+        return self._cluster.leader_of(state.topic, state.partition) is not None
 
     def _look_for_new_leaders(self) -> None:
         """Positions with a known epoch are checked against a leader newer than the one they were checked with."""
@@ -114,7 +120,7 @@ class Resolver:
 
     async def _prepare(self, todo: list[PartitionState]) -> None:
         """Know the leaders of these partitions; partitions that stay unknown are the user's to know."""
-        missing = [state for state in todo if self._cluster.leader_of(state.topic, state.partition) is None]
+        missing = [state for state in todo if not self._has_leader(state)]
         if not missing:
             return
         self._cluster.track({state.topic for state in missing})

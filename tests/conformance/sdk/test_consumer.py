@@ -30,7 +30,6 @@ from tests.conformance.sdk.conftest import RunningCluster
 
 PATIENCE = 30.0
 GROUP_SETTINGS: dict[str, Any] = {
-    "auto_offset_reset": "earliest",
     "heartbeat_interval_ms": 200,
     "enable_auto_commit": False,
 }
@@ -366,7 +365,7 @@ def test_the_blocking_consumer_reads_the_same(cluster: RunningCluster):
 
     topic = asyncio.run(prepare())
     with BlockingConsumer(
-        bootstrap_servers=cluster.bootstrap, group_id=cluster.fresh("g"), **GROUP_SETTINGS
+        bootstrap_servers=cluster.bootstrap, group_id=cluster.fresh("g"), auto_offset_reset="earliest", **GROUP_SETTINGS
     ) as consumer:
         assigned: list[threading.Thread] = []
         consumer.subscribe(topic, on_assigned=lambda _: assigned.append(threading.current_thread()))
