@@ -218,8 +218,8 @@ cdef class Accumulator(Appender):
             batch.append_time_ms = log_append_time_ms
             self.finish_batch(batch)
 
-    def fail(self, ProducerBatch batch not None, error not None, *, bint close_gap=False):
-        """Give up: its deliveries raise `error`.  Of a batch that is done: nothing.
+    def fail(self, ProducerBatch batch not None, error not None, *, bint close_gap=False, dict record_errors=None):
+        """Give up: its deliveries raise `error`, or that of `record_errors` by their index.  Of a batch that is done: nothing.
 
         `close_gap`: the broker certainly did not append it, so the sequences of the partition's later batches move up.
         """
@@ -232,6 +232,7 @@ cdef class Accumulator(Appender):
             close_sequence_gap(&self.queue, &batch.pending)
             unlock(&self.queue)
         batch.error = error
+        batch.record_errors = record_errors
         self.finish_batch(batch)
 
     cdef object check_in_flight(self, ProducerBatch batch):

@@ -357,9 +357,14 @@ cdef class Delivery:
         return self.batch
 
     cdef Delivery outcome(self):
-        if self.travelling().error is not None:
-            raise self.batch.error
+        error = self.error_of_record()
+        if error is not None:
+            raise error
         return self
+
+    cdef object error_of_record(self):
+        cdef ProducerBatch batch = self.travelling()
+        return batch.error if batch.record_errors is None else batch.record_errors.get(self.index, batch.error)
 
     @property
     def topic(self):
@@ -399,7 +404,7 @@ cdef class Delivery:
         block_until_done(self, timeout)
         if not self.done():
             raise_not_done("a delivery", timeout)
-        return self.travelling().error
+        return self.error_of_record()
 
     def add_callback(self, callback):
         """Call it with this delivery once done, from the thread that completes it; at once if it is done already."""

@@ -57,8 +57,15 @@ class Accumulator(Appender):
         """
     def complete(self, batch: ProducerBatch, base_offset: int, log_append_time_ms: int = -1) -> None:
         """Delivered: resolves its deliveries.  -1, -1 with acks=0.  Of a batch that is done: nothing."""
-    def fail(self, batch: ProducerBatch, error: BaseException, *, close_gap: bool = False) -> None:
-        """Give up: its deliveries raise `error`.  Of a batch that is done: nothing.
+    def fail(
+        self,
+        batch: ProducerBatch,
+        error: BaseException,
+        *,
+        close_gap: bool = False,
+        record_errors: dict[int, BaseException] | None = None,
+    ) -> None:
+        """Give up: its deliveries raise `error`, or that of `record_errors` by index.  Of a batch that is done: nothing.
 
         `close_gap`: the broker certainly did not append it, so the sequences of the partition's later batches move up.
         """

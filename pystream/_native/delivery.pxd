@@ -52,6 +52,7 @@ cdef class ProducerBatch:
     cdef readonly int64_t base_offset    # UNKNOWN_OFFSET until the leader has told it
     cdef int64_t append_time_ms          # NO_TIMESTAMP: records keep their own
     cdef object error
+    cdef dict record_errors             # index of a record -> its own error, or None (KIP-467)
     cdef list waiters                    # (callback, argument), or None
     cdef list parts                      # ProducerBatch in order, once split
     cdef list retired                    # buffers somebody viewed when others had to be written
@@ -72,6 +73,7 @@ cdef class Delivery:
     cdef int32_t index
     cdef int64_t time_ms
     cdef ProducerBatch travelling(self)
+    cdef object error_of_record(self)
     cdef Delivery outcome(self)
 
 cdef Delivery new_delivery(ProducerBatch batch, int32_t index, int64_t time_ms)

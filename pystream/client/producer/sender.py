@@ -11,7 +11,7 @@ opened, metadata changed. A turn never waits. There is no task for a request.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -31,6 +31,7 @@ from pystream.common.errors import (
     DeliveryTimeout,
     Disconnected,
     FencedLeaderEpoch,
+    InvalidRecord,
     KafkaStorageError,
     LeaderNotAvailable,
     MessageTooLarge,
@@ -52,6 +53,7 @@ logger = get_logger(__name__)
 LOWEST_PRODUCE: Final = 3  # the first one with record batches v2
 BLOCKED_MS: Final = 100  # to look again where something else than time holds a batch back
 NO_OFFSET: Final = -1
+NO_RECORD_ERRORS: Final[Mapping[int, PystreamError]] = {}
 STALE_METADATA: Final = (
     NotLeaderOrFollower,
     LeaderNotAvailable,
@@ -329,7 +331,18 @@ class Sender:
             leader = Leader(told.leader_id, told.leader_epoch)
             self._cluster.note_leader(batch.topic, batch.partition, leader, nodes.get(told.leader_id))
             moved = self._cluster.leader_of(batch.topic, batch.partition) == leader
-        self._settle(batch, error, answered=True, at_once=moved, log_start_offset=answer.log_start_offset)
+        record_errors = {
+            told.batch_index: kind(f"{batch.topic}-{batch.partition}: {told.batch_index_error_message or error}")
+            for told in answer.record_errors
+        }
+        self._settle(
+            batch,
+            error,
+            answered=True,
+            at_once=moved,
+            log_start_offset=answer.log_start_offset,
+            record_errors=record_errors,
+        )
 
     def _deliver(self, sequencing: Sequencing, batch: ProducerBatch, base_offset: int, append_time_ms: int) -> None:
         sequencing.delivered(batch)
@@ -345,6 +358,7 @@ class Sender:
         answered: bool,
         at_once: bool = False,
         log_start_offset: int = -1,
+        record_errors: Mapping[int, PystreamError] = NO_RECORD_ERRORS,
     ) -> None:
         """Send it again, or let its deliveries raise `error`. `answered`: the leader certainly does not have it."""
         assert self.sequencing is not None
@@ -363,12 +377,29 @@ class Sender:
             delay_ms = 0 if at_once else self._cluster.backoff.delay_ms(batch.attempts)
             self._accumulator.retry(batch, self._cluster.clock.monotonic_ms() + delay_ms)
         else:
-            self._give_up(batch, error, answered=answered)
+            self._give_up(batch, error, answered=answered, record_errors=record_errors)
 
-    def _give_up(self, batch: ProducerBatch, error: PystreamError, *, answered: bool) -> None:
+    def _give_up(
+        self,
+        batch: ProducerBatch,
+        error: PystreamError,
+        *,
+        answered: bool,
+        record_errors: Mapping[int, PystreamError] = NO_RECORD_ERRORS,
+    ) -> None:
+        """`record_errors`: by index those that were refused; the others were not written because of them (KIP-467)."""
         assert self.sequencing is not None
         close_gap = self.sequencing.given_up(batch, error, answered=answered)
-        self._accumulator.fail(batch, _explained(error, self._config), close_gap=close_gap)
+        self._last_errors.pop((batch.topic, batch.partition), None)
+        if record_errors:
+            logger.debug("records refused", topic=batch.topic, partition=batch.partition, records=len(record_errors))
+            others = InvalidRecord(
+                f"{batch.topic}-{batch.partition}: not written, because {len(record_errors)} other records of its batch "
+                f"were refused: send it again; {error}"
+            )
+            self._accumulator.fail(batch, others, close_gap=close_gap, record_errors=dict(record_errors))
+        else:
+            self._accumulator.fail(batch, _explained(error, self._config), close_gap=close_gap)
 
     def _expired(self, batch: ProducerBatch) -> None:
         place = batch.topic, batch.partition
