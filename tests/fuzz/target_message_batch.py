@@ -74,8 +74,8 @@ def check(data: bytes) -> None:
     look_at_all(batch)
     assert batch.next_offset >= from_offset
     assert batch.error is None or isinstance(batch.error, PystreamError)
-    if aborted is None and batch.error is None:
-        records = [record for record in RecordReader(fetched) if record.offset >= from_offset]
+    if aborted is None and batch.error is None and from_offset == 0:  # batches before it are not looked into
+        records = list(RecordReader(fetched))
         assert [(record.offset, record.value) for record in records] == [
             (message.offset, message.value) for message in batch
         ]
