@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -34,7 +35,7 @@ def measure_clients(
     try:
         target.start()
         for turn, name, client in plan(cases, rounds):
-            topic = f"{name}-{client.replace(' ', '-')}-{turn}"
+            topic = re.sub(r"[^a-zA-Z0-9._-]+", "-", f"{name}-{client}-{turn}")
             with Client(target.port) as admin:
                 admin.create_topic(topic, PARTITIONS)
                 admin.await_serving(topic, PARTITIONS)

@@ -394,8 +394,8 @@ class Sender:
         if record_errors:
             logger.debug("records refused", topic=batch.topic, partition=batch.partition, records=len(record_errors))
             others = InvalidRecord(
-                f"{batch.topic}-{batch.partition}: not written, because {len(record_errors)} other records of its batch "
-                f"were refused: send it again; {error}"
+                f"{batch.topic}-{batch.partition}: not written, because {len(record_errors)} other records of its "
+                f"batch were refused: send it again; {error}"
             )
             self._accumulator.fail(batch, others, close_gap=close_gap, record_errors=dict(record_errors))
         else:
