@@ -2,6 +2,8 @@
 
     asv run --bench ClientRequests                       as the other benchmarks
     python benchmarks/micro/bench_client_requests.py     a table: requests/s and CPU-µs per request, best of 5
+
+The peer is Python too, and not counted.
 """
 
 from __future__ import annotations
