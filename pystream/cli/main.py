@@ -41,6 +41,13 @@ NOUNS: dict[str, str] = {
     "acls": "Who may do what.",
 }
 
+# Kafka's tools by their names: module:function that takes the arguments. They are console scripts, too.
+TOOLS: dict[str, str] = {
+    "kafka-topics": "pystream.cli.kafka.topics:main",
+    "kafka-configs": "pystream.cli.kafka.configs:main",
+    "kafka-consumer-groups": "pystream.cli.kafka.consumer_groups:main",
+}
+
 
 def overview() -> str:
     """What `pystream --help` prints."""
@@ -57,6 +64,8 @@ def overview() -> str:
             "",
             "Administration, of any Kafka cluster (-b HOST:PORT):",
             *nouns,
+            "",
+            f"Kafka's tools, flags and output as theirs: {', '.join(TOOLS)}",
             "",
             "Options:",
             "  --version  Show the version and exit.",
@@ -90,7 +99,7 @@ def find_command(name: str) -> click.Command | None:
 def unknown_command(name: str) -> str:
     from difflib import get_close_matches
 
-    near = get_close_matches(name, [*COMMANDS, *NOUNS], n=1)
+    near = get_close_matches(name, [*COMMANDS, *NOUNS, *TOOLS], n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"see `{PROGRAM} --help`"
     return f"{PROGRAM}: no command named {name!r}; {hint}"
 
@@ -114,6 +123,11 @@ def main(arguments: list[str] | None = None) -> None:
     if name in ("--help", "-h", "help"):
         print(overview())
         raise SystemExit(0)
+    if name in TOOLS:
+        from importlib import import_module
+
+        module, _, function = TOOLS[name].partition(":")
+        getattr(import_module(module), function)(arguments[1:])
     command = find_command(name)
     if command is None:
         print(unknown_command(name), file=sys.stderr)

@@ -34,7 +34,7 @@ class CreatedTopic:
 
 @dataclass(frozen=True, slots=True)
 class Partition:
-    """A partition. Leader -1 for none; offsets where they were asked for."""
+    """A partition. Leader -1 for none; offsets where they were asked for; eligible leaders where brokers tell them."""
 
     partition: int
     leader: int
@@ -44,6 +44,8 @@ class Partition:
     offline: list[int]
     start_offset: int | None = None
     end_offset: int | None = None
+    eligible: list[int] | None = None
+    last_known_eligible: list[int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

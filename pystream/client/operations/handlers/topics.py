@@ -89,6 +89,8 @@ async def describe(admin: AdminClient, *, topics: Sequence[str], offsets: bool) 
                     list(each.offline_replicas),
                     None if log is None else log.start,
                     None if log is None else log.end,
+                    _listed(each.eligible_leader_replicas),
+                    _listed(each.last_known_eligible_leader_replicas),
                 )
             )
         return TopicDetail(name, uuid_text(told.topic_id), told.is_internal, configs.get(name, {}), partitions)
@@ -169,6 +171,10 @@ async def trim(admin: AdminClient, *, topic: str, before: str, partition: Sequen
         outcomes,
         lambda place, start: TrimmedPartition(place.topic, place.partition, logs[place].start, start, logs[place].end),
     )
+
+
+def _listed(replicas: Sequence[int] | None) -> list[int] | None:
+    return None if replicas is None else list(replicas)
 
 
 async def _own_configs(admin: AdminClient, topics: list[str]) -> dict[str, dict[str, str | None]]:
