@@ -8,21 +8,14 @@ The shell then calls `pystream` with COMPLETE_VARIABLE set, and the words so far
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final
 
 import click
 from click.shell_completion import CompletionItem, get_completion_class
 
-from pystream.cli.main import COMMANDS, COMPLETE_VARIABLE, NOUNS, PROGRAM, find_command
-from pystream.client.operations.declaration import Operation
-from pystream.client.operations.registry import find
-from pystream.common.errors import PystreamError
+from pystream.cli.commands import COMMANDS, COMPLETE_VARIABLE, NOUNS, PROGRAM, find_command
 
 SHELLS: Final = ("bash", "zsh", "fish")
-LIVE_SECONDS: Final = 1.0  # a cluster that takes longer has no names to offer
-
-Completer = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
 
 class Root(click.Group):
@@ -54,25 +47,3 @@ def answer(instruction: str) -> int:
     from click.shell_completion import shell_complete
 
     return shell_complete(Root(), {}, PROGRAM, COMPLETE_VARIABLE, instruction)
-
-
-def live_names(noun: str) -> Completer:
-    """Completes the names that the noun's list shows."""
-
-    def complete(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        return [CompletionItem(name) for name in names(find(noun, "list"), ctx) if name.startswith(incomplete)]
-
-    return complete
-
-
-def names(operation: Operation, ctx: click.Context) -> list[str]:
-    """What the operation lists in the cluster that the words so far mean; none where it does not answer at once."""
-    from pystream.cli.operation_command import COMMON, answered, client_settings, defaults_of
-
-    common = {name: ctx.params.get(name) for name in COMMON}
-    common |= {"timeout": LIVE_SECONDS, "client_settings": common["client_settings"] or ()}
-    try:
-        rows = answered(operation, defaults_of(operation), client_settings(common)).rows
-    except (PystreamError, click.UsageError):
-        return []
-    return [str(getattr(row, operation.columns[0])) for row in rows]

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -24,16 +24,18 @@ from pystream.cli.failure import EXIT_INTERRUPTED, advice, exit_code
 from pystream.cli.output import FORMATS, write
 from pystream.cli.settings import from_assignments, from_file
 from pystream.client.operations.declaration import ADMIN_BASE, Answer, Argument, Kind, Operation
-from pystream.client.operations.registry import operations_of
+from pystream.client.operations.registry import find, operations_of
 from pystream.common.errors import PystreamError
 
 if TYPE_CHECKING:
-    from pystream.cli.completion import Completer
+    from click.shell_completion import CompletionItem
+
     from pystream.client.admin.base import AdminBase
 
 BOOTSTRAP_VARIABLE: Final = "PYSTREAM_BOOTSTRAP_SERVERS"
 DEFAULT_BOOTSTRAP: Final = "127.0.0.1:9092"
 DEFAULT_TIMEOUT_SECONDS: Final = 10.0
+LIVE_SECONDS: Final = 1.0  # a cluster that takes longer has no names to complete
 COMMON: Final = ("bootstrap_server", "command_config", "client_settings", "timeout", "output_format", "as_json")
 
 
@@ -126,11 +128,9 @@ def _parameter(argument: Argument) -> click.Parameter:
     )
 
 
-def _completer(argument: Argument) -> Completer | None:
+def _completer(argument: Argument) -> Callable[[click.Context, click.Parameter, str], list[CompletionItem]] | None:
     if argument.completes is None:
         return None
-    from pystream.cli.completion import live_names
-
     return live_names(argument.completes)
 
 
@@ -203,6 +203,30 @@ def client_settings(common: Mapping[str, Any]) -> dict[str, str]:
     settings["default.api.timeout.ms"] = str(timeout_ms)
     settings["request.timeout.ms"] = str(min(timeout_ms, 30_000))
     return settings
+
+
+# --- completion -------------------------------------------------------------------------------------------------------
+
+
+def live_names(noun: str) -> Callable[[click.Context, click.Parameter, str], list[CompletionItem]]:
+    """Completes the names that the noun's list shows."""
+    from click.shell_completion import CompletionItem
+
+    def complete(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        return [CompletionItem(name) for name in names(find(noun, "list"), ctx) if name.startswith(incomplete)]
+
+    return complete
+
+
+def names(operation: Operation, ctx: click.Context) -> list[str]:
+    """What the operation lists in the cluster that the words so far mean; none where it does not answer at once."""
+    common = {name: ctx.params.get(name) for name in COMMON}
+    common |= {"timeout": LIVE_SECONDS, "client_settings": common["client_settings"] or ()}
+    try:
+        rows = answered(operation, defaults_of(operation), client_settings(common)).rows
+    except (PystreamError, click.UsageError):
+        return []
+    return [str(getattr(row, operation.columns[0])) for row in rows]
 
 
 # --- running ----------------------------------------------------------------------------------------------------------

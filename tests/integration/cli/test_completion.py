@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pystream.cli.main import COMMANDS, NOUNS, main
+from pystream.cli.commands import COMMANDS, NOUNS
+from pystream.cli.main import main
 from tests.integration.cli.conftest import Command, fresh
 from tests.support.broker_process import BrokerProcess
 

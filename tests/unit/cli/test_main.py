@@ -8,7 +8,8 @@ import sys
 import pytest
 
 from pystream import __version__
-from pystream.cli.main import COMMANDS, find_command, main
+from pystream.cli.commands import COMMANDS, find_command
+from pystream.cli.main import main
 
 
 def outcome(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[object, str, str]:

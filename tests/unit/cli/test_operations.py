@@ -10,7 +10,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from pystream.cli.main import COMMANDS, NOUNS, find_command
+from pystream.cli.commands import COMMANDS, NOUNS, find_command
 from pystream.cli.operation_command import command_of
 from pystream.client.admin.acls import AclOperation, ResourceType
 from pystream.client.operations.declaration import Kind, Operation

@@ -1,0 +1,61 @@
+"""The commands by name, in static tables: what `--help` shows before anything is imported."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import click
+
+PROGRAM = "pystream"
+ENTRY_POINT_GROUP = "pystream.commands"
+COMPLETE_VARIABLE = "_PYSTREAM_COMPLETE"  # the shell asks for completions
+
+# name -> (module:attribute of the click command, one line of help). Commands of other packages come by entry point.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "broker": ("pystream.cli.broker_command:broker", "Run one broker in the foreground."),
+    "up": ("pystream.cli.up_command:up", "Start the platform on this machine and watch over it."),
+    "log": ("pystream.cli.log_command:log", "Check and repair logs, or take over those of an Apache Kafka broker."),
+    "demo": ("pystream.demos.command:demo", "Run a demo application on a cluster that is up."),
+    "completion": ("pystream.cli.completion:completion", "Print completion for bash, zsh or fish."),
+}
+
+# Nouns of declared operations (pystream.client.operations): what `--help` says of each.
+NOUNS: dict[str, str] = {
+    "topics": "List, create, describe, alter and delete topics.",
+    "configs": "Settings of topics, brokers, groups and client metrics.",
+    "groups": "Groups of consumers: members, lag, offsets.",
+    "cluster": "Brokers, features, quorum and log directories.",
+    "quotas": "What users and clients may use.",
+    "transactions": "Transactions under way.",
+    "acls": "Who may do what.",
+}
+
+# Kafka's tools by their names: module:function that takes the arguments. They are console scripts, too.
+TOOLS: dict[str, str] = {
+    "kafka-topics": "pystream.cli.kafka.topics:main",
+    "kafka-configs": "pystream.cli.kafka.configs:main",
+    "kafka-consumer-groups": "pystream.cli.kafka.consumer_groups:main",
+}
+
+
+def find_command(name: str) -> click.Command | None:
+    """The command of this name: from the table, else from an installed package's entry point."""
+    if name in NOUNS:
+        from pystream.cli.operation_command import noun_command
+
+        return noun_command(name)
+    from importlib import import_module
+
+    if name in COMMANDS:
+        module, _, attribute = COMMANDS[name][0].partition(":")
+        command: click.Command = getattr(import_module(module), attribute)
+        return command
+    from importlib.metadata import entry_points
+
+    for entry_point in entry_points(group=ENTRY_POINT_GROUP, name=name):
+        command = entry_point.load()
+        return command
+    from pystream.cli.operation_command import noun_command
+
+    return noun_command(name)
