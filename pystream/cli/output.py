@@ -9,7 +9,6 @@ name      the first column, one a line: for `xargs`
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from enum import Enum
@@ -135,14 +134,14 @@ def _write_table(operation: Operation, rows: Sequence[Any], wide: bool, out: Tex
     heads = [column.upper().replace("_", " ") for column in shown]
     body = [[line[place] for place in places] for line in lines]
     if out.isatty() and len(body) <= DRAWN_ROWS:
-        _draw(heads, body)
+        _draw(heads, body, out)
         return
     widths = [max(map(len, column)) for column in zip(heads, *body, strict=True)]
     for line in [heads, *body]:
         out.write(GAP.join(map(str.ljust, line, widths)).rstrip() + "\n")
 
 
-def _draw(heads: list[str], body: list[list[str]]) -> None:
+def _draw(heads: list[str], body: list[list[str]], out: TextIO) -> None:
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -154,4 +153,4 @@ def _draw(heads: list[str], body: list[list[str]]) -> None:
         table.add_column(head, justify="right" if numeric and body else "left", overflow="fold")
     for line in body:
         table.add_row(*map(Text, line))
-    Console(file=sys.stdout).print(table)
+    Console(file=out).print(table)

@@ -131,3 +131,18 @@ def test_names_are_one_a_line():
 @pytest.mark.parametrize("output_format", FORMATS)
 def test_no_rows_are_written_in_every_format(output_format: str):
     assert "first" not in written(output_format, [])
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("count", "drawn"), [(2, True), (2000, False)])
+def test_a_table_is_drawn_on_a_terminal_unless_it_is_long(count: int, drawn: bool):
+    out = Terminal()
+
+    write(OPERATION, [ROWS[1]] * count, "table", out)
+
+    assert ("\u2500" in out.getvalue()) == drawn
+    assert out.getvalue().count("second") == count
