@@ -2,9 +2,9 @@
 
     python -m benchmarks.harness.sdk_load row=send-100b client=pystream port=P topic=T count=300000
 
-Readers read what is filled in beforehand, from the beginning. All producers: acks=all, idempotent, linger 5 ms, batches up to 1 MB (against aiokafka 16 KiB, the default of both).
-A part of the records is sent and acknowledged first; what is measured ends when the rest is acknowledged. CPU is that
-of the process with all its threads.
+Readers read what is filled in beforehand, from the beginning. All producers: acks=all, idempotent, linger 5 ms, batches
+up to 1 MB (against aiokafka 16 KiB, the default of both). A part of the records is sent and acknowledged first; what is
+measured ends when the rest is acknowledged. CPU is that of the process with all its threads.
 """
 
 from __future__ import annotations
