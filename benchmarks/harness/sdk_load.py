@@ -251,19 +251,19 @@ CASES: Final = {
         "poll_batch to NumPy, 100 B",
         100,
         600_000,
-        {"pystream": reads(reading.pystream_columns), "confluent-kafka consume()": reads(reading.confluent_consume)},
+        {"pystream": reads(reading.pystream_columns), "confluent-kafka consume": reads(reading.confluent_consume)},
     ),
     "columns-1kb": Case(
         "poll_batch to NumPy, 1 KB",
         1_000,
         100_000,
-        {"pystream": reads(reading.pystream_columns), "confluent-kafka consume()": reads(reading.confluent_consume)},
+        {"pystream": reads(reading.pystream_columns), "confluent-kafka consume": reads(reading.confluent_consume)},
     ),
     "columns-arrow-100b": Case(
         "poll_batch to Arrow, 100 B",
         100,
         600_000,
-        {"pystream": reads(reading.pystream_arrow), "confluent-kafka consume()": reads(reading.confluent_consume)},
+        {"pystream": reads(reading.pystream_arrow), "confluent-kafka consume": reads(reading.confluent_consume)},
     ),
     "asyncio-messages-100b": Case(
         "asyncio iteration, 100 B",
