@@ -167,7 +167,7 @@ class Transactions(Idempotence):
     def judge(self, batch: ProducerBatch, error: PystreamError, log_start_offset: int) -> Verdict:
         if isinstance(error, DuplicateSequenceNumber):
             return Verdict.DELIVERED
-        if self.state is State.ABORTING:
+        if self.state in (State.BROKEN, State.ABORTING):  # it is not sent any more: nobody shall wait for it
             return Verdict.GIVE_UP
         if isinstance(error, OutOfOrderSequenceNumber):
             in_doubt = (batch.topic, batch.partition) in self._unresolved
