@@ -29,6 +29,7 @@ from pystream.common.model import TopicPartition
 from tests.conformance.sdk.conftest import RunningCluster
 
 PATIENCE = 30.0
+BEGAN_MS = int(time.time() * 1000)  # records of long ago would fall to retention while the tests run
 GROUP_SETTINGS: dict[str, Any] = {
     "heartbeat_interval_ms": 200,
     "enable_auto_commit": False,
@@ -40,13 +41,13 @@ async def fill(
 ) -> None:
     async with Producer(bootstrap_servers=cluster.bootstrap, **options) as producer:
         for number, value in enumerate(values):
-            await producer.send(topic, value, partition=partition, timestamp=1_000 + number)
+            await producer.send(topic, value, partition=partition, timestamp=BEGAN_MS + number)
         await producer.flush()
 
 
 @asynccontextmanager
 async def filled(cluster: RunningCluster, count: int, partitions: int = 1) -> AsyncIterator[str]:
-    """A topic with `count` records v0, v1 … in each partition, at milliseconds 1000, 1001 …"""
+    """A topic with `count` records v0, v1 … in each partition, one for each millisecond from BEGAN_MS on"""
     async with AdminClient(bootstrap_servers=cluster.bootstrap) as admin:
         topic = await cluster.new_topic(admin, "consume", partitions)
         for partition in range(partitions):
@@ -110,15 +111,15 @@ def test_positions_are_found_by_offset_time_and_edge(cluster: RunningCluster):
             await consumer.assign([key])
             assert await consumer.beginning_offsets([key]) == {key: 0}
             assert await consumer.end_offsets([key]) == {key: 100}
-            found = await consumer.offsets_for_times({key: 1_040})
+            found = await consumer.offsets_for_times({key: BEGAN_MS + 40})
             assert found[key] is not None
-            assert (found[key].offset, found[key].timestamp) == (40, 1_040)
-            assert await consumer.offsets_for_times({key: 9_000}) == {key: None}
-            await consumer.seek_to_time(1_070)
+            assert (found[key].offset, found[key].timestamp) == (40, BEGAN_MS + 40)
+            assert await consumer.offsets_for_times({key: BEGAN_MS + 9_000}) == {key: None}
+            await consumer.seek_to_time(BEGAN_MS + 70)
             assert (await read(consumer, 30))[0] == b"v70"
             await consumer.seek_to_end()
             assert await consumer.position(key) == 100
-            await consumer.seek_to_time(9_000)
+            await consumer.seek_to_time(BEGAN_MS + 9_000)
             assert await consumer.position(key) == 100
 
     asyncio.run(run())
