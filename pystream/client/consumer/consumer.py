@@ -11,6 +11,7 @@ from typing import Any
 from pystream._native.message_batch import Message
 from pystream.client.config import ConsumerConfig
 from pystream.client.consumer.engine import Engine
+from pystream.client.consumer.group.subscription import Subscription
 from pystream.client.consumer.model import (
     BEGINNING,
     END,
@@ -22,7 +23,6 @@ from pystream.client.consumer.model import (
     as_partitions,
 )
 from pystream.client.consumer.record_batch import RecordBatch
-from pystream.client.consumer.subscription import Subscription
 from pystream.common.errors import Closed
 from pystream.common.model import TopicPartition
 

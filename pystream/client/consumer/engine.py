@@ -19,10 +19,11 @@ from pystream.client.config import ConsumerConfig
 from pystream.client.consumer.commits import Commits
 from pystream.client.consumer.durations import duration_ms
 from pystream.client.consumer.fetcher import Fetcher
-from pystream.client.consumer.group_classic import ClassicProtocol
-from pystream.client.consumer.group_consumer import ConsumerProtocol
+from pystream.client.consumer.group.classic import ClassicProtocol
+from pystream.client.consumer.group.membership import Membership, RebalanceStep
+from pystream.client.consumer.group.modern import ConsumerProtocol
+from pystream.client.consumer.group.subscription import Subscription
 from pystream.client.consumer.hand_out import HandOut
-from pystream.client.consumer.membership import Membership, RebalanceStep
 from pystream.client.consumer.model import (
     BEGINNING,
     END,
@@ -34,7 +35,6 @@ from pystream.client.consumer.model import (
 from pystream.client.consumer.offsets import Offsets
 from pystream.client.consumer.positions import PartitionState, Positions
 from pystream.client.consumer.resolver import Resolver
-from pystream.client.consumer.subscription import Subscription
 from pystream.common.clock import SleepingClock
 from pystream.common.errors import ClientError, Closed, InvalidGroupId, PystreamError, Wakeup
 from pystream.common.logging import get_logger

@@ -15,6 +15,7 @@ from pystream._native.message_batch import Message
 from pystream.client.config import ConsumerConfig
 from pystream.client.consumer.consumer import Partition, as_commit, as_ms
 from pystream.client.consumer.engine import Engine
+from pystream.client.consumer.group.subscription import Subscription
 from pystream.client.consumer.model import (
     BEGINNING,
     END,
@@ -26,7 +27,6 @@ from pystream.client.consumer.model import (
     as_partitions,
 )
 from pystream.client.consumer.record_batch import RecordBatch
-from pystream.client.consumer.subscription import Subscription
 from pystream.client.sync import runner
 from pystream.common.errors import Closed, PystreamError
 from pystream.common.model import TopicPartition

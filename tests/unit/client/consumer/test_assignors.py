@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pystream.client.consumer.assignors import ASSIGNORS, Assignment, Member, assignors_of
+from pystream.client.consumer.group.assignors import ASSIGNORS, Assignment, Member, assignors_of
 from pystream.common.errors import InvalidConfig
 from pystream.common.model import TopicPartition
 

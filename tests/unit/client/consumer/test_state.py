@@ -9,10 +9,10 @@ from pystream._native.record_builder import RecordBatchBuilder
 from pystream.client.consumer.durations import duration_ms
 from pystream.client.consumer.fetch_buffer import FetchBuffer, Fetched
 from pystream.client.consumer.fetch_session import FetchSession, PartitionWanted
+from pystream.client.consumer.group.subscription import Subscription
 from pystream.client.consumer.hand_out import HandOut
 from pystream.client.consumer.model import OffsetAndMetadata, as_partitions
 from pystream.client.consumer.positions import PartitionState, Phase, Positions
-from pystream.client.consumer.subscription import Subscription
 from pystream.common.errors import InvalidConfig, InvalidRegularExpression, InvalidTopic
 from pystream.common.model import TopicPartition
 

@@ -13,9 +13,9 @@ import asyncio
 from typing import Final
 
 from pystream.client.cluster.metadata import ClusterMetadata
-from pystream.client.consumer.assignors import Assignor, Member, assignors_of
 from pystream.client.consumer.commits import NO_GENERATION, Identity
-from pystream.client.consumer.membership import Membership
+from pystream.client.consumer.group.assignors import Assignor, Member, assignors_of
+from pystream.client.consumer.group.membership import Membership
 from pystream.common import error_codes as codes
 from pystream.common.errors import (
     FencedInstanceId,

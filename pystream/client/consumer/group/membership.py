@@ -19,9 +19,9 @@ from pystream.client.cluster.metadata import ClusterMetadata
 from pystream.client.cluster.retry import is_retriable
 from pystream.client.config import ConsumerConfig
 from pystream.client.consumer.commits import Commits, Identity
+from pystream.client.consumer.group.subscription import Subscription
 from pystream.client.consumer.model import RebalanceKind
 from pystream.client.consumer.positions import PartitionState, Positions
-from pystream.client.consumer.subscription import Subscription
 from pystream.common.errors import (
     Closed,
     CoordinatorNotAvailable,

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from pystream.client.cluster.metadata import ClusterMetadata
 from pystream.client.consumer.commits import Identity
-from pystream.client.consumer.membership import Membership
+from pystream.client.consumer.group.membership import Membership
 from pystream.common import error_codes as codes
 from pystream.common.errors import (
     FencedInstanceId,
