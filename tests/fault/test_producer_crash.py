@@ -1,4 +1,4 @@
-"""kill -9 of the broker in the middle of producing: an idempotent producer loses nothing, duplicates nothing, keeps order.
+"""kill -9 of the broker while it is produced to: an idempotent producer loses nothing, doubles nothing, keeps order.
 
 Each round the producer sends numbered records to every partition, by key, while the broker dies and comes back on the
 same port and data; where in the stream it dies is random. All deliveries must succeed in the end, and what is read back
@@ -33,14 +33,14 @@ def read_values(port: int, topic: str, partition: int) -> list[bytes]:
     return [records[offset] for offset in sorted(records)]
 
 
-def produce(producer: Producer, topic: str, first: int, reached: dict[int, threading.Event]) -> list[Delivery]:
+def produce(
+    producer: Producer, topic: str, first: int, reached: dict[int, threading.Event], deliveries: list[Delivery]
+) -> None:
     """RECORDS numbered records, round the partitions; sets an event when its number is reached."""
-    deliveries = []
     for number in range(first, first + RECORDS):
         if number in reached:
             reached[number].set()
         deliveries.append(producer.send(topic, b"%d" % number, partition=number % PARTITIONS))
-    return deliveries
 
 
 @pytest.mark.parametrize("size", ["small batches", "large batches"])
@@ -60,7 +60,7 @@ def test_nothing_is_lost_doubled_or_moved_when_the_broker_dies(tmp_path: Path, f
                 dies_at = generator.randrange(first, first + RECORDS)
                 reached = {dies_at: threading.Event()}
                 deliveries: list[Delivery] = []
-                sending = threading.Thread(target=lambda: deliveries.extend(produce(producer, topic, first, reached)))
+                sending = threading.Thread(target=produce, args=(producer, topic, first, reached, deliveries))
                 sending.start()
                 assert reached[dies_at].wait(DELIVERY_SECONDS)
                 broker.kill()

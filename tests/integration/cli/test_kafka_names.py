@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pystream.cli.kafka.configs import parse_pairs
 from pystream.cli.commands import TOOLS
+from pystream.cli.kafka.configs import parse_pairs
 from pystream.cli.main import main
 from pystream.common.errors import InvalidRequest
 from tests.integration.cli.conftest import Command, Outcome, Produce, fresh
