@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from pystream.client.admin.acls import AclBinding, AclFilter, AclOperation, ResourceType
@@ -319,8 +321,12 @@ def test_reassignments_are_listed_and_wrong_ones_refused(cluster: RunningCluster
 def test_log_directories_show_replicas(cluster: RunningCluster):
     async def work(admin: AdminClient) -> None:
         partition = TopicPartition(await cluster.new_topic(admin), 0)
-        dirs = (await admin.describe_log_dirs()).result(BROKER)
-        (home,) = [each for each in dirs.values() if partition in each.replicas]
+        found = []
+        async with asyncio.timeout(30):
+            while not found:  # Kafka makes a replica's directory a moment after the topic
+                dirs = (await admin.describe_log_dirs()).result(BROKER)
+                found = [each for each in dirs.values() if partition in each.replicas]
+        (home,) = found  # in one directory
         assert home.error is None
         assert home.total_bytes > home.usable_bytes > 0
         only = (await admin.describe_log_dirs([BROKER], partitions=[partition])).result(BROKER)
