@@ -3,11 +3,14 @@
     request ──► queue of logs ──► a thread takes one ──► fsync ──► calls back ──► asked for again meanwhile? to the queue's end
                                       who asks for it from here on is told by its next fsync
 
-No log waits for another one's disk, but for a thread; while all are at work the queue grows, and more requests share each fsync.
-Threads are started when there is work for them.  Callers that were all answered by one fsync come back nearly together: when fewer
-than half of them have arrived and nothing else is to be done, the next one of their log waits for the others, at most a quarter of the
-time that the last one took and never above max_gather_ms.  One lone caller never waits.
+Threads are started when there is work for them.  While all are at work the queue grows, and more requests share each fsync: a device
+that answers soon is kept busy by as many threads as there are cores, and more would only take time from those who ask; a slow one
+works for all that wait at once, and gets MOST_WORKERS.  Callers that were all answered by one fsync come back nearly together: when
+fewer than half of them have arrived and nothing else is to be done, the next one of their log waits for the others, at most a quarter
+of the time that the last one took and never above max_gather_ms.  A few callers never wait.
 """
+
+import os
 
 from libc.stdint cimport int32_t, int64_t
 from libc.stdlib cimport calloc, free
@@ -24,10 +27,13 @@ from pystream._native.posix cimport (
 from pystream._native.status cimport OK, Status
 
 cdef enum:
-    WORKERS = 8
+    MOST_WORKERS = 8
+    FEWEST_WORKERS = 2
     STACK_SIZE = 256 * 1024
     SLOW_FLUSH_NS = 1000000000
-    MANY_REQUESTS = 4            # whoever had so many is worth waiting for
+    SOON_NS = 1000000            # an fsync that takes less leaves nothing to be won by more at once
+    AVERAGED = 16                # fsyncs that the average reaches back
+    MANY_REQUESTS = 16           # whoever had so many is worth waiting for
 
 cdef struct Waiter:
     durable_callback on_durable  # NULL in a chain's first one: nobody waits
@@ -63,8 +69,10 @@ cdef struct FlusherState:
     int32_t gathering            # workers that wait for more requests
     int32_t forgetting           # threads that wait for callbacks
     int32_t workers
-    Worker worker[WORKERS]
+    int32_t cores                # between FEWEST_WORKERS and MOST_WORKERS
+    Worker worker[MOST_WORKERS]
     int64_t max_gather_ns
+    int64_t average_ns           # what an fsync takes
     bint running
     bint stopping
     int64_t flushes              # totals, written under the mutex
@@ -154,9 +162,12 @@ cdef void queue_entry(FlusherState *flusher, Entry *entry) noexcept nogil:
 
 cdef void wake_worker(FlusherState *flusher) noexcept nogil:
     """Something was queued.  Called under the mutex."""
-    if flusher.queued <= flusher.idle:
+    cdef int32_t most = flusher.cores if flusher.average_ns < SOON_NS else MOST_WORKERS
+    cdef int32_t called = min(flusher.queued, flusher.idle)  # those at work, and those who are woken for what is queued
+    called += flusher.workers - flusher.idle
+    if flusher.idle >= flusher.queued and called <= most:
         pthread_cond_signal(&flusher.work)
-    elif (flusher.workers >= WORKERS or not add_worker(flusher)) and flusher.gathering > 0:
+    elif (flusher.workers >= most or not add_worker(flusher)) and flusher.gathering > 0:
         pthread_cond_broadcast(&flusher.more)                # whoever waits for more requests shall not keep a thread
 
 
@@ -248,6 +259,7 @@ cdef Status sync_entry(FlusherState *flusher, Worker *worker, Entry *entry) noex
     entry.log.flush_took_ns = took
     flusher.flushes += 1
     flusher.flush_ns += took
+    flusher.average_ns += (took - flusher.average_ns) // AVERAGED
     flusher.failures += status != OK
     flusher.slow_flushes += took > SLOW_FLUSH_NS
     if took > flusher.longest_flush_ns:
@@ -336,6 +348,7 @@ cdef class Flusher:
         if self.state == NULL:
             raise MemoryError
         self.state.max_gather_ns = <int64_t> (max_gather_ms * 1000000)
+        self.state.cores = max(FEWEST_WORKERS, min(os.cpu_count() or 1, MOST_WORKERS))
         pthread_mutex_init(&self.state.mutex, NULL)
         pthread_condattr_init(&attributes)
         pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC)

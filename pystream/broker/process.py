@@ -13,6 +13,8 @@ import json
 import os
 import signal
 
+import uvloop
+
 from pystream.broker.broker import Broker
 from pystream.broker.config import BrokerConfig
 from pystream.common import logging
@@ -37,7 +39,7 @@ def run(config: BrokerConfig, *, ready_fd: int | None = None, lifeline_fd: int |
     Raises what keeps it from starting (PystreamError, OSError), BrokerStopped when a part of it fails later.
     """
     logging.configure(config.log_level, config.log_format)
-    asyncio.run(_run(config, ready_fd, lifeline_fd))
+    uvloop.run(_run(config, ready_fd, lifeline_fd))
 
 
 async def _run(config: BrokerConfig, ready_fd: int | None, lifeline_fd: int | None) -> None:

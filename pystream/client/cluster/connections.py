@@ -11,7 +11,7 @@ from pystream.client.cluster.metadata import Node
 from pystream.client.cluster.retry import JITTER, LARGEST_EXPONENT, Backoff
 from pystream.client.config import ClientConfig
 from pystream.common.clock import SleepingClock
-from pystream.common.errors import Closed
+from pystream.common.errors import Closed, PystreamError
 from pystream.net.connection import Connection, ConnectionSettings
 
 MAIN_LANE = ""  # of requests that are answered at once
@@ -127,7 +127,7 @@ class Connections:
             await self._clock.sleep_ms(entry.retry_at_ms - self._clock.monotonic_ms()) if entry.failures else None
             try:
                 connection = await Connection.open(entry.node.host, entry.node.port, self._settings(entry.failures))
-            except Exception:
+            except PystreamError:
                 entry.failures += 1
                 self._totals["connection-failure-total"] += 1
                 entry.retry_at_ms = self._clock.monotonic_ms() + self._backoff.delay_ms(entry.failures)
