@@ -14,8 +14,10 @@ from typing import TypeVar
 
 import pytest
 
+from pystream.client.admin.partitions import LATEST
 from pystream.client.admin.topics import NewTopic
 from pystream.client.aio import AdminClient
+from pystream.common.model import TopicPartition
 from tests.conformance.kafka_process import KafkaProcess
 from tests.support.broker_process import BrokerProcess
 
@@ -63,11 +65,12 @@ class RunningCluster:
         return asyncio.run(run())
 
     async def new_topic(self, admin: AdminClient, stem: str = "sdk", partitions: int = 1, **configs: str) -> str:
-        """The name of a topic that is there, with leaders."""
+        """The name of a topic that is there, with leaders that answer for it: Kafka names them a moment before."""
         name = self.fresh(stem)
         topic = NewTopic(name, partitions, 1, {key.replace("_", "."): value for key, value in configs.items()})
         (await admin.create_topics([topic])).checked()
-        await admin.cluster.topic(name)
+        places = dict.fromkeys([TopicPartition(name, number) for number in range(partitions)], LATEST)
+        await eventually(lambda: admin.list_offsets(places), lambda found: len(found.succeeded) == partitions)
         return name
 
 
