@@ -17,9 +17,9 @@ import concurrent.futures
 import os
 import threading
 from collections.abc import Callable, Coroutine
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
-from pystream.common.errors import ClientError, ClientForked, Closed
+from pystream.common.errors import ClientError, ClientForked, Closed, PystreamError
 
 T = TypeVar("T")
 STOP_SECONDS: Final = 5.0  # for what still runs in the loop when the last client is closed
@@ -55,18 +55,22 @@ class Runner:
         TimeoutError after `timeout_s`. Then, and when a signal's handler raises here (KeyboardInterrupt), `work` is
         cancelled. Raises ClientError in the loop's own thread (a callback), which would wait for itself.
         """
+        call = _Call(self.loop, work)
         try:
             self.check()
             if threading.current_thread() is self._thread:
                 raise ClientError("a callback of the client must not wait for the client itself")
-            future = asyncio.run_coroutine_threadsafe(work, self.loop)
-        except BaseException:
+            self.loop.call_soon_threadsafe(call.begin)
+        except (PystreamError, RuntimeError):  # the latter of a loop that was closed a moment ago
             work.close()
             raise
+        except BaseException:  # a signal: whether the loop has it already is not known
+            call.abandon()
+            raise
         try:
-            return _result(future, timeout_s)
+            return _result(call.answer, timeout_s)
         except BaseException:
-            future.cancel()
+            call.abandon()
             raise
 
     def call_soon(self, callback: Callable[..., object], *arguments: Any) -> None:
@@ -93,6 +97,42 @@ class Runner:
                 self.loop.run_until_complete(asyncio.wait(left, timeout=STOP_SECONDS / 2))
             self.loop.run_until_complete(self.loop.shutdown_asyncgens())
             self.loop.close()
+
+
+class _Call(Generic[T]):
+    """A coroutine on its way into the loop and its answer on the way back. Whoever waits may give up at any moment."""
+
+    __slots__ = ("_abandoned", "_loop", "_task", "_work", "answer")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> None:
+        self.answer: concurrent.futures.Future[T] = concurrent.futures.Future()
+        self._loop = loop
+        self._work = work
+        self._task: asyncio.Task[T] | None = None
+        self._abandoned = False
+
+    def begin(self) -> None:
+        """In the loop."""
+        self._task = self._loop.create_task(self._work)
+        self._task.add_done_callback(self._ended)
+        if self._abandoned:  # looked at after the task is there: one of both sees the other
+            self._task.cancel()
+
+    def abandon(self) -> None:
+        """Cancel the coroutine; from any thread, before or after it has begun."""
+        self._abandoned = True
+        if self._task is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._task.cancel)
+
+    def _ended(self, task: asyncio.Task[T]) -> None:
+        if task.cancelled():
+            self.answer.set_exception(concurrent.futures.CancelledError())
+            return
+        error = task.exception()
+        if error is not None:
+            self.answer.set_exception(error)
+        else:
+            self.answer.set_result(task.result())
 
 
 _lock = threading.Lock()

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from typing import Any
 
 import pytest
 
@@ -147,6 +148,31 @@ def test_ctrl_c_ends_a_wait_and_cancels_what_it_waited_for():
     process.stdout.close()
     assert float(heard) - sent < REACTS_SECONDS
     assert cancelled == "[True]\n"
+
+
+def test_an_interrupt_while_work_is_handed_over_cancels_it(runner: runners.Runner, monkeypatch: pytest.MonkeyPatch):
+    begun, cancelled = threading.Event(), threading.Event()
+
+    async def for_ever() -> None:
+        try:
+            begun.set()
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            cancelled.set()
+            raise
+
+    hand_over = runner.loop.call_soon_threadsafe
+
+    def interrupted(*arguments: Any) -> None:
+        monkeypatch.undo()
+        hand_over(*arguments)
+        assert begun.wait(10)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runner.loop, "call_soon_threadsafe", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        runner.run(for_ever())
+    assert cancelled.wait(10)
 
 
 def in_a_fork(check) -> int:
