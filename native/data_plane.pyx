@@ -8,7 +8,7 @@ from pystream._native.accept_rate cimport (
     accept_rates_bound_addresses, accept_rates_bound_listeners, accept_rates_close_held, accept_rates_free, accept_rates_init,
 )
 from pystream._native.atomics cimport (
-    atomic_bits, atomic_clear_bits, atomic_load64, atomic_raise64, atomic_relaxed64, atomic_set_bits, atomic_store32,
+    atomic_clear_bits, atomic_load64, atomic_raise64, atomic_relaxed64, atomic_set_bits, atomic_store32,
 )
 from pystream._native.batch cimport parse_batch_header
 from pystream._native.counters cimport LoopCounters
@@ -17,19 +17,19 @@ from pystream._native.loop_state cimport Limits, Loop
 from pystream._native.flusher cimport Flusher, flusher_forget
 from pystream._native.listener cimport Listener, MAXIMUM_LISTENERS, address_counts_free, address_counts_init, listener_open
 from pystream._native.local_log cimport (
-    FlushPolicy, LocalLog, StagedBatch, count_batches, log_append, log_end_offset, log_flush_policy,
-    log_permit_transaction, log_start_offset,
+    LocalLog, StagedBatch, count_batches, log_end_offset, log_flush_policy, log_permit_transaction, log_start_offset,
 )
 from pystream._native.partition cimport (
-    CONTROL_INBOX, MAXIMUM_LOOPS, NO_LOOP, Inbox, Topic, inbox_free, inbox_init, inbox_signal, inbox_take, partition_check_leader,
-    partition_last_stable_offset, partition_new, partition_publish, partition_release, partition_request_flush, partition_retain,
-    partition_wake, policy_waits_for_disk, topic_new, topic_release,
+    CONTROL_INBOX, MAXIMUM_LOOPS, NO_LOOP, Inbox, Topic, inbox_free, inbox_init, inbox_signal, inbox_take,
+    partition_last_stable_offset, partition_publish, partition_release, partition_retain, partition_wake,
 )
 from pystream._native.partition_table cimport (
-    PartitionTable, find_partition, find_topic, table_add_partition, table_add_topic, table_exchange_partition, table_free, table_init,
-    table_read_lock, table_remove_partition, table_unlock, table_write_lock,
+    find_partition, find_topic, table_free, table_init, table_read_lock, table_unlock,
 )
-from pystream._native.posix cimport close, errno, gai_strerror, monotonic_ms, pthread_create, pthread_join, read, wall_clock_ms
+from pystream._native.plane_table cimport (
+    Leadership, plane_append, plane_exchange, plane_forget_partitions, plane_install, plane_set_leader, plane_uninstall,
+)
+from pystream._native.posix cimport close, errno, gai_strerror, monotonic_ms, pthread_create, pthread_join, read
 from pystream._native.quota_table cimport quota_table_charge, quota_table_free, quota_table_init, quota_table_replace
 from pystream._native.status cimport NOT_LEADER, OK, UNKNOWN_TOPIC_OR_PARTITION, Status, raise_for_status
 
@@ -151,7 +151,7 @@ cdef class DataPlane:
             atomic_store32(&self.plane.loop_count, i + 1)
             self.control.state.loop_count = i + 1
         for i in range(self.plane.loop_count):
-            self.plane.loops[i].fetches.sessions.limit = self.plane.limits.fetch_sessions
+            atomic_store32(&self.plane.loops[i].fetches.sessions.limit, self.plane.limits.fetch_sessions)
         atomic_store32(&self.plane.active_loops, count)
         return None
 
@@ -267,7 +267,7 @@ cdef class DataPlane:
             self.plane.listener_count = 0
             accept_rates_close_held(&self.plane.accept_rates)
             if self.plane.table.by_name.slots != NULL:
-                forget_partitions(&self.plane.table)
+                plane_forget_partitions(&self.plane.table)
 
     # ---- partitions
 
@@ -309,7 +309,8 @@ cdef class DataPlane:
         leadership.leader_epoch = leader_epoch
         leadership.enough_replicas = enough_replicas
         with nogil:
-            placed = install(&self.plane, <const uint8_t *>name, size, <const uint8_t *>identity, index, log, flusher, &leadership)
+            placed = plane_install(
+                &self.plane, <const uint8_t *>name, size, <const uint8_t *>identity, index, log.state, flusher.state, &leadership)
         if not placed:
             raise ValueError(f"{topic}-{partition} cannot be installed: it is there already, or its topic's id or name cannot be taken")
         self.logs[topic, partition] = (log, flusher)
@@ -319,26 +320,13 @@ cdef class DataPlane:
     ) -> None:
         """Change who leads; parked requests see it at once."""
         cdef Partition *found = self.partition(topic, partition)
-        cdef Partition *replaced
         cdef Leadership leadership
         leadership.leader = leader
         leadership.leader_id = leader_id
         leadership.leader_epoch = leader_epoch
         leadership.enough_replicas = enough_replicas
         with nogil:
-            table_write_lock(&self.plane.table)
-            if found.removed:                                # replace_log() was faster
-                replaced = found
-                found = find_partition(found.topic, found.index)
-                if found == NULL:
-                    found = replaced
-                else:
-                    partition_retain(found)
-                    partition_release(replaced)
-            set_leader(found, &leadership)
-            table_unlock(&self.plane.table)
-            partition_wake(found)
-            partition_release(found)
+            plane_set_leader(&self.plane, found, &leadership)
 
     def replace_log(self, topic: str, partition: int, log: LocalLog, flusher: Flusher) -> None:
         """Serve the partition from another log of the same records, whose end is the high watermark; nobody waits or reads twice.
@@ -353,7 +341,7 @@ cdef class DataPlane:
         cdef Partition *before
         cdef Flusher old_flusher
         with nogil:
-            before = exchange(&self.plane, <const uint8_t *>name, size, index, log, flusher)
+            before = plane_exchange(&self.plane, <const uint8_t *>name, size, index, log.state, flusher.state)
         if before == NULL:
             raise KeyError(f"{topic}-{partition} is not installed in the data plane")
         _, old_flusher = self.logs[topic, partition]
@@ -371,7 +359,7 @@ cdef class DataPlane:
         cdef Partition *removed
         cdef Flusher flusher
         with nogil:
-            removed = uninstall(&self.plane, <const uint8_t *>name, size, index)
+            removed = plane_uninstall(&self.plane, <const uint8_t *>name, size, index)
         if removed == NULL:
             raise KeyError(f"{topic}-{partition} is not installed in the data plane")
         _, flusher = self.logs.pop((topic, partition))
@@ -453,7 +441,7 @@ cdef class DataPlane:
                 position += staged[number].header.size
             if not self.stopped:
                 with nogil:
-                    status = append_as_leader(&self.plane, found, staged, count)
+                    status = plane_append(&self.plane, found, staged, count)
             if status in (NOT_LEADER, UNKNOWN_TOPIC_OR_PARTITION) and found.leader and not self.stopped:     # replace_log() is at it
                 from pystream.common.errors import LogMoving
                 raise LogMoving(f"{topic}-{partition}")
@@ -545,128 +533,6 @@ cdef class DataPlane:
         finally:
             table_unlock(&self.plane.table)
         return totals
-
-
-cdef struct Leadership:
-    bint leader
-    bint enough_replicas
-    int32_t leader_id
-    int32_t leader_epoch
-
-
-cdef void set_leader(Partition *partition, const Leadership *leadership) noexcept nogil:
-    partition.leader = leadership.leader
-    partition.leader_id = leadership.leader_id
-    partition.leader_epoch = leadership.leader_epoch
-    partition.enough_replicas = leadership.enough_replicas
-
-
-# The table's lock is taken and given back without the GIL: a thread that waited for the lock with the GIL would stop the one that
-# holds the lock and waits for the GIL, and every event loop with it.
-
-cdef bint install(
-    Plane *plane, const uint8_t *name, int32_t size, const uint8_t *topic_id, int32_t index, LocalLog log, Flusher flusher,
-    const Leadership *leadership,
-) noexcept nogil:
-    cdef Topic *topic
-    cdef Partition *added = NULL
-    cdef bint placed = False
-    table_write_lock(&plane.table)
-    topic = find_topic(&plane.table, name, size)
-    if topic == NULL:
-        topic = topic_new(name, size, topic_id)
-        if topic != NULL and not table_add_topic(&plane.table, topic):
-            topic_release(topic)
-            topic = NULL
-    if topic != NULL:
-        added = partition_new(topic, index, log.state, flusher.state, plane.inboxes)
-    if added != NULL:
-        set_leader(added, leadership)
-        placed = table_add_partition(&plane.table, topic, added)
-        if not placed:
-            partition_release(added)
-    table_unlock(&plane.table)
-    return placed
-
-
-cdef Partition *uninstall(Plane *plane, const uint8_t *name, int32_t size, int32_t index) noexcept nogil:
-    """The partition with the table's reference, or NULL."""
-    cdef Topic *topic
-    cdef Partition *removed = NULL
-    table_write_lock(&plane.table)
-    topic = find_topic(&plane.table, name, size)
-    if topic != NULL:
-        removed = table_remove_partition(&plane.table, topic, index)
-    if removed != NULL:
-        removed.removed = True
-        removed.leader = False
-        partition_wake(removed)
-    table_unlock(&plane.table)
-    return removed
-
-
-cdef Partition *exchange(
-    Plane *plane, const uint8_t *name, int32_t size, int32_t index, LocalLog log, Flusher flusher,
-) noexcept nogil:
-    """Puts a partition with another log in the place of one, and gives that one with the table's reference; NULL: it is not there."""
-    cdef Partition *before
-    cdef Partition *after = NULL
-    table_write_lock(&plane.table)
-    before = find_partition(find_topic(&plane.table, name, size), index)
-    if before != NULL:
-        after = partition_new(before.topic, index, log.state, flusher.state, plane.inboxes)
-    if after == NULL:
-        table_unlock(&plane.table)
-        return NULL
-    after.leader = before.leader
-    after.leader_id = before.leader_id
-    after.leader_epoch = before.leader_epoch
-    after.enough_replicas = before.enough_replicas
-    # Who watches for the control plane goes on; the loops' calls look again, and find the new one.
-    after.waiting_loops = atomic_bits(&before.waiting_loops) & (<uint64_t>1 << CONTROL_INBOX)
-    table_exchange_partition(&plane.table, after)
-    before.removed = True
-    partition_wake(before)
-    table_unlock(&plane.table)
-    return before
-
-
-cdef void forget_partitions(PartitionTable *table) noexcept nogil:
-    """No flusher calls back any more: the partitions and inboxes that it would call go with the data plane."""
-    cdef Topic *topic
-    cdef int32_t slot
-    cdef int32_t index
-    table_read_lock(table)
-    for slot in range(table.by_name.capacity):
-        topic = table.by_name.slots[slot]
-        if topic == NULL:
-            continue
-        for index in range(topic.partition_count):
-            if topic.partitions[index] != NULL:
-                flusher_forget(topic.partitions[index].flusher, topic.partitions[index].log)
-    table_unlock(table)
-
-
-cdef Status append_as_leader(Plane *plane, Partition *partition, StagedBatch *staged, Py_ssize_t count) noexcept nogil:
-    """Under the table's read lock, as a turn of an event loop: whoever takes the partition out waits for the append."""
-    cdef FlushPolicy policy
-    cdef Py_ssize_t number
-    cdef Status status
-    table_read_lock(&plane.table)
-    status = partition_check_leader(partition, -1)
-    if status == OK:
-        status = log_append(partition.log, staged, count, partition.leader_epoch, wall_clock_ms())
-    if status == OK:
-        policy = log_flush_policy(partition.log)
-        # The caller looks at the high watermark when this returns: its own inbox is not told.
-        partition_publish(partition, CONTROL_INBOX, policy)
-        if policy_waits_for_disk(policy) and atomic_load64(&partition.high_watermark) < log_end_offset(partition.log):
-            partition_request_flush(partition)
-        for number in range(count):
-            if status == OK:
-                status = staged[number].status
-    table_unlock(&plane.table)
-    return status
 
 
 cdef dict loop_counters(const LoopCounters *counters):

@@ -3,6 +3,7 @@
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memset
 
+from pystream._native.atomics cimport atomic_load32
 from pystream._native.buffer cimport make_room, output_clear, output_free, output_init
 from pystream._native.connection cimport MAXIMUM_PARTS, add_topic
 from pystream._native.hash cimport fnv1a_of
@@ -259,9 +260,10 @@ cdef int32_t new_session_id(SessionCache *cache) noexcept nogil:
 cdef FetchSession *session_open(SessionCache *cache, FetchSet *set, LoopCounters *counters, int64_t now_ms) noexcept nogil:
     cdef FetchSession *session
     cdef uint32_t bucket
-    if set.count == 0 or cache.limit == 0:
+    cdef int32_t limit = atomic_load32(&cache.limit)
+    if set.count == 0 or limit == 0:
         return NULL
-    if cache.count >= cache.limit and not evict_one(cache, counters, now_ms):
+    if cache.count >= limit and not evict_one(cache, counters, now_ms):
         return NULL
     session = <FetchSession *>calloc(1, sizeof(FetchSession))
     if session == NULL:

@@ -14,9 +14,10 @@ from pystream._native.connection cimport (
 )
 from pystream._native.control_queue cimport TRANSACTION_QUESTION_LISTENER, control_push
 from pystream._native.fetch cimport (
-    FETCH_FIRST_FLEXIBLE, FETCH_MAXIMUM_VERSION, FETCH_MINIMUM_VERSION, FetchRequest, fetch_begin, fetch_bound, fetch_encode, fetch_end,
-    fetch_evaluate, fetch_throttle,
+    FETCH_FIRST_FLEXIBLE, FETCH_MAXIMUM_VERSION, FETCH_MINIMUM_VERSION, FetchRequest, fetch_begin, fetch_bound, fetch_end, fetch_evaluate,
+    fetch_throttle,
 )
+from pystream._native.fetch_answer cimport fetch_encode
 from pystream._native.list_offsets cimport (
     LIST_OFFSETS_FIRST_FLEXIBLE, LIST_OFFSETS_MAXIMUM_VERSION, LIST_OFFSETS_MINIMUM_VERSION, list_offsets_answer, list_offsets_encode,
 )

@@ -1,4 +1,4 @@
-# Fetch 4-18: which partitions, what of them can be read now, wait or answer with file ranges.
+# Fetch 4-18: which partitions, what of them can be read now, wait or answer; the answer itself is written by `fetch_answer`.
 #
 # Threads: a FetchContext belongs to one event loop. Memory: a FetchRequest belongs to its call and is given back by fetch_end().
 # Source: Kafka's FetchRequest.json / FetchResponse.json; KIP-98 (v4), KIP-227 (v7),
@@ -6,7 +6,7 @@
 
 from libc.stdint cimport int32_t, int64_t
 from pystream._native.buffer cimport Cursor
-from pystream._native.connection cimport Call, OutQueue
+from pystream._native.connection cimport Call
 from pystream._native.counters cimport LoopCounters
 from pystream._native.fetch_session cimport FetchSession, FetchSet, SessionCache
 from pystream._native.partition_table cimport PartitionTable
@@ -17,6 +17,10 @@ cdef enum:
     FETCH_MINIMUM_VERSION = 4
     FETCH_MAXIMUM_VERSION = 18
     FETCH_FIRST_FLEXIBLE = 12
+    FIRST_LOG_START_VERSION = 5
+    FIRST_SESSION_VERSION = 7
+    FIRST_RACK_VERSION = 11
+    READ_COMMITTED = 1
 
 cdef struct FetchRequest:
     FetchRequest *next               # in the free list
@@ -42,6 +46,9 @@ cdef struct FetchContext:
     int32_t free_count
     int32_t maximum_bytes            # fetch.max.bytes of the broker
 
+cdef inline FetchSet *set_of(FetchRequest *request) noexcept nogil:
+    return &request.session.set if request.session != NULL else &request.own
+
 cdef bint fetch_context_init(FetchContext *context, int32_t session_limit, int32_t maximum_bytes, int64_t seed) noexcept nogil
 cdef void fetch_context_free(FetchContext *context) noexcept nogil
 # Parses, finds or opens the session. Anything but OK means a malformed frame.
@@ -54,7 +61,5 @@ cdef bint fetch_evaluate(
 cdef void fetch_bound(Call *call, int32_t most) noexcept nogil
 # The answer will carry no partition, and a session that this request would have opened there is not.  Source: KIP-219.
 cdef void fetch_throttle(FetchContext *context, LoopCounters *counters, Call *call) noexcept nogil
-# Writes the answer as bytes and file ranges; under the table's read lock, perhaps turns after the evaluation.
-cdef Status fetch_encode(const PartitionTable *table, Call *call, OutQueue *queue, LoopCounters *counters) noexcept nogil
 # Gives the request and whatever it holds back; also for calls that are dropped.
 cdef void fetch_end(FetchContext *context, Call *call) noexcept nogil

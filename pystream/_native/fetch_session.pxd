@@ -70,7 +70,7 @@ cdef struct SessionCache:
     FetchSession **buckets
     int32_t bucket_count
     int32_t count
-    int32_t limit
+    int32_t limit                    # atomic: the control plane changes it while the loop runs
     uint64_t random
 
 cdef void fetch_set_init(FetchSet *set, bint by_id) noexcept nogil

@@ -28,6 +28,7 @@ LOG = {
 PLANE = {
     "access", "quota", "quota_table", "accept_rate", "partition",
     "partition_table", "purgatory", "connection", "produce", "fetch_session", "fetch",
+    "fetch_answer", "plane_table",
     "list_offsets", "control_queue", "listener", "turn", "event_loop", "data_plane",
     "counters", "loop_state",  # declarations only: structs that several of the above work on
 }  # fmt: skip

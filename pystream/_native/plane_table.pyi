@@ -1,0 +1,1 @@
+"""No Python-visible names: `DataPlane` is the face."""
