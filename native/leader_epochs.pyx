@@ -57,17 +57,18 @@ cdef Status leader_epochs_assign(LeaderEpochs *epochs, int32_t epoch, int64_t st
     return append_entry(epochs, epoch, start_offset)
 
 
-cdef bint leader_epochs_fit(const LeaderEpochs *epochs, int32_t epoch, int64_t offset, int64_t complete_below) noexcept nogil:
+cdef bint leader_epochs_fit(
+        const LeaderEpochs *epochs, int32_t epoch, int64_t offset, int64_t complete_below, int32_t newest) noexcept nogil:
     cdef int32_t slot = epochs.count - 1
     if epoch < 0 or epochs.count == 0:
-        return epoch >= -1
+        return -1 <= epoch <= newest
     while slot >= 0 and epochs.entries[slot].start_offset > offset:
         slot -= 1
     if slot < 0:
         return epoch <= epochs.entries[0].epoch             # entries below the log's start were dropped
     if epoch == epochs.entries[slot].epoch:
         return True
-    return epoch > epochs.entries[slot].epoch and slot + 1 == epochs.count and offset >= complete_below
+    return epochs.entries[slot].epoch < epoch <= newest and slot + 1 == epochs.count and offset >= complete_below
 
 
 cdef int32_t leader_epochs_of_offset(const LeaderEpochs *epochs, int64_t offset) noexcept nogil:

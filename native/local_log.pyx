@@ -55,6 +55,7 @@ RECOVERY_DEFAULTS = {
     "compacted": False,
     "trust_snapshots": True,
     "defer_sync": False,
+    "newest_leader_epoch": INT32_MAX,
 }
 
 
@@ -183,8 +184,10 @@ cdef class LocalLog:
         log_append_time, preallocate, flush_policy (os, interval, group, write), require_keys, codec, codec_level,
         timestamp_before_max_ms, timestamp_after_max_ms.  Recovery: clean (the last stop was clean), lossy
         (a power loss may have come between), recovery_point and log_start_offset (checkpointed), compacted, trust_snapshots (False
-        for a directory that somebody else wrote), defer_sync (what was checked is made durable by the caller's flush(), where
-        recovery["unsynced"] says so, before anybody is told of it).  Raises TypeError for an unknown setting, OSError, KafkaError.
+        for a directory that somebody else wrote), newest_leader_epoch (that the controller has given to the partition: a batch of a
+        later one, which no other batch and no file knows of, is damaged), defer_sync (what was checked is made durable by the
+        caller's flush(), where recovery["unsynced"] says so, before anybody is told of it).  Raises TypeError for an unknown
+        setting, OSError, KafkaError.
         """
         cdef LogLimits limits
         cdef LocalLog log = LocalLog.__new__(LocalLog)

@@ -28,8 +28,8 @@ from pystream._native.batch cimport BatchHeader
 from pystream._native.io_table cimport (
     io_read_file, io_replace_file, io_sync, io_sync_directory, io_truncate, io_unlink,
 )
-from pystream._native.leader_epochs cimport leader_epochs_save, leader_epochs_truncate_end
-from pystream._native.log_replay cimport epochs_file_refuted, forget_epochs, load_epochs, replay_segment
+from pystream._native.leader_epochs cimport leader_epochs_save, leader_epochs_truncate_end, leader_epochs_truncate_start
+from pystream._native.log_replay cimport epochs_refuted, forget_epochs, load_epochs, replay_segment
 from pystream._native.log_scan cimport SCAN_BUFFER_SIZE, Scan, scan_file
 from pystream._native.log_memory cimport log_add_segment, log_create, log_drop_segments, log_release
 from pystream._native.log_state cimport (
@@ -347,31 +347,47 @@ cdef void skip_damage(
         (segment.base_offset, segment.damaged_from, segment.damaged_to, segment.damaged_to_offset))
 
 
+cdef bint scan_against_epochs(
+        LogState *log, str directory, int32_t slot, int64_t file_size, int64_t following, dict options, dict report, Scan *scan) except *:
+    """Scans a segment, and again where what its epochs were held against turns out to be wrong.  True: it ends with a valid batch."""
+    cdef Segment *segment = log.segments[slot]
+    cdef int64_t recovery_point = options["recovery_point"]
+    cdef int32_t newest = options["newest_leader_epoch"]
+    cdef int64_t expected_offset = 0
+    cdef int64_t position
+    cdef bint whole = False
+    while True:
+        scan.epochs_complete_below = recovery_point if options["epochs_known"] else 0
+        scan.newest_epoch = newest
+        scan.risen_offset = options["risen_offset"]
+        scan.risen_position = -1
+        position = scan_start(log, segment, options["scan_from"], not options["lossy"], &expected_offset)
+        whole = scan_segment(log, segment, file_size, position, expected_offset, following, options["compacted"], scan)
+        if scan.rose_earlier:
+            blame_earlier(log, directory, options, report)
+            options["risen_offset"] = -1
+        elif (
+            scan.wrong_epoch
+            and (options["epochs_known"] or newest < INT32_MAX)
+            and epochs_refuted(log, slot, file_size, recovery_point, newest)
+        ):
+            options["epochs_known"] = False
+            options["newest_leader_epoch"] = newest = INT32_MAX
+            forget_epochs(log)
+        else:
+            break
+    report["scanned_bytes"] += scan.position - position
+    return whole
+
+
 cdef bint recover_segment(LogState *log, str directory, int32_t slot, int64_t file_size, dict options, dict report) except *:
     """Checks one segment above the recovery point and does what the verdict says.  False: the log ends with this segment."""
     cdef Scan scan
     cdef Segment *segment = log.segments[slot]
     cdef bint last = slot == log.segment_count - 1
     cdef int64_t recovery_point = options["recovery_point"]
-    cdef int64_t expected_offset = 0
     cdef int64_t following = INT64_MAX if last else log.segments[slot + 1].base_offset
-    cdef int64_t position
-    cdef bint whole = False
-    while True:
-        scan.epochs_complete_below = recovery_point if options["epochs_known"] else 0
-        scan.risen_offset = options["risen_offset"]
-        scan.risen_position = -1
-        position = scan_start(log, segment, options["scan_from"], not options["lossy"], &expected_offset)
-        whole = scan_segment(log, segment, file_size, position, expected_offset, following, options["compacted"], &scan)
-        if scan.rose_earlier:
-            blame_earlier(log, directory, options, report)
-            options["risen_offset"] = -1
-        elif scan.wrong_epoch and options["epochs_known"] and epochs_file_refuted(log, slot, file_size, recovery_point):
-            options["epochs_known"] = False
-            forget_epochs(log)
-        else:
-            break
-    report["scanned_bytes"] += scan.position - position
+    cdef bint whole = scan_against_epochs(log, directory, slot, file_size, following, options, report, &scan)
     cdef int64_t valid_position = scan.position
     cdef int64_t valid_offset = scan.next_offset
     if whole and (last or scan.next_offset == following or (options["compacted"] and scan.next_offset < following)):
@@ -408,7 +424,7 @@ cdef bint recover_segment(LogState *log, str directory, int32_t slot, int64_t fi
     return False
 
 
-cdef bint check_last_batch(LogState *log, Segment *segment, bint epochs_known) except *:
+cdef bint check_last_batch(LogState *log, Segment *segment, bint epochs_known, int32_t newest_epoch) except *:
     """After a clean stop: finds the log end by the index and checks the batch before it.  False asks for a full recovery."""
     cdef Scan scan
     cdef int64_t expected_offset = 0
@@ -419,6 +435,7 @@ cdef bint check_last_batch(LogState *log, Segment *segment, bint epochs_known) e
     position = scan_start(log, segment, INT64_MAX, True, &expected_offset)
     cdef bint stored = position > 0
     scan.epochs_complete_below = INT64_MAX if epochs_known else 0
+    scan.newest_epoch = newest_epoch
     scan.risen_offset = scan.risen_position = -1
     if not scan_segment(log, segment, file_size, position, expected_offset, INT64_MAX, True, &scan):
         return False
@@ -475,7 +492,10 @@ cdef void note_replay(Segment *segment, Status status, dict report) except *:
 
 
 cdef void load_epochs_of_log(LogState *log, bint known, dict report) except *:
-    """From the log if their file is no use.  What the file tells of offsets behind the log's end must not meet new batches there."""
+    """From the log if their file is no use.  What the file tells of offsets behind the log's end must not meet new batches there.
+
+    What lies below the start offset nobody can read: an epoch that ends there is gone, as it was before the stop.
+    """
     cdef int32_t slot
     cdef Status status = OK
     cdef bint judge = not report["damaged"]                  # else a scan has found them, and where it found them is all that is told
@@ -490,6 +510,7 @@ cdef void load_epochs_of_log(LogState *log, bint known, dict report) except *:
     leader_epochs_truncate_end(&log.epochs, log.end_offset)
     if known and log.epochs.count < count:
         check_errno(leader_epochs_save(&log.epochs, log.directory), "leader-epoch-checkpoint")
+    leader_epochs_truncate_start(&log.epochs, log.start_offset)
     log.epochs.unsaved = log.epochs.unsaved or not known
 
 
@@ -567,7 +588,7 @@ cdef void recover(LogState *log, str directory, dict options, dict report) excep
     options["risen_offset"] = -1
     active = log.segments[log.segment_count - 1]
     if sizes:
-        if clean and not check_last_batch(log, active, options["epochs_known"]):
+        if clean and not check_last_batch(log, active, options["epochs_known"], options["newest_leader_epoch"]):
             clean = False
             report["clean_refuted"] = True
             if not options["epochs_known"]:

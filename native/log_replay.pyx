@@ -7,7 +7,7 @@ log's own epochs never fall, the file is wrong and is built anew.
 
 import os
 
-from libc.stdint cimport int32_t, int64_t, uint8_t
+from libc.stdint cimport INT32_MAX, int32_t, int64_t, uint8_t
 from libc.stdlib cimport free, malloc
 
 from pystream._native.batch cimport CONTROL_FLAG, NO_PRODUCER_ID, NO_TIMESTAMP, BatchHeader
@@ -88,7 +88,7 @@ cdef Status replay_segment(
             break
         if header.base_offset >= from_offset:
             if epochs:
-                if judge_epochs and not leader_epochs_fit(&log.epochs, header.partition_leader_epoch, header.base_offset, 0):
+                if judge_epochs and not leader_epochs_fit(&log.epochs, header.partition_leader_epoch, header.base_offset, 0, INT32_MAX):
                     epochs_fall = note_wrong_epoch(segment, &header, position) or epochs_fall
                 status = leader_epochs_assign(&log.epochs, header.partition_leader_epoch, header.base_offset)
             if producers and status == OK:
@@ -122,8 +122,8 @@ cdef void forget_epochs(LogState *log) noexcept nogil:
     leader_epochs_truncate_end(&log.epochs, 0)
 
 
-cdef bint epochs_file_refuted(LogState *log, int32_t scanned, int64_t file_size, int64_t complete_below) except -1:
-    """The log's headers are enough: whether they fall, and how many contradict the file."""
+cdef bint epochs_refuted(LogState *log, int32_t scanned, int64_t file_size, int64_t complete_below, int32_t newest) except -1:
+    """The log's headers are enough: whether they fall, and how many contradict the file or the newest epoch there is said to be."""
     cdef Walk walk
     cdef BatchHeader header
     cdef int32_t highest = -1
@@ -143,7 +143,7 @@ cdef bint epochs_file_refuted(LogState *log, int32_t scanned, int64_t file_size,
                 return False
             highest = header.partition_leader_epoch
             at_first = leader_epochs_of_offset(&log.epochs, header.base_offset)
-            if not leader_epochs_fit(&log.epochs, header.partition_leader_epoch, header.base_offset, complete_below):
+            if not leader_epochs_fit(&log.epochs, header.partition_leader_epoch, header.base_offset, complete_below, newest):
                 contradictions += 1
             if at_first >= 0 and leader_epochs_of_offset(&log.epochs, header.base_offset + header.last_offset_delta) != at_first:
                 contradictions += 2

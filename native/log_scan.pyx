@@ -148,7 +148,7 @@ cdef bint epoch_is_wrong(const Scan *scan, const BatchHeader *header) noexcept n
     cdef int32_t epoch = header.partition_leader_epoch
     if 0 <= epoch < scan.leader_epoch:
         return True
-    return not leader_epochs_fit(scan.epochs, epoch, header.base_offset, scan.epochs_complete_below)
+    return not leader_epochs_fit(scan.epochs, epoch, header.base_offset, scan.epochs_complete_below, scan.newest_epoch)
 
 
 cdef Status judge_epoch(LogState *log, Scan *scan, const BatchHeader *header) noexcept nogil:

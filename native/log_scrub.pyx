@@ -70,6 +70,7 @@ cdef Status check_batches(LogState *log, const Closed *closed, int64_t base_offs
     scan.leader_epoch = -1
     scan.epochs = &closed.epochs
     scan.epochs_complete_below = INT64_MAX
+    scan.newest_epoch = INT32_MAX
     scan.wrong_epoch = scan.rose_earlier = False
     scan.risen_offset = scan.risen_position = -1
     scan.max_batch_size = INT32_MAX

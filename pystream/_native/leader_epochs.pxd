@@ -22,8 +22,10 @@ cdef Status leader_epochs_reserve(LeaderEpochs *epochs) noexcept nogil
 # Notes that `epoch` begins at `start_offset`, unless it is the latest one already. Entries it contradicts are dropped.
 cdef Status leader_epochs_assign(LeaderEpochs *epochs, int32_t epoch, int64_t start_offset) noexcept nogil
 # Whether a batch written under `epoch` may begin at `offset`. Where another entry follows, or below `complete_below`, only the entry's own
-# epoch fits; behind them a later epoch fits too: it is not noted yet. -1 (written by none) fits everywhere, what lies below it nowhere.
-cdef bint leader_epochs_fit(const LeaderEpochs *epochs, int32_t epoch, int64_t offset, int64_t complete_below) noexcept nogil
+# epoch fits; behind them a later epoch up to `newest` fits too: it is not noted yet. -1 (written by none) fits everywhere, what lies below
+# it nowhere.
+cdef bint leader_epochs_fit(
+    const LeaderEpochs *epochs, int32_t epoch, int64_t offset, int64_t complete_below, int32_t newest) noexcept nogil
 cdef int32_t leader_epochs_of_offset(const LeaderEpochs *epochs, int64_t offset) noexcept nogil
 # Largest epoch <= `epoch`, and where it ends (`end_offset` for the latest); NOT_FOUND leaves -1, -1.
 cdef Status leader_epochs_end_offset(

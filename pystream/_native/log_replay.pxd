@@ -11,6 +11,7 @@ cdef Status replay_segment(
 # Reads leader-epoch-checkpoint. False when it is missing or cannot be trusted: the epochs are to be built from the log.
 cdef bint load_epochs(LogState *log, str directory) except *
 cdef void forget_epochs(LogState *log) noexcept nogil
-# Whether it is the file and no batch that is wrong, once a batch was found to contradict it. Below `complete_below` the file knows all.
-# `file_size`: of the segment in slot `scanned`, of which the scan has passed a part. Raises KafkaError's tree.
-cdef bint epochs_file_refuted(LogState *log, int32_t scanned, int64_t file_size, int64_t complete_below) except -1
+# Whether it is the file, or what is said of the newest epoch, and no batch that is wrong, once a batch was found to contradict them. Below
+# `complete_below` the file knows all. `file_size`: of the segment in slot `scanned`, of which the scan has passed a part. Raises
+# KafkaError's tree.
+cdef bint epochs_refuted(LogState *log, int32_t scanned, int64_t file_size, int64_t complete_below, int32_t newest) except -1

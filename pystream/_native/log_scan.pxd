@@ -17,6 +17,7 @@ cdef struct Scan:
     int32_t leader_epoch         # of the last valid batch
     const LeaderEpochs *epochs   # what the batches' epochs must fit, see leader_epochs_fit()
     int64_t epochs_complete_below
+    int32_t newest_epoch         # no batch is of a later one, unless `epochs` know of it
     bint wrong_epoch             # the first bad batch is whole: nothing but its leader epoch is wrong
     bint rose_earlier            # no: that of a batch in an earlier segment is. The one here is named as the valid one that follows
     int64_t risen_offset         # with `note`: of the batch that alone tells of the latest epoch, or -1

@@ -33,7 +33,7 @@ from pystream.common.clock import SECOND_MS, SleepingClock
 from pystream.common.config import LONG_MAX, definition_of
 from pystream.common.logging import get_logger
 from pystream.common.metrics import Registry as MetricsRegistry
-from pystream.common.model import Endpoint
+from pystream.common.model import Endpoint, TopicPartition
 from pystream.common.tasks import Supervisor
 from pystream.controller.commit import Committer
 from pystream.controller.features import FeatureController
@@ -112,7 +112,7 @@ class Broker:
         for name in self.config.unknown_settings():
             logger.warning("setting is not known and has no effect", key=name)
         self._loop = asyncio.get_running_loop()
-        await self._executor.run(self._logs.open, self._recovered_config)
+        await self._executor.run(self._logs.open, self._recovered_config, self._newest_leader_epoch)
         publisher = await self._opened_metadata()
         assert self._store is not None, "opened with the publisher"
         cluster_id = await found_cluster(
@@ -173,10 +173,23 @@ class Broker:
 
         The metadata lies in the first directory, so it is opened only now that the directories are locked.
         """
-        assert self._loop is not None, "set before the logs are opened"
-        image = asyncio.run_coroutine_threadsafe(self._opened_metadata(), self._loop).result().image
+        image = self._recovered_image()
         found = image.topics.get(topic)
         return self._settings.log_config(found.configs if found is not None else {}, image)
+
+    def _newest_leader_epoch(self, name: TopicPartition, topic_id: bytes) -> int | None:
+        """What the controller has given to a partition whose log is to be recovered; None where the log is another's.
+
+        Called on recovery threads.
+        """
+        found = self._recovered_image().topics_by_id.get(topic_id)
+        partition = found.partition(name.partition) if found is not None and found.name == name.topic else None
+        return None if partition is None else partition.leader_epoch
+
+    def _recovered_image(self) -> ClusterImage:
+        assert self._loop is not None, "set before the logs are opened"
+        opened = self._publisher or asyncio.run_coroutine_threadsafe(self._opened_metadata(), self._loop).result()
+        return opened.image
 
     async def _opened_metadata(self) -> ImagePublisher:
         """The publisher, its image loaded; the store is opened on the first call."""
@@ -263,12 +276,15 @@ class Broker:
             ),
         )
         router = self._router = self._made_router(context, registry, self._collect_metrics(plane, applier))
-        coordinators.start(asyncio.get_running_loop())
-        router.start(asyncio.get_running_loop())
         self._supervisor.start("watch metadata", publisher.run())
         self._supervisor.start("apply metadata", applier.run())
         self._supervisor.start("heartbeat", session.run())
-        await self._start_log_work(topics, applier, adopting=is_new_cluster)
+        if is_new_cluster:  # before groups are loaded, which forget their offsets for topics that there are not
+            await adopt(topics, self._logs.partitions(), node_id=self.config.node_id)
+        report_strays(self._logs.partitions(), await applier.caught_up())
+        coordinators.start(asyncio.get_running_loop())
+        router.start(asyncio.get_running_loop())
+        self._start_log_work(topics)
 
     def _made_router(self, context: BrokerContext, registry: Registry, requests: RequestMetrics) -> Router:
         return Router(
@@ -354,11 +370,8 @@ class Broker:
         self.metrics.collect_from(process_metrics(time.time(), self._clock.monotonic_ms))
         return requests
 
-    async def _start_log_work(self, topics: TopicController, applier: ImageApplier, *, adopting: bool) -> None:
-        """Look over what lies on the disk; flushes and checkpoints, compaction, and retention after its first delay."""
-        if adopting:
-            await adopt(topics, self._logs.partitions(), node_id=self.config.node_id)
-        report_strays(self._logs.partitions(), await applier.caught_up())
+    def _start_log_work(self, topics: TopicController) -> None:
+        """Flushes and checkpoints, compaction, and retention after its first delay."""
         self._supervisor.start("collect garbage", collect_garbage(topics))
         self._cleaner.start()
         interval_ms = self.config.log_flush_scheduler_interval_ms

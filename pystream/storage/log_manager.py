@@ -10,7 +10,7 @@ import shutil
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from pystream._native.flusher import Flusher
 from pystream._native.io_table import sync_directory
 from pystream._native.local_log import LocalLog, limit_open_files
 from pystream.common.clock import Clock
+from pystream.common.config import INT_MAX
 from pystream.common.errors import (
     Closed,
     DataDirectoryError,
@@ -44,6 +45,7 @@ from pystream.storage.config import COMPACT, GROUP, WRITE, LogConfig, StorageCon
 from pystream.storage.directories import DELETED_SUFFIX, STRAY_SUFFIX, LogDirectory, renamed
 from pystream.storage.disk import Disk, DiskState
 from pystream.storage.partition_log import HostedDirectory, LogDirDescription, PartitionLog, described, jitter_of
+from pystream.storage.recovery import Known, RecoveryReport
 
 logger = get_logger(__name__)
 
@@ -52,20 +54,6 @@ STALLED_FLUSH_MS = 30_000
 SYNC_THREADS = 16
 MAX_WISHES = 10_000
 TRANSACTIONAL_EXPIRATION_FACTOR = 7
-
-
-@dataclass(slots=True)
-class RecoveryReport:
-    """What open() found, summed up; each partition's own report is `native.recovery`."""
-
-    partitions: int = 0
-    clean_directories: int = 0
-    lossy_directories: int = 0
-    scanned_bytes: int = 0
-    cut_bytes: int = 0
-    alarms: int = 0
-    damaged: list[TopicPartition] = field(default_factory=list)
-    failed: dict[TopicPartition, str] = field(default_factory=dict)
 
 
 class LogManager:
@@ -87,9 +75,13 @@ class LogManager:
 
     # -- start and stop
 
-    def open(self, configs: Callable[[str], LogConfig] | None = None) -> RecoveryReport:
+    def open(
+        self,
+        configs: Callable[[str], LogConfig] | None = None,
+        leader_epochs: Callable[[TopicPartition, bytes], int | None] | None = None,
+    ) -> RecoveryReport:
         """Lock the directories and recover what lies in them; `configs` gives a topic's settings where they are known
-        already.
+        already, `leader_epochs` the newest epoch that a partition (of this topic id) has been given, where that is.
 
         Raises DataDirectoryLocked, UnknownFormatVersion, DataDirectoryError or OSError; nothing stays locked then.  A
         partition that cannot be opened is left alone and named in the report.
@@ -99,12 +91,12 @@ class LogManager:
         try:
             for path in self.config.log_dirs:
                 self._hosted.append(self._open_directory(Path(path)))
-            configs = configs or (lambda topic: LogConfig())
-            self._refuse_volatile(configs(""))
+            found = Known(configs or (lambda topic: LogConfig()), leader_epochs or (lambda name, topic_id: None))
+            self._refuse_volatile(found.configs(""))
             self._failed = interrupted_moves.settle([hosted.directory for hosted in self._hosted])
             report.failed.update(self._failed)
             for hosted in self._hosted:
-                self._recover_directory(hosted, configs, report)
+                self._recover_directory(hosted, found, report)
         except BaseException:
             self.close(clean=False)
             raise
@@ -412,9 +404,7 @@ class LogManager:
         native.refuse_appends(hosted.disk.state is DiskState.FULL)
         return PartitionLog(native, name.topic, name.partition, topic_id, config, hosted)
 
-    def _recover_directory(
-        self, hosted: HostedDirectory, configs: Callable[[str], LogConfig], report: RecoveryReport
-    ) -> None:
+    def _recover_directory(self, hosted: HostedDirectory, known: Known, report: RecoveryReport) -> None:
         directory = hosted.directory
         report.clean_directories += directory.is_clean
         report.lossy_directories += directory.is_lossy
@@ -425,7 +415,10 @@ class LogManager:
         cleaned = read_offsets(hosted.path / CLEANER_OFFSETS)
 
         def recover(name: TopicPartition) -> PartitionLog | Exception:
-            config = configs(name.topic)
+            path = hosted.path / str(name)
+            topic_id = read_topic_id(path) or ZERO_UUID
+            config = known.configs(name.topic)
+            newest_epoch = known.leader_epochs(name, topic_id)
             options: dict[str, Any] = native_options(config, jitter_ms=jitter_of(name, config))
             options.update(
                 defer_sync=True,
@@ -435,13 +428,12 @@ class LogManager:
                 recovery_point=points.get(name, 0),
                 log_start_offset=starts.get(name, 0),
                 compacted=COMPACT in config.cleanup_policy or name in cleaned or directory.is_foreign,
+                newest_leader_epoch=INT_MAX if newest_epoch is None else newest_epoch,
             )
-            path = hosted.path / str(name)
             try:
                 native = LocalLog.open(str(path), **options)
             except (KafkaError, OSError) as error:
                 return error
-            topic_id = read_topic_id(path) or ZERO_UUID
             return PartitionLog(native, *name, topic_id, config, hosted, cleaned_to=cleaned.get(name, 0))
 
         names = [name for name in directory.partitions() if name not in self._failed]

@@ -1,7 +1,8 @@
 """The leader epochs that a partition's `leader-epoch-checkpoint` tells of, held against its batches.
 
 A batch's leader epoch lies outside its checksum. The file is written before the recovery point moves: below that point
-it knows every epoch, above it may lag. Recovery judges by the same rules, see `native/log_replay.pyx`.
+it knows every epoch, above it may lag. Recovery judges by the same rules, see `native/log_replay.pyx`, and by the
+newest epoch in the metadata. A log that it found damaged bears its mark: the file is complete then, and stays so.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ from pathlib import Path
 from typing import Self
 
 from pystream._native.leader_epochs import decode_leader_epochs
+from pystream._native.log_recovery import DAMAGE_MARK
 
 EPOCHS_FILE = "leader-epoch-checkpoint"
+LARGEST_OFFSET = 2**63 - 1
 
 
 class KnownEpochs:
@@ -30,6 +33,8 @@ class KnownEpochs:
             entries = decode_leader_epochs((partition / EPOCHS_FILE).read_bytes())
         except FileNotFoundError:
             entries = None
+        if (partition / DAMAGE_MARK).exists():
+            complete_below = LARGEST_OFFSET
         return cls(entries or [], complete_below)
 
     def at(self, offset: int) -> int | None:

@@ -124,6 +124,43 @@ def test_consumers_pass_over_what_a_salvaged_log_has_lost(make_broker: Callable[
     assert broker.terminate() == 0
 
 
+def test_an_epoch_that_the_controller_never_gave_is_damage_and_is_put_right_on_command(
+    make_broker: Callable[..., BrokerProcess], tmp_path: Path
+):
+    broker = make_broker().start()
+    admin = AdminClient({"bootstrap.servers": broker.bootstrap})
+    admin.create_topics([NewTopic("orders", 1, 1)])["orders"].result(TIMEOUT_SECONDS)
+    for number in range(RECORDS):
+        assert produce(broker, f"value {number}") is None
+    broker.kill()
+    (tmp_path / "data" / "recovery-point-offset-checkpoint").unlink(missing_ok=True)
+    (segment,) = (tmp_path / "data" / "orders-0").glob("*.log")
+    data = bytearray(segment.read_bytes())
+    last = (RECORDS - 1) * (len(data) // (RECORDS - 1))  # a place inside the last batch
+    while int.from_bytes(data[last : last + 8], "big") != RECORDS - 1 or data[last + 16] != 2:
+        last -= 1
+    data[last + 14] ^= 0x10  # of its leader epoch, which lies outside the checksum
+    segment.write_bytes(data)
+
+    broker.start()
+    refused, served = produce(broker, "refused"), first_value(broker)
+    broker.terminate()
+    verified = pystream("log", "verify", str(tmp_path / "data"), "orders")
+    repaired = pystream("log", "repair", str(tmp_path / "data"), "orders-0", "--salvage")
+    broker.start()
+    taken = produce(broker, "taken again")
+    values = all_values(broker, end=RECORDS + 1)
+
+    assert refused is not None
+    assert refused.code() == KafkaError.KAFKA_STORAGE_ERROR
+    assert served == b"value 0"
+    assert (verified.returncode, "orders-0: DAMAGED" in verified.stdout) == (1, True), verified.stdout
+    assert repaired.returncode == 0, repaired.stderr
+    assert taken is None
+    assert values == [*(f"value {number}".encode() for number in range(RECORDS)), b"taken again"]
+    assert broker.terminate() == 0
+
+
 def test_what_is_not_there_is_one_sentence_and_exit_code_two(tmp_path: Path):
     (tmp_path / "orders-0").mkdir()
 

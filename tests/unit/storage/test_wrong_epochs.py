@@ -101,6 +101,48 @@ def test_an_epoch_that_falls_is_damage_after_a_power_loss_too(directory, number,
 
 
 @pytest.mark.parametrize("lossy", [False, True])
+@pytest.mark.parametrize("known", range(len(EPOCHS) + 1))
+@pytest.mark.parametrize("number", range(BATCHES))
+def test_an_epoch_that_the_controller_has_not_given_yet_is_damage(directory, number, known, lossy):
+    """In the last batch too, which nothing behind it contradicts."""
+    write_epochs(directory, *EPOCHS[:known])
+    set_epoch(directory, number, 229)
+    log = directory.open(lossy=lossy, newest_leader_epoch=2)
+    assert_only_batch_is_damaged(directory, log, number)
+    assert [epoch for epoch, _ in log.leader_epochs] == [0, 1, 2]
+    log.close()
+
+
+@pytest.mark.parametrize("known", range(len(EPOCHS) + 1))
+@pytest.mark.parametrize("newest", range(2))
+def test_epochs_that_more_than_one_batch_tells_of_are_right_when_the_metadata_is_older(directory, newest, known):
+    """It was put back from a copy."""
+    write_epochs(directory, *EPOCHS[:known])
+    log = directory.open(newest_leader_epoch=newest)
+    assert (verdicts(log), log.is_offline, log.end_offset) == ([], False, END)
+    assert log.leader_epochs == EPOCHS
+    log.close()
+
+
+@pytest.mark.parametrize("clean", [False, True])
+def test_epochs_that_end_below_the_start_offset_stay_away_after_a_stop(directory, clean):
+    """The file is older than the start offset when the stop was not clean."""
+    write_epochs(directory, *EPOCHS)
+    log = directory.open(clean=clean, recovery_point=END, log_start_offset=10)
+    assert log.leader_epochs == [(1, 10), (2, 16)]
+    assert log.end_offset_for_epoch(0) == (0, 10)
+    log.append(batch(1), leader_epoch=2)
+    log.close()
+    assert epochs_file(directory).read_text() == text((1, 10), (2, 16))
+
+
+def test_epochs_that_end_below_the_start_offset_are_not_built_from_the_log(directory):
+    log = directory.open(log_start_offset=10)
+    assert (log.leader_epochs, epochs_file(directory).read_text()) == ([(1, 10), (2, 16)], text((1, 10), (2, 16)))
+    log.close()
+
+
+@pytest.mark.parametrize("lossy", [False, True])
 def test_what_was_found_is_found_again_at_the_next_start(directory, lossy):
     write_epochs(directory, EPOCHS[0])
     set_epoch(directory, 6, 229)
