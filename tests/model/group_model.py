@@ -254,6 +254,7 @@ class Schedule:
 
     def delete_topic(self) -> None:
         topic = self.random.choice(TOPICS)
+        self.rig.topics.drop(topic)
         self.rig.tell(topics_deleted, [topic])
         self._drop(lambda place: place[1] == topic)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -300,7 +300,11 @@ class GroupRig:
         version: int = 9,
         topic_id: bytes = ZERO_UUID,
     ) -> int:
-        """The error code of an OffsetCommit; that all its partitions share it is checked."""
+        """The error code of an OffsetCommit; that all its partitions share it is checked.
+
+        The topics are there from here on: the broker lets no other through.
+        """
+        self._make_topics(offsets)
         topics = [
             OffsetCommitRequestTopic(
                 name=topic,
@@ -340,7 +344,8 @@ class GroupRig:
         group_id: str = GROUP,
         version: int = 3,
     ) -> int:
-        """The error code of a TxnOffsetCommit."""
+        """The error code of a TxnOffsetCommit. The topics are there from here on."""
+        self._make_topics(offsets)
         topics = [
             TxnOffsetCommitRequestTopic(
                 name=topic,
@@ -360,6 +365,11 @@ class GroupRig:
         response = self.call(commit_offsets_in_transaction, Caller(version, "client", "/127.0.0.1"), request)
         (code,) = {p.error_code for t in response.topics for p in t.partitions}
         return int(code)
+
+    def _make_topics(self, places: Iterable[tuple[str, int]]) -> None:
+        for topic in {topic for topic, _ in places}:
+            if self.topics.by_name(topic) is None:
+                self.topics.put(topic, 1)
 
     def fetch(
         self,

@@ -184,6 +184,7 @@ class Coordinators:
         """Load what is led here, and follow the image and the data plane from here on."""
         loop.add_reader(self._plane.moved_fileno(), self._take_moved)
         self._applier.on_applied(self._image_applied)
+        self._image_topics = ImageTopics(self._applier.image)
         for topic in self.runtimes:
             self._follow(topic, self._applier.image)
         self.transactions.start()

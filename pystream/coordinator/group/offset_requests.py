@@ -20,7 +20,7 @@ from pystream.common.model import NO_LEADER_EPOCH, NO_OFFSET, NO_TIMESTAMP, ZERO
 from pystream.coordinator.group.classic.groups import ClassicGroups
 from pystream.coordinator.group.classic.state import ClassicGroup, ClassicState
 from pystream.coordinator.group.group import Caller, Group, PartitionCheck
-from pystream.coordinator.group.offsets import CommittedOffset, Offsets
+from pystream.coordinator.group.offsets import Offsets
 from pystream.coordinator.group.shard import GroupShard
 from pystream.coordinator.machine import Effects, Ticket
 from pystream.protocol.coordinator_records.offset_commit import OffsetCommitKey, OffsetCommitValue
@@ -156,6 +156,7 @@ def commit_offsets_in_transaction(
     offsets = shard.part(Offsets)
     topics = []
     for topic in request.topics:
+        topic_id = offsets.topic_id_of(topic.name)
         results = []
         for asked in topic.partitions:
             code = _partition_fault(
@@ -169,6 +170,7 @@ def commit_offsets_in_transaction(
                     leader_epoch=max(asked.committed_leader_epoch, NO_LEADER_EPOCH),
                     metadata=asked.committed_metadata or "",
                     commit_timestamp=now_ms,
+                    topic_id=topic_id,
                 )
                 key = OffsetCommitKey(group=request.group_id, topic=topic.name, partition=asked.partition_index)
                 effects.write(key, value, producer_id=request.producer_id, producer_epoch=request.producer_epoch)
@@ -263,11 +265,12 @@ def _fetched(
     require_stable: bool,
 ) -> OffsetFetchResponseTopics:
     results = []
+    living_id = offsets.topic_id_of(topic) if topic_id == ZERO_UUID else topic_id
     for partition in partitions:
         committed = None if group is None else offsets.of(group.group_id, topic, partition)
         if group is not None and require_stable and offsets.is_unstable(group.group_id, topic, partition):
             results.append(_nothing(partition, UNSTABLE_OFFSET_COMMIT))
-        elif committed is None or _is_of_another_topic(committed, topic_id):
+        elif committed is None or committed.is_of_another_topic(living_id):
             results.append(_nothing(partition, NONE))
         else:
             results.append(
@@ -290,11 +293,6 @@ def _nothing(partition: int, code: int) -> OffsetFetchResponsePartitions:
         metadata="",
         error_code=code,
     )
-
-
-def _is_of_another_topic(committed: CommittedOffset, topic_id: bytes) -> bool:
-    """Whether it was committed for a topic that had this name before."""
-    return ZERO_UUID not in (committed.topic_id, topic_id) and committed.topic_id != topic_id
 
 
 # OffsetDelete

@@ -9,6 +9,10 @@ An offset is forgotten when `offsets.retention.minutes` have passed since its gr
 consumers that is stable, since it was committed for a topic that nobody subscribes to, or, of consumers that never
 join, since it was committed (KIP-211). One that was committed with a time of its own (OffsetCommit 2-4) goes by that.
 What is looked at for that, or because its topic is gone, is looked at some at a time: requests come in between.
+
+Topics are deleted once, and whoever was told of it may be gone before all is written: so every shard that is loaded
+holds its offsets against the topics that there are. An offset names its topic by id as well, and counts for no other
+topic of that name.
 """
 
 from __future__ import annotations
@@ -18,11 +22,12 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from pystream.common.logging import get_logger
-from pystream.common.model import NO_TIMESTAMP
+from pystream.common.model import NO_TIMESTAMP, ZERO_UUID
 from pystream.coordinator.group.classic.state import ClassicGroup
 from pystream.coordinator.group.config import OffsetsConfig
 from pystream.coordinator.group.group import Group
 from pystream.coordinator.group.shard import GroupShard, Replay
+from pystream.coordinator.group.topics import TopicCatalog
 from pystream.coordinator.machine import NO_PRODUCER_ID, Effects, Record
 from pystream.protocol.coordinator_records.offset_commit import OffsetCommitKey
 
@@ -32,7 +37,6 @@ RETENTION_TIMER = ("offsets-retention",)
 DELETED_TOPICS_TIMER = ("offsets-of-deleted-topics",)
 LOOKED_AT_A_TIME = 1_000  # groups and offsets: a millisecond or two
 PAUSE_MS = 1
-NO_SEQUENCE = 0
 
 
 class CommittedOffset(NamedTuple):
@@ -45,6 +49,10 @@ class CommittedOffset(NamedTuple):
     commit_timestamp_ms: int
     expire_timestamp_ms: int
     topic_id: bytes
+
+    def is_of_another_topic(self, topic_id: bytes) -> bool:
+        """Whether it was committed for a topic that had this one's name before. False where either id is not known."""
+        return ZERO_UUID not in (self.topic_id, topic_id) and self.topic_id != topic_id
 
 
 Place = tuple[str, str, int]  # group id, topic, partition
@@ -86,9 +94,10 @@ class DeletedTopics(NamedTuple):
 class Offsets:
     """See the head of this module. A part of the shard."""
 
-    def __init__(self, shard: GroupShard, config: OffsetsConfig) -> None:
+    def __init__(self, shard: GroupShard, config: OffsetsConfig, topics: TopicCatalog) -> None:
         self.shard = shard
         self.config = config
+        self.topics = topics
         self.count = 0
         self._sequence = 0
         self._offsets: dict[str, dict[str, dict[int, CommittedOffset]]] = {}
@@ -104,6 +113,10 @@ class Offsets:
 
     def loaded(self, now_ms: int, effects: Effects) -> None:
         self._plan_expiry(now_ms)
+        self._deleted_topics.append(
+            DeletedTopics(self._sequence, Sweep(self.group_ids(), self._places_without_their_topic))
+        )
+        self._forget_deleted_topics(now_ms, effects)
 
     def unloaded(self, effects: Effects) -> None:
         """Nobody waits for offsets."""
@@ -175,6 +188,11 @@ class Offsets:
             del self._open[place[0]]
 
     # questions
+
+    def topic_id_of(self, topic: str) -> bytes:
+        """The id of the topic that has this name now; ZERO_UUID where there is none."""
+        found = self.topics.by_name(topic)
+        return ZERO_UUID if found is None else found.topic_id
 
     def of(self, group_id: str, topic: str, partition: int) -> CommittedOffset | None:
         """What the group has committed for the partition."""
@@ -274,7 +292,8 @@ class Offsets:
     def _forget_deleted_topics(self, now_ms: int, effects: Effects) -> None:
         sequence, sweep = self._deleted_topics[0]
         for group_id, places, _ in sweep.some(LOOKED_AT_A_TIME):
-            self.delete(group_id, [place for place in places if self._newest(group_id, place) <= sequence], effects)
+            gone = [place for place in places if (last := self._newest(group_id, place)) and last.sequence <= sequence]
+            self.delete(group_id, gone, effects)
         if sweep.is_done:
             self._deleted_topics.popleft()
         if self._deleted_topics:
@@ -289,10 +308,20 @@ class Offsets:
             if place[0] in topics and self.of(group_id, *place) is None:
                 yield place
 
-    def _newest(self, group_id: str, place: tuple[str, int]) -> int:
-        """The sequence of what came last for a place, committed or in an open transaction."""
+    def _places_without_their_topic(self, group_id: str) -> Iterator[tuple[str, int]]:
+        for place in self.places_of(group_id):
+            last, topic = self._newest(group_id, place), self.topics.by_name(place[0])
+            if topic is None or (last is not None and last.is_of_another_topic(topic.topic_id)):
+                yield place
+
+    def _newest(self, group_id: str, place: tuple[str, int]) -> CommittedOffset | None:
+        """What came last for a place, committed or in an open transaction."""
         committed = self.of(group_id, *place)
-        newest = NO_SEQUENCE if committed is None else committed.sequence
-        for producer_id in self._open.get(group_id, {}).get(place, ()):
-            newest = max(newest, self._pending[producer_id][group_id, *place].sequence)
-        return newest
+        pending = [
+            self._pending[producer_id][group_id, *place] for producer_id in self._open.get(group_id, {}).get(place, ())
+        ]
+        return max(pending if committed is None else [committed, *pending], key=_sequence_of, default=None)
+
+
+def _sequence_of(committed: CommittedOffset) -> int:
+    return committed.sequence

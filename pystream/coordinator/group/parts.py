@@ -71,5 +71,5 @@ def make_group_shard(
     shard.bridges[GroupKind.CONSUMER] = ClassicMembers(consumer_groups)
     shard.add(ShareGroups(shard, configs.share, catalog, settings_of, share_member_left))
     shard.add(StreamsGroups(shard, configs.streams, catalog, settings_of))
-    shard.add(Offsets(shard, configs.offsets))
+    shard.add(Offsets(shard, configs.offsets, catalog))
     return shard

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import OFFSET_INVALID, Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from pystream.metadata import records
@@ -39,13 +39,34 @@ def consume(broker: BrokerProcess, count: int) -> list[bytes]:
         consumer.close()
 
 
+def commit(broker: BrokerProcess, offset: int) -> None:
+    consumer = Consumer({"bootstrap.servers": broker.bootstrap, "group.id": "g", "enable.auto.commit": False})
+    try:
+        (committed,) = consumer.commit(offsets=[TopicPartition(TOPIC, 0, offset)], asynchronous=False)
+        assert committed.error is None
+    finally:
+        consumer.close()
+
+
+def committed(broker: BrokerProcess) -> int:
+    """What group g has committed; OFFSET_INVALID: nothing."""
+    consumer = Consumer({"bootstrap.servers": broker.bootstrap, "group.id": "g", "enable.auto.commit": False})
+    try:
+        (found,) = consumer.committed([TopicPartition(TOPIC, 0)], TIMEOUT_SECONDS)
+        assert found.error is None
+        return int(found.offset)
+    finally:
+        consumer.close()
+
+
 def forget_topic(path: Path) -> None:
     """What DeleteTopics writes, without what the broker does about it: it was killed in between."""
 
     async def within_loop() -> None:
         store = SqliteStore.open(path)
-        (item,) = (await store.range(records.TOPICS)).items
-        await store.transaction([], [Delete(item.key), Delete(records.topic_name_key(TOPIC))])
+        name = await store.get(records.topic_name_key(TOPIC))
+        assert name is not None
+        await store.transaction([], [Delete(records.TOPICS + name.value.decode()), Delete(name.key)])
         await store.close()
 
     asyncio.run(within_loop())
@@ -56,6 +77,7 @@ def test_a_topic_of_a_name_whose_deletion_was_cut_short_starts_empty_and_the_old
     with broker:
         create(broker)
         produce(broker, [b"old"] * 3)
+        commit(broker, 3)
         broker.kill()
     forget_topic(tmp_path / "data" / "metadata.db")
 
@@ -64,6 +86,7 @@ def test_a_topic_of_a_name_whose_deletion_was_cut_short_starts_empty_and_the_old
         create(broker)
         produce(broker, [b"new"])
         assert consume(broker, 1) == [b"new"]
+        assert committed(broker) == OFFSET_INVALID
         assert broker.terminate() == 0
 
     (kept,) = (tmp_path / "data").glob("orders-0.*-stray")
@@ -89,6 +112,7 @@ def test_a_broker_that_founds_its_cluster_takes_over_the_logs_that_it_finds(tmp_
     with broker:
         create(broker)
         produce(broker, [b"kept"] * 3)
+        commit(broker, 2)
         cluster_id = AdminClient({"bootstrap.servers": broker.bootstrap}).list_topics(timeout=30).cluster_id
         assert broker.terminate() == 0
     topic_id = topic_id_of(metadata)
@@ -99,6 +123,7 @@ def test_a_broker_that_founds_its_cluster_takes_over_the_logs_that_it_finds(tmp_
         found = AdminClient({"bootstrap.servers": broker.bootstrap}).list_topics(timeout=30)
         assert found.cluster_id == cluster_id
         assert len(found.topics[TOPIC].partitions) == 2
+        assert committed(broker) == 2
         produce(broker, [b"new"])
         assert consume(broker, 4) == [b"kept"] * 3 + [b"new"]
         assert broker.terminate() == 0

@@ -43,10 +43,12 @@ class Rig:
     def __init__(self, supervisor: Supervisor, clock: ManualClock) -> None:
         self.log = MemoryLog(commits_at_once=False)
         self.clock = clock
+        self.topics = Topics()
+        self.topics.put("topic", 1)
         self.runtime = CoordinatorRuntime(
             "__consumer_offsets",
             lambda partition: make_group_shard(
-                partition, GroupConfigs(), topics=Topics, settings_of=lambda group_id: GroupSettings()
+                partition, GroupConfigs(), topics=lambda: self.topics, settings_of=lambda group_id: GroupSettings()
             ),
             self.log,
             self.log,

@@ -72,11 +72,10 @@ def test_metadata_may_be_as_long_as_the_setting_says(rig: GroupRig) -> None:
 
 
 def test_an_offset_of_a_topic_that_was_made_anew_does_not_count(rig: GroupRig) -> None:
-    old, new = b"o" * 16, b"n" * 16
+    old = rig.topics.put("topic", 1)
     rig.commit({PLACE: 42}, topic_id=old)
-    assert rig.fetch(PLACE, topic_id=old)[PLACE][0] == 42
-    assert rig.fetch(PLACE, topic_id=new)[PLACE][0] == -1
-    assert rig.offset(*PLACE) == 42
+    assert rig.fetch(PLACE, topic_id=old)[PLACE][0] == rig.offset(*PLACE) == 42
+    assert rig.fetch(PLACE, topic_id=b"n" * 16)[PLACE][0] == -1
 
 
 # who may commit
@@ -301,6 +300,42 @@ def test_offsets_of_deleted_topics_go_some_at_a_time_and_those_of_topics_made_an
     assert rig.offset(*OTHER) == -1
     rig.end_transaction(PRODUCER, committed=True)
     assert rig.fetch().keys() == {PLACE, ("topic", 1)}
+
+
+@pytest.mark.parametrize("made_anew", [False, True])
+@pytest.mark.parametrize("in_transaction", [False, True])
+def test_a_shard_that_is_lost_before_a_deletion_is_through_forgets_the_rest_when_it_is_loaded(
+    rig: GroupRig, made_anew: bool, in_transaction: bool
+) -> None:
+    count = 3 * LOOKED_AT_A_TIME
+    old_id = rig.topics.put("topic", count)
+    rig.commit({("topic", partition): 1 for partition in range(count)}, topic_id=old_id)
+    rig.commit({OTHER: 1}, topic_id=rig.topics.put("other", 4))
+    if in_transaction:
+        rig.commit_in_transaction(PRODUCER, {("topic", count): 2})
+    rig.topics.drop("topic")
+    rig.tell(topics_deleted, ["topic"])
+    assert rig.shard.part(Offsets).count > LOOKED_AT_A_TIME
+    new_id = rig.topics.put("topic", count) if made_anew else None
+    rig.reload()
+    if new_id is not None:
+        rig.commit({PLACE: 7}, topic_id=new_id)
+    rig.advance(10)
+    if in_transaction:
+        rig.end_transaction(PRODUCER, committed=True)
+    assert rig.fetch().keys() == ({PLACE, OTHER} if made_anew else {OTHER})
+    assert rig.shard.part(Offsets).count == (2 if made_anew else 1)
+
+
+def test_offsets_of_a_topic_that_was_made_anew_are_nobodys_while_they_wait_to_be_forgotten(rig: GroupRig) -> None:
+    rig.commit({PLACE: 42}, topic_id=rig.topics.put("topic", 1))
+    rig.commit_in_transaction(PRODUCER, {("topic", 1): 42})
+    rig.end_transaction(PRODUCER, committed=True)
+    assert rig.offset("topic", 1) == 42
+    rig.topics.drop("topic")
+    rig.topics.put("topic", 1)
+    assert (rig.offset(*PLACE), rig.offset("topic", 1)) == (-1, -1)
+    assert {place: found[0] for place, found in rig.fetch().items()} == {PLACE: -1, ("topic", 1): -1}
 
 
 # OffsetDelete
