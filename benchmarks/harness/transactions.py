@@ -1,7 +1,9 @@
-"""Transactions under load, with librdkafka as the client.
+"""Transactions under load.
 
-commits    each producer: begin, one small record to each of the partitions, commit; as fast as it goes
-overhead   the same large batches from an idempotent producer and inside transactions: CPU of the broker for a MiB
+commits    each producer: begin, one small record to each of the partitions, commit; as fast as it goes, once with the
+           cheapest clients there are (transaction_load) and once with librdkafka, which takes most of a core for it
+overhead   with librdkafka: the same large batches from an idempotent producer and inside transactions: CPU of the
+           broker for a MiB
 
 The clients run on the same machine: what they take of its cores is printed beside the figures.
 """
@@ -21,6 +23,7 @@ from benchmarks.harness.errors import HarnessError
 from benchmarks.harness.report import markdown_table
 from benchmarks.harness.statistics import Row
 from benchmarks.harness.targets.base import Target
+from benchmarks.harness.transaction_load import TransactionalProducer, run_transactions
 from benchmarks.harness.wire import Client
 
 TOPIC = "bench"
@@ -72,7 +75,8 @@ def measure_transactions(target: Target, shape: Shape) -> Row:
         with Client(target.port) as client:
             client.create_topic(TOPIC, shape.partitions)
             client.await_serving(TOPIC, shape.partitions)
-        row["commits"] = commits(target, shape)
+        row["commits"] = bare_commits(target, shape)
+        row["librdkafka_commits"] = commits(target, shape)
         row["overhead"] = overhead(target, shape)
     except (HarnessError, OSError) as error:
         row["error"] = f"{type(error).__name__}: {error}"[:600]
@@ -117,6 +121,28 @@ def commits(target: Target, shape: Shape) -> Row:
     ready.wait()
     for thread in threads:
         thread.join()
+    return summary(busy, latencies)
+
+
+def bare_commits(target: Target, shape: Shape) -> Row:
+    """All producers in one thread."""
+    producers = [
+        TransactionalProducer(target.port, f"bare-{number}", TOPIC, shape.partitions, SMALL)
+        for number in range(shape.producers)
+    ]
+    try:
+        run_transactions(producers, WARM_UP_S)
+        for each in producers:
+            each.latencies.clear()
+        busy = Busy(target)
+        run_transactions(producers, shape.seconds)
+        return summary(busy, [each.latencies for each in producers])
+    finally:
+        for each in producers:
+            each.client.close()
+
+
+def summary(busy: Busy, latencies: list[list[float]]) -> Row:
     seconds, target_s, client_s = busy.stop()
     taken = sorted(each for some in latencies for each in some)
     if not taken:
@@ -177,24 +203,27 @@ def send_in_transactions(made: Producer, count: int, shape: Shape) -> None:
 
 def table(rows: list[Row]) -> str:
     """The figures, and whether the goals are reached."""
-    head = ["target", "commits/s", "p50 ms", "p99 ms", "broker µs each", "cores: broker, clients", "large batches, CPU"]
+    head = ["target", "clients", "commits/s", "p50 ms", "p99 ms", "broker µs each", "cores: broker, clients"]
+    head.append("large batches, CPU")
     lines = []
     for row in rows:
         if "error" in row:
-            lines.append([str(row["target"]), str(row["error"]), "", "", "", "", ""])
+            lines.append([str(row["target"]), str(row["error"]), *[""] * (len(head) - 2)])
             continue
-        done, costs = row["commits"], row["overhead"]
-        reached = "" if done["per_s"] >= GOAL_COMMITS else f" (goal {GOAL_COMMITS:,})"
+        costs = row["overhead"]
         kept = "" if costs["ratio"] <= 1 + GOAL_OVERHEAD else f" (goal below {1 + GOAL_OVERHEAD:.2f})"
-        lines.append(
-            [
-                str(row["target"]),
-                f"{done['per_s']:,.0f}{reached}",
-                f"{done['p50_ms']:.1f}",
-                f"{done['p99_ms']:.1f}",
-                f"{done['cpu_us']:.0f}",
-                f"{done['target_cores']:.2f}, {done['client_cores']:.2f}",
-                f"x{costs['ratio']:.2f}{kept}",
-            ]
-        )
+        large = f"x{costs['ratio']:.2f}{kept}"
+        lines.append([str(row["target"]), "bare frames", *_cells(row["commits"]), ""])
+        lines.append([str(row["target"]), "librdkafka", *_cells(row["librdkafka_commits"]), large])
     return markdown_table(head, lines)
+
+
+def _cells(done: Row) -> list[str]:
+    reached = "" if done["per_s"] >= GOAL_COMMITS else f" (goal {GOAL_COMMITS:,})"
+    return [
+        f"{done['per_s']:,.0f}{reached}",
+        f"{done['p50_ms']:.1f}",
+        f"{done['p99_ms']:.1f}",
+        f"{done['cpu_us']:.0f}",
+        f"{done['target_cores']:.2f}, {done['client_cores']:.2f}",
+    ]

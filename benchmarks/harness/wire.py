@@ -13,12 +13,13 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 
 from benchmarks.harness.errors import HarnessError
+from pystream._native.crc32c import crc32c
 
 PRODUCE, LIST_OFFSETS, METADATA, API_VERSIONS, CREATE_TOPICS, DELETE_TOPICS = 0, 2, 3, 18, 19, 20
 CLIENT_ID = b"harness"
 LATEST = -1
 POLL_S = 0.002
-CRC32C_POLYNOMIAL = 0x82F63B78
+TRANSACTIONAL = 0x10  # attribute of a batch
 
 
 class WireError(HarnessError):
@@ -62,23 +63,24 @@ def text(value: str | None) -> bytes:
     return struct.pack(">h", len(data)) + data
 
 
-def crc32c(data: bytes) -> int:
-    """Bit by bit: enough for the one small batch that is built here."""
-    crc = 0xFFFFFFFF
-    for byte in data:
-        crc ^= byte
-        for _ in range(8):
-            crc = crc >> 1 ^ CRC32C_POLYNOMIAL * (crc & 1)
-    return crc ^ 0xFFFFFFFF
-
-
-def one_record_batch(value: bytes) -> bytes:
-    """A record batch v2 with one record of less than 50 bytes, stamped now."""
+def record_batch(value: bytes, *, producer: tuple[int, int, int] = (-1, -1, -1), transactional: bool = False) -> bytes:
+    """A record batch v2 with one record, stamped now; `producer` is its id, epoch and first sequence number."""
     now_ms = int(time.time() * 1000)
-    record = bytes([0, 0, 0, 1, len(value) * 2]) + value + b"\x00"
-    record = bytes([len(record) * 2]) + record
-    body = struct.pack(">hiqqqhii", 0, 0, now_ms, now_ms, -1, -1, -1, 1) + record
+    record = bytes([0, 0, 0, 1]) + _varint(len(value)) + value + b"\x00"
+    record = _varint(len(record)) + record
+    body = struct.pack(">hiqqqhii", TRANSACTIONAL * transactional, 0, now_ms, now_ms, *producer, 1) + record
     return struct.pack(">qiib", 0, 9 + len(body), -1, 2) + struct.pack(">I", crc32c(body)) + body
+
+
+def _varint(value: int) -> bytes:
+    """Zigzag, of a length: never negative."""
+    value <<= 1
+    encoded = bytearray()
+    while value > 0x7F:
+        encoded.append(value & 0x7F | 0x80)
+        value >>= 7
+    encoded.append(value)
+    return bytes(encoded)
 
 
 class Client:
@@ -95,6 +97,9 @@ class Client:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
         self.socket.close()
 
     def _receive(self, size: int) -> bytes:
@@ -192,7 +197,7 @@ class Client:
 
     def produce_one(self, topic: str, partition: int = 0, acks: int = 1) -> int:
         """Appends one record; gives its offset. Raises WireError with the partition's code."""
-        batch = one_record_batch(b"hello")
+        batch = record_batch(b"hello")
         body = struct.pack(">hhii", -1, acks, 30_000, 1) + text(topic)
         body += struct.pack(">iii", 1, partition, len(batch)) + batch
         answer = self.call(PRODUCE, 7, body)

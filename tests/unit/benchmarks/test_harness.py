@@ -12,8 +12,10 @@ from benchmarks.harness.groups import Shape, measure_groups, table
 from benchmarks.harness.report import render, update_between_markers
 from benchmarks.harness.runner import Runner, Timing
 from benchmarks.harness.targets.catalogue import TARGETS, make_targets
-from benchmarks.harness.wire import crc32c, one_record_batch
+from benchmarks.harness.wire import record_batch
 from benchmarks.harness.workload import Workload, all_workloads, choose, read_workload
+from pystream._native.batch import parse_headers
+from pystream._native.record_reader import RecordReader
 
 pytestmark = [
     pytest.mark.unsanitized,
@@ -119,9 +121,11 @@ def test_the_report_replaces_only_what_stands_between_the_marks(tmp_path: Path) 
     assert page.read_text() == "head\n<!-- figures: begin -->\n\nnew\n<!-- figures: end -->\ntail\n"
 
 
-def test_the_set_up_client_builds_a_batch_with_the_right_checksum() -> None:
-    batch = one_record_batch(b"hello")
+@pytest.mark.parametrize("size", [5, 200])
+def test_the_bare_clients_build_a_batch_that_reads_as_it_was_meant(size: int) -> None:
+    batch = record_batch(bytes(size), producer=(7, 3, 11), transactional=True)
 
-    assert crc32c(b"123456789") == 0xE3069283  # RFC 3720's check value
-    assert int.from_bytes(batch[17:21]) == crc32c(batch[21:])
-    assert int.from_bytes(batch[8:12]) == len(batch) - 12
+    (header,) = parse_headers(batch)
+    assert (header.producer_id, header.producer_epoch, header.base_sequence) == (7, 3, 11)
+    assert header.is_transactional
+    assert [record.value for record in RecordReader(batch)] == [bytes(size)]  # which checks the checksum
