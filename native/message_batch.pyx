@@ -39,6 +39,11 @@ cdef struct Run:                         # rows from `first_row` on, up to the n
     int32_t leader_epoch
     bint by_append_time
 
+cdef struct Acquired:                    # what a share group gave this member: offsets, first and last included
+    int64_t first
+    int64_t last
+    int32_t delivery_count
+
 cdef struct Decoding:
     const uint8_t *data
     Py_ssize_t size
@@ -180,10 +185,16 @@ cdef class Message:
         """(key, value) of each."""
         return self.batch.headers(self.row)
 
+    @property
+    def delivery_count(self):
+        """How often a share group has given it out, this time included; None of a consumer that is in none."""
+        cdef const Acquired *acquired = self.batch.acquired_with(self.batch.offset_items[self.row])
+        return None if acquired == NULL else acquired.delivery_count
+
     def __reduce__(self):
         fields = (
             self.topic, self.partition, self.offset, self.timestamp, self.timestamp_type, self.leader_epoch, self.key,
-            self.value, self.headers)
+            self.value, self.headers, self.delivery_count)
         return _restored, fields
 
     def __repr__(self):
@@ -216,13 +227,14 @@ cdef inline Message message_at(MessageBatch batch, Py_ssize_t row):
     return message
 
 
-def _restored(topic, partition, offset, timestamp, timestamp_type, leader_epoch, key, value, headers):
+def _restored(topic, partition, offset, timestamp, timestamp_type, leader_epoch, key, value, headers, delivery_count):
     """A copied or unpickled message: the only one of its batch."""
+    acquired = None if delivery_count is None else [(offset, offset, delivery_count)]
     builder = RecordBatchBuilder(
         base_offset=offset, partition_leader_epoch=leader_epoch,
         append_time_ms=timestamp if timestamp_type == LOG_APPEND_TIME else None)
     builder.append(value, timestamp=timestamp, key=key, headers=headers)
-    return MessageBatch(builder.build(), topic, partition, check_crc=False)[0]
+    return MessageBatch(builder.build(), topic, partition, check_crc=False, acquired=acquired)[0]
 
 
 # ---- the batch
@@ -234,6 +246,7 @@ cdef class MessageBatch:
     Left out: records below `from_offset`, control batches, and with `aborted` (producer id, first offset) the records of
     aborted transactions (read_committed).  Damage does not raise: the batch ends before it, and `error` says why.
     `limit` bounds what compressed batches become, together.  `data` is held, not copied.
+    `acquired` (first offset, last offset, delivery count) in order is what a share group gave; it leaves nothing out.
     """
 
     cdef readonly str topic
@@ -245,6 +258,8 @@ cdef class MessageBatch:
     cdef Py_ssize_t limit
     cdef bint check_crc
     cdef TxnFilter filter
+    cdef Acquired *acquired              # NULL: of no share group
+    cdef Py_ssize_t acquired_count
     cdef RecordColumns columns           # None until decoded; the arrays below are theirs
     cdef Py_ssize_t count
     cdef const uint8_t *base
@@ -261,7 +276,7 @@ cdef class MessageBatch:
 
     def __cinit__(
             self, data not None, str topic not None, int32_t partition, *, int64_t from_offset=0, aborted=None,
-            bint check_crc=True, Py_ssize_t limit=DEFAULT_LIMIT):
+            bint check_crc=True, Py_ssize_t limit=DEFAULT_LIMIT, acquired=None):
         self.topic = topic
         self.partition = partition
         self.from_offset = from_offset
@@ -270,6 +285,8 @@ cdef class MessageBatch:
         self.leader_epoch = NO_LEADER_EPOCH
         if aborted:
             self.filter = TxnFilter(aborted)
+        if acquired:
+            self.note_acquired(acquired)
         self.source = data
         PyObject_GetBuffer(data, &self.fetched, PyBUF_SIMPLE)
         self.is_fetched = True
@@ -280,6 +297,35 @@ cdef class MessageBatch:
         if self.is_fetched:
             PyBuffer_Release(&self.fetched)
         free(self.runs)
+        free(self.acquired)
+
+    cdef object note_acquired(self, acquired):
+        """Keeps the ranges.  Raises ValueError for ranges that are empty or not in order."""
+        cdef int64_t before = -1
+        cdef Py_ssize_t place
+        cdef list ranges = list(acquired)
+        self.acquired = <Acquired *>malloc(len(ranges) * sizeof(Acquired))
+        if self.acquired == NULL:
+            raise MemoryError(f"no memory for {len(ranges)} ranges")
+        for place, (first, last, delivery_count) in enumerate(ranges):
+            if not before < first <= last:
+                raise ValueError(f"acquired {first} to {last}, after {before}: expected ranges in order")
+            before = last
+            self.acquired[place] = Acquired(first, last, delivery_count)
+            self.acquired_count += 1
+
+    cdef const Acquired *acquired_with(self, int64_t offset) noexcept:
+        """The range that the offset is in; NULL for none."""
+        cdef Py_ssize_t low = 0, high = self.acquired_count, middle
+        while high - low > 0:
+            middle = (low + high) // 2
+            if self.acquired[middle].last < offset:
+                low = middle + 1
+            elif self.acquired[middle].first > offset:
+                high = middle
+            else:
+                return &self.acquired[middle]
+        return NULL
 
     def decode(self):
         """Decode now, without the GIL; nothing when it is done already."""

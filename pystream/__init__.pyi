@@ -1,4 +1,5 @@
 # What type checkers see of the names that __init__.py hands on when they are asked for.
+from pystream.client import AcknowledgeType as AcknowledgeType
 from pystream.client import AdminClient as AdminClient
 from pystream.client import AdminConfig as AdminConfig
 from pystream.client import Consumer as Consumer
@@ -6,6 +7,7 @@ from pystream.client import ConsumerConfig as ConsumerConfig
 from pystream.client import Producer as Producer
 from pystream.client import ProducerConfig as ProducerConfig
 from pystream.client import RecordBatch as RecordBatch
+from pystream.client import ShareConsumer as ShareConsumer
 from pystream.client import ShareConsumerConfig as ShareConsumerConfig
 from pystream.client import aio as aio
 

@@ -36,6 +36,9 @@ class Message:
     def value(self) -> bytes | None: ...
     @property
     def headers(self) -> tuple[tuple[str, bytes | None], ...]: ...
+    @property
+    def delivery_count(self) -> int | None:
+        """How often a share group has given it out, this time included; None of a consumer that is in none."""
 
 @final
 class MessageBatch(Sequence[Message]):
@@ -44,6 +47,7 @@ class MessageBatch(Sequence[Message]):
     Left out: records below `from_offset`, control batches, and with `aborted` (producer id, first offset) the records of
     aborted transactions (read_committed).  Damage does not raise: the batch ends before it, and `error` says why.
     `limit` bounds what compressed batches become, together.  `data` is held, not copied.
+    `acquired` (first offset, last offset, delivery count) in order is what a share group gave; it leaves nothing out.
     """
 
     def __new__(
@@ -56,6 +60,7 @@ class MessageBatch(Sequence[Message]):
         aborted: Sequence[tuple[int, int]] | None = None,
         check_crc: bool = True,
         limit: int = ...,
+        acquired: Sequence[tuple[int, int, int]] | None = None,
     ) -> MessageBatch: ...
     def decode(self) -> None:
         """Decode now, without the GIL; nothing when it is done already."""

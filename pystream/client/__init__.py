@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from pystream.client.config import AdminConfig, ConsumerConfig, ProducerConfig, ShareConsumerConfig
     from pystream.client.consumer.record_batch import RecordBatch
+    from pystream.client.share.delivery import AcknowledgeType
     from pystream.client.sync.admin import AdminClient
     from pystream.client.sync.consumer import Consumer
     from pystream.client.sync.producer import Producer
+    from pystream.client.sync.share import ShareConsumer
 
 __all__ = [
+    "AcknowledgeType",
     "AdminClient",
     "AdminConfig",
     "Consumer",
@@ -20,10 +23,12 @@ __all__ = [
     "Producer",
     "ProducerConfig",
     "RecordBatch",
+    "ShareConsumer",
     "ShareConsumerConfig",
 ]
 
 _HOMES: Final = {  # name -> the module that has it
+    "AcknowledgeType": "pystream.client.share.delivery",
     "AdminClient": "pystream.client.sync.admin",
     "AdminConfig": "pystream.client.config",
     "Consumer": "pystream.client.sync.consumer",
@@ -31,6 +36,7 @@ _HOMES: Final = {  # name -> the module that has it
     "Producer": "pystream.client.sync.producer",
     "ProducerConfig": "pystream.client.config",
     "RecordBatch": "pystream.client.consumer.record_batch",
+    "ShareConsumer": "pystream.client.sync.share",
     "ShareConsumerConfig": "pystream.client.config",
 }
 

@@ -9,17 +9,20 @@ if TYPE_CHECKING:
     from pystream.client.admin.client import AdminClient
     from pystream.client.consumer.consumer import Consumer
     from pystream.client.producer.aio import Producer
+    from pystream.client.share.consumer import ShareConsumer
 
 __all__ = [
     "AdminClient",
     "Consumer",
     "Producer",
+    "ShareConsumer",
 ]
 
 _HOMES: Final = {  # name -> the module that has it
     "AdminClient": "pystream.client.admin.client",
     "Consumer": "pystream.client.consumer.consumer",
     "Producer": "pystream.client.producer.aio",
+    "ShareConsumer": "pystream.client.share.consumer",
 }
 
 

@@ -92,6 +92,8 @@ class Engine:
     async def wait(self, timeout_s: float | None) -> bool:
         """Return True when there is something to take or to do, False after `timeout_s`. Raises as begin_poll."""
         self.check_usable()
+        if self.membership is not None:
+            self.membership.polled()
         loop = asyncio.get_running_loop()
         ends_at = None if timeout_s is None else loop.time() + timeout_s
         while not self._has_news():

@@ -193,6 +193,20 @@ def test_messages_are_copied_and_pickled():
         assert (other.timestamp, other.timestamp_type, other.leader_epoch) == (77, LOG_APPEND_TIME, 3)
 
 
+def test_messages_say_how_often_a_share_group_gave_them():
+    batch = batch_of(encoded([b"a", b"b", b"c", b"d"], base_offset=5), acquired=[(5, 6, 1), (8, 20, 3)])
+    assert [message.delivery_count for message in batch] == [1, 1, None, 3]
+    copied = pickle.loads(pickle.dumps(batch[3]))
+    assert (copied.offset, copied.delivery_count) == (8, 3)
+    assert batch_of(encoded([b"a"]))[0].delivery_count is None
+
+
+@pytest.mark.parametrize("acquired", [[(5, 4, 1)], [(5, 6, 1), (6, 7, 1)], [(9, 9, 1), (5, 6, 1)], [(-1, 4, 1)]])
+def test_ranges_out_of_order_are_refused(acquired):
+    with pytest.raises(ValueError, match="expected ranges in order"):
+        batch_of(encoded([b"a"]), acquired=acquired)
+
+
 def test_messages_come_from_batches_only():
     with pytest.raises(AttributeError):
         repr(Message())

@@ -1,0 +1,199 @@
+"""The share consumer for asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from typing import Any
+
+from pystream._native.message_batch import Message
+from pystream.client.config import ShareConsumerConfig
+from pystream.client.consumer.group.subscription import Subscription
+from pystream.client.consumer.record_batch import RecordBatch
+from pystream.client.share.delivery import AcknowledgeType
+from pystream.client.share.engine import AcknowledgementResult, ShareEngine
+from pystream.common.errors import Closed, PystreamError
+from pystream.common.model import TopicPartition
+
+AcknowledgementCallback = Callable[[AcknowledgementResult], Awaitable[None] | None]
+
+
+class ShareConsumer:
+    """Takes records as a member of a share group: a queue, in which each record goes to one member at a time.
+
+        async with ShareConsumer({"bootstrap.servers": "127.0.0.1:9092", "group.id": "mails"}) as consumer:
+            await consumer.subscribe(["mails"])
+            async for message in consumer:
+                send(message.value)
+
+    A record is locked for this member for a while (group.share.record.lock.duration.ms of the group). Then it is
+    accepted, or given out again. With `share.acknowledgement.mode=implicit` the next poll accepts what was handed out,
+    as does `commit`; with `explicit` each record is acknowledged by hand before the next poll:
+
+        for message in await consumer.poll():
+            consumer.acknowledge(message, AcknowledgeType.ACCEPT)      # or RELEASE, REJECT, RENEW
+
+    Acknowledgements go to the broker with the next poll, `commit` or `close`. Closing releases what was neither
+    accepted nor acknowledged: with `implicit`, that is what was handed out since the last poll or commit.
+    Belongs to one loop and one task.
+    """
+
+    def __init__(self, settings: Mapping[str, Any] | None = None, /, **keywords: Any) -> None:
+        self.config = ShareConsumerConfig.load(settings, **keywords)
+        self._engine = ShareEngine(self.config)
+        self._callback: AcknowledgementCallback | None = None
+
+    # --- what to take -------------------------------------------------------------------------------------------------
+
+    async def subscribe(self, topics: str | Iterable[str]) -> None:
+        """Take records of these topics, with the other members of `group.id`. A new subscription replaces the last."""
+        wanted = Subscription.of(topics).topics
+        await (self._engine.subscribe(wanted) if wanted else self.unsubscribe())
+
+    async def unsubscribe(self) -> None:
+        """Send what was acknowledged, release the rest, leave the group."""
+        await self._engine.unsubscribe()
+        await self._tell()
+
+    def subscription(self) -> set[str]:
+        """The topics that are subscribed to."""
+        return set(self._engine.topics)
+
+    def assignment(self) -> set[TopicPartition]:
+        """The partitions that records are taken from now; other members may have them, too."""
+        return set(self._engine.assignment.values())
+
+    # --- taking -------------------------------------------------------------------------------------------------------
+
+    async def poll(self, timeout: float | None = None, max_records: int | None = None) -> list[Message]:
+        """Messages of any partitions, at most `max_records` (max.poll.records); none when `timeout` seconds are over.
+
+        `message.delivery_count` says how often it was given out. Renewed messages come once more. Raises ClientError
+        for records that are still to be acknowledged; CorruptRecordBatch, GroupAuthorizationFailed and the like;
+        Wakeup, Closed.
+        """
+        most = self._most(max_records)
+        deadline = _deadline(timeout)
+        await self._begin()
+        while not (messages := self._engine.messages(most)):
+            if not await self._more(deadline, most):
+                break
+        await self._tell()
+        return messages
+
+    async def poll_batch(self, timeout: float | None = None, max_records: int | None = None) -> RecordBatch | None:
+        """Records of one partition and delivery count as columns; None when the time is over. Raises as `poll`."""
+        most = self._most(max_records)
+        deadline = _deadline(timeout)
+        await self._begin()
+        while (batch := self._engine.batch(most)) is None:
+            if not await self._more(deadline, most):
+                break
+        await self._tell()
+        return batch
+
+    async def __aiter__(self) -> AsyncIterator[Message]:
+        """Messages for ever, until the share consumer is closed. What the loop did not come to is not handed out."""
+        most = self.config.max_poll_records
+        while not self._engine.is_closed:
+            try:
+                await self._begin()
+                while (chunk := self._engine.chunk(most)) is None:
+                    await self._more(None, most)
+                await self._tell()
+            except Closed:
+                return
+            for message in chunk:
+                yield message
+            await asyncio.sleep(0)  # a loop that always finds messages must let the fetches run
+
+    def _most(self, max_records: int | None) -> int:
+        if max_records is not None and max_records < 1:
+            raise ValueError(f"expected max_records of 1 and above, found {max_records}")
+        return self.config.max_poll_records if max_records is None else max_records
+
+    async def _begin(self) -> None:
+        self._engine.check_usable()
+        await self._tell()
+        self._engine.begin_poll()
+        self._engine.settle()
+
+    async def _more(self, deadline: float | None, most: int) -> bool:
+        left = None if deadline is None else max(deadline - asyncio.get_running_loop().time(), 0)
+        found = await self._engine.wait(left, most)
+        if found:
+            self._engine.begin_poll()
+        return found
+
+    # --- acknowledging ------------------------------------------------------------------------------------------------
+
+    def acknowledge(self, record: Message | RecordBatch, kind: AcknowledgeType | int = AcknowledgeType.ACCEPT) -> None:
+        """Say what became of a message, or of all rows of a batch; sent by the next poll, commit or close.
+
+        Until it is sent it can be said anew. Raises ClientError for what is not held, and with
+        `share.acknowledgement.mode=implicit`; UnsupportedVersion for RENEW where the broker does not have it.
+        """
+        if isinstance(record, RecordBatch):
+            self._engine.acknowledge_rows(record, AcknowledgeType(kind))
+        else:
+            self._engine.acknowledge(record.topic, record.partition, record.offset, AcknowledgeType(kind))
+
+    def acknowledge_offset(
+        self, topic: str, partition: int, offset: int, kind: AcknowledgeType | int = AcknowledgeType.ACCEPT
+    ) -> None:
+        """As `acknowledge`, by the record's place."""
+        self._engine.acknowledge(topic, partition, offset, AcknowledgeType(kind))
+
+    async def commit(self, timeout: float | None = None) -> dict[TopicPartition, PystreamError | None]:
+        """Send what was acknowledged (explicit), or accept what was handed out (implicit), and wait for the broker.
+
+        Gives each partition's error, None where all went well. InvalidRecordState: a lock had run out.
+        """
+        self._engine.check_usable()
+        said = self._engine.settle_for_commit()
+        result = await self._engine.commit(said, None if timeout is None else round(timeout * 1000))
+        await self._tell()
+        return result
+
+    def commit_async(self) -> None:
+        """As `commit`, without waiting; the callback is told what became of it."""
+        self._engine.check_usable()
+        self._engine.post_later(self._engine.settle_for_commit())
+
+    def set_acknowledgement_commit_callback(self, callback: AcknowledgementCallback | None) -> None:
+        """`callback(result)` is told what became of acknowledgements, while polling, committing and closing."""
+        self._callback = callback
+        self._engine.wants_results = callback is not None
+
+    async def _tell(self) -> None:
+        while self._engine.results and self._callback is not None:
+            told = self._callback(self._engine.results.popleft())
+            if inspect.isawaitable(told):
+                await told
+
+    @property
+    def acquisition_lock_timeout_ms(self) -> int | None:
+        """How long records stay locked for this member; None before the first answer."""
+        return self._engine.acquisition_lock_timeout_ms
+
+    # --- life ---------------------------------------------------------------------------------------------------------
+
+    def wakeup(self) -> None:
+        """End the poll that waits, or the next one, with Wakeup. From any thread, and from signal handlers."""
+        self._engine.wakeup()
+
+    async def close(self) -> None:
+        """Send what was acknowledged, release the rest, leave the group, close. Harmless when closed."""
+        await self._engine.close()
+        await self._tell()
+
+    async def __aenter__(self) -> ShareConsumer:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+
+def _deadline(timeout: float | None) -> float | None:
+    return None if timeout is None else asyncio.get_running_loop().time() + timeout

@@ -1,0 +1,487 @@
+"""The share consumer's machinery behind both faces: asyncio, without threads of its own.
+
+    face (user's task or thread)                      engine (loop)
+      settle ─▶ outbox ─────────────────────────────▶   post ─▶ BrokerSession, one for each broker
+      take   ◀─ buffer ◀─────────────────────────────   arrived ◀── ShareFetch
+      nothing here: await wait(...)                     membership ─▶ assigned
+
+What was handed out is `held` until everything is said about it: by the next poll (implicit), or by the user (explicit).
+Memory is bounded by one answer (fetch.max.bytes) of each broker: nothing is fetched while something is here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from operator import length_hint
+from typing import Final
+
+from pystream._native.message_batch import Message
+from pystream.client.cluster.cluster import Cluster
+from pystream.client.cluster.metadata import ClusterMetadata
+from pystream.client.config import ShareConsumerConfig
+from pystream.client.consumer.record_batch import RecordBatch
+from pystream.client.share.delivery import AcknowledgeType, Delivery, Said, gather
+from pystream.client.share.membership import Assignment, ShareMembership
+from pystream.client.share.session import BrokerSession, Plan, Wish
+from pystream.common.clock import SleepingClock
+from pystream.common.errors import (
+    ClientError,
+    Closed,
+    DeadlineExceeded,
+    InvalidGroupId,
+    PystreamError,
+    UnsupportedVersion,
+    Wakeup,
+)
+from pystream.common.logging import get_logger
+from pystream.common.model import TopicPartition
+
+logger = get_logger(__name__)
+
+CLOSE_TIMEOUT_MS: Final = 10_000
+IMPLICIT: Final = "implicit"
+
+
+@dataclass(frozen=True, slots=True)
+class AcknowledgementResult:
+    """What became of acknowledgements of one partition: `error` is None when the broker has taken them."""
+
+    partition: TopicPartition
+    offsets: list[tuple[int, int]]  # first and last of each run, in order
+    error: PystreamError | None
+
+
+class ShareEngine:
+    """One share consumer. All of it belongs to the loop of its first use, except where it says "any thread"."""
+
+    def __init__(self, config: ShareConsumerConfig, *, clock: SleepingClock | None = None) -> None:
+        self.config = config
+        self.cluster = Cluster(config, clock=clock, auto_create_topics=config.allow_auto_create_topics)
+        self.topics: list[str] = []
+        self.assignment: Assignment = {}
+        self.membership: ShareMembership | None = None
+        self.wish: Wish | None = None
+        self.acquisition_lock_timeout_ms: int | None = None
+        self.is_closed = False
+        self.last_poll_ms = self.cluster.clock.monotonic_ms()
+        self.wants_results = False  # somebody is told of every result
+        self.results: deque[AcknowledgementResult] = deque()
+        self._sessions: dict[int, BrokerSession] = {}
+        self._lock = threading.Lock()  # of the buffer
+        self._buffer: deque[Delivery] = deque()
+        self._held: list[Delivery] = []
+        self._found_at = 0  # in it, the last acknowledgement
+        self._chunk: tuple[list[Message], Iterator[Message]] | None = None
+        self._outbox: list[Said] = []
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._woken = False
+        self._failure: PystreamError | None = None
+        self.cluster.subscribe(self._on_metadata)
+
+    @property
+    def group_id(self) -> str:
+        return self.config.group_id or ""
+
+    @property
+    def member_id(self) -> str:
+        return "" if self.membership is None else self.membership.member_id
+
+    @property
+    def is_polling(self) -> bool:
+        """Whether the user waits in poll."""
+        return self._waiter is not None and not self._waiter.done()
+
+    # --- polling: any thread ------------------------------------------------------------------------------------------
+
+    def begin_poll(self) -> None:
+        """The user is alive. Raises Closed, Wakeup, ClientError without a subscription."""
+        if self.is_closed:
+            raise Closed("the share consumer is closed; make a new one")
+        if self._woken:
+            self._woken = False
+            raise Wakeup("poll was ended by wakeup()")
+        if self.membership is None:
+            raise ClientError("this share consumer is not subscribed to any topics; subscribe() first")
+        self.last_poll_ms = self.cluster.clock.monotonic_ms()
+
+    def settle(self) -> None:
+        """What was handed out before is accepted (implicit), or must have been acknowledged (explicit). Any thread."""
+        self._put_back_unread()
+        if self.config.share_acknowledgement_mode == IMPLICIT:
+            self._say_all(AcknowledgeType.ACCEPT)
+        left = sum(delivery.unsaid for delivery in self._held)
+        if left:
+            raise ClientError(
+                f"{left} records of the last poll are not acknowledged; with share.acknowledgement.mode=explicit each "
+                "has to be, before the next poll"
+            )
+        self._outbox += gather(self._held)
+        self._held = []
+
+    def take(self, most: int, *, single: bool = False) -> list[Delivery]:
+        """What is here, at most `most` records, or the first of `single`; held from now on. Any thread.
+
+        Raises what failed when nothing is here.
+        """
+        found: list[Delivery] = []
+        now_ms = self.cluster.clock.monotonic_ms()
+        with self._lock:
+            while self._buffer and most > 0 and not (single and found):
+                delivery = self._buffer.popleft()
+                if not delivery.is_current or delivery.expires_at_ms <= now_ms:
+                    continue  # the broker has given it to somebody else by now
+                if len(delivery) > most:
+                    self._buffer.appendleft(delivery.split(most))
+                most -= len(delivery)
+                found.append(delivery)
+        self._held += found
+        if self._outbox and found:
+            self.in_loop(self.post)
+        if not found:
+            self._raise_failure()
+        return found
+
+    def messages(self, most: int) -> list[Message]:
+        """Up to `most` messages, of any partitions."""
+        taken = self.take(most)
+        if len(taken) == 1:
+            return taken[0].messages()
+        return [message for delivery in taken for message in delivery.messages()]
+
+    def chunk(self, most: int) -> Iterator[Message] | None:
+        """Up to `most` messages, handed out as they are iterated over; None when nothing is here."""
+        messages = self.messages(most)
+        if not messages:
+            return None
+        self._chunk = messages, iter(messages)
+        return self._chunk[1]
+
+    def batch(self, most: int | None) -> RecordBatch | None:
+        """What one partition gave with one delivery count, whole or `most` rows of it; None when nothing is here."""
+        taken = self.take(sys.maxsize if most is None else most, single=True)
+        return RecordBatch(taken[0].batch, taken[0].start, taken[0].stop) if taken else None
+
+    def _put_back_unread(self) -> None:
+        """What the iteration did not come to is not handed out yet."""
+        chunk, self._chunk = self._chunk, None
+        if chunk is None:
+            return
+        messages, iterator = chunk
+        unread = length_hint(iterator)
+        del messages[len(messages) - unread :]
+        back: list[Delivery] = []
+        while unread > 0:
+            delivery = self._held.pop()
+            if len(delivery) > unread:
+                self._held.append(delivery)
+                delivery = delivery.split(len(delivery) - unread)
+            unread -= len(delivery)
+            back.append(delivery)
+        with self._lock:
+            self._buffer.extendleft(back)
+
+    def _raise_failure(self) -> None:
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure
+
+    # --- acknowledgements: any thread ---------------------------------------------------------------------------------
+
+    def acknowledge(self, topic: str, partition: int, offset: int, kind: AcknowledgeType) -> None:
+        """Say what became of one record. Raises ClientError unless it was handed out and is to be acknowledged."""
+        self._check_explicit(kind)
+        key = (topic, partition)
+        held = self._held
+        begin = self._found_at if self._found_at < len(held) else 0  # most say it in the order of what they got
+        for place in (*range(begin, len(held)), *range(begin)):
+            delivery = held[place]
+            row = delivery.find(offset) if delivery.key == key else None
+            if row is None:
+                continue
+            self._found_at = place
+            self._check_renewal(delivery, kind)
+            if delivery.say(row, kind):
+                return
+            break
+        raise ClientError(f"offset {offset} of {topic}-{partition} is not held by this share consumer, or is committed")
+
+    def acknowledge_rows(self, batch: RecordBatch, kind: AcknowledgeType) -> None:
+        """Say what became of all rows of a batch that `poll_batch` gave."""
+        self._check_explicit(kind)
+        for offset in batch.offsets:
+            self.acknowledge(batch.topic, batch.partition, offset, kind)
+
+    def _check_explicit(self, kind: AcknowledgeType) -> None:
+        if self.is_closed:
+            raise Closed("the share consumer is closed; make a new one")
+        if self.config.share_acknowledgement_mode == IMPLICIT:
+            raise ClientError(
+                f"{AcknowledgeType(kind).name} by hand needs share.acknowledgement.mode=explicit; with implicit, the "
+                "next poll accepts what was polled"
+            )
+
+    @staticmethod
+    def _check_renewal(delivery: Delivery, kind: AcknowledgeType) -> None:
+        if kind == AcknowledgeType.RENEW and not delivery.session.supports_renewal():
+            raise UnsupportedVersion(
+                f"broker {delivery.session.node_id} cannot renew (KIP-1222): process faster, or raise "
+                "group.share.record.lock.duration.ms"
+            )
+
+    def _say_all(self, kind: AcknowledgeType) -> None:
+        for delivery in self._held:
+            delivery.say_all(kind)
+
+    def settle_for_commit(self) -> list[Said]:
+        """What can be committed now: everything handed out (implicit), or what was acknowledged (explicit)."""
+        if self.is_closed:
+            raise Closed("the share consumer is closed; make a new one")
+        self._put_back_unread()
+        if self.config.share_acknowledgement_mode == IMPLICIT:
+            self._say_all(AcknowledgeType.ACCEPT)
+        said = gather(self._held)
+        self._held = [delivery for delivery in self._held if delivery.unsaid]
+        outbox, self._outbox = self._outbox, []
+        return outbox + said
+
+    async def commit(
+        self, said: Iterable[Said], timeout_ms: int | None = None
+    ) -> dict[TopicPartition, PystreamError | None]:
+        """Send, and return what became of each partition; DeadlineExceeded is the error of what took too long."""
+        self.check_usable()
+        loop = asyncio.get_running_loop()
+        allowed_ms = self.config.default_api_timeout_ms if timeout_ms is None else timeout_ms
+        waiting = list(said)
+        for each in waiting:
+            each.result = loop.create_future()
+            each.deadline_ms = self.cluster.clock.monotonic_ms() + allowed_ms
+            each.session.tell(each)
+        if waiting:
+            await asyncio.wait([each.result for each in waiting if each.result is not None], timeout=allowed_ms / 1000)
+        found: dict[TopicPartition, PystreamError | None] = {}
+        for each in waiting:
+            assert each.result is not None
+            error: PystreamError | None = DeadlineExceeded(
+                f"acknowledgements of {each.key}: not done within {allowed_ms} ms"
+            )
+            if each.result.done():
+                error = each.result.result()
+            found[each.key] = found.get(each.key) or error
+        return found
+
+    def post_later(self, said: Iterable[Said]) -> None:
+        """Send without waiting. Any thread."""
+        self._outbox += said
+        self.in_loop(self.post)
+
+    def post(self) -> None:
+        """Hand what was said to the sessions."""
+        outbox, self._outbox = self._outbox, []
+        for said in outbox:
+            said.session.tell(said)
+
+    # --- waiting ------------------------------------------------------------------------------------------------------
+
+    async def wait(self, timeout_s: float | None, most: int) -> bool:
+        """Return True when there is something to take or to do, False after `timeout_s`. Raises as begin_poll."""
+        self.check_usable()
+        if self.membership is not None:
+            self.membership.polled()
+        self.post()
+        loop = asyncio.get_running_loop()
+        ends_at = None if timeout_s is None else loop.time() + timeout_s
+        if not self._has_news():
+            now_ms = self.cluster.clock.monotonic_ms()
+            self.wish = Wish(most, None if timeout_s is None else now_ms + round(timeout_s * 1000))
+        while not self._has_news():
+            if ends_at is not None and loop.time() >= ends_at:
+                self._look()
+                return False
+            waiter = self._waiter = loop.create_future()
+            self._look()
+            timer = None if ends_at is None else loop.call_at(ends_at, _release, waiter)
+            try:
+                await waiter
+            finally:
+                if timer is not None:
+                    timer.cancel()
+                waiter.cancel()
+        return True
+
+    def _has_news(self) -> bool:
+        return self._woken or self.is_closed or self._failure is not None or bool(self._buffer)
+
+    def notify(self) -> None:
+        """Something came: whoever waits looks again."""
+        if self._waiter is not None:
+            _release(self._waiter)
+
+    def wakeup(self) -> None:
+        """End the poll that waits, or the next one, with Wakeup. Any thread."""
+        self._woken = True
+        self.in_loop(self.notify)
+
+    def in_loop(self, call: Callable[[], object]) -> None:
+        """Have it called in the loop, soon. Any thread."""
+        loop = self._loop
+        if loop is None or loop.is_closed():
+            return
+        try:
+            running = asyncio.get_running_loop()
+        except RuntimeError:
+            running = None
+        if running is loop:
+            loop.call_soon(call)
+        else:
+            loop.call_soon_threadsafe(call)
+
+    def check_usable(self) -> None:
+        """Raises Closed, ClientForked, ClientError on another loop."""
+        if self.is_closed:
+            raise Closed("the share consumer is closed; make a new one")
+        self.cluster.check_usable()
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+
+    # --- told by sessions and membership ------------------------------------------------------------------------------
+
+    def plan_for(self, node_id: int) -> Plan:
+        """The partitions that are assigned, and led by a broker."""
+        plan: Plan = {}
+        for place, key in self.assignment.items():
+            leader = self.cluster.leader_of(*key)
+            if leader is not None and leader.node_id == node_id:
+                plan[place] = key
+        return plan
+
+    def arrived(self, deliveries: Iterable[Delivery]) -> None:
+        """Records came."""
+        with self._lock:
+            before = len(self._buffer)
+            self._buffer.extend(deliveries)
+            if len(self._buffer) == before:
+                return
+        self.wish = None
+        self.notify()
+
+    def settled(self, said: Said, error: PystreamError | None) -> None:
+        """The broker has answered what was said, or never will."""
+        if said.renewed and error is None:
+            lock_ms = self.acquisition_lock_timeout_ms or 0
+            expires_at_ms = self.cluster.clock.monotonic_ms() + lock_ms
+            for delivery in said.renewed:
+                delivery.expires_at_ms = max(expires_at_ms, delivery.expires_at_ms)
+            with self._lock:
+                self._buffer.extendleft(reversed(said.renewed))
+            self.notify()
+        offsets = said.offsets
+        if self.wants_results and offsets:
+            self.results.append(AcknowledgementResult(said.key, offsets, error))
+        elif error is not None and offsets and said.result is None:
+            logger.warning("acknowledgements failed", partition=str(said.key), error=str(error))
+        if said.result is not None and not said.result.done():
+            said.result.set_result(error)
+
+    def assigned(self, assignment: Assignment) -> None:
+        """These are the partitions from now on. What is here of others is given back."""
+        if assignment == self.assignment:
+            return
+        self.assignment = assignment
+        with self._lock:
+            gone = [delivery for delivery in self._buffer if delivery.place not in assignment]
+            self._buffer = deque(delivery for delivery in self._buffer if delivery.place in assignment)
+        for delivery in gone:
+            delivery.say_all(AcknowledgeType.RELEASE)
+        self._outbox += gather(gone)
+        self.post()
+        self._look()
+
+    def fail(self, error: PystreamError) -> None:
+        """Raise this from the poll, after the records that are here."""
+        self._failure = self._failure or error
+        self.notify()
+
+    def _look(self) -> None:
+        """Have a session with every broker that leads something; those that have something to do go on."""
+        for key in self.assignment.values():
+            leader = self.cluster.leader_of(*key)
+            if leader is None:
+                self.cluster.refresh_soon()
+            elif leader.node_id not in self._sessions and not self.is_closed:
+                self._sessions[leader.node_id] = BrokerSession(self, leader.node_id)
+        for session in self._sessions.values():
+            session.wake()
+
+    def _on_metadata(self, metadata: ClusterMetadata) -> None:
+        if self.membership is not None:
+            self.membership.metadata_changed(metadata)
+            self._look()
+
+    # --- subscribing, and the end -------------------------------------------------------------------------------------
+
+    async def subscribe(self, topics: Iterable[str]) -> None:
+        """Take records of these topics, with the other members of the group."""
+        self.check_usable()
+        if not self.config.group_id:
+            raise InvalidGroupId("a share consumer needs group.id: set it")
+        wanted = sorted(set(topics))
+        self.cluster.untrack(set(self.topics) - set(wanted))
+        self.topics = wanted
+        self.cluster.track(wanted)
+        self.cluster.spawn("learn of topics", self.cluster.refresh())
+        self.last_poll_ms = self.cluster.clock.monotonic_ms()
+        if self.membership is None:
+            self.membership = ShareMembership(self, self.config.group_id)
+        else:
+            self.membership.subscribed()
+
+    async def unsubscribe(self) -> None:
+        """Say what was acknowledged, release the rest, leave the group."""
+        self.check_usable()
+        await self._leave()
+        self.cluster.untrack(self.topics)
+        self.topics = []
+
+    async def _leave(self) -> None:
+        self._put_back_unread()
+        self._outbox += gather(self._held)
+        self._held = []
+        self.wish = None
+        self.post()
+        sessions, self._sessions = list(self._sessions.values()), {}
+        if sessions:
+            try:
+                async with asyncio.timeout(CLOSE_TIMEOUT_MS / 1000):
+                    await asyncio.gather(*(session.close() for session in sessions))
+            except TimeoutError:
+                logger.warning("share sessions not closed in time", group=self.group_id)
+        membership, self.membership = self.membership, None
+        if membership is not None:
+            await membership.leave()
+        self.assignment = {}
+        with self._lock:
+            self._buffer.clear()
+
+    async def close(self) -> None:
+        """Say what was acknowledged, release the rest, leave the group, close. Harmless when closed, after a fork."""
+        if self.is_closed:
+            return
+        try:
+            if self._loop is not None:
+                self.cluster.check_usable()
+                await self._leave()
+        finally:
+            self.is_closed = True
+            self.notify()
+            await self.cluster.close()
+
+
+def _release(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)

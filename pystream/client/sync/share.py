@@ -1,0 +1,222 @@
+"""The synchronous share consumer: the engine of the asyncio one, on the loop of the background thread.
+
+Messages that came are taken, and acknowledged, in the calling thread without a hop; waiting and committing cross over.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from typing import Any, TypeVar
+
+from pystream._native.message_batch import Message
+from pystream.client.config import ShareConsumerConfig
+from pystream.client.consumer.group.subscription import Subscription
+from pystream.client.consumer.record_batch import RecordBatch
+from pystream.client.share.delivery import AcknowledgeType
+from pystream.client.share.engine import AcknowledgementResult, ShareEngine
+from pystream.client.sync import runner
+from pystream.common.errors import Closed, PystreamError
+from pystream.common.model import TopicPartition
+
+T = TypeVar("T")
+
+
+class ShareConsumer:
+    """Takes records as a member of a share group: a queue, in which each record goes to one member at a time.
+
+        with ShareConsumer({"bootstrap.servers": "127.0.0.1:9092", "group.id": "mails"}) as consumer:
+            consumer.subscribe(["mails"])
+            for message in consumer:
+                send(message.value)
+
+    A record is locked for this member for a while (group.share.record.lock.duration.ms of the group). Then it is
+    accepted, or given out again. With `share.acknowledgement.mode=implicit` the next poll accepts what was handed out,
+    as does `commit`; with `explicit` each record is acknowledged by hand before the next poll:
+
+        for message in consumer.poll():
+            consumer.acknowledge(message, AcknowledgeType.ACCEPT)      # or RELEASE, REJECT, RENEW
+
+    Acknowledgements go to the broker with the next poll, `commit` or `close`. Closing releases what was neither
+    accepted nor acknowledged: with `implicit`, that is what was handed out since the last poll or commit.
+    Used by one thread at a time.
+    """
+
+    def __init__(self, settings: Mapping[str, Any] | None = None, /, **keywords: Any) -> None:
+        self.config = ShareConsumerConfig.load(settings, **keywords)
+        self._engine = ShareEngine(self.config)
+        self._callback: Callable[[AcknowledgementResult], object] | None = None
+        self._runner = runner.acquire()
+        self._released = False
+
+    # --- what to take -------------------------------------------------------------------------------------------------
+
+    def subscribe(self, topics: str | Iterable[str]) -> None:
+        """Take records of these topics, with the other members of `group.id`. A new subscription replaces the last."""
+        wanted = Subscription.of(topics).topics
+        self._run(self._engine.subscribe(wanted) if wanted else self._engine.unsubscribe())
+        self._tell()
+
+    def unsubscribe(self) -> None:
+        """Send what was acknowledged, release the rest, leave the group."""
+        self._run(self._engine.unsubscribe())
+        self._tell()
+
+    def subscription(self) -> set[str]:
+        """The topics that are subscribed to."""
+        return set(self._engine.topics)
+
+    def assignment(self) -> set[TopicPartition]:
+        """The partitions that records are taken from now; other members may have them, too."""
+        return set(self._engine.assignment.values())
+
+    # --- taking -------------------------------------------------------------------------------------------------------
+
+    def poll(self, timeout: float | None = None, max_records: int | None = None) -> list[Message]:
+        """Messages of any partitions, at most `max_records` (max.poll.records); none when `timeout` seconds are over.
+
+        `message.delivery_count` says how often it was given out. Renewed messages come once more. Raises ClientError
+        for records that are still to be acknowledged; CorruptRecordBatch, GroupAuthorizationFailed and the like;
+        Wakeup, Closed, ClientForked.
+        """
+        most = self._most(max_records)
+        ends_at = _end(timeout)
+        self._begin()
+        while not (messages := self._engine.messages(most)):
+            if not self._more(ends_at, most):
+                break
+        self._tell()
+        return messages
+
+    def poll_batch(self, timeout: float | None = None, max_records: int | None = None) -> RecordBatch | None:
+        """Records of one partition and delivery count as columns; None when the time is over. Raises as `poll`."""
+        most = self._most(max_records)
+        ends_at = _end(timeout)
+        self._begin()
+        while (batch := self._engine.batch(most)) is None:
+            if not self._more(ends_at, most):
+                break
+        self._tell()
+        return batch
+
+    def __iter__(self) -> Iterator[Message]:
+        """Messages for ever, until the share consumer is closed. What the loop did not come to is not handed out."""
+        most = self.config.max_poll_records
+        while not self._engine.is_closed:
+            try:
+                self._begin()
+                while (chunk := self._engine.chunk(most)) is None:
+                    self._more(None, most)
+                self._tell()
+            except Closed:
+                return
+            yield from chunk
+
+    def _most(self, max_records: int | None) -> int:
+        if max_records is not None and max_records < 1:
+            raise ValueError(f"expected max_records of 1 and above, found {max_records}")
+        return self.config.max_poll_records if max_records is None else max_records
+
+    def _begin(self) -> None:
+        self._check()
+        self._tell()
+        self._engine.begin_poll()
+        self._engine.settle()
+
+    def _more(self, ends_at: float | None, most: int) -> bool:
+        found = self._run(self._engine.wait(None if ends_at is None else max(ends_at - time.monotonic(), 0), most))
+        if found:
+            self._engine.begin_poll()
+        return found
+
+    # --- acknowledging ------------------------------------------------------------------------------------------------
+
+    def acknowledge(self, record: Message | RecordBatch, kind: AcknowledgeType | int = AcknowledgeType.ACCEPT) -> None:
+        """Say what became of a message, or of all rows of a batch; sent by the next poll, commit or close.
+
+        Until it is sent it can be said anew. Raises ClientError for what is not held, and with
+        `share.acknowledgement.mode=implicit`; UnsupportedVersion for RENEW where the broker does not have it.
+        """
+        if isinstance(record, RecordBatch):
+            self._engine.acknowledge_rows(record, AcknowledgeType(kind))
+        else:
+            self._engine.acknowledge(record.topic, record.partition, record.offset, AcknowledgeType(kind))
+
+    def acknowledge_offset(
+        self, topic: str, partition: int, offset: int, kind: AcknowledgeType | int = AcknowledgeType.ACCEPT
+    ) -> None:
+        """As `acknowledge`, by the record's place."""
+        self._engine.acknowledge(topic, partition, offset, AcknowledgeType(kind))
+
+    def commit(self, timeout: float | None = None) -> dict[TopicPartition, PystreamError | None]:
+        """Send what was acknowledged (explicit), or accept what was handed out (implicit), and wait for the broker.
+
+        Gives each partition's error, None where all went well. InvalidRecordState: a lock had run out.
+        """
+        self._check()
+        said = self._engine.settle_for_commit()
+        result = self._run(self._engine.commit(said, None if timeout is None else round(timeout * 1000)))
+        self._tell()
+        return result
+
+    def commit_async(self) -> None:
+        """As `commit`, without waiting; the callback is told what became of it."""
+        self._check()
+        self._engine.post_later(self._engine.settle_for_commit())
+
+    def set_acknowledgement_commit_callback(self, callback: Callable[[AcknowledgementResult], object] | None) -> None:
+        """`callback(result)` is told what became of acknowledgements, in this thread, while polling and committing."""
+        self._callback = callback
+        self._engine.wants_results = callback is not None
+
+    def _tell(self) -> None:
+        while self._engine.results and self._callback is not None:
+            self._callback(self._engine.results.popleft())
+
+    @property
+    def acquisition_lock_timeout_ms(self) -> int | None:
+        """How long records stay locked for this member; None before the first answer."""
+        return self._engine.acquisition_lock_timeout_ms
+
+    # --- life ---------------------------------------------------------------------------------------------------------
+
+    def _check(self) -> None:
+        if self._released:
+            raise Closed("the share consumer is closed; make a new one")
+        self._runner.check()
+
+    def _run(self, work: Coroutine[Any, Any, T]) -> T:
+        if self._released:
+            work.close()
+            raise Closed("the share consumer is closed; make a new one")
+        return self._runner.run(work)
+
+    def wakeup(self) -> None:
+        """End the poll that waits, or the next one, with Wakeup. From any thread, and from signal handlers."""
+        self._engine.wakeup()
+
+    def close(self) -> None:
+        """Send what was acknowledged, release the rest, leave the group, close. Harmless when closed, after a fork."""
+        if self._released:
+            return
+        try:
+            self._runner.check()
+        except PystreamError:
+            self._released = True
+            return
+        try:
+            self._run(self._engine.close())
+        finally:
+            self._released = True
+            runner.release(self._runner)
+        self._tell()
+
+    def __enter__(self) -> ShareConsumer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _end(timeout: float | None) -> float | None:
+    return None if timeout is None else time.monotonic() + timeout
