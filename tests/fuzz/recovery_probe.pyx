@@ -10,7 +10,7 @@ seed and the input's number alone.  Whatever lies there:
 
 import os
 
-from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint64_t
+from libc.stdint cimport INT32_MAX, INT64_MAX, int64_t, uint8_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 from posix.fcntl cimport O_CREAT, O_WRONLY, open as open_file
@@ -238,6 +238,7 @@ cdef class RecoveryProbe:
             "compacted": bool(choice & 64),
             "trust_snapshots": choice & 384 != 384,
             "log_append_time": bool(choice & 512),
+            "newest_leader_epoch": <int32_t>((offsets >> 24) % 8) if choice & 3072 == 3072 else INT32_MAX,
             "segment_bytes": 500,
             "index_interval_bytes": 64,
             "flush_policy": "os",
