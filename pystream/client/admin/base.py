@@ -10,7 +10,7 @@ from pystream.client.admin.results import Results, raise_for
 from pystream.client.admin.routes import ANYWHERE, Route, ToController, ToNodes
 from pystream.client.cluster.cluster import Cluster
 from pystream.client.cluster.metadata import ClusterMetadata
-from pystream.client.cluster.retry import Deadline
+from pystream.client.cluster.retry import Deadline, allowed_ms
 from pystream.client.config import AdminConfig
 from pystream.common.errors import Closed, DeadlineExceeded, PystreamError, UnknownServerError, UnsupportedVersion
 from pystream.net.connection import LARGEST_VERSION, Connection
@@ -105,8 +105,8 @@ class AdminBase:
         Items with retriable errors go out again, until the deadline (default.api.timeout.ms).
         """
         self.cluster.check_usable()
-        allowed = self.config.default_api_timeout_ms if timeout_ms is None else timeout_ms
-        deadline = Deadline(self.cluster.clock, allowed, what)
+        limit_ms = self.config.default_api_timeout_ms if timeout_ms is None else timeout_ms
+        deadline = Deadline(self.cluster.clock, allowed_ms(self.cluster.clock, limit_ms), what)
         wanted = list(dict.fromkeys(items))
         pending = wanted
         outcomes: dict[K, V | PystreamError] = {}

@@ -24,7 +24,7 @@ from typing import Any, Final, TypeVar
 from pystream.client.cluster.connections import MAIN_LANE, Connections
 from pystream.client.cluster.coordinators import COORDINATOR_LANE, CoordinatorKind, Coordinators
 from pystream.client.cluster.metadata import ClusterMetadata, Leader, Node, TopicInfo
-from pystream.client.cluster.retry import Backoff, Deadline, retrying
+from pystream.client.cluster.retry import Backoff, Deadline, allowed_ms, retrying
 from pystream.client.config import ClientConfig, addresses
 from pystream.common.clock import SleepingClock, SystemClock
 from pystream.common.error_codes import NONE, REBOOTSTRAP_REQUIRED, TABLE
@@ -168,7 +168,8 @@ class Cluster:
     ) -> T:
         """What `work` gives, tried again after retriable errors for `timeout_ms` (default.api.timeout.ms)."""
         self.check_usable()
-        allowed = self.config.default_api_timeout_ms if timeout_ms is None else timeout_ms
+        wanted = self.config.default_api_timeout_ms if timeout_ms is None else timeout_ms
+        allowed = allowed_ms(self.clock, wanted)
         deadline = Deadline(self.clock, allowed, what)
         try:
             async with asyncio.timeout(allowed / 1000):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
@@ -13,6 +15,25 @@ from pystream.common.errors import Busy, DeadlineExceeded, KafkaError, NoBrokers
 T = TypeVar("T")
 JITTER: Final = 0.2
 LARGEST_EXPONENT: Final = 32
+
+
+_ends_at_ms: ContextVar[int | None] = ContextVar("ends_at_ms", default=None)  # of the caller's `time_limit`
+
+
+@contextmanager
+def time_limit(clock: Clock, timeout_ms: int) -> Iterator[None]:
+    """What is asked within takes no longer, all operations together: each gets what is left, or less if it says so."""
+    token = _ends_at_ms.set(clock.monotonic_ms() + timeout_ms)
+    try:
+        yield
+    finally:
+        _ends_at_ms.reset(token)
+
+
+def allowed_ms(clock: Clock, timeout_ms: int) -> int:
+    """`timeout_ms`, or what is left of the caller's `time_limit` where that is less."""
+    ends_at_ms = _ends_at_ms.get()
+    return timeout_ms if ends_at_ms is None else max(min(timeout_ms, ends_at_ms - clock.monotonic_ms()), 0)
 
 
 def is_retriable(error: BaseException) -> bool:
