@@ -24,7 +24,7 @@ from typing import Any, Final, TypeVar
 from pystream.client.cluster.connections import MAIN_LANE, Connections
 from pystream.client.cluster.coordinators import COORDINATOR_LANE, CoordinatorKind, Coordinators
 from pystream.client.cluster.metadata import ClusterMetadata, Leader, Node, TopicInfo
-from pystream.client.cluster.retry import Backoff, Deadline, allowed_ms, retrying
+from pystream.client.cluster.retry import Backoff, Deadline, allowed_ms, retrying, without_time_limit
 from pystream.client.config import ClientConfig, addresses
 from pystream.common.clock import SleepingClock, SystemClock
 from pystream.common.error_codes import NONE, REBOOTSTRAP_REQUIRED, TABLE
@@ -332,7 +332,7 @@ class Cluster:
 
     def spawn(self, name: str, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Run `work` as a task that `close` cancels and waits for. Whoever wants its error awaits it."""
-        task = asyncio.get_running_loop().create_task(work, name=name)
+        task = asyncio.get_running_loop().create_task(work, name=name, context=without_time_limit())
         self._tasks.add(task)
         task.add_done_callback(self._forget_task)
         return task

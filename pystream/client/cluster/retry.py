@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import Context, ContextVar, copy_context
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
@@ -34,6 +34,13 @@ def allowed_ms(clock: Clock, timeout_ms: int) -> int:
     """`timeout_ms`, or what is left of the caller's `time_limit` where that is less."""
     ends_at_ms = _ends_at_ms.get()
     return timeout_ms if ends_at_ms is None else max(min(timeout_ms, ends_at_ms - clock.monotonic_ms()), 0)
+
+
+def without_time_limit() -> Context:
+    """The caller's context without its `time_limit`: for tasks that serve others, too."""
+    context = copy_context()
+    context.run(_ends_at_ms.set, None)
+    return context
 
 
 def is_retriable(error: BaseException) -> bool:
