@@ -15,6 +15,7 @@ COMPLETE_VARIABLE = "_PYSTREAM_COMPLETE"  # the shell asks for completions
 COMMANDS: dict[str, tuple[str, str]] = {
     "broker": ("pystream.cli.broker_command:broker", "Run one broker in the foreground."),
     "up": ("pystream.cli.up_command:up", "Start the platform on this machine and watch over it."),
+    "admin": ("pystream.cli.service_command:admin", "Run the gRPC admin server in the foreground."),
     "log": ("pystream.cli.log_command:log", "Check and repair logs, or take over those of an Apache Kafka broker."),
     "demo": ("pystream.demos.command:demo", "Run a demo application on a cluster that is up."),
     "completion": ("pystream.cli.completion:completion", "Print completion for bash, zsh or fish."),

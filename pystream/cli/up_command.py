@@ -15,6 +15,7 @@ from pystream.cli.settings import gather
 from pystream.cli.supervise import ChildFailed, Component, ProcessSupervisor
 
 KAFKA_PORT = 9092
+ADMIN_PORT = 9095
 METRICS_PORT = 9404
 HIGHEST_PORT = 65_535
 
@@ -42,8 +43,28 @@ def broker_component(options: UpOptions) -> Component:
     )
 
 
+def admin_component(options: UpOptions) -> Component:
+    kafka_port, admin_port = KAFKA_PORT + options.port_offset, ADMIN_PORT + options.port_offset
+    return Component(
+        name="admin",
+        command=(
+            *("pystream.cli.main", "admin", "--bootstrap", f"{options.host}:{kafka_port}"),
+            *("--listen", f"{options.host}:{admin_port}"),
+        ),
+    )
+
+
 # In the order of starting. The services of later parts add a line each.
-COMPONENTS: dict[str, Callable[[UpOptions], Component]] = {"broker": broker_component}
+COMPONENTS: dict[str, Callable[[UpOptions], Component]] = {"broker": broker_component, "admin": admin_component}
+
+
+def missing_extra(name: str) -> str | None:
+    """What has to be installed for a component, None where all is there."""
+    if name == "admin":
+        from pystream.client.grpc.connection import MISSING, is_installed
+
+        return None if is_installed() else MISSING
+    return None
 
 
 def default_data_dir() -> Path:
@@ -52,13 +73,19 @@ def default_data_dir() -> Path:
 
 
 def chosen_components(only: str | None) -> list[str]:
-    """Names to start, in starting order. Raises click.UsageError for an unknown or empty choice."""
+    """Names to start, in starting order: without `only`, all whose extras are installed.
+
+    Raises click.UsageError for an unknown or empty choice, and for one that is not installed.
+    """
     if only is None:
-        return list(COMPONENTS)
+        return [name for name in COMPONENTS if missing_extra(name) is None]
     names = [name.strip() for name in only.split(",") if name.strip()]
     unknown = [name for name in names if name not in COMPONENTS]
     if unknown or not names:
         raise click.UsageError(f"--only takes some of {', '.join(COMPONENTS)}; got {only!r}")
+    for name in names:
+        if missing := missing_extra(name):
+            raise click.UsageError(f"{name}: {missing}")
     return [name for name in COMPONENTS if name in names]
 
 
@@ -92,6 +119,8 @@ def print_endpoints(supervisor: ProcessSupervisor, data_dir: Path) -> None:
         name = child.component.name
         for listener, address in child.ready.get("listeners", {}).items():
             table.add_row(name, f"Kafka protocol ({listener})", address)
+        for what, address in child.ready.get("endpoints", {}).items():
+            table.add_row(name, what, address)
         if metrics := child.ready.get("metrics"):
             table.add_row(name, "metrics", f"http://{metrics}/metrics")
             table.add_row(name, "health", f"http://{metrics}/health")

@@ -1,0 +1,134 @@
+"""How a call is made: requests and answers are messages, errors are those of our tree."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar
+
+import grpc
+
+from pystream.client.grpc.status import error_of_call
+
+T = TypeVar("T")
+
+
+class Calls:
+    """The methods of a service on a channel, made when first called."""
+
+    def __init__(self, channel: Any) -> None:
+        self._channel = channel
+        self._made: dict[str, Any] = {}
+
+    def _method(self, kind: str, path: str, answer: Any) -> Any:
+        found = self._made.get(path)
+        if found is None:
+            found = self._made[path] = getattr(self._channel, kind)(
+                path,
+                request_serializer=lambda request: request.SerializeToString(),
+                response_deserializer=answer.FromString,
+            )
+        return found
+
+
+class Service(Calls):
+    """A service, called by threads that wait."""
+
+    def _unary(self, path: str, request: Any, answer: type[T], timeout: float | None) -> T:
+        try:
+            found: T = self._method("unary_unary", path, answer)(request, timeout=timeout)
+        except grpc.RpcError as error:
+            raise error_of_call(error) from error
+        return found
+
+    def _stream(self, path: str, request: Any, answer: type[T], timeout: float | None) -> Stream[T]:
+        return Stream(self._method("unary_stream", path, answer)(request, timeout=timeout))
+
+
+class AioService(Calls):
+    """A service, called on a loop."""
+
+    async def _unary(self, path: str, request: Any, answer: type[T], timeout: float | None) -> T:
+        try:
+            found: T = await self._method("unary_unary", path, answer)(request, timeout=timeout)
+        except grpc.RpcError as error:
+            raise error_of_call(error) from error
+        return found
+
+    def _stream(self, path: str, request: Any, answer: type[T], timeout: float | None) -> AioStream[T]:
+        return AioStream(self._method("unary_stream", path, answer)(request, timeout=timeout))
+
+
+class Stream(Iterator[T], Generic[T]):
+    """Answers as they come. Leaving its `with` block, or `cancel`, ends it on the server too."""
+
+    def __init__(self, call: Any) -> None:
+        self._call = call
+
+    def wait_until_begun(self) -> None:
+        """Return once the server has begun: what happens from now on is seen. Raises what it failed with."""
+        try:
+            self._call.initial_metadata()
+            if not self._call.is_active() and self._call.code() is not grpc.StatusCode.OK:
+                raise error_of_call(self._call)
+        except grpc.RpcError as error:
+            raise error_of_call(error) from error
+
+    def cancel(self) -> None:
+        """Harmless when it has ended."""
+        self._call.cancel()
+
+    def __next__(self) -> T:
+        try:
+            found: T = next(self._call)
+        except grpc.RpcError as error:
+            raise error_of_call(error) from error
+        return found
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.cancel()
+
+
+class AioStream(AsyncIterator[T], Generic[T]):
+    """`Stream` for asyncio."""
+
+    def __init__(self, call: Any) -> None:
+        self._call = call
+        self._answers = aiter(call)
+
+    async def wait_until_begun(self) -> None:
+        """Return once the server has begun: what happens from now on is seen. Raises what it failed with."""
+        await self._call.initial_metadata()
+        if self._call.done() and await self._call.code() is not grpc.StatusCode.OK:
+            raise error_of_call(
+                grpc.aio.AioRpcError(
+                    await self._call.code(),
+                    await self._call.initial_metadata(),
+                    await self._call.trailing_metadata(),
+                    await self._call.details(),
+                )
+            )
+
+    def cancel(self) -> None:
+        """Harmless when it has ended."""
+        self._call.cancel()
+
+    async def __anext__(self) -> T:
+        try:
+            found: T = await anext(self._answers)
+        except grpc.RpcError as error:
+            raise error_of_call(error) from error
+        return found
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.cancel()

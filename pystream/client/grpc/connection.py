@@ -1,0 +1,56 @@
+"""Where a program enters: a channel to an admin server, and the services on it. gRPC is imported when called.
+
+from pystream.client.grpc import connect, connect_aio
+
+with connect("127.0.0.1:9095") as admin:
+    for topic in admin.topics.list_topics(pattern="orders-.*").results:
+        print(topic.name, topic.partitions)
+
+async with connect_aio("127.0.0.1:9095") as admin:
+    async for answer in admin.records.tail_records(topic="orders", text=True):
+        print([record.value.text for record in answer.records])
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Final
+
+from pystream.common.errors import ClientError
+
+if TYPE_CHECKING:
+    from pystream.client.grpc.faces import Admin, AioAdmin
+
+PACKAGES: Final = ("grpc", "google.rpc", "google.protobuf")
+MISSING: Final = "gRPC is not installed: pip install 'pystream[grpc]'"
+ANSWER_BYTES: Final = 64 << 20  # the longest answer that is taken
+
+
+def is_installed(packages: tuple[str, ...] = PACKAGES) -> bool:
+    """Whether the extra is there, without importing it."""
+    try:
+        return all(find_spec(name) is not None for name in packages)
+    except ModuleNotFoundError:  # of a parent package
+        return False
+
+
+def check_installed(packages: tuple[str, ...] = PACKAGES) -> None:
+    """Raises ClientError, which says what to install."""
+    if not is_installed(packages):
+        raise ClientError(MISSING)
+
+
+def connect(target: str, *, max_answer_bytes: int = ANSWER_BYTES) -> Admin:
+    """The services of the admin server at `host:port`; connects when first called. Raises ClientError without gRPC."""
+    check_installed()
+    from pystream.client.grpc.faces import Admin
+
+    return Admin(target, max_answer_bytes=max_answer_bytes)
+
+
+def connect_aio(target: str, *, max_answer_bytes: int = ANSWER_BYTES) -> AioAdmin:
+    """The same for asyncio, on the caller's loop."""
+    check_installed()
+    from pystream.client.grpc.faces import AioAdmin
+
+    return AioAdmin(target, max_answer_bytes=max_answer_bytes)

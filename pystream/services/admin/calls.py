@@ -1,0 +1,144 @@
+"""What every call goes through: its deadline, errors as status with details, limits, counts, the server's end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, Final, NoReturn
+
+import grpc
+
+from pystream.client.cluster.retry import time_limit
+from pystream.client.grpc.status import TRAILER, status_of
+from pystream.common.clock import SleepingClock
+from pystream.common.errors import Busy, Closed, DeadlineExceeded, PystreamError, UnknownServerError
+from pystream.common.metrics import Registry
+from pystream.common.tasks import Supervisor, contained
+
+MARGIN_SHARE: Final = 10  # a tenth of a deadline is left for the answer to come back,
+LARGEST_MARGIN_MS: Final = 100  # but no more than this
+CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
+
+Unary = Callable[[Any], Awaitable[Any]]
+Begun = Callable[[], Awaitable[None]]
+Streaming = Callable[[Any, Begun], AsyncIterator[Any]]
+
+
+class Calls:
+    """Runs the work of calls. Not thread-safe."""
+
+    def __init__(
+        self, registry: Registry, supervisor: Supervisor, clock: SleepingClock, *, timeout_ms: int, max_streams: int
+    ) -> None:
+        self._supervisor = supervisor
+        self._clock = clock
+        self._timeout_ms = timeout_ms
+        self._max_streams = max_streams
+        self._pumps: set[asyncio.Task[None]] = set()
+        self._stopping = False
+        names = ("method",)
+        self._ended = registry.counter("pystream_admin_calls_total", "Calls that ended.", labels=(*names, "code"))
+        self._took = registry.histogram("pystream_admin_call_duration_ms", "How long unary calls took.", labels=names)
+        self._open = registry.gauge("pystream_admin_streams", "Streams that are open.", labels=names)
+
+    def unary(self, method: str, work: Unary) -> Callable[[Any, Any], Awaitable[Any]]:
+        """The handler of a method with one answer."""
+
+        async def handle(request: Any, context: Any) -> Any:
+            began_ms = self._clock.monotonic_ms()
+            try:
+                outcome = await contained("call failed", self._in_time(work, request, context), _hidden, method=method)
+            except asyncio.CancelledError:
+                self._ended.labels(method, "CANCELLED").add()
+                raise
+            self._took.labels(method).observe(self._clock.monotonic_ms() - began_ms)
+            return await self._finish(method, context, outcome)
+
+        return handle
+
+    def stream(self, method: str, work: Streaming) -> Callable[[Any, Any], Awaitable[None]]:
+        """The handler of a method whose answers go on."""
+
+        async def handle(request: Any, context: Any) -> None:
+            if self._stopping or len(self._pumps) >= self._max_streams:
+                await self._finish(method, context, self._refusal())
+            outcome: list[PystreamError | None] = []
+            pump = self._supervisor.start(method, self._pump(method, work, request, context, outcome))
+            self._pumps.add(pump)
+            self._open.labels(method).add(1)
+            try:
+                await asyncio.wait([pump])
+            except asyncio.CancelledError:
+                self._ended.labels(method, "CANCELLED").add()
+                raise
+            finally:
+                pump.cancel()
+                await asyncio.wait([pump])
+                self._pumps.discard(pump)
+                self._open.labels(method).add(-1)
+            await self._finish(method, context, outcome[0] if outcome else Closed("the admin server is stopping"))
+
+        return handle
+
+    def end_streams(self) -> None:
+        """The server stops: streams end with UNAVAILABLE, and no new ones begin."""
+        self._stopping = True
+        for pump in self._pumps:
+            pump.cancel()
+
+    async def _in_time(self, work: Unary, request: Any, context: Any) -> Any:
+        """The answer, or the error. What is left of the caller's deadline is the operation's time."""
+        left_ms = self._timeout_ms
+        remaining_s = context.time_remaining()
+        if remaining_s is not None:
+            remaining_ms = int(remaining_s * 1000)
+            left_ms = min(left_ms, remaining_ms - min(remaining_ms // MARGIN_SHARE, LARGEST_MARGIN_MS))
+        try:
+            async with asyncio.timeout(left_ms / 1000):
+                with time_limit(self._clock, left_ms):
+                    return await work(request)
+        except PystreamError as error:
+            return error
+        except TimeoutError:
+            return DeadlineExceeded(f"not done within {left_ms} ms")
+
+    async def _pump(
+        self, method: str, work: Streaming, request: Any, context: Any, outcome: list[PystreamError | None]
+    ) -> None:
+        async def begun() -> None:
+            await context.send_initial_metadata(())
+
+        async def pumped() -> PystreamError | None:
+            try:
+                async for answer in work(request, begun):
+                    await context.write(answer)
+            except PystreamError as error:
+                return error
+            return None
+
+        outcome.append(await contained("stream failed", pumped(), _hidden, method=method))
+
+    def _refusal(self) -> PystreamError:
+        if self._stopping:
+            return Closed("the admin server is stopping")
+        return Busy(f"{len(self._pumps)} streams are open, as many as the server allows (max.streams)")
+
+    async def _finish(self, method: str, context: Any, outcome: Any) -> Any:
+        if not isinstance(outcome, PystreamError):
+            self._ended.labels(method, "OK").add()
+            return outcome
+        await abort(context, outcome, lambda code: self._ended.labels(method, code).add())
+
+
+async def abort(context: Any, error: PystreamError, note: Callable[[str], object]) -> NoReturn:
+    """End the call with the error's status; `note` is told its code."""
+    status = status_of(error)
+    code = CODES[status.code]
+    note(code.name)
+    await context.abort(code, status.message, ((TRAILER, status.SerializeToString()),))
+    raise AssertionError("abort raises")
+
+
+def _hidden(_: Exception) -> PystreamError:
+    """A fault of ours keeps its details to itself: the log has them."""
+    return UnknownServerError()
