@@ -37,6 +37,15 @@ TOOLS: dict[str, str] = {
     "kafka-topics": "pystream.cli.kafka.topics:main",
     "kafka-configs": "pystream.cli.kafka.configs:main",
     "kafka-consumer-groups": "pystream.cli.kafka.consumer_groups:main",
+    "kafka-console-producer": "pystream.cli.kafka.records.console_producer:main",
+    "kafka-console-consumer": "pystream.cli.kafka.records.console_consumer:main",
+    "kafka-acls": "pystream.cli.kafka.cluster.acls:main",
+    "kafka-groups": "pystream.cli.kafka.groups.listing:main",
+    "kafka-get-offsets": "pystream.cli.kafka.records.get_offsets:main",
+    "kafka-delete-records": "pystream.cli.kafka.records.delete_records:main",
+    "kafka-log-dirs": "pystream.cli.kafka.cluster.log_dirs:main",
+    "kafka-cluster": "pystream.cli.kafka.cluster.cluster:main",
+    "kafka-metadata-quorum": "pystream.cli.kafka.cluster.metadata_quorum:main",
 }
 
 

@@ -3,28 +3,38 @@
     kafka-topics --bootstrap-server localhost:9092 --list          installed as console scripts, or
     pystream kafka-topics --bootstrap-server localhost:9092 --list
 
-They exit with 0 or 1, and write most errors to standard output, where Kafka's have them. What fails is always a 1; of
-Kafka's tools kafka-consumer-groups says 0 then.
+They exit with 0 or 1, and write an error where Kafka's have it, to standard output or to standard error. What fails is
+always a 1; of Kafka's tools kafka-consumer-groups says 0 then, and kafka-console-producer.
+
+Most of them have a `Tool` of options, which `serve` runs; those that Kafka's own argparse parses have a `Parser`.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import click
 
+from pystream.cli.failure import EXIT_INTERRUPTED, sentence
+from pystream.cli.kafka.failures import java_text, message
+from pystream.cli.kafka.options import Given, Tool, WrongUsage
 from pystream.cli.operation_command import answered, defaults_of
 from pystream.cli.settings import from_file
 from pystream.client.operations.declaration import Answer
 from pystream.client.operations.registry import find
 from pystream.common.errors import PystreamError
 
+if TYPE_CHECKING:
+    from pystream.client.sync.admin import AdminClient
+
 DEFAULT_TIMEOUT_MS: Final = 60_000
+KAFKA_VERSION: Final = "4.2.0"  # whose tools these are
 
 
 class Parser(argparse.ArgumentParser):
@@ -96,3 +106,152 @@ def included(pattern: str | None, names: Sequence[str]) -> list[str]:
         return list(names)
     expression = re.compile(pattern.strip().replace(",", "|").replace(" ", "").strip("\"'"))
     return [name for name in names if expression.fullmatch(name)]
+
+
+# --- tools with options -----------------------------------------------------------------------------------------------
+
+
+def serve(
+    tool: Tool,
+    arguments: Sequence[str] | None,
+    work: Callable[[Given], None],
+    *,
+    failed: str = "",
+    to_output: bool = False,
+    classes: bool = True,
+    parsing: str | None = None,
+) -> NoReturn:
+    """Parse, do, and leave by SystemExit.
+
+    An error goes to standard error, or with `to_output` to standard output, behind `failed`; with `classes` a broker's
+    has the name of Java's class before it. With `parsing` words that
+    cannot be parsed are told behind it, and no help.
+    """
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    try:
+        try:
+            given = _parsed(tool, words)
+        except WrongUsage as error:
+            if parsing is None or not words:
+                raise
+            print(f"{parsing}{error}", file=sys.stderr)
+            raise SystemExit(1) from None
+        work(given)
+        sys.stdout.flush()
+    except WrongUsage as error:
+        print(f"{error}\n{tool.help()}", file=sys.stderr)
+        raise SystemExit(1) from None
+    except BrokenPipeError:
+        silence()
+        raise SystemExit(1) from None
+    except (PystreamError, OSError) as error:
+        sys.stdout.flush()
+        print(f"{failed}{_told(error, classes)}", file=sys.stdout if to_output else sys.stderr)
+        raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        raise SystemExit(EXIT_INTERRUPTED) from None
+    raise SystemExit(0)
+
+
+def _told(error: PystreamError | OSError, classes: bool) -> str:
+    if isinstance(error, OSError):
+        return sentence(error)
+    return java_text(error) if classes else message(error)
+
+
+def _parsed(tool: Tool, words: list[str]) -> Given:
+    if not words:
+        raise WrongUsage(tool.unasked or tool.about)
+    given = tool.parse(words)
+    if given.has("help"):
+        print(f"{tool.about}\n{tool.help()}")
+        raise SystemExit(0)
+    if given.has("version"):
+        print(KAFKA_VERSION)
+        raise SystemExit(0)
+    given.one_name()
+    for warning in given.renamed():
+        print(warning)
+    return given
+
+
+def silence() -> None:
+    """Whoever read standard output is gone: let nothing more be written to it."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def bootstrap(given: Given, name: str = "bootstrap-server", *, required: bool = True) -> str:
+    """The brokers to connect to. Raises WrongUsage for what names none."""
+    if required:
+        given.require(name)
+    servers: str = given.value(name) or ""
+    if not servers.strip():
+        raise WrongUsage("Error while validating the bootstrap address\n")
+    for server in servers.split(","):
+        host, colon, port = server.strip().rpartition(":")
+        if not (host and colon and port.isdecimal()):
+            raise WrongUsage("Please provide valid host:port like host1:9091,host2:9092\n")
+    return servers
+
+
+def admin_client(servers: str, settings: Mapping[str, Any], **further: Any) -> AdminClient:
+    """A client of the cluster: `settings` are properties, `further` what they may overrule, by snake_case."""
+    from pystream.cli.kafka.properties import for_client
+    from pystream.client.config import AdminConfig
+    from pystream.client.sync.admin import AdminClient
+
+    mine = {name.replace("_", "."): each for name, each in further.items()}
+    return AdminClient(for_client(AdminConfig, {**mine, **settings, "bootstrap.servers": servers}))
+
+
+def admin_of(given: Given, **further: Any) -> AdminClient:
+    """The same, of a tool with --bootstrap-server and --command-config."""
+    from pystream.cli.kafka.properties import load
+
+    return admin_client(bootstrap(given), load(given.value("command-config")), **further)
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Columns as wide as their widest cell, each with a tab behind it."""
+    lines = [list(heads), *map(list, rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join("".join(f"{cell:<{width}}\t" for cell, width in zip(line, widths, strict=True)) for line in lines)
+
+
+# --- tools with commands ----------------------------------------------------------------------------------------------
+
+
+class Commands(argparse.ArgumentParser):
+    """The parser of a tool with commands: its usage and the mistake to standard error, and 1."""
+
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        print(f"{self.prog}: error: {message}", file=sys.stderr)
+        raise SystemExit(1)
+
+
+def serve_commands(
+    made: Commands, arguments: Sequence[str] | None, work: Callable[[argparse.Namespace], None]
+) -> NoReturn:
+    """Parse, do, and leave by SystemExit; an error goes to standard error."""
+    given = made.parse_args(arguments)
+    try:
+        work(given)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        silence()
+        raise SystemExit(1) from None
+    except (PystreamError, OSError) as error:
+        print(_told(error, True), file=sys.stderr)
+        raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        raise SystemExit(EXIT_INTERRUPTED) from None
+    raise SystemExit(0)
+
+
+def admin_for(given: argparse.Namespace, **further: Any) -> AdminClient:
+    """A client of the brokers, or of the controllers, that the arguments name."""
+    from pystream.cli.kafka.properties import load
+
+    servers: str = given.bootstrap_server or given.bootstrap_controller
+    return admin_client(servers, load(given.command_config), **further)

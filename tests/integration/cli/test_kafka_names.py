@@ -124,9 +124,12 @@ def test_groups_are_reset_described_and_deleted(tool: Command, pystream: Command
 
 @pytest.mark.parametrize("name", TOOLS)
 def test_a_tool_has_help_and_refuses_what_it_does_not_know(name: str, capsys: pytest.CaptureFixture[str]):
-    for arguments, code in ((["--help"], 0), (["--no-such-flag"], 1), (["--bootstrap-server", "h:1"], 1)):
-        with pytest.raises(SystemExit) as stopped:
-            main([name, *arguments])
-        captured = capsys.readouterr()
-        assert stopped.value.code == code
-        assert "--bootstrap-server" in captured.out + captured.err
+    with pytest.raises(SystemExit) as helped:
+        main([name, "--help"])
+    assert (helped.value.code, "help" in capsys.readouterr().out) == (0, True)
+
+    with pytest.raises(SystemExit) as refused:
+        main([name, "--no-such-flag"])
+    captured = capsys.readouterr()
+    assert (refused.value.code, captured.out) == (1, "")
+    assert "no-such-flag" in captured.err or "arguments are required" in captured.err

@@ -1,0 +1,1 @@
+"""Kafka's tools for the cluster: its brokers, log directories, leaders, features, transactions and ACLs."""

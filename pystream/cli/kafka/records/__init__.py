@@ -1,0 +1,1 @@
+"""Kafka's tools that write, read and delete records."""
