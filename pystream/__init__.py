@@ -1,6 +1,7 @@
 """pystream: a data-streaming platform in one `pip install`, Kafka-compatible on the wire.
 
-The names of the SDK are here too, loaded when asked for: `pystream.AdminClient`, and `pystream.aio.AdminClient`.
+The names of the SDK are here too, loaded when asked for: `pystream.AdminClient`, and `pystream.aio.AdminClient`; so is
+the test kit, `pystream.testing`.
 Type checkers read them in __init__.pyi, so that this module imports nothing else.
 """
 
@@ -11,13 +12,16 @@ from importlib import import_module
 __version__ = "0.1.0.dev0"
 
 
+_PACKAGES = {"aio": "pystream.client.aio", "testing": "pystream.testing"}
+
+
 def __getattr__(name: str) -> object:
-    if name == "aio":
-        return import_module("pystream.client.aio")
+    if name in _PACKAGES:
+        return import_module(_PACKAGES[name])
     if name.startswith("_") or name not in import_module("pystream.client").__all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module("pystream.client"), name)
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), "aio", *import_module("pystream.client").__all__])
+    return sorted([*globals(), *_PACKAGES, *import_module("pystream.client").__all__])

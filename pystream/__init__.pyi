@@ -1,4 +1,5 @@
 # What type checkers see of the names that __init__.py hands on when they are asked for.
+from pystream import testing as testing
 from pystream.client import AcknowledgeType as AcknowledgeType
 from pystream.client import AdminClient as AdminClient
 from pystream.client import AdminConfig as AdminConfig
