@@ -144,7 +144,7 @@ class ClientConfig:
     def load(cls, settings: Mapping[str, Any] | None = None, /, **keywords: Any) -> Self:
         """The config that settings and keywords make. Raises InvalidConfig."""
         definition = definition_of(cls)
-        texts = _texts(definition, {**(settings or {}), **keywords})
+        texts = texts_of(definition, {**(settings or {}), **keywords})
         return definition.load(Layer(ConfigSource.STATIC_BROKER_CONFIG, texts))._checked(frozenset(texts))
 
     def _checked(self, given: frozenset[str]) -> Self:
@@ -382,7 +382,7 @@ def addresses(servers: tuple[str, ...]) -> list[tuple[str, int]]:
     return found
 
 
-def _texts(definition: ConfigDefinition[Any], settings: Mapping[str, Any]) -> dict[str, str]:
+def texts_of(definition: ConfigDefinition[Any], settings: Mapping[str, Any]) -> dict[str, str]:
     """Settings under their dotted names, as text; what is None is left at its default."""
     fields = {config_key.field_name: name for name, config_key in definition.keys.items()}
     texts: dict[str, str] = {}

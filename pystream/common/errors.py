@@ -26,7 +26,9 @@
     │   ├── BufferFull              buffer.memory is taken, and stayed so for max.block.ms
     │   ├── CommitFailed            the group gave the partitions to others before the commit
     │   ├── NoOffsetForPartition    no committed offset, and auto.offset.reset=none
-    │   ├── SerializationError      a serializer refused a key or a value
+    │   ├── SerializationError      a serializer or deserializer refused a key or a value
+    │   ├── SchemaRegistryError     a schema registry refused, or could not be reached; has `status`, `error_code`
+    │   ├── MissingExtra            a package that an extra of pystream brings is not installed
     │   └── Wakeup                  a poll was ended by wakeup()
     └── KafkaError                  has a `code` and `retriable`; one class for each error code of Kafka
         ├── NetworkFailure
@@ -166,7 +168,31 @@ class NoOffsetForPartition(ClientError):
 
 
 class SerializationError(ClientError):
-    """A serializer or deserializer refused a key or a value."""
+    """A serializer or deserializer refused a key or a value.
+
+    Of a record that was read, `topic`, `partition` and `offset` say which: the consumer stays in front of it, and goes
+    on behind it after `seek((error.topic, error.partition), error.offset + 1)`. None where nothing was read.
+    """
+
+    topic: str | None = None
+    partition: int | None = None
+    offset: int | None = None
+
+
+class SchemaRegistryError(ClientError):
+    """A schema registry refused, or could not be reached.
+
+    `status` is HTTP's, None where nobody answered; `error_code` the registry's own (40401: no such subject).
+    """
+
+    def __init__(self, message: str, *, status: int | None = None, error_code: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.error_code = error_code
+
+
+class MissingExtra(ClientError):
+    """A package that is part of an extra of pystream is not installed; the message says which extra."""
 
 
 class Wakeup(ClientError):

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import inspect
 import re
-from collections.abc import AsyncIterator, Iterable, Mapping
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from typing import Any, TypeVar
 
 from pystream._native.message_batch import Message
 from pystream.client.config import ConsumerConfig
+from pystream.client.consumer.decoding import Deserializer, Unasked, decoder
 from pystream.client.consumer.engine import Engine
 from pystream.client.consumer.group.subscription import Subscription
 from pystream.client.consumer.model import (
@@ -27,6 +28,8 @@ from pystream.common.errors import Closed
 from pystream.common.model import TopicPartition
 
 Partition = TopicPartition | tuple[str, int]
+T = TypeVar("T")
+N = TypeVar("N", int, int | None)
 
 
 class Consumer:
@@ -42,9 +45,22 @@ class Consumer:
     their callbacks happen while polling, never in between: poll at least every `max.poll.interval.ms`.
     """
 
-    def __init__(self, settings: Mapping[str, Any] | None = None, /, **keywords: Any) -> None:
+    def __init__(
+        self,
+        settings: Mapping[str, Any] | None = None,
+        /,
+        *,
+        key_deserializer: Deserializer | None = None,
+        value_deserializer: Deserializer | None = None,
+        **keywords: Any,
+    ) -> None:
+        """Settings are those of ConsumerConfig, as a dict with dotted names or as keywords. Raises InvalidConfig.
+
+        With deserializers messages are DecodedMessages: `key` and `value` are what was made of the bytes.
+        """
         self.config = ConsumerConfig.load(settings, **keywords)
         self._engine = Engine(self.config)
+        self._engine.hand.decode = decoder(key_deserializer, value_deserializer, may_block=False)
 
     # --- what to read -------------------------------------------------------------------------------------------------
 
@@ -95,13 +111,14 @@ class Consumer:
         """Messages of one partition, at most `max_records` (max.poll.records); none when `timeout` seconds are over.
 
         Raises NoOffsetForPartition, OffsetOutOfRange, UnknownTopicOrPartition, CorruptRecordBatch and the like for what
-        keeps a partition from being read; Wakeup, Closed.
+        keeps a partition from being read; SerializationError where a deserializer refuses, which names the record to
+        seek past; Wakeup, Closed.
         """
         most = self.config.max_poll_records if max_records is None else max_records
         deadline = None if timeout is None else asyncio.get_running_loop().time() + timeout
         while True:
             await self._begin()
-            messages = self._engine.hand.messages(most)
+            messages = await self._taken(self._engine.hand.messages, most)
             if messages or not await self._more(deadline):
                 return messages
 
@@ -113,7 +130,7 @@ class Consumer:
         deadline = None if timeout is None else asyncio.get_running_loop().time() + timeout
         while True:
             await self._begin()
-            batch = self._engine.hand.batch(max_records)
+            batch = await self._taken(self._engine.hand.batch, max_records)
             if batch is not None or not await self._more(deadline):
                 return batch
 
@@ -123,7 +140,7 @@ class Consumer:
         while not self._engine.is_closed:
             try:
                 await self._begin()
-                chunk = self._engine.hand.chunk(most)
+                chunk = await self._taken(self._engine.hand.chunk, most)
                 if chunk is None:
                     await self._more(None)
                     continue
@@ -132,6 +149,14 @@ class Consumer:
             for message in chunk:
                 yield message
             await asyncio.sleep(0)  # a loop that always finds messages must let the fetches run
+
+    async def _taken(self, take: Callable[[N], T], most: N) -> T:
+        """What was fetched; a deserializer that must ask a registry first is given the time."""
+        while True:
+            try:
+                return take(most)
+            except Unasked as missing:
+                await missing.resolve()
 
     async def _begin(self) -> None:
         engine = self._engine

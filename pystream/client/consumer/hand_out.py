@@ -2,16 +2,22 @@
 
 A chunk's messages count as read one by one, without a step of ours for each: how far its iterator has come is asked
 only when somebody wants to know the position. A seek empties the chunk, and the loop over it ends there.
+
+`decode`, where there is one, makes what is handed out of the messages: of all, or of those in front of one that it
+cannot decode. Where that is the first it raises, and nothing of it counts as read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from operator import length_hint
+from typing import Any, TypeAlias
 
 from pystream._native.message_batch import Message
 from pystream.client.consumer.fetch_buffer import FetchBuffer, Fetched
 from pystream.client.consumer.record_batch import RecordBatch
+
+Decode: TypeAlias = Callable[[Sequence[Message]], list[Any]]
 
 
 class _Chunk:
@@ -19,7 +25,7 @@ class _Chunk:
 
     __slots__ = ("fetched", "iterator", "messages", "size", "start")
 
-    def __init__(self, fetched: Fetched, start: int, messages: list[Message]) -> None:
+    def __init__(self, fetched: Fetched, start: int, messages: list[Any]) -> None:
         self.fetched = fetched
         self.start = start
         self.messages = messages
@@ -39,21 +45,25 @@ class HandOut:
         self._raise_failure = raise_failure
         self._current: Fetched | None = None
         self._chunk: _Chunk | None = None
+        self.decode: Decode | None = None
 
-    def messages(self, most: int) -> list[Message]:
+    def messages(self, most: int) -> list[Any]:
         """Up to `most` messages of one partition, read with this; none when nothing is here. Raises what failed."""
         self.settle()
         while (fetched := self._next()) is not None:
             batch = fetched.batch
             start = fetched.start
             stop = min(start + most, len(batch))
-            messages = batch.messages(start, stop)
+            messages: list[Any] = batch.messages(start, stop)
+            if self.decode is not None and messages:
+                messages = self.decode(messages)
+                stop = start + len(messages)
             self._advance(fetched, stop)
             if messages:
                 return messages
         return []
 
-    def chunk(self, most: int) -> Iterator[Message] | None:
+    def chunk(self, most: int) -> Iterator[Any] | None:
         """Up to `most` messages of one partition, read as they are iterated over; None when nothing is here."""
         self.settle()
         while (fetched := self._next()) is not None:
@@ -63,7 +73,10 @@ class HandOut:
             if stop == start:
                 self._advance(fetched, stop)
                 continue
-            self._chunk = _Chunk(fetched, start, batch.messages(start, stop))
+            messages: list[Any] = batch.messages(start, stop)
+            if self.decode is not None:
+                messages = self.decode(messages)
+            self._chunk = _Chunk(fetched, start, messages)
             return self._chunk.iterator
         return None
 
@@ -73,9 +86,13 @@ class HandOut:
         while (fetched := self._next()) is not None:
             start = fetched.start
             stop = len(fetched.batch) if most is None else min(start + most, len(fetched.batch))
+            decoded = None
+            if self.decode is not None and stop > start:
+                decoded = self.decode(fetched.batch.messages(start, stop))
+                stop = start + len(decoded)
             self._advance(fetched, stop)
             if stop > start:
-                return RecordBatch(fetched.batch, start, stop)
+                return RecordBatch(fetched.batch, start, stop, decoded)
         return None
 
     def settle(self) -> None:

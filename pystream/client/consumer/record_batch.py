@@ -22,14 +22,18 @@ class RecordBatch(Sequence[Message]):
     Offsets, timestamps and the places of keys and values are arrays over memory that is shared with the consumer's
     answer: nothing is copied, and it lives as long as the batch or any of its arrays does. As a sequence it gives
     Messages, made when asked for.
+
+    With deserializers `keys`, `values`, the messages and `to_pandas` are what they made; all else stays bytes.
     """
 
-    __slots__ = ("_batch", "_start", "_stop")
+    __slots__ = ("_batch", "_decoded", "_start", "_stop")
 
-    def __init__(self, batch: MessageBatch, start: int, stop: int) -> None:
+    def __init__(self, batch: MessageBatch, start: int, stop: int, decoded: list[Any] | None = None) -> None:
+        """`decoded`: the messages of these rows, as deserializers made them."""
         self._batch = batch
         self._start = start
         self._stop = stop
+        self._decoded = decoded
 
     @property
     def topic(self) -> str:
@@ -89,12 +93,16 @@ class RecordBatch(Sequence[Message]):
         """int32 each; -1 is null."""
         return self._view(self._batch.value_sizes)
 
-    def keys(self) -> list[bytes | None]:
-        """The keys as Python objects."""
+    def keys(self) -> list[Any]:
+        """The keys as Python objects: bytes or None, or what the deserializer made of them."""
+        if self._decoded is not None:
+            return [message.key for message in self._decoded]
         return self._batch.keys()[self._start : self._stop]
 
-    def values(self) -> list[bytes | None]:
-        """The values as Python objects."""
+    def values(self) -> list[Any]:
+        """The values as Python objects: bytes or None, or what the deserializer made of them."""
+        if self._decoded is not None:
+            return [message.value for message in self._decoded]
         return self._batch.values()[self._start : self._stop]
 
     def headers(self, row: int) -> tuple[tuple[str, bytes | None], ...]:
@@ -176,7 +184,7 @@ class RecordBatch(Sequence[Message]):
         return pyarrow.RecordBatch.from_arrays([offsets, times, *columns], ["offset", "timestamp", "key", "value"])
 
     def to_pandas(self) -> pandas.DataFrame:
-        """A DataFrame of offset, timestamp, key and value; keys and values are Python's bytes."""
+        """A DataFrame of offset, timestamp, key and value; keys and values are Python objects."""
         import numpy
         import pandas
 
@@ -207,11 +215,16 @@ class RecordBatch(Sequence[Message]):
     @overload
     def __getitem__(self, index: slice) -> list[Message]: ...
     def __getitem__(self, index: int | slice) -> Message | list[Message]:
+        if self._decoded is not None:
+            decoded: Message | list[Message] = self._decoded[index]
+            return decoded
         if isinstance(index, slice):
             return [self._batch[self._start + row] for row in range(*index.indices(len(self)))]
         return self._batch[self._row(index)]
 
     def __iter__(self) -> Iterator[Message]:
+        if self._decoded is not None:
+            return iter(self._decoded)
         if len(self) == len(self._batch):
             return iter(self._batch)
         return iter(self._batch.messages(self._start, self._stop))

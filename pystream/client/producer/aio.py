@@ -21,7 +21,7 @@ from pystream.client.producer.batch_delivery import BatchDelivery
 from pystream.client.producer.columns import rows_of
 from pystream.client.producer.engine import Engine
 from pystream.client.producer.offsets import OffsetsToSend
-from pystream.client.producer.records import ANY_PARTITION, NOW, Partitioner, Serializer, pairs_of, serialized
+from pystream.client.producer.records import ANY_PARTITION, NOW, Partitioner, Serializer, Serializers, pairs_of
 from pystream.client.producer.transactions import State
 from pystream.common.errors import Closed, PystreamError, UnknownTopicOrPartition
 
@@ -48,8 +48,7 @@ class Producer:
         """
         self._engine = Engine(ProducerConfig.load(settings, **keywords))
         self._append = self._engine.append_now
-        self._key_serializer = key_serializer
-        self._value_serializer = value_serializer
+        self._serializers = Serializers(key_serializer, value_serializer)
         self._partitioner = partitioner
         self._converts = any(given is not None for given in (key_serializer, value_serializer, partitioner))
 
@@ -79,7 +78,7 @@ class Producer:
         ClientForked, and what the producer failed with for good.
         """
         if self._converts:
-            key, value, partition = await self._converted(topic, key, value, partition)
+            key, value, headers, partition = await self._converted(topic, key, value, headers, partition)
         where = ANY_PARTITION if partition is None else partition
         when = NOW if timestamp is None else timestamp
         pairs = None if headers is None else pairs_of(headers)
@@ -120,12 +119,13 @@ class Producer:
             raise
         return delivery
 
-    async def _converted(self, topic: str, key: Any, value: Any, partition: int | None) -> tuple[Any, Any, int | None]:
-        key = serialized(self._key_serializer, topic, key, "key")
-        value = serialized(self._value_serializer, topic, value, "value")
+    async def _converted(
+        self, topic: str, key: Any, value: Any, headers: Headers | None, partition: int | None
+    ) -> tuple[Any, Any, Headers | None, int | None]:
+        key, value, headers = await self._serializers.apply_async(topic, key, value, headers)
         if partition is None and self._partitioner is not None:
             partition = self._partitioner(topic, key, await self._engine.partition_count(topic))
-        return key, value, partition
+        return key, value, headers, partition
 
     async def partitions(self, topic: str) -> int:
         """How many partitions a topic has. Raises UnknownTopicOrPartition after max.block.ms."""

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from pystream._native.message_batch import Message
 from pystream.client.config import ConsumerConfig
 from pystream.client.consumer.consumer import Partition, as_commit, as_ms
+from pystream.client.consumer.decoding import Deserializer, decoder
 from pystream.client.consumer.engine import Engine
 from pystream.client.consumer.group.subscription import Subscription
 from pystream.client.consumer.model import (
@@ -47,9 +48,22 @@ class Consumer:
     their callbacks happen while polling, in the polling thread: poll at least every `max.poll.interval.ms`.
     """
 
-    def __init__(self, settings: Mapping[str, Any] | None = None, /, **keywords: Any) -> None:
+    def __init__(
+        self,
+        settings: Mapping[str, Any] | None = None,
+        /,
+        *,
+        key_deserializer: Deserializer | None = None,
+        value_deserializer: Deserializer | None = None,
+        **keywords: Any,
+    ) -> None:
+        """Settings are those of ConsumerConfig, as a dict with dotted names or as keywords. Raises InvalidConfig.
+
+        With deserializers messages are DecodedMessages: `key` and `value` are what was made of the bytes.
+        """
         self.config = ConsumerConfig.load(settings, **keywords)
         self._engine = Engine(self.config)
+        self._engine.hand.decode = decoder(key_deserializer, value_deserializer, may_block=True)
         self._runner = runner.acquire()
         self._released = False
 
@@ -107,7 +121,8 @@ class Consumer:
         """Messages of one partition, at most `max_records` (max.poll.records); none when `timeout` seconds are over.
 
         Raises NoOffsetForPartition, OffsetOutOfRange, UnknownTopicOrPartition, CorruptRecordBatch and the like for what
-        keeps a partition from being read; Wakeup, Closed, ClientForked.
+        keeps a partition from being read; SerializationError where a deserializer refuses, which names the record to
+        seek past; Wakeup, Closed, ClientForked.
         """
         most = self.config.max_poll_records if max_records is None else max_records
         ends_at = None if timeout is None else time.monotonic() + timeout

@@ -21,7 +21,7 @@ from pystream.client.producer.batch_delivery import BatchDelivery
 from pystream.client.producer.columns import Rows, rows_of
 from pystream.client.producer.engine import Engine
 from pystream.client.producer.offsets import OffsetsToSend
-from pystream.client.producer.records import ANY_PARTITION, NOW, Partitioner, Serializer, pairs_of, serialized
+from pystream.client.producer.records import ANY_PARTITION, NOW, Partitioner, Serializer, Serializers, pairs_of
 from pystream.client.producer.transactions import State
 from pystream.client.sync import runner
 from pystream.common.errors import Closed, PystreamError, UnknownTopicOrPartition
@@ -57,8 +57,7 @@ class Producer:
         self._runner = runner.acquire()
         self._engine = Engine(config, on_ready=self._runner.call_soon, on_memory=self._memory_came_back)
         self._append = self._engine.append_now
-        self._key_serializer = key_serializer
-        self._value_serializer = value_serializer
+        self._serializers = Serializers(key_serializer, value_serializer)
         self._partitioner = partitioner
         self._converts = any(given is not None for given in (key_serializer, value_serializer, partitioner))
 
@@ -88,7 +87,7 @@ class Producer:
         ClientForked, and what the producer failed with for good.
         """
         if self._converts:
-            key, value, partition = self._converted(topic, key, value, partition)
+            key, value, headers, partition = self._converted(topic, key, value, headers, partition)
         where = ANY_PARTITION if partition is None else partition
         when = NOW if timestamp is None else timestamp
         pairs = None if headers is None else pairs_of(headers)
@@ -190,12 +189,13 @@ class Producer:
             self._memory_turns += 1
             self._memory.notify_all()
 
-    def _converted(self, topic: str, key: Any, value: Any, partition: int | None) -> tuple[Any, Any, int | None]:
-        key = serialized(self._key_serializer, topic, key, "key")
-        value = serialized(self._value_serializer, topic, value, "value")
+    def _converted(
+        self, topic: str, key: Any, value: Any, headers: Headers | None, partition: int | None
+    ) -> tuple[Any, Any, Headers | None, int | None]:
+        key, value, headers = self._serializers.apply(topic, key, value, headers)
         if partition is None and self._partitioner is not None:
             partition = self._partitioner(topic, key, self.partitions(topic))
-        return key, value, partition
+        return key, value, headers, partition
 
     def partitions(self, topic: str) -> int:
         """How many partitions a topic has. Raises UnknownTopicOrPartition after max.block.ms."""

@@ -1,0 +1,1 @@
+"""What schemas are, and how records name theirs: pure functions, no I/O."""
