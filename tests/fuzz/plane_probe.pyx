@@ -16,8 +16,9 @@ from pystream._native.connection cimport (
 )
 from pystream._native.counters cimport LoopCounters
 from pystream._native.fetch cimport (
-    FetchContext, fetch_begin, fetch_context_free, fetch_context_init, fetch_encode, fetch_end, fetch_evaluate,
+    FetchContext, fetch_begin, fetch_context_free, fetch_context_init, fetch_end, fetch_evaluate,
 )
+from pystream._native.fetch_answer cimport fetch_encode
 from pystream._native.flusher cimport Flusher
 from pystream._native.list_offsets cimport list_offsets_answer, list_offsets_encode
 from pystream._native.local_log cimport LocalLog

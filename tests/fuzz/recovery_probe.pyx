@@ -10,7 +10,7 @@ seed and the input's number alone.  Whatever lies there:
 
 import os
 
-from libc.stdint cimport INT32_MAX, INT64_MAX, int64_t, uint8_t, uint64_t
+from libc.stdint cimport INT32_MAX, INT64_MAX, int32_t, int64_t, uint8_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 from posix.fcntl cimport O_CREAT, O_WRONLY, open as open_file
