@@ -314,6 +314,7 @@ cdef class RecoveryProbe:
     cdef int use(self, LocalLog log, bint scanned) except -1:
         """Everything else that reads or writes the log, now and then."""
         cdef uint64_t choice = next_random(&self.state)
+        cdef int32_t epoch = max(log.latest_leader_epoch, 0)     # leaders' epochs never fall, whatever is truncated
         if choice % 4 == 0:
             log.offset_for_timestamp(1_002)
             log.offset_of_max_timestamp()
@@ -329,7 +330,7 @@ cdef class RecoveryProbe:
         if choice % 8 == 2:
             log.truncate_to(log.start_offset + <int64_t>((choice >> 8) % <uint64_t>(log.end_offset - log.start_offset + 1)))
         end = log.end_offset
-        answer = log.append(self.appended, leader_epoch=max(log.latest_leader_epoch, 0), now_ms=2_000)
+        answer = log.append(self.appended, leader_epoch=epoch, now_ms=2_000)
         assert answer[0][:2] == (OK, end), f"an append at {end} was answered with {answer[0]}"
         found = log.read(offset=end)
         assert not scanned or int.from_bytes(found[:8], "big") == end, f"what was appended at {end} is not read there"
