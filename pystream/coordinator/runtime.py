@@ -455,13 +455,7 @@ class CoordinatorRuntime(Generic[S]):
         return True
 
     def _note_load(self, found: Partition[S], records: int, took_ms: int) -> None:
-        loads = self.loads
-        loads.active += 1
-        loads.loaded += 1
-        loads.records += records
-        loads.last_ms = took_ms
-        loads.longest_ms = max(loads.longest_ms, took_ms)
-        loads.total_ms += took_ms
+        self.loads.note(self.now_ms(), records, took_ms)
         log = logger.info if records else logger.debug
         log("coordinator loaded", **self._name(found), records=records, took_ms=took_ms)
 

@@ -13,11 +13,13 @@ from pystream.coordinator.machine import Effects, Encoded, Record, Shard, Ticket
 S = TypeVar("S", bound=Shard)
 
 FIRST_RELOAD_DELAY_MS = 100
+RECENT_MS = 30_000  # what Kafka's figures of loading look back on
+MOST_RECENT = 1_000
 
 
 @dataclass(slots=True)
 class LoadMetrics:
-    """What loading has cost so far; `loading` and `active` are levels."""
+    """What loading has cost so far; `loading` and `active` are levels. `recent`: (when it ended, how long it took)."""
 
     loading: int = 0
     active: int = 0
@@ -28,6 +30,21 @@ class LoadMetrics:
     last_ms: int = 0
     longest_ms: int = 0
     total_ms: int = 0
+    recent: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=MOST_RECENT))
+
+    def note(self, now_ms: int, records: int, took_ms: int) -> None:
+        """A partition has been read."""
+        self.active += 1
+        self.loaded += 1
+        self.records += records
+        self.last_ms = took_ms
+        self.longest_ms = max(self.longest_ms, took_ms)
+        self.total_ms += took_ms
+        self.recent.append((now_ms, took_ms))
+
+    def recent_ms(self, now_ms: int) -> list[int]:
+        """How long those took that ended lately. To be asked from any thread."""
+        return [took_ms for ended_ms, took_ms in list(self.recent) if now_ms - ended_ms < RECENT_MS]
 
 
 @dataclass(slots=True)

@@ -18,8 +18,10 @@ from pystream.broker.coordination.internal_topics import InternalTopics
 from pystream.broker.coordination.share_log import BrokerShareLog
 from pystream.broker.coordination.shares import Shares, StateLogs
 from pystream.broker.coordination.transactions import BrokerTransactionPorts, answer_question
-from pystream.broker.monitoring.coordinator_metrics import coordinator_families, fault_family
+from pystream.broker.monitoring.coordinator_metrics import coordinator_families, fault_family, load_families
+from pystream.broker.monitoring.group_metrics import group_families
 from pystream.broker.monitoring.share_metrics import share_families
+from pystream.broker.monitoring.transaction_metrics import transaction_families
 from pystream.common.clock import SECOND_MS
 from pystream.common.config import definition_of
 from pystream.common.errors import KafkaError, PystreamError
@@ -31,6 +33,7 @@ from pystream.common.model import (
     TopicPartition,
 )
 from pystream.coordinator.group.coordinator import GroupCoordinator
+from pystream.coordinator.group.metrics import GroupMetrics
 from pystream.coordinator.group.parts import GroupConfigs, make_group_shard
 from pystream.coordinator.group.topics import TopicCatalog
 from pystream.coordinator.machine import Shard
@@ -102,6 +105,7 @@ class Coordinators:
         self.internal_topics = InternalTopics(topics, applier, config, lambda: len(applier.image.brokers))
 
         group_configs = GroupConfigs.load(static_layer)
+        self._group_metrics = GroupMetrics()
         self.groups = GroupCoordinator(
             self._runtime(
                 CONSUMER_OFFSETS_TOPIC,
@@ -111,6 +115,7 @@ class Coordinators:
                     topics=self.topic_metadata,
                     settings_of=self.settings_of_group,
                     share_member_left=lambda group_id, member_id: self.shares.service.member_left(group_id, member_id),
+                    metrics=self._group_metrics,
                 ),
                 write_timeout_ms=config.offsets_commit_timeout_ms,
             )
@@ -199,6 +204,9 @@ class Coordinators:
     def families(self) -> Iterator[Family]:
         """For the metrics."""
         yield from coordinator_families(self.runtimes.values())
+        yield from group_families(self.groups.runtime, self._group_metrics)
+        yield from transaction_families(self.transactions)
+        yield from load_families("sharecoordinatormetrics", self.runtimes[SHARE_GROUP_STATE_TOPIC])
         yield from share_families(self.shares.service)
         yield fault_family(self._supervisor)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
@@ -33,6 +34,30 @@ SHOWN: Final[tuple[tuple[str, str, str, Callable[[Any], float]], ...]] = (
     ("write_failures_total", COUNTER, "Appends that failed.", lambda runtime: runtime.writes.failures),
     ("write_timeouts_total", COUNTER, "Answers given up on.", lambda runtime: runtime.writes.timeouts),
 )
+
+
+def load_time_families(group: str, runtime: CoordinatorRuntime[Any]) -> Iterator[Family]:
+    """How long loading took in the last 30 seconds; NaN where nothing was loaded, as in Kafka."""
+    took_ms = runtime.loads.recent_ms(runtime.now_ms())
+    longest, mean = (max(took_ms), sum(took_ms) / len(took_ms)) if took_ms else (math.nan, math.nan)
+    name = f"kafka_server_{group}_partition_load_time"
+    yield single(f"{name}_max", GAUGE, "The longest time that loading a partition took lately.", longest)
+    yield single(f"{name}_avg", GAUGE, "The mean time that loading a partition took lately.", mean)
+
+
+def load_families(group: str, runtime: CoordinatorRuntime[Any]) -> Iterator[Family]:
+    """Loading, and partitions by their state."""
+    yield from load_time_families(group, runtime)
+    loads = runtime.loads
+    counts = {"active": loads.active, "loading": loads.loading}
+    counts["failed"] = max(len(list(runtime.led())) - sum(counts.values()), 0)  # that will be tried again
+    samples = [Sample((("state", state),), count) for state, count in counts.items()]
+    yield Family(f"kafka_server_{group}_num_partitions", GAUGE, "Partitions of the coordinator by state.", samples)
+
+
+def single(name: str, kind: str, text: str, value: float) -> Family:
+    """A family of one sample without labels."""
+    return Family(name, kind, text, [Sample((), value)])
 
 
 def fault_family(supervisor: Supervisor) -> Family:

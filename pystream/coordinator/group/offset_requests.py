@@ -87,6 +87,7 @@ def commit_offsets(
                 )
                 key = OffsetCommitKey(group=request.group_id, topic=topic.name, partition=asked.partition_index)
                 effects.write(key, value)
+                shard.metrics.offset_commits += 1
             results.append(OffsetCommitResponsePartition(partition_index=asked.partition_index, error_code=code))
         topics.append(OffsetCommitResponseTopic(name=topic.name, topic_id=topic.topic_id, partitions=results))
     effects.answer(ticket, OffsetCommitResponse(topics=topics))
@@ -174,6 +175,7 @@ def commit_offsets_in_transaction(
                 )
                 key = OffsetCommitKey(group=request.group_id, topic=topic.name, partition=asked.partition_index)
                 effects.write(key, value, producer_id=request.producer_id, producer_epoch=request.producer_epoch)
+                shard.metrics.offset_commits += 1
             results.append(TxnOffsetCommitResponsePartition(partition_index=asked.partition_index, error_code=code))
         topics.append(TxnOffsetCommitResponseTopic(name=topic.name, partitions=results))
     effects.answer(ticket, TxnOffsetCommitResponse(topics=topics))
@@ -315,7 +317,8 @@ def delete_offsets(
         code = GROUP_SUBSCRIBED_TO_TOPIC if group.is_subscribed_to(topic.name) else NONE
         asked = [partition.partition_index for partition in topic.partitions]
         if code == NONE:
-            offsets.delete(request.group_id, [place for p in asked if (place := (topic.name, p)) in known], effects)
+            places = [place for p in asked if (place := (topic.name, p)) in known]
+            shard.metrics.offset_deletions += offsets.delete(request.group_id, places, effects)
         topics.append(
             OffsetDeleteResponseTopic(
                 name=topic.name,

@@ -249,6 +249,7 @@ class Offsets:
                 group.write_tombstones(effects)
                 logger.info("group forgotten", group=group_id)
         if deleted:
+            self.shard.metrics.offset_expirations += deleted
             logger.info("offsets expired", partition=self.shard.partition, offsets=deleted)
         if sweep.is_done:
             self._expiring = None

@@ -13,6 +13,7 @@ from pystream.coordinator.group.consumer.config import ConsumerGroupConfig
 from pystream.coordinator.group.consumer.groups import ConsumerGroups
 from pystream.coordinator.group.consumer.migration import downgrade_without
 from pystream.coordinator.group.group import GroupKind
+from pystream.coordinator.group.metrics import GroupMetrics
 from pystream.coordinator.group.offsets import Offsets
 from pystream.coordinator.group.shard import GroupShard
 from pystream.coordinator.group.share.config import ShareGroupConfig
@@ -58,13 +59,15 @@ def make_group_shard(
     topics: Callable[[], TopicMetadata],
     settings_of: SettingsOfGroup,
     share_member_left: MemberLeft = lambda group_id, member_id: None,
+    metrics: GroupMetrics | None = None,
 ) -> GroupShard:
     """An empty shard, to be filled from its log. `topics` and `settings_of` tell how things are when they are asked.
 
     `share_member_left` is told of members of share groups that are removed: what they have acquired is to be released.
+    `metrics` are those of all shards together.
     """
     catalog = TopicCatalog(topics)
-    shard = GroupShard(partition)
+    shard = GroupShard(partition, metrics)
     shard.add(ClassicGroups(shard, configs.classic))
     consumer_groups = ConsumerGroups(shard, configs.consumer, catalog, settings_of, downgrade_without)
     shard.add(consumer_groups)

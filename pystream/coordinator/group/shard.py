@@ -17,6 +17,7 @@ from typing import Any, Protocol, TypeVar, cast
 from pystream.common.errors import GroupIdNotFound
 from pystream.common.logging import get_logger
 from pystream.coordinator.group.group import Caller, Group, GroupKind
+from pystream.coordinator.group.metrics import GroupMetrics
 from pystream.coordinator.machine import Effects, Record, Ticket, Timers
 
 logger = get_logger(__name__)
@@ -68,8 +69,10 @@ class ClassicBridge(Protocol):
 class GroupShard:
     """See the head of this module. `bridges`: who serves classic requests to groups of a kind that is not classic."""
 
-    def __init__(self, partition: int) -> None:
+    def __init__(self, partition: int, metrics: GroupMetrics | None = None) -> None:
+        """`metrics`: what all shards of a coordinator count in."""
         self.partition = partition
+        self.metrics = metrics or GroupMetrics()
         self.timers = Timers()
         self.groups: dict[str, Group] = {}
         self.bridges: dict[GroupKind, ClassicBridge] = {}

@@ -42,6 +42,7 @@ from pystream.coordinator.machine import Effects, Ticket
 from pystream.coordinator.runtime import CoordinatorRuntime
 from pystream.coordinator.transaction.config import TransactionConfig
 from pystream.coordinator.transaction.markers import MarkerSender
+from pystream.coordinator.transaction.metrics import VerificationMetrics
 from pystream.coordinator.transaction.ports import TransactionPorts
 from pystream.coordinator.transaction.shard import (
     NEEDS_PRODUCER_ID,
@@ -92,7 +93,9 @@ class TransactionCoordinator:
         self._ports = ports
         self._supervisor = supervisor
         self._waiting: dict[str, list[asyncio.Future[bool]]] = {}
-        self._markers = MarkerSender(runtime, config, ports, clock, supervisor, self._wake)
+        self._clock = clock
+        self.markers = MarkerSender(runtime, config, ports, clock, supervisor, self._wake)
+        self.verifications = VerificationMetrics()
 
     def start(self) -> None:
         """Look after time-outs from here on."""
@@ -161,6 +164,12 @@ class TransactionCoordinator:
 
     async def vouch(self, question: Question) -> int:
         """Answers the data plane: permits are given, and the code is for partitions that did not get one."""
+        began_ms = self._clock.monotonic_ms()
+        code = await self._vouch(question)
+        self.verifications.note(code, self._clock.monotonic_ms() - began_ms)
+        return _told_to_producer(code, question.produce_version)
+
+    async def _vouch(self, question: Question) -> int:
         try:
             if question.produce_version >= FIRST_IMPLICIT_PRODUCE:
                 code = await self.add_partitions(
@@ -173,7 +182,7 @@ class TransactionCoordinator:
                 code = await self._vouch_for_added(question)
         except KafkaError as error:
             code = error.code
-        return _told_to_producer(code, question.produce_version)
+        return code
 
     async def join_offsets(
         self, transactional_id: str, producer: Identity, offsets: tuple[str, int], *, implicitly: bool
@@ -231,7 +240,7 @@ class TransactionCoordinator:
         """Abort what has outlived its time-out, and see to it that what is decided is carried out."""
         version = self._ports.transaction_version()
         for shard in list(self.runtime.active()):
-            if any(not self._markers.carries_out(ending) for ending in shard.unfinished()):
+            if any(not self.markers.carries_out(ending) for ending in shard.unfinished()):
                 # Whoever wrote the decision was told that it takes too long, or waits for it at this moment.
                 await self._finish(shard.partition)
             for transactional_id in shard.timed_out(self.runtime.now_ms()):
@@ -242,7 +251,7 @@ class TransactionCoordinator:
                 except KafkaError:
                     break  # the next round, or the next coordinator
                 if ending is not None:
-                    self._markers.start(shard.partition, ending)
+                    self.markers.start(shard.partition, ending)
 
     async def expire_ids(self) -> None:
         """Forget transactional ids that nobody uses."""
@@ -258,7 +267,7 @@ class TransactionCoordinator:
         except KafkaError:
             return  # it is loaded again and comes back here, or the next round does
         for ending in endings:
-            self._markers.start(partition, ending)
+            self.markers.start(partition, ending)
 
     # ---- parts
 
@@ -278,7 +287,7 @@ class TransactionCoordinator:
                 break
             fresh_id = await self._ports.next_producer_id()
         if result.ending is not None:
-            self._markers.start(self.runtime.partition_for(transactional_id), result.ending)
+            self.markers.start(self.runtime.partition_for(transactional_id), result.ending)
         return result
 
     async def _vouch_for_added(self, question: Question) -> int:

@@ -51,6 +51,17 @@ class MarkerSender:
         self._supervisor = supervisor
         self._ended = ended
         self._under_way: set[Ending] = set()
+        self._delayed: dict[Ending, int] = {}  # those that wait to be tried again: how many markers are left
+
+    @property
+    def delayed_markers(self) -> int:
+        """Markers that could not be written and wait to be tried again. To be asked from any thread."""
+        return sum(list(self._delayed.values()))
+
+    @property
+    def delayed_completions(self) -> int:
+        """Transactions whose markers are all written, and the record that says so not yet. From any thread."""
+        return sum(left == 0 for left in list(self._delayed.values()))
 
     def carries_out(self, ending: Ending) -> bool:
         """Whether somebody is at it."""
@@ -73,9 +84,12 @@ class MarkerSender:
                     return
                 if not self._is_mine(partition):
                     return  # whoever leads the partition now loads the transaction and goes on with it
+                self._delayed[ending] = len(left)
                 await self._clock.sleep_ms(delay_ms)
+                del self._delayed[ending]
                 delay_ms = min(delay_ms * 2, self._config.longest_marker_delay_ms)
         finally:
+            self._delayed.pop(ending, None)
             self._under_way.discard(ending)
             self._ended(ending.transactional_id)
 

@@ -19,7 +19,7 @@ from pystream.common.errors import KafkaError
 from pystream.common.logging import get_logger
 from pystream.coordinator.group.classic.groups import ClassicGroups
 from pystream.coordinator.group.classic.state import NO_MEMBER_ID, ClassicGroup, ClassicState
-from pystream.coordinator.group.group import Caller
+from pystream.coordinator.group.group import Caller, GroupKind
 from pystream.coordinator.group.shard import GroupShard
 from pystream.coordinator.machine import Effects, Ticket
 from pystream.protocol.coordinator_records.group_metadata import GroupMetadataKey
@@ -63,6 +63,7 @@ def sync_group(
         group.move_to(ClassicState.STABLE, now_ms)
         assignments = {assigned.member_id: assigned.assignment for assigned in request.assignments}
         effects.write(GroupMetadataKey(group=group.group_id), group.record(assignments))
+        shard.metrics.rebalances[GroupKind.CLASSIC] += 1
         logger.info("group stable", group=group.group_id, generation=group.generation, leader=member.member_id)
         groups.propagate(group, now_ms, effects)
 

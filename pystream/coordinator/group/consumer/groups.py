@@ -127,7 +127,7 @@ class ConsumerGroups(ModernGroups[ConsumerGroup, ConsumerMember]):
             return
         metadata_hash = self.catalog.fingerprint(group.subscribed_names())
         if changed or metadata_hash != group.metadata_hash:
-            effects.write(*records.group_epoch(group.group_id, group.group_epoch + 1, metadata_hash))
+            self._write_epoch(group, metadata_hash, effects)
             logger.info("consumer group epoch", group=group.group_id, epoch=group.group_epoch)
         if group.has_partition_metadata_record:
             effects.write(*records.no_partition_metadata(group.group_id))
@@ -178,8 +178,11 @@ class ConsumerGroups(ModernGroups[ConsumerGroup, ConsumerMember]):
 
     def write_next_epoch(self, group: ConsumerGroup, effects: Effects) -> None:
         self._forget_regexes(group, effects)
-        metadata_hash = self.catalog.fingerprint(group.subscribed_names())
+        self._write_epoch(group, self.catalog.fingerprint(group.subscribed_names()), effects)
+
+    def _write_epoch(self, group: ConsumerGroup, metadata_hash: int, effects: Effects) -> None:
         effects.write(*records.group_epoch(group.group_id, group.group_epoch + 1, metadata_hash))
+        self.shard.metrics.rebalances[group.kind] += 1
 
     def session_timeout_ms(self, group: ConsumerGroup, member: ConsumerMember) -> int:
         if member.classic is not None:

@@ -93,7 +93,8 @@ class ReconcilingGroup(ModernGroup[R, A]):
             return "NotReady"
         if self.group_epoch > self.target_epoch:
             return "Assigning"
-        if all(member.is_reconciled_to(self.target_epoch) for member in self.members.values()):
+        # A copy: the metrics ask from another thread.
+        if all(member.is_reconciled_to(self.target_epoch) for member in list(self.members.values())):
             return "Stable"
         return "Reconciling"
 

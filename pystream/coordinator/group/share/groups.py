@@ -68,6 +68,7 @@ class ShareGroups(ModernGroups[ShareGroup, ShareMember]):
         """For the topics as they are now."""
         metadata_hash = self.catalog.fingerprint(group.subscribed_topics())
         effects.write(*records.group_epoch(group.group_id, group.group_epoch + 1, metadata_hash))
+        self.shard.metrics.rebalances[group.kind] += 1
 
     # Assignment
 

@@ -173,6 +173,7 @@ class StreamsGroups(ModernGroups[StreamsGroup, StreamsMember]):
                 configs=group.assignment_configs,
             )
         )
+        self.shard.metrics.rebalances[group.kind] += 1
 
     def session_timeout_ms(self, group: StreamsGroup, member: StreamsMember) -> int:
         return self.settings_of(group.group_id).streams_session_timeout_ms

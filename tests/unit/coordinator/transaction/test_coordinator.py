@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
 
+from pystream.broker.monitoring.transaction_metrics import transaction_families
 from pystream.common.clock import ManualClock
 from pystream.common.error_codes import (
     CONCURRENT_TRANSACTIONS,
@@ -20,7 +22,7 @@ from pystream.common.error_codes import (
     TRANSACTION_ABORTABLE,
     UNKNOWN_TOPIC_OR_PARTITION,
 )
-from pystream.common.errors import CoordinatorNotAvailable
+from pystream.common.errors import CoordinatorNotAvailable, KafkaStorageError, NotCoordinator
 from pystream.common.model import TRANSACTION_STATE_TOPIC
 from pystream.common.tasks import Supervisor
 from pystream.coordinator.ports import MarkerBatch
@@ -292,3 +294,52 @@ async def test_markers_that_fail_in_an_odd_way_are_written_by_the_next_look():
         found.ports.write_markers = write_markers
         await found.after(found.coordinator.abort_timed_out())
         assert [place for place, _, _ in found.ports.markers] == [P0]
+
+
+def figures(made: Rig) -> dict[str, float]:
+    """What the metrics say, by name and labels without quotes."""
+    found = {}
+    for family in transaction_families(made.coordinator):
+        for sample in family.samples:
+            labels = "".join(f" {value}" for _, value in sample.labels)
+            found[f"{family.name}{sample.suffix}{labels}"] = sample.value
+    return found
+
+
+@in_a_loop
+async def test_metrics_tell_of_states_loads_and_markers_that_wait() -> None:
+    async with rig() as made:
+        assert figures(made)["kafka_server_transactioncoordinatormetrics_partition_load_time_max"] == 0
+        made.ports.failures[P0] = [NOT_ENOUGH_REPLICAS]
+        await made.begin(P0, P1)
+        assert figures(made)["pystream_transactions Ongoing"] == 1
+        await made.after(made.coordinator.end("t", PRODUCER, commit=True, client_version=2))
+        prefix = "kafka_coordinator_transaction_transactionmarkerchannelmanager_"
+        assert figures(made)[f"{prefix}unknowndestinationqueuesize"] == 1
+        assert figures(made)["pystream_transactions PrepareCommit"] == 1
+        made.log.append_error = made.log.read_error = KafkaStorageError()
+        with pytest.raises(NotCoordinator):
+            await made.after(made.coordinator.init_producer("another", 60_000, None))
+        made.clock.advance(30_000)
+        await turns()
+        assert figures(made)[f"{prefix}unknowndestinationqueuesize"] == 0
+        assert figures(made)[f"{prefix}logappendretryqueuesize"] == 1
+        made.log.append_error = made.log.read_error = None
+        for _ in range(3):
+            made.clock.advance(30_000)
+            await made.settle()
+        assert figures(made)[f"{prefix}logappendretryqueuesize"] == 0
+        assert figures(made)["pystream_transactions CompleteCommit"] == 1
+        made.clock.advance(30_000)
+        assert math.isnan(figures(made)["kafka_server_transactioncoordinatormetrics_partition_load_time_avg"])
+
+
+@in_a_loop
+async def test_metrics_count_verifications_and_those_that_fail() -> None:
+    async with rig() as made:
+        await made.begin(P0)
+        await made.after(made.coordinator.vouch(Question(11, "t", PRODUCER, frozenset([P0]))))
+        await made.after(made.coordinator.vouch(Question(11, "t", PRODUCER, BOTH)))
+        found = figures(made)
+        assert found["kafka_server_addpartitionstotxnmanager_verificationfailurerate_total"] == 1
+        assert found["kafka_server_addpartitionstotxnmanager_verificationtimems_count"] == 2
