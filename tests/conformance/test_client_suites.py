@@ -6,7 +6,7 @@
     PYSTREAM_CONFLUENT_PYTHON    a Python with what its tests import
     PYSTREAM_CONFORMANCE         the folder of runners; ../shared/conformance/broker beside the repository by default
 
-What is not there is skipped, and says so.
+What is not there is skipped, and says so. The run of librdkafka's tests with idempotent producers is one for --full.
 """
 
 from __future__ import annotations
@@ -86,10 +86,19 @@ def log_tail(out: Path, number: str) -> str:
 
 @pytest.mark.parametrize("number", librdkafka_tests.RUN)
 def test_librdkafka(number: str, bootstrap: str, tmp_path: Path) -> None:
-    verdicts = run_librdkafka(bootstrap, number, tmp_path)
+    assert_passed(run_librdkafka(bootstrap, number, tmp_path), number, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", librdkafka_tests.RUN)
+def test_librdkafka_with_idempotent_producers(number: str, bootstrap: str, tmp_path: Path) -> None:
+    assert_passed(run_librdkafka(bootstrap, number, tmp_path, "--idempotent"), number, tmp_path)
+
+
+def assert_passed(verdicts: list[dict[str, Any]], number: str, out: Path) -> None:
     allowed = {"PASSED", "VACUOUS"} if number in librdkafka_tests.SHORT_BY_NATURE else {"PASSED"}
     assert verdicts
-    assert {verdict["verdict"] for verdict in verdicts} <= allowed, (verdicts, log_tail(tmp_path, number))
+    assert {verdict["verdict"] for verdict in verdicts} <= allowed, (verdicts, log_tail(out, number))
 
 
 @pytest.fixture(scope="module")
