@@ -8,6 +8,7 @@ An error is one sentence without error numbers, and says what to do where that i
 
 from __future__ import annotations
 
+import sys
 from typing import Final
 
 from pystream.common import errors
@@ -45,6 +46,12 @@ def advice(error: Exception) -> str:
         if kind in REMEDIES:
             return f"{said}; {REMEDIES[kind]}"
     return said
+
+
+def report(command: str, error: Exception, *, more: str = "") -> int:
+    """Say what went wrong on standard error, in one line; the exit code."""
+    print(f"{command}: {advice(error)}{more}", file=sys.stderr)
+    return exit_code(error)
 
 
 def exit_code(error: Exception) -> int:

@@ -14,7 +14,7 @@ import sys
 
 from pystream.cli.commands import COMMANDS, COMPLETE_VARIABLE, NOUNS, PROGRAM, TOOLS, find_command
 
-COLUMN = 14
+COLUMN = 16
 
 
 def overview() -> str:

@@ -1,18 +1,13 @@
 """The click commands of the declared operations: `pystream NOUN VERB`, made when used.
 
-Every one of them takes, besides its own arguments:
+Every one of them takes, besides its own arguments and the options of `pystream.cli.connection`:
 
-    -b, --bootstrap-server HOST:PORT   else as -X says, $PYSTREAM_BOOTSTRAP_SERVERS, --command-config, 127.0.0.1:9092
-    --command-config FILE              properties of the admin client, as Kafka's tools take them
-    -X KEY=VALUE                       one of them
-    --timeout SECONDS                  for the whole command
     -o FORMAT, --json                  see `pystream.cli.output`
     --dry-run                          where something would change
 """
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -20,9 +15,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from pystream.cli.connection import CONNECTION, client_settings, connection_options
 from pystream.cli.failure import EXIT_INTERRUPTED, advice, exit_code
+from pystream.cli.manual import ManualCommand
 from pystream.cli.output import FORMATS, write
-from pystream.cli.settings import from_assignments, from_file
+from pystream.cli.settings import from_assignments
 from pystream.client.operations.declaration import ADMIN_BASE, Answer, Argument, Kind, Operation
 from pystream.client.operations.registry import find, operations_of
 from pystream.common.errors import PystreamError
@@ -32,11 +29,8 @@ if TYPE_CHECKING:
 
     from pystream.client.admin.base import AdminBase
 
-BOOTSTRAP_VARIABLE: Final = "PYSTREAM_BOOTSTRAP_SERVERS"
-DEFAULT_BOOTSTRAP: Final = "127.0.0.1:9092"
-DEFAULT_TIMEOUT_SECONDS: Final = 10.0
 LIVE_SECONDS: Final = 1.0  # a cluster that takes longer has no names to complete
-COMMON: Final = ("bootstrap_server", "command_config", "client_settings", "timeout", "output_format", "as_json")
+COMMON: Final = (*CONNECTION, "output_format", "as_json")
 
 
 class NounGroup(click.Group):
@@ -68,33 +62,16 @@ def command_of(operation: Operation) -> click.Command:
         output_format = "json" if common["as_json"] else common["output_format"]
         raise SystemExit(run(operation, arguments_from(operation, values), client_settings(common), output_format))
 
-    command = OperationCommand(
+    return ManualCommand(
         operation.verb,
         params=[*map(_parameter, operation.arguments), *_common_parameters(operation)],
         callback=callback,
         help=operation.doc,
         short_help=operation.doc.partition(". ")[0],
+        notes=operation.notes,
+        examples=operation.examples,
+        elsewhere=operation.old_names,
     )
-    command.operation = operation
-    return command
-
-
-class OperationCommand(click.Command):
-    """A command whose help ends with notes and examples."""
-
-    operation: Operation
-
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        for note in self.operation.notes:
-            formatter.write_paragraph()
-            formatter.write_text(note)
-        with formatter.section("Examples"):
-            for example in self.operation.examples:
-                formatter.write_text(example)
-        if self.operation.old_names:
-            with formatter.section("Elsewhere"):
-                for name in self.operation.old_names:
-                    formatter.write_text(name)
 
 
 # --- parameters -------------------------------------------------------------------------------------------------------
@@ -137,6 +114,8 @@ def _completer(argument: Argument) -> Callable[[click.Context, click.Parameter, 
 def _type(argument: Argument) -> click.ParamType[Any]:
     if argument.choices:
         return click.Choice(argument.choices, case_sensitive=False)
+    if argument.kind is Kind.DOCUMENT:
+        return click.Path(dir_okay=False, allow_dash=True)
     if argument.kind is Kind.INTEGER:
         return click.IntRange(min=argument.minimum)
     if argument.kind is Kind.NUMBER:
@@ -146,22 +125,11 @@ def _type(argument: Argument) -> click.ParamType[Any]:
 
 def _common_parameters(operation: Operation) -> list[click.Parameter]:
     dry_run = click.Option(["--dry-run"], is_flag=True, help="Say what would be done, and do nothing.")
+    execute = click.Option(["--execute"], is_flag=True, help="Do it; without, it is a dry run.")
     return [
+        *([execute] if operation.cautious else []),
         *([dry_run] if operation.mutating else []),
-        click.Option(["-b", "--bootstrap-server"], metavar="HOST:PORT", help=f"Default: {DEFAULT_BOOTSTRAP}."),
-        click.Option(
-            ["--command-config"],
-            type=click.Path(path_type=Path, dir_okay=False),
-            help="Properties of the client, as Kafka's tools take them.",
-        ),
-        click.Option(["-X", "client_settings"], multiple=True, metavar="KEY=VALUE", help="One of them; repeatable."),
-        click.Option(
-            ["--timeout"],
-            type=click.FloatRange(min=0.001),
-            default=DEFAULT_TIMEOUT_SECONDS,
-            show_default=True,
-            help="Seconds for the whole command.",
-        ),
+        *connection_options(),
         click.Option(["-o", "--output", "output_format"], type=click.Choice(FORMATS), default="table", help="Format."),
         click.Option(["--json", "as_json"], is_flag=True, help="The same as -o json."),
     ]
@@ -175,9 +143,20 @@ def arguments_from(operation: Operation, values: Mapping[str, Any]) -> dict[str,
         if argument.kind is Kind.ASSIGNMENT:
             value = from_assignments(value, option=f"--{argument.name.replace('_', '-')}")
         found[argument.name] = list(value) if isinstance(value, tuple) else value
+        if argument.kind is Kind.DOCUMENT and value is not None:
+            found[argument.name] = [_document(each) for each in value] if argument.many else _document(value)
     if operation.mutating:
-        found["dry_run"] = values["dry_run"]
+        found["dry_run"] = values["dry_run"] or (operation.cautious and not values["execute"])
     return found
+
+
+def _document(name: str) -> str:
+    """The text of a file, or of standard input for -. Raises click.UsageError where it cannot be read."""
+    try:
+        return sys.stdin.read() if name == "-" else Path(name).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else f"is no UTF-8 text: {error}"
+        raise click.UsageError(f"cannot read {name}: {reason}") from None
 
 
 def defaults_of(operation: Operation) -> dict[str, Any]:
@@ -187,22 +166,6 @@ def defaults_of(operation: Operation) -> dict[str, Any]:
         argument.name: [] if argument.many else empty.get(argument.kind, argument.default)
         for argument in operation.arguments
     }
-
-
-def client_settings(common: Mapping[str, Any]) -> dict[str, str]:
-    """Settings of the admin client, the strongest source winning."""
-    settings = {"bootstrap.servers": DEFAULT_BOOTSTRAP, "client.id": "pystream-cli"}
-    if common["command_config"] is not None:
-        settings.update(from_file(common["command_config"]))
-    if os.environ.get(BOOTSTRAP_VARIABLE):
-        settings["bootstrap.servers"] = os.environ[BOOTSTRAP_VARIABLE]
-    settings.update(from_assignments(common["client_settings"], option="-X"))
-    if common["bootstrap_server"]:
-        settings["bootstrap.servers"] = common["bootstrap_server"]
-    timeout_ms = max(round(common["timeout"] * 1000), 1)
-    settings["default.api.timeout.ms"] = str(timeout_ms)
-    settings["request.timeout.ms"] = str(min(timeout_ms, 30_000))
-    return settings
 
 
 # --- completion -------------------------------------------------------------------------------------------------------
@@ -247,7 +210,11 @@ def run(operation: Operation, arguments: Mapping[str, Any], settings: Mapping[st
     for failure in answer.failures:
         said = advice(failure.error)
         print(f"{name}: {said if failure.item in said else f'{failure.item}: {said}'}", file=sys.stderr)
-    return exit_code(answer.failures[0].error) if answer.failures else 0
+    if arguments.get("dry_run") and operation.cautious and not answer.failures:
+        print(f"{name}: a dry run; --execute does it", file=sys.stderr)
+    if answer.failures:
+        return exit_code(answer.failures[0].error)
+    return int(operation.alarm is not None and any(getattr(row, operation.alarm) for row in answer.rows))
 
 
 def answered(operation: Operation, arguments: Mapping[str, Any], settings: Mapping[str, str]) -> Answer:

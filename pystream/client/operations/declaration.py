@@ -43,6 +43,7 @@ class Kind(Enum):
     NUMBER = "number"
     FLAG = "flag"
     ASSIGNMENT = "assignment"  # KEY=VALUE; always many; handlers get a dict
+    DOCUMENT = "document"  # a long text; a door with files takes the name of one, and reads it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +105,8 @@ class Operation:
     examples: tuple[str, ...]
     arguments: tuple[Argument, ...] = ()
     mutating: bool = False  # then the handler takes `dry_run`, and with it changes nothing
+    cautious: bool = False  # a command line makes a dry run of it unless told to execute it, as Kafka's own does
+    alarm: str | None = None  # a field: where a row has it true, a command line ends with 1, so that scripts see it
     single: bool = False  # always one row
     expand: str | None = None  # a field with a list of dataclasses: a table shows one line for each
     notes: tuple[str, ...] = ()  # paragraphs of help

@@ -89,6 +89,31 @@ TOPIC: Final = Argument(
     "topic", doc="Only this topic, or TOPIC:0,1 of its partitions; may be repeated.", many=True, completes="topics"
 )
 
+RESET_NOTES: Final = (
+    TIMES,
+    "Say where to in one way. Without --topic: all partitions that the group has committed. Offsets beyond the log go "
+    "to its ends.",
+    "--from-file: lines of topic,partition,offset; a header may name the columns, as `-o csv` writes them.",
+)
+
+
+def reset_arguments(group: Argument) -> tuple[Argument, ...]:
+    """Of every reset-offsets: to where, in our own words and in those of Kafka's tools."""
+    return (
+        group,
+        Argument("to", doc="start, end, an offset, @TIME, or +N and -N from the committed one.", metavar="POSITION"),
+        TOPIC,
+        Argument("to_earliest", Kind.FLAG, doc="The same as --to start."),
+        Argument("to_latest", Kind.FLAG, doc="The same as --to end."),
+        Argument("to_current", Kind.FLAG, doc="Where it is; brings it back into a log that was trimmed."),
+        Argument("to_offset", Kind.INTEGER, doc="This offset.", minimum=0),
+        Argument("shift_by", Kind.INTEGER, doc="So many further, or back where it is negative."),
+        Argument("to_datetime", doc="The first record at or after 2026-11-22T10:00:00.", metavar="TIME"),
+        Argument("by_duration", doc="The first record of the last PT1H, P1DT12H.", metavar="DURATION"),
+        Argument("from_file", Kind.DOCUMENT, doc="The offsets in this file."),
+    )
+
+
 OPERATIONS: Final = (
     Operation(
         noun="groups",
@@ -136,23 +161,13 @@ OPERATIONS: Final = (
         columns=("topic", "partition", "committed_offset", "new_offset"),
         permission=Permission(resource="GROUP", operation="READ"),
         mutating=True,
-        arguments=(
-            GROUP,
-            Argument(
-                "to",
-                doc="start, end, an offset, @TIME, or +N and -N from the committed offset.",
-                required=True,
-                metavar="POSITION",
-            ),
-            TOPIC,
-        ),
-        notes=(
-            TIMES,
-            "Without --topic: all partitions that the group has committed. Offsets beyond the log go to its ends.",
-        ),
+        cautious=True,
+        arguments=reset_arguments(GROUP),
+        notes=RESET_NOTES,
         examples=(
-            "pystream groups reset-offsets billing --to start --dry-run",
-            "pystream groups reset-offsets billing --to @-1h --topic orders:0,1",
+            "pystream groups reset-offsets billing --to-earliest",
+            "pystream groups reset-offsets billing --to @-1h --topic orders:0,1 --execute",
+            "pystream groups reset-offsets billing --from-file offsets.csv --execute",
         ),
         old_names=("kafka-consumer-groups --reset-offsets", "rpk group seek"),
     ),

@@ -19,6 +19,8 @@ HOMES: Final = {
     "topics": "pystream.client.operations.topics",
     "configs": "pystream.client.operations.configs",
     "groups": "pystream.client.operations.groups",
+    "share-groups": "pystream.client.operations.share_groups",
+    "streams-groups": "pystream.client.operations.streams_groups",
     "cluster": "pystream.client.operations.cluster",
     "quotas": "pystream.client.operations.quotas",
     "transactions": "pystream.client.operations.transactions",

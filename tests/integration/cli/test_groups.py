@@ -56,7 +56,7 @@ def test_a_group_with_a_member_shows_its_lag_and_keeps_its_offsets(
     produce(topic, 10)
     with member(broker, group, topic, 4):
         described = pystream("groups", "describe", group, "--json").json[0]
-        reset = pystream("groups", "reset-offsets", group, "--to", "start")
+        reset = pystream("groups", "reset-offsets", group, "--to", "start", "--execute")
         deleted = pystream("groups", "delete", group)
         dry = pystream("groups", "delete", group, "--dry-run")
         forgotten = pystream("groups", "delete-offsets", group, "--topic", topic)
@@ -86,7 +86,7 @@ def test_offsets_are_reset_to_every_kind_of_position(pystream: Command, produce:
     group, topic = committed_group(pystream, produce, broker)
 
     def reset(to: str, *more: str) -> list[tuple[int, int | None, int]]:
-        rows = pystream("groups", "reset-offsets", group, "--to", to, *more, "--json").json
+        rows = pystream("groups", "reset-offsets", group, "--to", to, *more, "--execute", "--json").json
         return [(row["partition"], row["committed_offset"], row["new_offset"]) for row in rows]
 
     assert reset("end", "--dry-run") == [(0, 4, 10)]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import re
 from dataclasses import fields, is_dataclass
+from pathlib import Path
 from typing import get_args, get_type_hints
 
 import click
@@ -54,7 +56,7 @@ def test_a_handler_takes_what_is_declared(operation: Operation):
 def test_a_handler_types_its_arguments_as_declared(operation: Operation):
     declared = {argument.name: argument for argument in operation.arguments}
     annotations = inspect.get_annotations(operation.load())
-    plain = {Kind.TEXT: "str", Kind.INTEGER: "int", Kind.NUMBER: "float", Kind.FLAG: "bool"}
+    plain = {Kind.TEXT: "str", Kind.INTEGER: "int", Kind.NUMBER: "float", Kind.FLAG: "bool", Kind.DOCUMENT: "str"}
 
     for name, argument in declared.items():
         if argument.kind is Kind.ASSIGNMENT:
@@ -117,3 +119,12 @@ def test_what_changes_something_has_a_dry_run(operation: Operation):
     names = {parameter.name for parameter in command_of(operation).params}
 
     assert ("dry_run" in names) == operation.mutating
+
+
+@walk
+def test_every_verb_has_a_test_with_a_broker(operation: Operation):
+    """A call of the `pystream` fixture, or of `feed`, with this noun and verb."""
+    folder = Path(__file__).parents[2] / "integration" / "cli"
+    written = "\n".join(path.read_text(encoding="utf-8") for path in folder.glob("test_*.py"))
+
+    assert re.search(rf'\(\s*"{operation.noun}",\s*"{operation.verb}"', written)

@@ -14,22 +14,14 @@ from pystream.client.operations.groups import (
     GroupDetail,
     GroupMember,
     GroupPartition,
-    ResetOffset,
 )
 from pystream.client.operations.handlers.answers import answer, errors_of, matching, without
-from pystream.client.operations.handlers.positions import (
-    Bounds,
-    bounds_of,
-    offsets_at,
-    parse_partitions,
-    parse_position,
-    partitions_of,
-)
+from pystream.client.operations.handlers.positions import Bounds, bounds_of, parse_partitions
+from pystream.client.operations.handlers.resets import Keeper, Offsets, Where, members_of, reset
 from pystream.common.errors import (
     GroupIdNotFound,
     NonEmptyGroup,
     PystreamError,
-    UnknownMemberId,
     UnsupportedVersion,
 )
 from pystream.common.model import TopicPartition
@@ -78,25 +70,46 @@ async def describe(admin: AdminClient, *, groups: Sequence[str]) -> Answer:
     return Answer(rows, [*(Failure(name, error) for name, error in errors_of(outcomes).items()), *failures])
 
 
-async def reset_offsets(admin: AdminClient, *, group: str, to: str, topic: Sequence[str], dry_run: bool) -> Answer:
+async def reset_offsets(
+    admin: AdminClient,
+    *,
+    group: str,
+    to: str | None,
+    topic: Sequence[str],
+    to_earliest: bool,
+    to_latest: bool,
+    to_current: bool,
+    to_offset: int | None,
+    shift_by: int | None,
+    to_datetime: str | None,
+    by_duration: str | None,
+    from_file: str | None,
+    dry_run: bool,
+) -> Answer:
     """A group that does not exist yet may be given offsets where topics are named."""
-    position = parse_position(to)
-    committed = (await admin.list_consumer_group_offsets([group])).result(group)
-    if topic:
-        partitions = await partitions_of(admin, parse_partitions(topic))
-    else:
-        partitions = sorted(committed)
-    if not partitions:
-        raise GroupIdNotFound(f"group {group!r} has no committed offsets; name its topics")
-    await _refuse_members(admin, [group])
-    bounds = await bounds_of(admin, partitions)
-    logs = {place: log for place, log in bounds.items() if isinstance(log, Bounds)}
-    before = {place: offset.offset for place, offset in committed.items()}
-    offsets = await offsets_at(admin, position, logs, before)
-    planned = {place: offset for place, offset in offsets.items() if isinstance(offset, int)}
-    altered = await admin.alter_consumer_group_offsets(group, planned) if planned and not dry_run else {}
-    outcomes: dict[TopicPartition, int | PystreamError] = {**errors_of(bounds), **offsets, **errors_of(altered)}
-    return answer(outcomes, lambda place, offset: ResetOffset(place.topic, place.partition, before.get(place), offset))
+    where = Where(
+        to=to,
+        to_earliest=to_earliest,
+        to_latest=to_latest,
+        to_current=to_current,
+        to_offset=to_offset,
+        shift_by=shift_by,
+        to_datetime=to_datetime,
+        by_duration=by_duration,
+        from_file=from_file,
+    )
+
+    async def committed(name: str) -> Offsets:
+        found = (await admin.list_consumer_group_offsets([name])).result(name)
+        return {place: offset.offset for place, offset in found.items()}
+
+    async def alter(name: str, planned: Offsets) -> Mapping[TopicPartition, PystreamError | None]:
+        return await admin.alter_consumer_group_offsets(name, planned)
+
+    async def members(name: str) -> int:
+        return members_of(await admin.describe_consumer_groups([name]))
+
+    return await reset(admin, Keeper(committed, alter, members), group, where, topic, dry_run)
 
 
 async def delete(admin: AdminClient, *, groups: Sequence[str], if_exists: bool, dry_run: bool) -> Answer:
@@ -156,13 +169,6 @@ def _undeletable(name: str, told: Description | PystreamError) -> PystreamError 
     if isinstance(told, PystreamError):
         return told
     return NonEmptyGroup(f"group {name!r} has {len(told.members)} members") if told.members else None
-
-
-async def _refuse_members(admin: AdminClient, groups: Sequence[str]) -> None:
-    """Offsets of a group with members are theirs. Raises UnknownMemberId, as the coordinator would."""
-    for name, told in (await admin.describe_consumer_groups(groups)).items():
-        if not isinstance(told, PystreamError) and told.members:
-            raise UnknownMemberId(f"group {name!r} has {len(told.members)} members, whose offsets cannot be reset")
 
 
 def _owners(told: Description) -> dict[TopicPartition, MemberDescription]:

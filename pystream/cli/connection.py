@@ -1,0 +1,75 @@
+"""Which cluster a command talks to, and as which client: the options that all such commands share.
+
+-b, --bootstrap-server HOST:PORT   else as -X says, $PYSTREAM_BOOTSTRAP_SERVERS, --command-config, 127.0.0.1:9092
+--command-config FILE              properties of the client, as Kafka's tools take them
+-X KEY=VALUE                       one of them
+--timeout SECONDS                  for the whole command; of one that runs on, for its beginning
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from pystream.cli.settings import from_assignments, from_file
+
+BOOTSTRAP_VARIABLE: Final = "PYSTREAM_BOOTSTRAP_SERVERS"
+DEFAULT_BOOTSTRAP: Final = "127.0.0.1:9092"
+DEFAULT_TIMEOUT_SECONDS: Final = 10.0
+LONGEST_REQUEST_MS: Final = 30_000
+CONNECTION: Final = ("bootstrap_server", "command_config", "client_settings", "timeout")
+
+
+def connection_options() -> list[click.Parameter]:
+    """The options; a command's function gets their values under the names of CONNECTION."""
+    return [
+        click.Option(["-b", "--bootstrap-server"], metavar="HOST:PORT", help=f"Default: {DEFAULT_BOOTSTRAP}."),
+        click.Option(
+            ["--command-config"],
+            type=click.Path(path_type=Path, dir_okay=False),
+            help="Properties of the client, as Kafka's tools take them.",
+        ),
+        click.Option(["-X", "client_settings"], multiple=True, metavar="KEY=VALUE", help="One of them; repeatable."),
+        click.Option(
+            ["--timeout"],
+            type=click.FloatRange(min=0.001),
+            default=DEFAULT_TIMEOUT_SECONDS,
+            show_default=True,
+            help="Seconds to wait for the cluster.",
+        ),
+    ]
+
+
+def client_settings(common: Mapping[str, Any]) -> dict[str, str]:
+    """Settings of a client, the strongest source winning; `common` has the values of the options."""
+    settings = {"bootstrap.servers": DEFAULT_BOOTSTRAP, "client.id": "pystream-cli"}
+    if common["command_config"] is not None:
+        settings.update(from_file(common["command_config"]))
+    if os.environ.get(BOOTSTRAP_VARIABLE):
+        settings["bootstrap.servers"] = os.environ[BOOTSTRAP_VARIABLE]
+    settings.update(from_assignments(common["client_settings"], option="-X"))
+    if common["bootstrap_server"]:
+        settings["bootstrap.servers"] = common["bootstrap_server"]
+    timeout_ms = timeout_ms_of(common)
+    settings["default.api.timeout.ms"] = str(timeout_ms)
+    settings["request.timeout.ms"] = str(min(timeout_ms, LONGEST_REQUEST_MS))
+    return settings
+
+
+def timeout_ms_of(common: Mapping[str, Any]) -> int:
+    """What --timeout says."""
+    return max(round(float(common["timeout"]) * 1000), 1)
+
+
+def admin_settings(settings: Mapping[str, str]) -> dict[str, str]:
+    """Those that an admin client takes too: a producer's or a consumer's own are left out, not refused."""
+    from pystream.client.config import AdminConfig, ConsumerConfig, ProducerConfig
+    from pystream.common.config import definition_of
+
+    foreign = {*definition_of(ProducerConfig).keys, *definition_of(ConsumerConfig).keys}
+    own = definition_of(AdminConfig).keys
+    return {name: value for name, value in settings.items() if name in own or name not in foreign}

@@ -1,0 +1,1 @@
+"""`pystream produce` and `pystream consume`: records from and to standard streams and files."""

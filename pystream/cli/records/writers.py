@@ -1,0 +1,206 @@
+r"""What `consume` writes of a batch: bytes by kcat's format, JSON envelopes, or Arrow.
+
+    %s value   %S its size, -1 for null   %R its size as 4 bytes, big-endian   %k key   %K its size
+    %t topic   %p partition   %o offset   %T timestamp in ms   %h headers: name=value,name=value   %% a percent sign
+    \n \r \t \0 \\ \x01   escapes
+
+A format becomes one template of bytes for each batch, which Python fills row by row in C: topic and partition are part
+of it, and columns that it does not name are never made into objects.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from struct import Struct
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, Protocol
+
+from pystream.cli.records.text import unescaped
+from pystream.common.errors import InvalidRequest
+
+if TYPE_CHECKING:
+    from pystream.client.consumer.record_batch import RecordBatch
+
+LENGTH: Final = Struct(">i")
+TIMESTAMP_TYPES: Final = ("create", "logappend")
+CONSTANT: Final = "tp"
+NUMBERS: Final = "oTSK"
+TOKENS: Final = CONSTANT + NUMBERS + "skRh"
+
+
+class Writer(Protocol):
+    """Writes the first `rows` rows of a batch."""
+
+    def write(self, batch: RecordBatch, rows: int) -> None: ...
+
+    def close(self) -> None:
+        """What belongs at the end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A format string, taken apart: literal bytes, and one letter for each token."""
+
+    parts: tuple[bytes | str, ...]
+
+    @classmethod
+    def parse(cls, text: str) -> Format:
+        """Raises InvalidRequest for a token that does not exist."""
+        parts: list[bytes | str] = []
+        pieces = text.split("%")
+        parts.append(unescaped(pieces[0]))
+        rest = iter(pieces[1:])
+        for piece in rest:
+            if piece == "":  # %%: split gives an empty piece between the two
+                following = next(rest, None)
+                if following is None:
+                    raise InvalidRequest(f"{text!r} ends in a single %; %% is a percent sign")
+                parts.append(b"%" + unescaped(following))
+                continue
+            if piece[0] not in TOKENS:
+                raise InvalidRequest(f"%{piece[0]} is no token of a format: expected one of %{' %'.join(TOKENS)} %%")
+            parts += [piece[0], unescaped(piece[1:])]
+        return cls(tuple(part for part in parts if part))
+
+    @property
+    def letters(self) -> set[str]:
+        return {part for part in self.parts if isinstance(part, str)}
+
+    def template(self, topic: str, partition: int) -> bytes:
+        """For the % operator of bytes, with the columns of `columns` in order."""
+        made = b""
+        for part in self.parts:
+            if isinstance(part, bytes):
+                made += part.replace(b"%", b"%%")
+            elif part == "t":
+                made += topic.encode().replace(b"%", b"%%")
+            elif part == "p":
+                made += b"%d" % partition
+            else:
+                made += b"%d" if part in NUMBERS else b"%b"
+        return made
+
+    def columns(self) -> list[str]:
+        """The letters of the columns, in order."""
+        return [part for part in self.parts if isinstance(part, str) and part not in CONSTANT]
+
+
+class TextWriter:
+    """Records by a format."""
+
+    def __init__(self, out: BinaryIO, form: Format, null: bytes = b"") -> None:
+        self._out = out
+        self._form = form
+        self._null = null
+        self._letters = form.columns()
+
+    def write(self, batch: RecordBatch, rows: int) -> None:
+        template = self._form.template(batch.topic, batch.partition)
+        if not self._letters:
+            self._out.write((template % ()) * rows)
+            return
+        known: dict[str, Iterable[Any]] = {letter: self._column(letter, batch, rows) for letter in set(self._letters)}
+        lines = zip(*(known[letter] for letter in self._letters), strict=True)
+        self._out.write(b"".join(map(template.__mod__, lines)))
+
+    def close(self) -> None:
+        self._out.flush()
+
+    def _column(self, letter: str, batch: RecordBatch, rows: int) -> Sequence[Any]:
+        if letter == "s":
+            return self._bytes(batch.values(), rows)
+        if letter == "k":
+            return self._bytes(batch.keys(), rows)
+        if letter == "h":
+            return [self._headers(batch.headers(row)) for row in range(rows)]
+        if letter == "R":
+            return [LENGTH.pack(size) for size in batch.value_sizes[:rows]]
+        column = {"o": "offsets", "T": "timestamps", "S": "value_sizes", "K": "key_sizes"}[letter]
+        found: Sequence[int] = getattr(batch, column)[:rows]
+        return found
+
+    def _bytes(self, values: list[bytes | None], rows: int) -> Sequence[bytes]:
+        chosen = values if len(values) == rows else values[:rows]
+        if None in chosen:
+            return [self._null if value is None else value for value in chosen]
+        return chosen  # type: ignore[return-value]  # there is no None in it
+
+    def _headers(self, headers: Sequence[tuple[str, bytes | None]]) -> bytes:
+        return b",".join(b"%b=%b" % (name.encode(), b"NULL" if value is None else value) for name, value in headers)
+
+
+class EnvelopeWriter:
+    """One JSON object a line, under kcat's names; bytes that are no UTF-8 come as key_base64 and payload_base64."""
+
+    def __init__(self, out: BinaryIO) -> None:
+        self._out = out
+
+    def write(self, batch: RecordBatch, rows: int) -> None:
+        dump: Callable[..., str] = json.dumps
+        lines = [dump(envelope(message), ensure_ascii=False) for message in islice(batch, rows)]
+        self._out.write("".join(f"{line}\n" for line in lines).encode())
+
+    def close(self) -> None:
+        self._out.flush()
+
+
+def envelope(message: Any) -> dict[str, Any]:
+    """A message as JSON has it."""
+    found: dict[str, Any] = {
+        "topic": message.topic,
+        "partition": message.partition,
+        "offset": message.offset,
+        "tstype": TIMESTAMP_TYPES[message.timestamp_type],
+        "ts": message.timestamp,
+    }
+    if message.headers:
+        found["headers"] = [
+            text
+            for name, value in message.headers
+            for text in (name, None if value is None else value.decode("utf-8", "backslashreplace"))
+        ]
+    for name, data in (("key", message.key), ("payload", message.value)):
+        try:
+            found[name] = None if data is None else data.decode()
+        except UnicodeDecodeError:
+            found[f"{name}_base64"] = base64.b64encode(data or b"").decode()
+    return found
+
+
+class ArrowWriter:
+    """An Arrow IPC stream: topic, partition, offset, timestamp, key, value."""
+
+    def __init__(self, out: BinaryIO) -> None:
+        try:
+            import pyarrow
+        except ImportError:
+            raise InvalidRequest("--arrow needs pyarrow: pip install pyarrow") from None
+        self._arrow = pyarrow
+        self._out = out
+        self._schema = pyarrow.schema(
+            [
+                ("topic", pyarrow.string()),
+                ("partition", pyarrow.int32()),
+                ("offset", pyarrow.int64()),
+                ("timestamp", pyarrow.timestamp("ms")),
+                ("key", pyarrow.large_binary()),
+                ("value", pyarrow.large_binary()),
+            ]
+        )
+        self._stream = pyarrow.ipc.new_stream(out, self._schema)
+
+    def write(self, batch: RecordBatch, rows: int) -> None:
+        arrow = self._arrow
+        told = batch.to_arrow().slice(0, rows)
+        constant = [
+            arrow.repeat(arrow.scalar(batch.topic, arrow.string()), rows),
+            arrow.repeat(arrow.scalar(batch.partition, arrow.int32()), rows),
+        ]
+        self._stream.write_batch(arrow.RecordBatch.from_arrays([*constant, *told.columns], schema=self._schema))
+
+    def close(self) -> None:
+        self._stream.close()
+        self._out.flush()
