@@ -18,7 +18,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "admin": ("pystream.cli.service_command:admin", "Run the gRPC admin server in the foreground."),
     "produce": ("pystream.cli.records.produce_command:produce", "Write records to a topic, from lines, files, tables."),
     "consume": ("pystream.cli.records.consume_command:consume", "Write the records of topics to standard output."),
-    "log": ("pystream.cli.log_command:log", "Check and repair logs, or take over those of an Apache Kafka broker."),
+    "log": (
+        "pystream.cli.logs.log_command:log",
+        "Check and repair logs, or take over those of an Apache Kafka broker.",
+    ),
     "demo": ("pystream.demos.command:demo", "Run a demo application on a cluster that is up."),
     "completion": ("pystream.cli.completion:completion", "Print completion for bash, zsh or fish."),
 }

@@ -21,7 +21,7 @@ from google.protobuf import descriptor_pb2
 from grpc_tools import protoc
 
 from pystream.client.operations.registry import HOMES, operations_of
-from pystream.services.admin.naming import MESSAGES, PACKAGE
+from pystream.services.admin.naming import MESSAGES, PACKAGE, file_name
 from tools.codegen.admin_proto import proto_text
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -57,7 +57,7 @@ def proto_files() -> dict[Path, str]:
     """The files of the nouns."""
     found = {}
     for noun in HOMES:
-        path = FOLDER / f"{noun}.proto"
+        path = FOLDER / f"{file_name(noun)}.proto"
         found[path] = proto_text(noun, operations_of(noun), path.read_text() if path.exists() else "")
     return found
 
@@ -132,7 +132,7 @@ def face_text(descriptors: descriptor_pb2.FileDescriptorSet, *, aio: bool) -> st
 
 def attribute(service: str) -> str:
     """TopicService -> topics: the noun, as the file is called."""
-    noun = service.removesuffix("Service").lower()
+    noun = snake(service.removesuffix("Service"))
     return noun if noun == "cluster" else f"{noun}s"
 
 

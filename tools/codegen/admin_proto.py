@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from types import NoneType, UnionType
 from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
 
@@ -24,7 +24,8 @@ syntax = "proto3";
 package pystream.admin.v1;
 
 import "pystream/admin/v1/common.proto";
-"""
+{imports}"""
+OPERATIONS_PACKAGE = "pystream.client.operations"
 LINE_LENGTH = 116
 FIELD_COMMENT = re.compile(r"    (\w+): .*?  # (.*)")
 MESSAGE = re.compile(r"^message (\w+) \{$(.*?)^\}$", re.MULTILINE | re.DOTALL)
@@ -81,8 +82,11 @@ def proto_text(noun: str, operations: tuple[Operation, ...], before: str) -> str
     """The file of a noun; `before` is what it says now, empty where there is none."""
     known = known_messages(before)
     title = f"Operations on {noun}." if noun != "acls" else "Operations on access control lists."
-    parts = [HEAD.format(title=title), service_text(noun, operations, title)]
-    written: set[str] = set()
+    own = naming.file_name(noun)
+    elsewhere = {each: home for each in rows_of(operations) if (home := home_of(each, own)) != own}
+    imports = "".join(f'import "pystream/admin/v1/{home}.proto";\n' for home in sorted(set(elsewhere.values())))
+    parts = [HEAD.format(title=title, imports=imports), service_text(noun, operations, title)]
+    written = {each.__name__ for each in elsewhere}
     for operation in operations:
         name = naming.method_name(operation)
         parts.append(message_text(f"{name}Request", f"Of {name}.", list(request_fields(operation)), known))
@@ -92,6 +96,23 @@ def proto_text(noun: str, operations: tuple[Operation, ...], before: str) -> str
         parts.append(message_text(f"{name}Response", f"What {name} gives.", list(response_fields(operation)), known))
         parts += row_messages(operation.row, written, known)
     return "\n".join(parts)
+
+
+def rows_of(operations: Iterable[Operation]) -> Iterator[type]:
+    """The rows of operations, and their parts."""
+    for operation in operations:
+        waiting = [operation.row]
+        while waiting:
+            row = waiting.pop()
+            yield row
+            inner = [each for hint in get_type_hints(row).values() for each in get_args(hint)]
+            waiting += [each for each in inner if dataclasses.is_dataclass(each) and isinstance(each, type)]
+
+
+def home_of(row: type, own: str) -> str:
+    """The noun whose .proto has its message: that of the module that declares it; `own` for one of nobody's."""
+    package, _, module = row.__module__.rpartition(".")
+    return module if package == OPERATIONS_PACKAGE else own
 
 
 def service_text(noun: str, operations: tuple[Operation, ...], title: str) -> str:

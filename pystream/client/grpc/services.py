@@ -14,6 +14,8 @@ from pystream.client.grpc.messages import (
     metrics_pb2,
     quotas_pb2,
     records_pb2,
+    share_groups_pb2,
+    streams_groups_pb2,
     topics_pb2,
     transactions_pb2,
 )
@@ -323,6 +325,14 @@ class GroupService(Service):
         group: str | None = None,
         to: str | None = None,
         topic: Iterable[str] | None = None,
+        to_earliest: bool | None = None,
+        to_latest: bool | None = None,
+        to_current: bool | None = None,
+        to_offset: int | None = None,
+        shift_by: int | None = None,
+        to_datetime: str | None = None,
+        by_duration: str | None = None,
+        from_file: str | None = None,
         dry_run: bool | None = None,
         timeout: float | None = None,
     ) -> groups_pb2.ResetOffsetsResponse:
@@ -331,6 +341,14 @@ class GroupService(Service):
             group=group,
             to=to,
             topic=topic,
+            to_earliest=to_earliest,
+            to_latest=to_latest,
+            to_current=to_current,
+            to_offset=to_offset,
+            shift_by=shift_by,
+            to_datetime=to_datetime,
+            by_duration=by_duration,
+            from_file=from_file,
             dry_run=dry_run,
         )
         return self._unary(
@@ -529,6 +547,290 @@ class RecordService(Service):
             "/pystream.admin.v1.RecordService/ProduceRecords",
             request,
             records_pb2.ProduceRecordsResponse,
+            timeout,
+        )
+
+
+class ShareGroupService(Service):
+    """Operations on share-groups."""
+
+    def list_share_groups(
+        self,
+        *,
+        pattern: str | None = None,
+        state: Iterable[str] | None = None,
+        page_size: int | None = None,
+        page_token: str | None = None,
+        timeout: float | None = None,
+    ) -> share_groups_pb2.ListShareGroupsResponse:
+        """List share groups."""
+        request = share_groups_pb2.ListShareGroupsRequest(
+            pattern=pattern,
+            state=state,
+            page_size=page_size,
+            page_token=page_token,
+        )
+        return self._unary(
+            "/pystream.admin.v1.ShareGroupService/ListShareGroups",
+            request,
+            share_groups_pb2.ListShareGroupsResponse,
+            timeout,
+        )
+
+    def describe_share_groups(
+        self,
+        *,
+        groups: Iterable[str] | None = None,
+        timeout: float | None = None,
+    ) -> share_groups_pb2.DescribeShareGroupsResponse:
+        """Show members of share groups, and where they are with their partitions."""
+        request = share_groups_pb2.DescribeShareGroupsRequest(
+            groups=groups,
+        )
+        return self._unary(
+            "/pystream.admin.v1.ShareGroupService/DescribeShareGroups",
+            request,
+            share_groups_pb2.DescribeShareGroupsResponse,
+            timeout,
+        )
+
+    def list_share_group_offsets(
+        self,
+        *,
+        groups: Iterable[str] | None = None,
+        timeout: float | None = None,
+    ) -> share_groups_pb2.ListShareGroupOffsetsResponse:
+        """Show where share groups begin with each partition: what is before was dealt with."""
+        request = share_groups_pb2.ListShareGroupOffsetsRequest(
+            groups=groups,
+        )
+        return self._unary(
+            "/pystream.admin.v1.ShareGroupService/ListShareGroupOffsets",
+            request,
+            share_groups_pb2.ListShareGroupOffsetsResponse,
+            timeout,
+        )
+
+    def reset_share_group_offsets(
+        self,
+        *,
+        group: str | None = None,
+        to: str | None = None,
+        topic: Iterable[str] | None = None,
+        to_earliest: bool | None = None,
+        to_latest: bool | None = None,
+        to_current: bool | None = None,
+        to_offset: int | None = None,
+        shift_by: int | None = None,
+        to_datetime: str | None = None,
+        by_duration: str | None = None,
+        from_file: str | None = None,
+        dry_run: bool | None = None,
+        timeout: float | None = None,
+    ) -> share_groups_pb2.ResetShareGroupOffsetsResponse:
+        """Let a share group without members begin elsewhere."""
+        request = share_groups_pb2.ResetShareGroupOffsetsRequest(
+            group=group,
+            to=to,
+            topic=topic,
+            to_earliest=to_earliest,
+            to_latest=to_latest,
+            to_current=to_current,
+            to_offset=to_offset,
+            shift_by=shift_by,
+            to_datetime=to_datetime,
+            by_duration=by_duration,
+            from_file=from_file,
+            dry_run=dry_run,
+        )
+        return self._unary(
+            "/pystream.admin.v1.ShareGroupService/ResetShareGroupOffsets",
+            request,
+            share_groups_pb2.ResetShareGroupOffsetsResponse,
+            timeout,
+        )
+
+    def delete_share_group_offsets(
+        self,
+        *,
+        group: str | None = None,
+        topic: Iterable[str] | None = None,
+        dry_run: bool | None = None,
+        timeout: float | None = None,
+    ) -> share_groups_pb2.DeleteShareGroupOffsetsResponse:
+        """Let a share group without members forget topics."""
+        request = share_groups_pb2.DeleteShareGroupOffsetsRequest(
+            group=group,
+            topic=topic,
+            dry_run=dry_run,
+        )
+        return self._unary(
+            "/pystream.admin.v1.ShareGroupService/DeleteShareGroupOffsets",
+            request,
+            share_groups_pb2.DeleteShareGroupOffsetsResponse,
+            timeout,
+        )
+
+    def delete_share_groups(
+        self,
+        *,
+        groups: Iterable[str] | None = None,
+        if_exists: bool | None = None,
+        dry_run: bool | None = None,
+        timeout: float | None = None,
+    ) -> share_groups_pb2.DeleteShareGroupsResponse:
+        """Delete share groups without members."""
+        request = share_groups_pb2.DeleteShareGroupsRequest(
+            groups=groups,
+            if_exists=if_exists,
+            dry_run=dry_run,
+        )
+        return self._unary(
+            "/pystream.admin.v1.ShareGroupService/DeleteShareGroups",
+            request,
+            share_groups_pb2.DeleteShareGroupsResponse,
+            timeout,
+        )
+
+
+class StreamsGroupService(Service):
+    """Operations on streams-groups."""
+
+    def list_streams_groups(
+        self,
+        *,
+        pattern: str | None = None,
+        state: Iterable[str] | None = None,
+        page_size: int | None = None,
+        page_token: str | None = None,
+        timeout: float | None = None,
+    ) -> streams_groups_pb2.ListStreamsGroupsResponse:
+        """List groups of Kafka Streams."""
+        request = streams_groups_pb2.ListStreamsGroupsRequest(
+            pattern=pattern,
+            state=state,
+            page_size=page_size,
+            page_token=page_token,
+        )
+        return self._unary(
+            "/pystream.admin.v1.StreamsGroupService/ListStreamsGroups",
+            request,
+            streams_groups_pb2.ListStreamsGroupsResponse,
+            timeout,
+        )
+
+    def describe_streams_groups(
+        self,
+        *,
+        groups: Iterable[str] | None = None,
+        timeout: float | None = None,
+    ) -> streams_groups_pb2.DescribeStreamsGroupsResponse:
+        """Show members and tasks of groups of Kafka Streams; with --json their topologies, too."""
+        request = streams_groups_pb2.DescribeStreamsGroupsRequest(
+            groups=groups,
+        )
+        return self._unary(
+            "/pystream.admin.v1.StreamsGroupService/DescribeStreamsGroups",
+            request,
+            streams_groups_pb2.DescribeStreamsGroupsResponse,
+            timeout,
+        )
+
+    def list_streams_group_offsets(
+        self,
+        *,
+        groups: Iterable[str] | None = None,
+        timeout: float | None = None,
+    ) -> streams_groups_pb2.ListStreamsGroupOffsetsResponse:
+        """Show how far groups of Kafka Streams are with their source topics."""
+        request = streams_groups_pb2.ListStreamsGroupOffsetsRequest(
+            groups=groups,
+        )
+        return self._unary(
+            "/pystream.admin.v1.StreamsGroupService/ListStreamsGroupOffsets",
+            request,
+            streams_groups_pb2.ListStreamsGroupOffsetsResponse,
+            timeout,
+        )
+
+    def reset_streams_group_offsets(
+        self,
+        *,
+        group: str | None = None,
+        to: str | None = None,
+        topic: Iterable[str] | None = None,
+        to_earliest: bool | None = None,
+        to_latest: bool | None = None,
+        to_current: bool | None = None,
+        to_offset: int | None = None,
+        shift_by: int | None = None,
+        to_datetime: str | None = None,
+        by_duration: str | None = None,
+        from_file: str | None = None,
+        dry_run: bool | None = None,
+        timeout: float | None = None,
+    ) -> streams_groups_pb2.ResetStreamsGroupOffsetsResponse:
+        """Let a group of Kafka Streams without members continue from another position; its state stays."""
+        request = streams_groups_pb2.ResetStreamsGroupOffsetsRequest(
+            group=group,
+            to=to,
+            topic=topic,
+            to_earliest=to_earliest,
+            to_latest=to_latest,
+            to_current=to_current,
+            to_offset=to_offset,
+            shift_by=shift_by,
+            to_datetime=to_datetime,
+            by_duration=by_duration,
+            from_file=from_file,
+            dry_run=dry_run,
+        )
+        return self._unary(
+            "/pystream.admin.v1.StreamsGroupService/ResetStreamsGroupOffsets",
+            request,
+            streams_groups_pb2.ResetStreamsGroupOffsetsResponse,
+            timeout,
+        )
+
+    def delete_streams_group_offsets(
+        self,
+        *,
+        group: str | None = None,
+        topic: Iterable[str] | None = None,
+        dry_run: bool | None = None,
+        timeout: float | None = None,
+    ) -> streams_groups_pb2.DeleteStreamsGroupOffsetsResponse:
+        """Let a group of Kafka Streams forget topics."""
+        request = streams_groups_pb2.DeleteStreamsGroupOffsetsRequest(
+            group=group,
+            topic=topic,
+            dry_run=dry_run,
+        )
+        return self._unary(
+            "/pystream.admin.v1.StreamsGroupService/DeleteStreamsGroupOffsets",
+            request,
+            streams_groups_pb2.DeleteStreamsGroupOffsetsResponse,
+            timeout,
+        )
+
+    def delete_streams_groups(
+        self,
+        *,
+        groups: Iterable[str] | None = None,
+        if_exists: bool | None = None,
+        dry_run: bool | None = None,
+        timeout: float | None = None,
+    ) -> streams_groups_pb2.DeleteStreamsGroupsResponse:
+        """Delete groups of Kafka Streams without members; their internal topics stay."""
+        request = streams_groups_pb2.DeleteStreamsGroupsRequest(
+            groups=groups,
+            if_exists=if_exists,
+            dry_run=dry_run,
+        )
+        return self._unary(
+            "/pystream.admin.v1.StreamsGroupService/DeleteStreamsGroups",
+            request,
+            streams_groups_pb2.DeleteStreamsGroupsResponse,
             timeout,
         )
 
@@ -795,5 +1097,7 @@ class Services:
         self.metrics = MetricService(channel)
         self.quotas = QuotaService(channel)
         self.records = RecordService(channel)
+        self.share_groups = ShareGroupService(channel)
+        self.streams_groups = StreamsGroupService(channel)
         self.topics = TopicService(channel)
         self.transactions = TransactionService(channel)

@@ -24,6 +24,12 @@ METHODS: Final = {
     ("cluster", "log-dirs"): "DescribeLogDirs",
     ("topics", "trim"): "TrimTopic",
     ("quotas", "alter"): "AlterQuota",
+    ("share-groups", "offsets"): "ListShareGroupOffsets",
+    ("share-groups", "reset-offsets"): "ResetShareGroupOffsets",
+    ("share-groups", "delete-offsets"): "DeleteShareGroupOffsets",
+    ("streams-groups", "offsets"): "ListStreamsGroupOffsets",
+    ("streams-groups", "reset-offsets"): "ResetStreamsGroupOffsets",
+    ("streams-groups", "delete-offsets"): "DeleteStreamsGroupOffsets",
 }
 WATCHED: Final = {("groups", "describe"): "WatchGroups", ("topics", "list"): "WatchTopics"}
 
@@ -45,6 +51,11 @@ def service_name(noun: str) -> str:
     """topics -> TopicService."""
     singular = noun if noun in PLAIN_NOUNS or not noun.endswith("s") else noun[:-1]
     return f"{camel(singular)}Service"
+
+
+def file_name(noun: str) -> str:
+    """share-groups -> share_groups: of its .proto, and of Python's module."""
+    return noun.replace("-", "_")
 
 
 def method_name(operation: Operation) -> str:
@@ -75,4 +86,4 @@ def camel(text: str) -> str:
     return "".join(part.capitalize() for part in text.replace("_", "-").split("-"))
 
 
-SCALARS: Final = {Kind.TEXT: "string", Kind.NUMBER: "double", Kind.FLAG: "bool"}
+SCALARS: Final = {Kind.TEXT: "string", Kind.DOCUMENT: "string", Kind.NUMBER: "double", Kind.FLAG: "bool"}

@@ -32,7 +32,7 @@ from pystream.common.tasks import Supervisor
 from pystream.services.admin.calls import Calls
 from pystream.services.admin.config import AdminServerConfig
 from pystream.services.admin.metrics import Metrics
-from pystream.services.admin.naming import MESSAGES, method_name, service_name, watch_name
+from pystream.services.admin.naming import MESSAGES, file_name, method_name, service_name, watch_name
 from pystream.services.admin.operations import OperationMethod
 from pystream.services.admin.records import Records
 
@@ -153,7 +153,7 @@ class AdminServer:
         for service in (_service(records_pb2), _service(metrics_pb2)):
             yield service.full_name, {name: self._bound(service, name, works[name]) for name in service.methods_by_name}
         for noun in HOMES:
-            service = _service(import_module(f"{MESSAGES}.{noun}_pb2"), service_name(noun))
+            service = _service(import_module(f"{MESSAGES}.{file_name(noun)}_pb2"), service_name(noun))
             yield service.full_name, dict(self._operations(noun, service, admin))
 
     def _operations(self, noun: str, service: Any, admin: AdminClient) -> Iterator[tuple[str, Any]]:

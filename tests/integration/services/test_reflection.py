@@ -47,7 +47,10 @@ SERVICES = [
     "grpc.reflection.v1alpha.ServerReflection",
     *(
         f"pystream.admin.v1.{noun}Service"
-        for noun in ("Acl", "Cluster", "Config", "Group", "Metric", "Quota", "Record", "Topic", "Transaction")
+        for noun in (
+            *("Acl", "Cluster", "Config", "Group", "Metric", "Quota", "Record", "ShareGroup", "StreamsGroup"),
+            *("Topic", "Transaction"),
+        )
     ),
 ]
 

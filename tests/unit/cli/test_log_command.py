@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from pystream.cli.failure import sentence
-from pystream.cli.log_command import log
+from pystream.cli.logs.log_command import log
 
 
 def test_a_directory_without_a_broker_is_not_reported_as_sound(tmp_path: Path) -> None:

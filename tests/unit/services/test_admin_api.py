@@ -11,6 +11,7 @@ from pystream.client.operations.declaration import Argument, Kind, Operation, Pe
 from pystream.client.operations.registry import HOMES, all_operations
 from pystream.services.admin.naming import (
     MESSAGES,
+    file_name,
     integer_type,
     is_paged,
     method_name,
@@ -25,7 +26,7 @@ walk = pytest.mark.parametrize("operation", OPERATIONS, ids=lambda each: f"{each
 
 @walk
 def test_an_operation_has_a_method_that_takes_and_gives_what_is_declared(operation: Operation):
-    module = import_module(f"{MESSAGES}.{operation.noun}_pb2")
+    module = import_module(f"{MESSAGES}.{file_name(operation.noun)}_pb2")
     method = module.DESCRIPTOR.services_by_name[service_name(operation.noun)].methods_by_name[method_name(operation)]
     arguments = {argument.name for argument in operation.arguments} | ({"dry_run"} if operation.mutating else set())
     pages = {"page_size", "page_token"} if is_paged(operation) else set()
@@ -41,7 +42,7 @@ def test_what_is_watched_takes_the_same_arguments_and_goes_on(operation: Operati
     watch = watch_name(operation)
     if watch is None:
         return
-    service = import_module(f"{MESSAGES}.{operation.noun}_pb2").DESCRIPTOR.services_by_name[
+    service = import_module(f"{MESSAGES}.{file_name(operation.noun)}_pb2").DESCRIPTOR.services_by_name[
         service_name(operation.noun)
     ]
 

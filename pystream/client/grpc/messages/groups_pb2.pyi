@@ -128,16 +128,32 @@ class GroupPartition(_message.Message):
     def __init__(self, topic: _Optional[str] = ..., partition: _Optional[int] = ..., committed_offset: _Optional[int] = ..., start_offset: _Optional[int] = ..., end_offset: _Optional[int] = ..., lag: _Optional[int] = ..., member_id: _Optional[str] = ..., host: _Optional[str] = ..., client_id: _Optional[str] = ..., leader_epoch: _Optional[int] = ...) -> None: ...
 
 class ResetOffsetsRequest(_message.Message):
-    __slots__ = ("group", "to", "topic", "dry_run")
+    __slots__ = ("group", "to", "topic", "to_earliest", "to_latest", "to_current", "to_offset", "shift_by", "to_datetime", "by_duration", "from_file", "dry_run")
     GROUP_FIELD_NUMBER: _ClassVar[int]
     TO_FIELD_NUMBER: _ClassVar[int]
     TOPIC_FIELD_NUMBER: _ClassVar[int]
+    TO_EARLIEST_FIELD_NUMBER: _ClassVar[int]
+    TO_LATEST_FIELD_NUMBER: _ClassVar[int]
+    TO_CURRENT_FIELD_NUMBER: _ClassVar[int]
+    TO_OFFSET_FIELD_NUMBER: _ClassVar[int]
+    SHIFT_BY_FIELD_NUMBER: _ClassVar[int]
+    TO_DATETIME_FIELD_NUMBER: _ClassVar[int]
+    BY_DURATION_FIELD_NUMBER: _ClassVar[int]
+    FROM_FILE_FIELD_NUMBER: _ClassVar[int]
     DRY_RUN_FIELD_NUMBER: _ClassVar[int]
     group: str
     to: str
     topic: _containers.RepeatedScalarFieldContainer[str]
+    to_earliest: bool
+    to_latest: bool
+    to_current: bool
+    to_offset: int
+    shift_by: int
+    to_datetime: str
+    by_duration: str
+    from_file: str
     dry_run: bool
-    def __init__(self, group: _Optional[str] = ..., to: _Optional[str] = ..., topic: _Optional[_Iterable[str]] = ..., dry_run: _Optional[bool] = ...) -> None: ...
+    def __init__(self, group: _Optional[str] = ..., to: _Optional[str] = ..., topic: _Optional[_Iterable[str]] = ..., to_earliest: _Optional[bool] = ..., to_latest: _Optional[bool] = ..., to_current: _Optional[bool] = ..., to_offset: _Optional[int] = ..., shift_by: _Optional[int] = ..., to_datetime: _Optional[str] = ..., by_duration: _Optional[str] = ..., from_file: _Optional[str] = ..., dry_run: _Optional[bool] = ...) -> None: ...
 
 class ResetOffsetsResponse(_message.Message):
     __slots__ = ("results", "failures")

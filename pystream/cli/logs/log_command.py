@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pystream.cli.failure import sentence
-from pystream.cli.log_repair import repair, verify
+from pystream.cli.logs.log_repair import repair, verify
 from pystream.cli.settings import from_assignments
 from pystream.common.errors import DataDirectoryError, NotFound, PystreamError, TopicAlreadyExists
 from pystream.common.model import NO_LEADER_EPOCH

@@ -1,0 +1,1 @@
+"""`pystream logs`: work on the log directories of a stopped broker."""
