@@ -224,6 +224,7 @@ class Engine:
         self.callbacks = callbacks
         self.last_poll_ms = self.cluster.clock.monotonic_ms()
         subscription.follow(self.cluster)
+        self.cluster.spawn("learn of topics", self.cluster.refresh())  # while the group is being joined
         if self.membership is None:
             self.membership = Membership(self, classic=ClassicProtocol, consumer=ConsumerProtocol)
         self.membership.subscribed()
