@@ -151,6 +151,8 @@ class Commits:
             raise CommitFailed(f"group {self.group_id!r}: {StaleMemberEpoch.__name__}; poll, then commit again")
         if error_code == codes.STALE_MEMBER_EPOCH:
             return  # the epoch is newer by now: again
+        if error_code == codes.UNKNOWN_TOPIC_OR_PARTITION:
+            raise CommitFailed(f"group {self.group_id!r} did not take the commit of {key}: there is no such partition")
         if error_code in GIVEN_UP:
             raise CommitFailed(
                 f"group {self.group_id!r} did not take the commit of {key} ({error_class(error_code).__name__}): the "

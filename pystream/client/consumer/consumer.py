@@ -16,6 +16,7 @@ from pystream.client.consumer.group.subscription import Subscription
 from pystream.client.consumer.model import (
     BEGINNING,
     END,
+    CommitCallback,
     OffsetAndMetadata,
     OffsetAndTimestamp,
     RebalanceCallback,
@@ -161,6 +162,7 @@ class Consumer:
     async def _begin(self) -> None:
         engine = self._engine
         engine.check_usable()
+        engine.tell_of_commits()
         engine.begin_poll()
         if engine.membership is not None:
             engine.membership.polled()
@@ -262,6 +264,23 @@ class Consumer:
         """
         self._engine.hand.note_position()
         await self._engine.commit(as_commit(offsets), as_ms(timeout))
+        self._engine.tell_of_commits()
+
+    def commit_async(
+        self,
+        offsets: Mapping[Partition, int | OffsetAndMetadata] | None = None,
+        callback: CommitCallback | None = None,
+    ) -> None:
+        """Commit without waiting, after the commits that are under way. A later poll, commit or close calls back.
+
+        `callback(offsets, error)` gets what was committed and None, or what it failed with; without a callback a
+        failure is told in the log. The next `commit` or `close` commits what matters.
+        """
+        self._engine.check_usable()
+        self._engine.check_group()
+        self._engine.hand.note_position()
+        wanted = as_commit(offsets)
+        self._engine.commit_in_background(self._engine.positions.consumed() if wanted is None else wanted, callback)
 
     async def committed(
         self, partitions: Iterable[Partition], timeout: float | None = None
@@ -282,6 +301,7 @@ class Consumer:
         """
         self._engine.hand.settle()
         await self._engine.close(leave_group=leave_group)
+        self._engine.tell_of_commits()
 
     async def __aenter__(self) -> Consumer:
         return self

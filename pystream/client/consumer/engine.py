@@ -27,6 +27,7 @@ from pystream.client.consumer.hand_out import HandOut
 from pystream.client.consumer.model import (
     BEGINNING,
     END,
+    CommitCallback,
     OffsetAndMetadata,
     OffsetAndTimestamp,
     RebalanceCallbacks,
@@ -41,6 +42,8 @@ from pystream.common.logging import get_logger
 from pystream.common.model import TopicPartition
 
 logger = get_logger(__name__)
+
+CommittedOffsets = Mapping[TopicPartition, OffsetAndMetadata]
 
 
 class Engine:
@@ -65,6 +68,8 @@ class Engine:
         self._failure: PystreamError | None = None
         self._next_commit_ms = 0
         self._committing: asyncio.Task[None] | None = None
+        self._last_commit: asyncio.Task[None] | None = None  # one after the other: no old position replaces a new one
+        self._finished_commits: deque[tuple[CommitCallback, CommittedOffsets, PystreamError | None]] = deque()
         self.last_poll_ms = self.cluster.clock.monotonic_ms()
         self.fetcher = Fetcher(
             self.cluster, config, self.positions, on_data=self.notify, on_reset=self._look_again, nudge=self._nudge
@@ -113,6 +118,7 @@ class Engine:
             self._woken
             or self.is_closed
             or bool(self.steps)
+            or bool(self._finished_commits)
             or self._failure is not None
             or self.fetcher.buffer.has_some()
             or any(state.failure is not None and not state.withdrawn for state in self.positions)
@@ -342,7 +348,9 @@ class Engine:
     ) -> None:
         """Commit these, or all positions."""
         self.check_usable()
-        await self._group().commit(self.positions.consumed() if offsets is None else offsets, timeout_ms=timeout_ms)
+        wanted = self.positions.consumed() if offsets is None else offsets
+        await self._commits_done()
+        await self._group().commit(wanted, timeout_ms=timeout_ms)
 
     def _group(self) -> Commits:
         if self.commits is None:
@@ -352,27 +360,59 @@ class Engine:
     def _auto_commit(self, offsets: Mapping[TopicPartition, OffsetAndMetadata]) -> None:
         if self.is_closed or (self._committing is not None and not self._committing.done()):
             return
-        self._committing = self.cluster.spawn("auto commit", self._commit_quietly(offsets))
+        self._committing = self._last_commit = self.cluster.spawn(
+            "auto commit", self._commit_quietly(offsets, after=self._last_commit)
+        )
 
-    def commit_in_background(self, offsets: Mapping[TopicPartition, OffsetAndMetadata]) -> None:
-        """Commit; a failure is told in the log."""
-        self._group()
-        self.cluster.spawn("commit", self._commit_quietly(offsets, "commit failed"))
+    def commit_in_background(self, offsets: CommittedOffsets, callback: CommitCallback | None = None) -> None:
+        """Commit; a failure is told to the callback with a later poll, or in the log."""
+        self._last_commit = self.cluster.spawn(
+            "commit", self._commit_quietly(offsets, "commit failed", callback, after=self._last_commit)
+        )
+
+    async def _commits_done(self) -> None:
+        """Return when the commits in the background are finished."""
+        last = self._last_commit
+        if last is not None and not last.done():
+            await asyncio.wait([last])
 
     async def _commit_quietly(
-        self, offsets: Mapping[TopicPartition, OffsetAndMetadata], event: str = "automatic commit failed"
+        self,
+        offsets: CommittedOffsets,
+        event: str = "automatic commit failed",
+        callback: CommitCallback | None = None,
+        *,
+        after: asyncio.Task[None] | None,
     ) -> None:
+        failure: PystreamError | None = None
         try:
+            if after is not None and not after.done():
+                await asyncio.wait([after])
             await self._group().commit(offsets, timeout_ms=self.config.request_timeout_ms)
         except PystreamError as error:
-            logger.warning(event, group=self.config.group_id, error=str(error))
+            failure = error
+            if callback is None:
+                logger.warning(event, group=self.config.group_id, error=str(error))
+        if callback is not None:
+            self._finished_commits.append((callback, offsets, failure))
+            self.notify()
+
+    def tell_of_commits(self) -> None:
+        """Call back for the commits that are finished. Any thread: the user's."""
+        while self._finished_commits:
+            callback, offsets, failure = self._finished_commits.popleft()
+            callback(dict(offsets), failure)
+
+    def check_group(self) -> None:
+        """Raises InvalidGroupId without a group to commit for."""
+        self._group()
 
     async def commit_before_leaving(self, keys: Iterable[TopicPartition] | None = None) -> None:
         """The last automatic commit of partitions that go away."""
         if self.config.enable_auto_commit and self.commits is not None:
             offsets = self.positions.consumed(keys)
             if offsets:
-                await self._commit_quietly(offsets)
+                await self._commit_quietly(offsets, after=self._last_commit)
 
     # --- the end ------------------------------------------------------------------------------------------------------
 
@@ -384,6 +424,7 @@ class Engine:
             if self._loop is not None:
                 self.cluster.check_usable()
                 await self.commit_before_leaving()
+                await self._commits_done()
                 membership, self.membership = self.membership, None
                 if membership is not None:
                     await membership.leave(leave_group=leave_group)

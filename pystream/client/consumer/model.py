@@ -6,11 +6,13 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from pystream.common.errors import PystreamError
 from pystream.common.model import NO_LEADER_EPOCH, TopicPartition
 
 __all__ = [
     "BEGINNING",
     "END",
+    "CommitCallback",
     "OffsetAndMetadata",
     "OffsetAndTimestamp",
     "RebalanceCallback",
@@ -47,6 +49,7 @@ class RebalanceKind:
     LOST: Final = "lost"  # others may have them already: nothing can be committed
 
 
+CommitCallback = Callable[[dict[TopicPartition, OffsetAndMetadata], PystreamError | None], object]
 RebalanceCallback = Callable[[list[TopicPartition]], Awaitable[None] | None]
 
 

@@ -16,7 +16,7 @@ from typing import Final
 
 from pystream.client.consumer.model import BEGINNING, END, OffsetAndMetadata
 from pystream.common.errors import PystreamError
-from pystream.common.model import NO_BROKER, NO_LEADER_EPOCH, NO_OFFSET, TopicPartition
+from pystream.common.model import NO_BROKER, NO_LEADER_EPOCH, NO_OFFSET, ZERO_UUID, TopicPartition
 
 COMMITTED: Final = -3  # as a position: what the group committed, else auto.offset.reset
 NO_TIMESTAMP: Final = -1
@@ -53,6 +53,7 @@ class PartitionState:
         "reset_to",
         "retry_at_ms",
         "topic",
+        "topic_id",
         "version",
         "withdrawn",
     )
@@ -60,6 +61,7 @@ class PartitionState:
     def __init__(self, key: TopicPartition) -> None:
         self.key = key
         self.topic, self.partition = key
+        self.topic_id = ZERO_UUID  # of the topic that the position belongs to, once it is known
         self.phase = Phase.RESET
         self.reset_to = COMMITTED  # BEGINNING, END, COMMITTED, or a timestamp (0 and above)
         self.position = NO_OFFSET

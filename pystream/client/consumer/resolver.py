@@ -1,5 +1,6 @@
 """Finds the position of each partition that has none, and checks those whose leader changed. One task, woken on need.
 
+a topic made anew under its name (another id) ──▶ RESET to BEGINNING
 RESET to COMMITTED ── what the group committed ──▶ FETCHING; none: auto.offset.reset, or NoOffsetForPartition
 RESET to a time, BEGINNING, END ── ListOffsets ──▶ FETCHING
 FETCHING with a newer leader epoch ── OffsetForLeaderEpoch ──▶ FETCHING, or truncated (KIP-320)
@@ -15,7 +16,7 @@ from pystream.client.cluster.cluster import Cluster
 from pystream.client.cluster.retry import is_retriable
 from pystream.client.config import ConsumerConfig
 from pystream.client.consumer.fetcher import Fetcher, reset_target
-from pystream.client.consumer.model import END, OffsetAndMetadata
+from pystream.client.consumer.model import BEGINNING, END, OffsetAndMetadata
 from pystream.client.consumer.offsets import Offsets
 from pystream.client.consumer.positions import COMMITTED, PartitionState, Phase, Positions, named
 from pystream.common.errors import (
@@ -28,7 +29,7 @@ from pystream.common.errors import (
     UnknownTopicOrPartition,
 )
 from pystream.common.logging import get_logger
-from pystream.common.model import NO_LEADER_EPOCH, TopicPartition
+from pystream.common.model import NO_LEADER_EPOCH, ZERO_UUID, TopicPartition
 
 logger = get_logger(__name__)
 
@@ -72,6 +73,7 @@ class Resolver:
         failures = 0
         while True:
             self._changed.clear()
+            self._look_for_new_topics()
             self._look_for_new_leaders()
             todo = [state for state in self._positions if self._needs_work(state)]
             if not todo:
@@ -105,6 +107,24 @@ class Resolver:
 
     def _has_leader(self, state: PartitionState) -> bool:
         return self._cluster.leader_of(state.topic, state.partition) is not None
+
+    def _look_for_new_topics(self) -> None:
+        """A topic that was deleted and made anew has other records: all of them are still to be read."""
+        for state in self._positions:
+            topic = self._cluster.metadata.topics.get(state.topic)
+            if topic is None or topic.topic_id in (ZERO_UUID, state.topic_id):
+                continue
+            before, state.topic_id = state.topic_id, topic.topic_id
+            if before == ZERO_UUID:
+                continue
+            logger.warning("topic made anew", partition=str(state.key), position=state.position)
+            state.reset(BEGINNING)
+            if reset_target(self._config, self._cluster.clock.now_ms()) is None:
+                state.failure = OffsetOutOfRange(
+                    f"{state.key}: the topic was deleted and made anew, its offsets mean other records now; seek, or "
+                    "go on with the first of them"
+                )
+                self._on_change()
 
     def _look_for_new_leaders(self) -> None:
         """Positions with a known epoch are checked against a leader newer than the one they were checked with."""

@@ -20,6 +20,7 @@ from pystream.client.consumer.group.subscription import Subscription
 from pystream.client.consumer.model import (
     BEGINNING,
     END,
+    CommitCallback,
     OffsetAndMetadata,
     OffsetAndTimestamp,
     RebalanceCallback,
@@ -161,6 +162,7 @@ class Consumer:
     def _begin(self) -> None:
         self._runner.check()
         engine = self._engine
+        engine.tell_of_commits()
         engine.begin_poll()
         while engine.steps:
             engine.hand.settle()
@@ -280,13 +282,23 @@ class Consumer:
         """
         self._engine.hand.note_position()
         self._run(self._engine.commit(as_commit(offsets), as_ms(timeout)))
+        self._engine.tell_of_commits()
 
-    def commit_async(self, offsets: Mapping[Partition, int | OffsetAndMetadata] | None = None) -> None:
-        """Commit without waiting; a failure is told in the log. The next `commit` or `close` commits what matters."""
+    def commit_async(
+        self,
+        offsets: Mapping[Partition, int | OffsetAndMetadata] | None = None,
+        callback: CommitCallback | None = None,
+    ) -> None:
+        """Commit without waiting, after the commits that are under way. A later poll, commit or close calls back.
+
+        `callback(offsets, error)` gets what was committed and None, or what it failed with; without a callback a
+        failure is told in the log. The next `commit` or `close` commits what matters.
+        """
+        self._engine.check_group()
         self._engine.hand.note_position()
         wanted = as_commit(offsets)
         frozen = self._engine.positions.consumed() if wanted is None else wanted
-        self._runner.call_soon(self._engine.commit_in_background, frozen)
+        self._runner.call_soon(self._engine.commit_in_background, frozen, callback)
 
     def committed(
         self, partitions: Iterable[Partition], timeout: float | None = None
@@ -318,6 +330,7 @@ class Consumer:
         finally:
             self._released = True
             runner.release(self._runner)
+        self._engine.tell_of_commits()
 
     def __enter__(self) -> Consumer:
         return self
