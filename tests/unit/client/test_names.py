@@ -58,7 +58,7 @@ def test_the_root_has_the_names_of_the_sdk_and_no_others():
 def test_type_checkers_are_told_all_names_of_the_root():
     stub = ast.parse((ROOT / "pystream/__init__.pyi").read_text())
     told = {alias.asname for node in stub.body if isinstance(node, ast.ImportFrom) for alias in node.names}
-    assert told == {"aio", *pystream.client.__all__}
+    assert told == {"aio", "testing", *pystream.client.__all__}
 
 
 def test_importing_pystream_takes_next_to_nothing():
