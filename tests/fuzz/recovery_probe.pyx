@@ -345,7 +345,9 @@ cdef class RecoveryProbe:
         cdef LocalLog log
         cdef dict told
         if not before.recovery["clean"] and before.recovery["recovery_point"] == 0:
-            log = LocalLog.open(self.directory, **{**self.options, "clean": False, "recovery_point": 0, "trust_snapshots": False})
+            again = {"clean": False, "recovery_point": 0, "trust_snapshots": False}
+            again["newest_leader_epoch"] = max(self.options["newest_leader_epoch"], before.latest_leader_epoch)
+            log = LocalLog.open(self.directory, **{**self.options, **again})
             told = log.recovery
             log.close(clean=False)
             assert not told["verdicts"], f"recovered twice, the second time found {told['verdicts']}"
