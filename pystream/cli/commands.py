@@ -53,6 +53,12 @@ TOOLS: dict[str, str] = {
     "kafka-log-dirs": "pystream.cli.kafka.cluster.log_dirs:main",
     "kafka-cluster": "pystream.cli.kafka.cluster.cluster:main",
     "kafka-metadata-quorum": "pystream.cli.kafka.cluster.metadata_quorum:main",
+    "kafka-console-share-consumer": "pystream.cli.kafka.records.console_share_consumer:main",
+    "kafka-transactions": "pystream.cli.kafka.cluster.transactions:main",
+    "kafka-features": "pystream.cli.kafka.cluster.features:main",
+    "kafka-broker-api-versions": "pystream.cli.kafka.cluster.broker_api_versions:main",
+    "kafka-leader-election": "pystream.cli.kafka.cluster.leader_election:main",
+    "kafka-client-metrics": "pystream.cli.kafka.cluster.client_metrics:main",
 }
 
 

@@ -17,7 +17,7 @@ from tests.support.broker_process import BrokerProcess
 
 SETTINGS = {"node.id": "1", "group.initial.rebalance.delay.ms": "0"}
 SIDES = ("kafkas", "ourown")  # as long as one another: columns are as wide as names
-TIMES = (r"CreateTime:\d+", r"\b1[0-9]{12}\b", r"\d+ ms ago *")
+TIMES = (r"(?<=Epoch: )\d+", r"CreateTime:\d+", r"\b1[0-9]{12}\b", r"\d+ ms ago *")
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,8 @@ from tests.conformance.tool_runs import Run
 B = ("--bootstrap-server", "BROKER")
 PRODUCER, CONSUMER = "kafka-console-producer", "kafka-console-consumer"
 OFFSETS, DELETE, LOG_DIRS, GROUPS = "kafka-get-offsets", "kafka-delete-records", "kafka-log-dirs", "kafka-groups"
+FEATURES, TRANSACTIONS, ELECTION = "kafka-features", "kafka-transactions", "kafka-leader-election"
+METRICS, VERSIONS, SHARE_CONSUMER = "kafka-client-metrics", "kafka-broker-api-versions", "kafka-console-share-consumer"
 CLUSTER, QUORUM, ACLS = "kafka-cluster", "kafka-metadata-quorum", "kafka-acls"
 QUORUM_ID = "AAAAAAAAAAAAAAAAAAAAAg"
 SERIALIZATION = "org.apache.kafka.common.serialization"
@@ -25,6 +27,9 @@ FILES = {
     "empty.json": "{}",
     "list.json": "[1]",
     "no.json": "nope",
+    "elect.json": '{"partitions":[{"topic":"five-MINE","partition":0}]}',
+    "elect-twice.json": '{"partitions":[{"topic":"a","partition":0},{"topic":"a","partition":0}]}',
+    "nothing.properties": "",
 }
 
 
@@ -49,6 +54,7 @@ SETUP = [
         "kafka-consumer-groups",
         (*B, "--reset-offsets", "--group", "group-MINE", "--topic", "five-MINE", "--to-earliest", "--execute"),
     ),
+    Run("kafka-configs", (*B, "--alter", "--group", "share-MINE", "--add-config", "share.auto.offset.reset=earliest")),
 ]
 PRODUCED = [
     on_topic(PRODUCER, stdin="one\ntwo\n\nthree", topic="written-MINE"),
@@ -170,7 +176,14 @@ OFFSETS_TOLD = [
     Run(OFFSETS, ("--bootstrap-server", "a,b:1")),
 ]
 DELETED = [
-    *every(DELETE, *(("--offset-json-file", f"FILES/{name}") for name in FILES)),
+    *every(
+        DELETE,
+        *(
+            ("--offset-json-file", f"FILES/{name}")
+            for name in FILES
+            if name.startswith(("delete", "v", "e", "l", "no."))
+        ),
+    ),
     *every(DELETE, ("--offset-json-file", "/nowhere"), (), ("--bogus",)),
     Run(DELETE, ()),
     Run(OFFSETS, (*B, "--topic", "five-MINE", "--time", "-2")),
@@ -258,6 +271,121 @@ ACLS_WITHOUT_AN_AUTHORIZER = [
     ),
     Run(ACLS, ("--list",)),
 ]
+SHARED = [
+    *(
+        on_topic(SHARE_CONSUMER, "--group", "share-MINE", "--timeout-ms", "20000", *words)
+        for words in (
+            ("--max-messages", "2", "--formatter-property", "print.offset=true"),
+            ("--max-messages", "1", "--release"),
+            ("--max-messages", "3", "--formatter-property", "print.delivery=true"),
+        )
+    ),
+    *every(
+        SHARE_CONSUMER,
+        (),
+        ("--topic", "a", "--reject", "--release"),
+        ("--topic", "a", "--group", "x", "--consumer-property", "group.id=y"),
+        ("--topic", "a", "--bogus"),
+        ("--topic", "a", "--consumer-config", "x", "--command-config", "y"),
+    ),
+    Run(SHARE_CONSUMER, ("--topic", "a")),
+]
+LEVELS = [
+    *every(
+        FEATURES,
+        ("describe",),
+        ("version-mapping",),
+        ("version-mapping", "--release-version", "3.9"),
+        ("version-mapping", "--release-version", "9"),
+        ("feature-dependencies", "--feature", "group.version=1", "--feature", "eligible.leader.replicas.version=1"),
+        ("feature-dependencies", "--feature", "x"),
+        ("upgrade",),
+        ("upgrade", "--feature", "group.version"),
+        ("upgrade", "--feature", "group.version=x"),
+        ("upgrade", "--feature", "group.version=9"),
+        ("upgrade", "--feature", "group.version=1", "--dry-run"),
+        ("upgrade", "--feature", "nosuch=1"),
+        ("upgrade", "--metadata", "4.2-IV1"),
+        ("upgrade", "--metadata", "9"),
+        ("upgrade", "--release-version", "4.2"),
+        ("upgrade", "--release-version", "4.2", "--feature", "a=1"),
+        ("upgrade", "--release-version", "9"),
+        ("downgrade", "--feature", "group.version=0", "--dry-run"),
+        ("downgrade", "--feature", "metadata.version=20"),
+        ("disable", "--feature", "streams.version", "--dry-run"),
+        ("disable", "--feature", "a", "--feature", "a"),
+        ("disable",),
+        ("nothing",),
+        (),
+    ),
+    Run(FEATURES, ("describe",)),
+    Run(VERSIONS, B),
+    Run(VERSIONS, (*B, "--bogus")),
+    Run(VERSIONS, ()),
+]
+TRANSACTIONS_SHOWN = every(
+    TRANSACTIONS,
+    ("list",),
+    ("describe", "--transactional-id", "nosuch"),
+    ("find-hanging",),
+    ("find-hanging", "--broker-id", "1"),
+    ("find-hanging", "--topic", "five-MINE"),
+    ("find-hanging", "--partition", "1", "--broker-id", "1"),
+    ("abort", "--topic", "five-MINE", "--partition", "0"),
+    ("abort", "--topic", "five-MINE", "--partition", "0", "--start-offset", "1"),
+    ("abort", "--topic", "five-MINE", "--partition", "0", "--producer-id", "1"),
+    ("describe",),
+    ("nothing",),
+    (),
+)
+ELECTED = every(
+    ELECTION,
+    *(
+        ("--election-type", *words)
+        for words in (
+            ("preferred", "--all-topic-partitions"),
+            ("PREFERRED", "--topic", "five-MINE", "--partition", "0"),
+            ("unclean", "--topic", "five-MINE", "--partition", "0"),
+            ("preferred", "--topic", "five-MINE", "--partition", "9"),
+            ("preferred", "--topic", "nosuch", "--partition", "0"),
+            ("x", "--topic", "a", "--partition", "0"),
+            ("preferred", "--topic", "a"),
+            ("preferred", "--all-topic-partitions", "--partition", "0"),
+            ("preferred", "--all-topic-partitions", "--topic", "a"),
+            ("preferred", "--path-to-json-file", "FILES/elect.json"),
+            ("preferred", "--path-to-json-file", "FILES/elect-twice.json"),
+            ("preferred", "--path-to-json-file", "FILES/empty.json"),
+            ("preferred", "--path-to-json-file", "FILES/no.json"),
+            ("preferred", "--all-topic-partitions", "--admin.config", "FILES/nothing.properties"),
+            ("preferred",),
+        )
+    ),
+    (),
+)
+METRICS_ASKED_FOR = [
+    *every(
+        METRICS,
+        ("--list",),
+        ("--alter", "--name", "MINE", "--interval", "1000", "--metrics", "a.,b.", "--match", "client_id=x"),
+        ("--describe",),
+        ("--describe", "--name", "MINE"),
+        ("--alter", "--name", "MINE", "--interval", ""),
+        ("--describe", "--name", "MINE"),
+        ("--alter", "--name", "MINE", "--interval", "5"),
+        ("--alter", "--name", "MINE", "--match", "bogus=1"),
+        ("--delete", "--name", "MINE"),
+        ("--describe", "--name", "nosuch"),
+        ("--delete", "--name", "nosuch"),
+        ("--alter", "--name", "x", "--interval", "soon"),
+        ("--list", "--alter"),
+        ("--list", "--name", "x"),
+        ("--alter",),
+        ("--delete",),
+        (),
+    ),
+    Run(METRICS, ("--list",)),
+    Run(METRICS, ()),
+]
 
 STORIES = {
     "lines become records": PRODUCED,
@@ -270,4 +398,9 @@ STORIES = {
     "groups": LISTED_GROUPS,
     "the cluster": DESCRIBED_CLUSTER,
     "acls": ACLS_WITHOUT_AN_AUTHORIZER,
+    "a share group's records": SHARED,
+    "features and versions": LEVELS,
+    "transactions": TRANSACTIONS_SHOWN,
+    "elections": ELECTED,
+    "client metrics": METRICS_ASKED_FOR,
 }

@@ -4,31 +4,22 @@ from __future__ import annotations
 
 import random
 import re
-import signal
 import sys
-import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from pystream.cli.kafka.options import Given, Tool, WrongUsage, flag, former, pairs, value
 from pystream.cli.kafka.properties import for_client, load
-from pystream.cli.kafka.records.formatters import DEFAULT, Formatter, formatter
-from pystream.cli.kafka.tool import serve, silence
-from pystream.common.errors import PystreamError, Wakeup
+from pystream.cli.kafka.records.formatters import DEFAULT, Formatter, Record
+from pystream.cli.kafka.records.printing import FORMATTER_DOC, Printer, formatter_of, one_group
+from pystream.cli.kafka.tool import serve
+from pystream.common.errors import PystreamError
 
 if TYPE_CHECKING:
-    from types import FrameType
-
     from pystream.client.sync.consumer import Consumer
 
 EARLIEST: Final = -2
 LATEST: Final = -1
-POLL_SECONDS: Final = 0.5  # how soon a stop is noticed
-FORMATTER_DOC: Final = (
-    "Of the formatter: print.timestamp, print.key, print.offset, print.epoch, print.partition, print.headers, "
-    "print.value (true or false), key.separator, line.separator, headers.separator, null.literal, key.deserializer, "
-    "value.deserializer, headers.deserializer."
-)
 TOOL: Final = Tool(
     "kafka-console-consumer",
     "This tool helps to read data from Kafka topics and outputs it to standard output.",
@@ -69,10 +60,10 @@ def work(given: Given) -> None:
 
     check(given)
     settings = settings_of(given)
-    start = start_of(given)
+    start_of(given)
     write = formatter_of(given)
     with Consumer(settings) as consumer:
-        _Reader(consumer, write, given).read_all(start)
+        _Reader(consumer, write, given).print_all()
 
 
 def check(given: Given) -> None:
@@ -96,14 +87,8 @@ def settings_of(given: Given) -> dict[str, Any]:
     from pystream.client.config import ConsumerConfig
 
     from_file, extra = load(given.value("command-config")), pairs(given.values("command-property"))
-    named = [given.value("group"), from_file.get("group.id"), extra.get("group.id")]
-    groups = list(dict.fromkeys(name for name in named if name is not None))
-    if len(groups) > 1:
-        raise WrongUsage(
-            "The group ids provided in different places (directly using '--group', via '--consumer-property', or via "
-            f"'--consumer.config') do not match. Detected group ids: {', '.join(map(repr, groups))}"
-        )
-    if groups and given.has("partition"):
+    group = one_group(given, from_file, extra, "consumer.config")
+    if group is not None and given.has("partition"):
         raise WrongUsage("Options group and partition cannot be specified together.")
     settings: dict[str, Any] = from_file | extra
     reset = settings.get("auto.offset.reset")
@@ -116,8 +101,8 @@ def settings_of(given: Given) -> dict[str, Any]:
     settings.setdefault("client.id", "console-consumer")
     if given.has("isolation-level") or "isolation.level" not in settings:
         settings["isolation.level"] = given.value("isolation-level")
-    if groups:
-        settings["group.id"] = groups[0]
+    if group is not None:
+        settings["group.id"] = group
     else:
         settings["group.id"] = f"console-consumer-{random.randrange(100_000)}"
         settings.setdefault("enable.auto.commit", "false")
@@ -141,49 +126,14 @@ def start_of(given: Given) -> int:
     return int(text)
 
 
-def formatter_of(given: Given) -> Formatter:
-    """How records are printed."""
-    properties = load(given.value("formatter-config"))
-    for option in ("key-deserializer", "value-deserializer"):
-        if given.value(option):
-            properties[option.replace("-", ".")] = given.value(option)
-    return formatter(given.value("formatter"), properties | pairs(given.values("formatter-property")))
-
-
-class _Reader:
-    """Prints what comes, until there is enough, nothing comes any more, or it is told to stop."""
+class _Reader(Printer):
+    """Prints what a consumer reads."""
 
     def __init__(self, consumer: Consumer, write: Formatter, given: Given) -> None:
+        super().__init__(consumer, write, given)
         self._consumer = consumer
-        self._write = write
-        self._given = given
-        self._count = 0
 
-    def read_all(self, start: int) -> None:
-        previous = signal.signal(signal.SIGTERM, self._stop)
-        try:
-            self._begin(start)
-            self._read(self._most(), self._patience())
-        except Wakeup:
-            pass  # SIGTERM: what was printed counts as read
-        finally:
-            signal.signal(signal.SIGTERM, previous)
-            print(f"Processed a total of {self._count} messages", file=sys.stderr)
-            if self._given.has("enable-systest-events"):
-                print("shutdown_complete")
-
-    def _stop(self, _: int, __: FrameType | None) -> None:
-        self._consumer.wakeup()
-
-    def _most(self) -> int | None:
-        most: int | None = self._given.value("max-messages")
-        return None if most is None or most < 0 else most
-
-    def _patience(self) -> float | None:
-        timeout_ms: int | None = self._given.value("timeout-ms")
-        return None if timeout_ms is None or timeout_ms < 0 else timeout_ms / 1_000
-
-    def _begin(self, start: int) -> None:
+    def begin(self) -> None:
         topic, partition = self._given.value("topic"), self._given.value("partition")
         if topic is None:
             self._consumer.subscribe(pattern=self._given.value("include"))
@@ -191,41 +141,15 @@ class _Reader:
             self._consumer.subscribe([topic])
         else:
             self._consumer.assign([(topic, partition)])
-            self._consumer.seek((topic, partition), start)
+            self._consumer.seek((topic, partition), start_of(self._given))
 
-    def _read(self, most: int | None, patience: float | None) -> None:
-        last = time.monotonic()
-        limit = self._consumer.config.max_poll_records
-        while most is None or self._count < most:
-            left = POLL_SECONDS if patience is None else min(POLL_SECONDS, max(last + patience - time.monotonic(), 0))
-            messages = self._consumer.poll(left, limit if most is None else min(limit, most - self._count))
-            if messages:
-                if not self._print(messages):
-                    return
-                last = time.monotonic()
-            elif patience is not None and time.monotonic() - last >= patience:
-                return
+    def printed(self, message: Record) -> None:
+        pass  # its offset counts as read
 
-    def _print(self, messages: Sequence[Any]) -> bool:
-        """Whether standard output still takes it."""
-        lines = []
-        for message in messages:
-            self._count += 1
-            try:
-                lines.append(self._write(message))
-            except PystreamError as error:
-                if not self._given.has("skip-message-on-error"):
-                    sys.stdout.buffer.write(b"".join(lines))
-                    raise
-                print(f"Error processing message, skipping this message: {error}", file=sys.stderr)
-        try:
-            sys.stdout.buffer.write(b"".join(lines))
-            sys.stdout.buffer.flush()
-        except BrokenPipeError:
-            print("Unable to write to standard out, closing consumer.", file=sys.stderr)
-            silence()
-            return False
-        return True
+    def not_printed(self, message: Record, error: PystreamError) -> None:
+        if not self._given.has("skip-message-on-error"):
+            raise error
+        print(f"Error processing message, skipping this message: {error}", file=sys.stderr)
 
 
 if __name__ == "__main__":
