@@ -19,6 +19,7 @@ from typing import Final
 from pystream._native.message_batch import MessageBatch
 from pystream.client.cluster.cluster import Cluster
 from pystream.client.cluster.metadata import Leader, Node
+from pystream.client.cluster.retry import is_retriable
 from pystream.client.config import ConsumerConfig
 from pystream.client.consumer.fetch_buffer import FetchBuffer, Fetched
 from pystream.client.consumer.fetch_session import FetchSession, PartitionWanted, Place, SessionRequest
@@ -26,6 +27,7 @@ from pystream.client.consumer.model import BEGINNING, END
 from pystream.client.consumer.positions import PartitionState, Phase, Positions
 from pystream.common import error_codes as codes
 from pystream.common.errors import (
+    BrokerNotAvailable,
     Closed,
     MalformedInput,
     OffsetOutOfRange,
@@ -193,11 +195,12 @@ class Fetcher:
                 broker.failures += 1
                 logger.debug("fetch failed", broker=broker.node_id, error=str(error))
                 self._cluster.refresh_soon()
+                is_news = not is_retriable(error) and not isinstance(error, BrokerNotAvailable)
                 for state, _, _ in plan.values():
                     state.preferred_replica = NO_BROKER
-                    if isinstance(error, MalformedInput):
+                    if is_news:
                         state.failure = state.failure or error
-                if isinstance(error, MalformedInput):
+                if is_news:
                     self._on_data()
                 await clock.sleep_ms(self._cluster.backoff.delay_ms(broker.failures))
 

@@ -24,6 +24,7 @@ from pystream.client.config import ShareConsumerConfig
 from pystream.client.share.delivery import Delivery, Said, deliveries_of, ranges_of
 from pystream.common import error_codes as codes
 from pystream.common.errors import (
+    BrokerNotAvailable,
     Closed,
     DeadlineExceeded,
     InvalidShareSessionEpoch,
@@ -225,7 +226,7 @@ class BrokerSession:
         logger.debug("share request failed", broker=self.node_id, error=str(error))
         self._lose(error)
         self._cluster.refresh_soon()
-        if not is_retriable(error):
+        if not is_retriable(error) and not isinstance(error, BrokerNotAvailable):
             self._member.fail(error)
 
     def _lose(self, error: PystreamError) -> None:
