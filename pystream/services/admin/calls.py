@@ -7,11 +7,19 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final, NoReturn
 
 import grpc
+from google.protobuf.message import DecodeError
 
 from pystream.client.cluster.retry import time_limit
 from pystream.client.grpc.status import TRAILER, status_of
 from pystream.common.clock import SleepingClock
-from pystream.common.errors import Busy, Closed, DeadlineExceeded, PystreamError, UnknownServerError
+from pystream.common.errors import (
+    Busy,
+    Closed,
+    DeadlineExceeded,
+    MalformedInput,
+    PystreamError,
+    UnknownServerError,
+)
 from pystream.common.metrics import Registry
 from pystream.common.tasks import Supervisor, contained
 
@@ -41,13 +49,14 @@ class Calls:
         self._took = registry.histogram("pystream_admin_call_duration_ms", "How long unary calls took.", labels=names)
         self._open = registry.gauge("pystream_admin_streams", "Streams that are open.", labels=names)
 
-    def unary(self, method: str, work: Unary) -> Callable[[Any, Any], Awaitable[Any]]:
-        """The handler of a method with one answer."""
+    def unary(self, method: str, message: Any, work: Unary) -> Callable[[bytes, Any], Awaitable[Any]]:
+        """The handler of a method with one answer; requests are of the class `message`."""
 
-        async def handle(request: Any, context: Any) -> Any:
+        async def handle(request: bytes, context: Any) -> Any:
             began_ms = self._clock.monotonic_ms()
             try:
-                outcome = await contained("call failed", self._in_time(work, request, context), _hidden, method=method)
+                working = self._in_time(message, work, request, context)
+                outcome = await contained("call failed", working, _hidden, method=method)
             except asyncio.CancelledError:
                 self._ended.labels(method, "CANCELLED").add()
                 raise
@@ -56,14 +65,14 @@ class Calls:
 
         return handle
 
-    def stream(self, method: str, work: Streaming) -> Callable[[Any, Any], Awaitable[None]]:
+    def stream(self, method: str, message: Any, work: Streaming) -> Callable[[bytes, Any], Awaitable[None]]:
         """The handler of a method whose answers go on."""
 
-        async def handle(request: Any, context: Any) -> None:
+        async def handle(request: bytes, context: Any) -> None:
             if self._stopping or len(self._pumps) >= self._max_streams:
                 await self._finish(method, context, self._refusal())
             outcome: list[PystreamError | None] = []
-            pump = self._supervisor.start(method, self._pump(method, work, request, context, outcome))
+            pump = self._supervisor.start(method, self._pump(method, message, work, request, context, outcome))
             self._pumps.add(pump)
             self._open.labels(method).add(1)
             try:
@@ -86,31 +95,38 @@ class Calls:
         for pump in self._pumps:
             pump.cancel()
 
-    async def _in_time(self, work: Unary, request: Any, context: Any) -> Any:
+    async def _in_time(self, message: Any, work: Unary, request: bytes, context: Any) -> Any:
         """The answer, or the error. What is left of the caller's deadline is the operation's time."""
-        left_ms = self._timeout_ms
+        left_ms, margin_ms = self._timeout_ms, LARGEST_MARGIN_MS
         remaining_s = context.time_remaining()
         if remaining_s is not None:
             remaining_ms = int(remaining_s * 1000)
-            left_ms = min(left_ms, remaining_ms - min(remaining_ms // MARGIN_SHARE, LARGEST_MARGIN_MS))
+            margin_ms = min(remaining_ms // MARGIN_SHARE, LARGEST_MARGIN_MS)
+            left_ms = min(left_ms, remaining_ms - margin_ms)
         try:
-            async with asyncio.timeout(left_ms / 1000):
+            async with asyncio.timeout((left_ms + margin_ms / 2) / 1000):  # operations know better what was not done
                 with time_limit(self._clock, left_ms):
-                    return await work(request)
+                    return await work(parsed(message, request))
         except PystreamError as error:
             return error
         except TimeoutError:
             return DeadlineExceeded(f"not done within {left_ms} ms")
 
     async def _pump(
-        self, method: str, work: Streaming, request: Any, context: Any, outcome: list[PystreamError | None]
+        self,
+        method: str,
+        message: Any,
+        work: Streaming,
+        request: bytes,
+        context: Any,
+        outcome: list[PystreamError | None],
     ) -> None:
         async def begun() -> None:
             await context.send_initial_metadata(())
 
         async def pumped() -> PystreamError | None:
             try:
-                async for answer in work(request, begun):
+                async for answer in work(parsed(message, request), begun):
                     await context.write(answer)
             except PystreamError as error:
                 return error
@@ -128,6 +144,14 @@ class Calls:
             self._ended.labels(method, "OK").add()
             return outcome
         await abort(context, outcome, lambda code: self._ended.labels(method, code).add())
+
+
+def parsed(message: Any, request: bytes) -> Any:
+    """Raises MalformedInput for bytes that are no message of this class."""
+    try:
+        return message.FromString(request)
+    except DecodeError as error:
+        raise MalformedInput(f"no {message.DESCRIPTOR.name}: {error}") from None
 
 
 async def abort(context: Any, error: PystreamError, note: Callable[[str], object]) -> NoReturn:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Any, Final
 
 from pystream.client.admin.client import AdminClient
+from pystream.client.cluster.retry import time_limit
 from pystream.client.grpc.messages import common_pb2
 from pystream.client.grpc.status import InvalidFields, status_of
 from pystream.client.operations.declaration import Answer, Operation
@@ -19,6 +20,7 @@ from pystream.services.admin.naming import INTERVAL_MS, is_paged
 
 WATCH_INTERVAL_MS: Final = 1_000
 SHORTEST_INTERVAL_MS: Final = 100
+LOOK_MS: Final = 5_000  # a watch that looks for so long, and longer than its interval, says that the cluster is away
 
 
 class OperationMethod:
@@ -59,11 +61,14 @@ class OperationMethod:
         if interval_ms < SHORTEST_INTERVAL_MS:
             raise InvalidFields([(INTERVAL_MS, f"{interval_ms}, expected at least {SHORTEST_INTERVAL_MS}")])
         handler = self._operation.load()
+        look_ms = min(max(LOOK_MS, interval_ms), self._config.default_api_timeout_ms)
         told = None
         await begun()
         while True:
             try:
-                message = self._message(await handler(self._admin, **arguments))
+                with time_limit(self._clock, look_ms):
+                    found = await handler(self._admin, **arguments)
+                message = self._message(found)
             except PystreamError as error:
                 if kind_of(error) is not FailureKind.UNREACHABLE:
                     raise

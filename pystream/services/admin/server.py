@@ -170,10 +170,10 @@ class AdminServer:
         request = described.input_type._concrete_class
         full_name = f"{service.name}/{name}"
         if described.server_streaming:
-            return grpc.unary_stream_rpc_method_handler(
-                self._calls.stream(full_name, work), request.FromString, _serialized
-            )
-        return grpc.unary_unary_rpc_method_handler(self._calls.unary(full_name, work), request.FromString, _serialized)
+            handler = self._calls.stream(full_name, request, work)
+            return grpc.unary_stream_rpc_method_handler(handler, response_serializer=_serialized)
+        handler = self._calls.unary(full_name, request, work)
+        return grpc.unary_unary_rpc_method_handler(handler, response_serializer=_serialized)
 
 
 def _service(module: Any, name: str | None = None) -> Any:

@@ -17,8 +17,6 @@ SETTINGS = {
     "node.id": "1",
     "num.partitions": "2",
     "group.initial.rebalance.delay.ms": "0",
-    "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
-    "allow.everyone.if.no.acl.found": "true",
 }
 NUMBERS = itertools.count()
 

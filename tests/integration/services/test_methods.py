@@ -1,0 +1,300 @@
+"""Every method of every service against a broker, and what it gives."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+import pytest
+from confluent_kafka import Consumer, Producer, TopicPartition
+
+from pystream.client.grpc.faces import Admin
+from pystream.client.grpc.services import Service
+from pystream.client.grpc.status import error_of
+from pystream.common.errors import (
+    GroupIdNotFound,
+    InvalidRequest,
+    NonEmptyGroup,
+    SecurityDisabled,
+    TransactionalIdNotFound,
+    UnknownTopicOrPartition,
+)
+from tests.integration.services.conftest import fresh
+from tests.support.broker_process import BrokerProcess
+
+
+@pytest.fixture
+def topic(admin: Admin) -> str:
+    """A topic with two partitions, known to the cluster."""
+    name = fresh("topic")
+    admin.topics.create_topics(topics=[name], partitions=2)
+    return name
+
+
+@pytest.fixture
+def group(admin: Admin, broker: BrokerProcess, topic: str) -> str:
+    """A group without members that has read 2 of 5 records of partition 0."""
+    admin.records.produce_records(topic=topic, records=[{"value": {"text": str(n)}, "partition": 0} for n in range(5)])
+    name = fresh("group")
+    consumer = Consumer({"bootstrap.servers": broker.bootstrap, "group.id": name})
+    consumer.commit(offsets=[TopicPartition(topic, 0, 2)], asynchronous=False)
+    consumer.close()
+    return name
+
+
+# --- topics -----------------------------------------------------------------------------------------------------------
+
+
+def test_topics_are_created_listed_described_and_deleted(admin: Admin):
+    name = fresh("orders")
+
+    created = admin.topics.create_topics(topics=[name], partitions=3, config={"retention.ms": "1000"})
+    (listed,) = admin.topics.list_topics(pattern=name).results
+    (described,) = admin.topics.describe_topics(topics=[name], offsets=True).results
+    deleted = admin.topics.delete_topics(topics=[name])
+
+    assert [(each.name, each.partitions) for each in created.results] == [(name, 3)]
+    assert (listed.name, listed.partitions, listed.topic_id) == (name, 3, created.results[0].topic_id)
+    assert described.configs["retention.ms"].value == "1000"
+    assert [(each.partition, each.leader, each.end_offset) for each in described.partitions] == [
+        (0, 1, 0),
+        (1, 1, 0),
+        (2, 1, 0),
+    ]
+    assert [each.change for each in deleted.results] == ["deleted"]
+    assert list(admin.topics.list_topics(pattern=name).results) == []
+
+
+def test_an_item_that_fails_does_not_keep_the_others_from_being_done(admin: Admin, topic: str):
+    other = fresh("other")
+
+    answer = admin.topics.create_topics(topics=[topic, other])
+
+    assert [each.name for each in answer.results] == [other]
+    assert [(each.item, each.error.code) for each in answer.failures] == [(topic, 6)]
+
+
+def test_a_dry_run_changes_nothing(admin: Admin, topic: str):
+    name = fresh("dry")
+
+    assert admin.topics.create_topics(topics=[name], dry_run=True).results[0].name == name
+    assert admin.topics.delete_topics(topics=[topic], dry_run=True).results[0].change == "would be deleted"
+
+    names = [each.name for each in admin.topics.list_topics().results]
+    assert topic in names
+    assert name not in names
+
+
+def test_settings_and_partitions_of_a_topic_are_changed(admin: Admin, topic: str):
+    admin.topics.alter_topics(topics=[topic], set={"retention.ms": "5"})
+    admin.topics.add_partitions(topics=[topic], total=4)
+
+    (described,) = admin.topics.describe_topics(topics=[topic]).results
+    assert (described.configs["retention.ms"].value, len(described.partitions)) == ("5", 4)
+    with pytest.raises(InvalidRequest):
+        admin.topics.add_partitions(topics=[topic], total=9, add=1)
+
+
+def test_a_topic_is_trimmed(admin: Admin, topic: str, group: str):
+    answer = admin.topics.trim_topic(topic=topic, before="3", partition=[0])
+
+    assert [(each.first_offset, each.start_offset, each.end_offset) for each in answer.results] == [(0, 3, 5)]
+
+
+def test_a_list_comes_in_pages(admin: Admin):
+    stem = fresh("paged")
+    admin.topics.create_topics(topics=[f"{stem}-{number}" for number in range(5)])
+    names, token, pages = [], "", 0
+
+    while pages == 0 or token:
+        page = admin.topics.list_topics(pattern=f"{stem}-.*", page_size=2, page_token=token)
+        names += [each.name for each in page.results]
+        token, pages = page.next_page_token, pages + 1
+
+    assert (names, pages) == ([f"{stem}-{number}" for number in range(5)], 3)
+
+
+def test_a_watch_tells_of_topics_that_come(admin: Admin):
+    name = fresh("watched")
+
+    with admin.topics.watch_topics(pattern=name, interval_ms=100, timeout=60) as watch:
+        assert list(next(watch).results) == []
+        admin.topics.create_topics(topics=[name])
+        assert [each.name for each in next(watch).results] == [name]
+
+
+# --- configs ----------------------------------------------------------------------------------------------------------
+
+
+def test_settings_are_described_and_altered(admin: Admin, topic: str):
+    altered = admin.configs.alter_configs(type="topics", names=[topic], set={"retention.ms": "77"})
+    described = admin.configs.describe_configs(type="topics", names=[topic], key=["retention.ms"])
+
+    assert [each.change for each in altered.results] == ["set retention.ms=77"]
+    assert [(each.name, each.value, each.source) for each in described.results] == [
+        ("retention.ms", "77", "DYNAMIC_TOPIC_CONFIG")
+    ]
+    assert len(admin.configs.describe_configs(type="brokers", names=["1"], all=True).results) > 50
+
+
+# --- groups -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_group_is_listed_and_described_with_its_lag(admin: Admin, topic: str, group: str):
+    (listed,) = admin.groups.list_groups(pattern=group).results
+    (described,) = admin.groups.describe_groups(groups=[group]).results
+
+    assert (listed.group, listed.state) == (group, "Empty")
+    assert [(each.topic, each.partition, each.committed_offset, each.lag) for each in described.partitions] == [
+        (topic, 0, 2, 3)
+    ]
+
+
+def test_a_watch_tells_of_lag_that_grows(admin: Admin, topic: str, group: str):
+    with admin.groups.watch_groups(groups=[group], interval_ms=100, timeout=60) as watch:
+        assert next(watch).results[0].partitions[0].lag == 3
+        admin.records.produce_records(topic=topic, records=[{"value": {"text": "6"}, "partition": 0}])
+        assert next(watch).results[0].partitions[0].lag == 4
+
+
+def test_offsets_of_a_group_are_reset_and_deleted(admin: Admin, topic: str, group: str):
+    reset = admin.groups.reset_offsets(group=group, to="end")
+    deleted = admin.groups.delete_offsets(group=group, topic=[topic])
+
+    assert [(each.committed_offset, each.new_offset) for each in reset.results] == [(2, 5)]
+    assert [each.name for each in deleted.results] == [f"{topic}-0"]
+
+
+def test_groups_are_deleted(admin: Admin, group: str):
+    answer = admin.groups.delete_groups(groups=[group, fresh("nobody")])
+
+    assert [each.name for each in answer.results] == [group]
+    assert [each.error.code for each in answer.failures] == [5]
+    with pytest.raises(GroupIdNotFound):
+        admin.groups.reset_offsets(group=group, to="start")
+
+
+def test_a_group_with_members_cannot_be_deleted(admin: Admin, broker: BrokerProcess, topic: str):
+    name = fresh("busy")
+    consumer = Consumer({"bootstrap.servers": broker.bootstrap, "group.id": name})
+    assigned: list[Any] = []
+    consumer.subscribe([topic], on_assign=lambda _, partitions: assigned.append(partitions))
+    while not assigned:
+        consumer.poll(1)
+
+    (failure,) = admin.groups.delete_groups(groups=[name]).failures
+    consumer.close()
+
+    assert isinstance(error_of(failure.error), NonEmptyGroup)
+
+
+# --- cluster ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_cluster_is_described(admin: Admin, topic: str):
+    cluster = admin.cluster.describe_cluster().result
+    (broker,) = admin.cluster.list_brokers().results
+
+    assert (cluster.brokers, cluster.controller, cluster.offline_partitions) == (1, 1, 0)
+    assert cluster.topics >= 1
+    assert (broker.broker, broker.controller) == (1, True)
+    assert "metadata.version" in [each.feature for each in admin.cluster.list_features().results]
+    assert [each.role for each in admin.cluster.describe_quorum().results] == ["leader"]
+
+
+def test_log_directories_show_what_lies_in_them(admin: Admin, topic: str):
+    (directory,) = admin.cluster.describe_log_dirs(broker=[1], topic=[topic]).results
+
+    assert [(each.topic, each.partition) for each in directory.partitions] == [(topic, 0), (topic, 1)]
+    assert directory.total_bytes > 0
+
+
+# --- quotas, ACLs, transactions ---------------------------------------------------------------------------------------
+
+
+def test_quotas_are_set_and_described(admin: Admin):
+    user = fresh("user")
+
+    admin.quotas.alter_quota(entity={"user": user}, set={"producer_byte_rate": "1024"})
+    (quota,) = admin.quotas.describe_quotas(entity={"user": user}, strict=True).results
+
+    assert (quota.quotas["producer_byte_rate"], quota.parts["user"].value) == (1024.0, user)
+
+
+def test_a_broker_without_an_authorizer_says_so_of_access_control_lists(admin: Admin):
+    name = fresh("secret")
+
+    made = admin.acls.create_acls(resource="topic", name=name, principal=["User:a"], operation=["read", "describe"])
+    with pytest.raises(SecurityDisabled):
+        admin.acls.list_acls(resource="topic", name=name)
+    with pytest.raises(SecurityDisabled):
+        admin.acls.delete_acls(resource="topic", name=name)
+
+    assert list(made.results) == []
+    assert [error_of(each.error).name for each in made.failures] == ["SECURITY_DISABLED"] * 2
+
+
+def test_transactions_are_listed_described_and_aborted(admin: Admin, broker: BrokerProcess, topic: str):
+    name = fresh("payments")
+    producer = Producer({"bootstrap.servers": broker.bootstrap, "transactional.id": name})
+    producer.init_transactions(30)
+    producer.begin_transaction()
+    producer.produce(topic, b"1", partition=0)
+    producer.flush(30)
+
+    (listed,) = admin.transactions.list_transactions(pattern=name).results
+    (described,) = admin.transactions.describe_transactions(transactional_ids=[name]).results
+    aborted = admin.transactions.abort_transactions(transactional_ids=[name])
+
+    assert (listed.transactional_id, listed.state) == (name, "Ongoing")
+    assert list(described.partitions) == [f"{topic}-0"]
+    assert [each.change for each in aborted.results] == ["aborted"]
+    (failure,) = admin.transactions.describe_transactions(transactional_ids=[fresh("none")]).failures
+    assert isinstance(error_of(failure.error), TransactionalIdNotFound)
+
+
+# --- metrics ----------------------------------------------------------------------------------------------------------
+
+
+def test_metrics_count_calls(admin: Admin):
+    admin.topics.list_topics()
+
+    (metric,) = admin.metrics.list_metrics(pattern="pystream_admin_calls_total").results
+
+    counted = {sample.labels["method"]: sample.value for sample in metric.samples if sample.labels["code"] == "OK"}
+    assert counted["TopicService/ListTopics"] >= 1
+    names = [each.name for each in admin.metrics.list_metrics(pattern="kafka_admin_client_.*").results]
+    assert "kafka_admin_client_request_total" in names
+    with pytest.raises(InvalidRequest, match="regular expression"):
+        admin.metrics.list_metrics(pattern="(")
+
+
+# --- all of them ------------------------------------------------------------------------------------------------------
+
+
+def test_errors_of_a_whole_call_are_those_of_the_tree(admin: Admin, topic: str):
+    with pytest.raises(UnknownTopicOrPartition):
+        admin.topics.trim_topic(topic=fresh("nowhere"), before="1")
+    with pytest.raises(InvalidRequest, match="topics: required"):
+        admin.topics.create_topics()
+
+
+def test_every_method_has_a_client_and_no_client_method_is_left_over(admin: Admin):
+    """The facade is generated: what the descriptors have, it has."""
+    nouns = ("acls", "cluster", "configs", "groups", "metrics", "quotas", "records", "topics", "transactions")
+    described = {
+        (service.name, method)
+        for noun in nouns
+        for service in import_module(f"pystream.client.grpc.messages.{noun}_pb2").DESCRIPTOR.services_by_name.values()
+        for method in service.methods_by_name
+    }
+
+    offered = {
+        (type(service).__name__, "".join(part.capitalize() for part in name.split("_")))
+        for service in vars(admin).values()
+        if isinstance(service, Service)
+        for name in vars(type(service))
+        if not name.startswith("_")
+    }
+
+    assert offered == described
