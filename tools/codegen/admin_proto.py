@@ -27,6 +27,7 @@ import "pystream/admin/v1/common.proto";
 {imports}"""
 OPERATIONS_PACKAGE = "pystream.client.operations"
 LINE_LENGTH = 116
+OPTION = re.compile(r"--([a-z][a-z-]*)")  # of a command line; a field here
 FIELD_COMMENT = re.compile(r"    (\w+): .*?  # (.*)")
 MESSAGE = re.compile(r"^message (\w+) \{$(.*?)^\}$", re.MULTILINE | re.DOTALL)
 FIELD = re.compile(r"^  (?:optional |repeated )?[\w.]+(?:<[^>]*>)? (\w+) = (\d+);$", re.MULTILINE)
@@ -122,7 +123,7 @@ def service_text(noun: str, operations: tuple[Operation, ...], title: str) -> st
         needs = f"Needs {operation.permission.operation} on {operation.permission.resource}."
         lines += comment(operation.doc, "  ")
         for note in operation.notes:
-            lines += comment(note, "  ")
+            lines += comment(OPTION.sub(lambda option: option[1].replace("-", "_"), note), "  ")
         lines += comment(f"On the command line: pystream {noun} {operation.verb}. {needs}", "  ")
         lines += [f"  rpc {name}({name}Request) returns ({name}Response);"]
         if watch := naming.watch_name(operation):
@@ -156,6 +157,8 @@ def argument_field(argument: Argument) -> Field:
         said.append(f"At least {argument.minimum}.")
     if argument.default is not None:
         said.append(f"Default: {argument.default}.")
+    if argument.kind is Kind.DOCUMENT:
+        said.append("The text itself, not the name of a file.")
     if argument.required:
         said.append("Required.")
     text = " ".join(said).replace("; may be repeated.", ".")

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
+import grpc
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
+import pystream
+from pystream.client.grpc import messages
 from pystream.client.grpc.faces import Admin
 from pystream.client.grpc.services import Service
 from pystream.client.grpc.status import error_of
@@ -20,7 +24,18 @@ from pystream.common.errors import (
     UnknownTopicOrPartition,
 )
 from tests.integration.services.conftest import fresh
+from tests.support.admin_process import AdminProcess
 from tests.support.broker_process import BrokerProcess
+
+NAMES: Final = {  # of fields that must be there; None for a name that nobody has
+    **dict.fromkeys(("topic", "topics", "group", "groups", "transactional_ids", "names", "name")),
+    "type": "topics",
+    "before": "1",
+    "to": "start",
+    "resource": "topic",
+    "principal": "User:nobody",
+    "operation": "read",
+}
 
 
 @pytest.fixture
@@ -279,22 +294,75 @@ def test_errors_of_a_whole_call_are_those_of_the_tree(admin: Admin, topic: str):
         admin.topics.create_topics()
 
 
-def test_every_method_has_a_client_and_no_client_method_is_left_over(admin: Admin):
-    """The facade is generated: what the descriptors have, it has."""
-    nouns = ("acls", "cluster", "configs", "groups", "metrics", "quotas", "records", "topics", "transactions")
-    described = {
-        (service.name, method)
-        for noun in nouns
-        for service in import_module(f"pystream.client.grpc.messages.{noun}_pb2").DESCRIPTOR.services_by_name.values()
-        for method in service.methods_by_name
-    }
+def methods() -> list[tuple[str, Any]]:
+    """(path, descriptor) of every method of our services."""
+    return [
+        (f"/{service.full_name}/{method.name}", method)
+        for each in sorted(Path(messages.__path__[0]).glob("*_pb2.py"))
+        for service in import_module(f"{messages.__name__}.{each.stem}").DESCRIPTOR.services_by_name.values()
+        for method in service.methods
+    ]
 
+
+def test_the_client_has_every_method_and_no_other(admin: Admin):
     offered = {
-        (type(service).__name__, "".join(part.capitalize() for part in name.split("_")))
+        f"/pystream.admin.v1.{type(service).__name__}/{''.join(part.capitalize() for part in name.split('_'))}"
         for service in vars(admin).values()
         if isinstance(service, Service)
         for name in vars(type(service))
         if not name.startswith("_")
     }
 
-    assert offered == described
+    assert offered == {path for path, _ in methods()}
+
+
+@pytest.mark.parametrize(("path", "method"), methods(), ids=[path.rpartition("v1.")[2] for path, _ in methods()])
+def test_every_method_answers_to_names_that_nobody_has(server: AdminProcess, path: str, method: Any):
+    """Whatever it is: rows, failures, or a status that says what is wrong, and never a fault of the server."""
+    request = method.input_type._concrete_class()
+    for field in method.input_type.fields:
+        if field.type == field.TYPE_STRING and field.message_type is None and field.name in NAMES:
+            value = NAMES[field.name] or fresh("nobody")
+            if field.is_repeated:
+                getattr(request, field.name).append(value)
+            else:
+                setattr(request, field.name, value)
+        elif field.name == "dry_run":
+            request.dry_run = True
+    with grpc.insecure_channel(server.address) as channel:
+        stream = channel.unary_stream(path)(request.SerializeToString(), timeout=30)
+        try:
+            next(stream)
+            code = grpc.StatusCode.OK
+        except grpc.RpcError as error:
+            code = error.code()
+        stream.cancel()
+
+    expected = {"OK", "NOT_FOUND", "INVALID_ARGUMENT", "FAILED_PRECONDITION"}
+    assert code.name in expected
+
+
+# --- groups of other kinds --------------------------------------------------------------------------------------------
+
+
+def test_a_share_group_is_described_reset_and_deleted(admin: Admin, broker: BrokerProcess, topic: str):
+    name = fresh("queue")
+    admin.configs.alter_configs(type="groups", names=[name], set={"share.auto.offset.reset": "earliest"})
+    admin.records.produce_records(topic=topic, records=[{"value": {"text": str(n)}, "partition": 0} for n in range(5)])
+    with pystream.ShareConsumer({"bootstrap.servers": broker.bootstrap, "group.id": name}) as consumer:
+        consumer.subscribe([topic])
+        read = 0
+        while read < 5:
+            read += len(consumer.poll(1))
+        (described,) = admin.share_groups.describe_share_groups(groups=[name]).results
+
+    (listed,) = admin.share_groups.list_share_groups(pattern=name).results
+    offsets = admin.share_groups.list_share_group_offsets(groups=[name]).results
+    planned = admin.share_groups.reset_share_group_offsets(group=name, topic=[topic], to_earliest=True, dry_run=True)
+    deleted = admin.share_groups.delete_share_groups(groups=[name])
+
+    assert len(described.members) == 1
+    assert listed.group == name
+    assert sorted((each.partition, each.end_offset) for each in offsets) == [(0, 5), (1, 0)]
+    assert {each.new_offset for each in planned.results} == {0}
+    assert [each.name for each in deleted.results] == [name]
