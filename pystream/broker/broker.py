@@ -342,6 +342,7 @@ class Broker:
         quotas = ClientQuotas(
             plane,
             self._clock,
+            self._supervisor,
             window=QuotaWindow(config.quota_window_num, config.quota_window_size_seconds),
             controller_window=QuotaWindow(
                 config.controller_quota_window_num, config.controller_quota_window_size_seconds

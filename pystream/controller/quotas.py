@@ -2,14 +2,16 @@
 
     entity                  keys
     user, client-id, both   producer_byte_rate, consumer_byte_rate, request_percentage, controller_mutation_rate
-    ip                      connection_creation_rate; an address is written as such: names of hosts are not looked up
+    ip                      connection_creation_rate; of an address, or of a host that has one
 
 A name of None is the default for all that have no quota of their own. Source: KIP-546, KIP-599, KIP-612.
 """
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
+import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
@@ -44,6 +46,7 @@ ADDRESS_KEYS: Final[Mapping[str, ConfigType]] = {CONNECTION_CREATION_RATE: Confi
 LARGEST: Final = {ConfigType.INT: ("an INT", float(INT_MAX)), ConfigType.LONG: ("a LONG", float(LONG_MAX))}
 ATTEMPTS: Final = 10
 FRACTION: Final = 1e-6
+LOOK_UP_SECONDS: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,7 @@ class QuotaController:
                 if name in outcomes:
                     raise InvalidRequest(f"Ignoring duplicate entity {_shown(change.entity)}")
                 values = checked(change)
+                await self._check_host(change)
                 if not validate_only:
                     newest = max(newest, await self._alter(name, values))
             except KafkaError as caught:
@@ -84,6 +88,14 @@ class QuotaController:
             outcomes[name] = QuotaOutcome(change.entity, error)
         await self._publisher.wait_for(newest)
         return list(outcomes.values())
+
+    async def _check_host(self, change: QuotaChange) -> None:
+        """What has no address any more can still be rid of its quotas."""
+        names = [name for kind, name in change.entity if kind == IP and name is not None]
+        if not names or all(value is None for _, value in change.values):
+            return
+        if await resolved_address(names[0]) is None:
+            raise InvalidRequest(f"{names[0]} is not a valid IP or resolvable host.")
 
     async def _alter(self, entity: QuotaEntity, values: Mapping[str, float | None]) -> int:
         key = records.client_quota_key(entity)
@@ -122,11 +134,26 @@ def checked(change: QuotaChange) -> dict[str, float | None]:
 
 
 def packed_address(name: str) -> bytes | None:
-    """The 4 or 16 bytes of an IP address; None for what is no such address."""
+    """The 4 or 16 bytes of an IP address, an IPv4 one that is mapped into IPv6 as itself; None for what is none."""
     try:
-        return ipaddress.ip_address(name).packed
+        address = ipaddress.ip_address(name)
     except ValueError:
         return None
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return address.packed if mapped is None else mapped.packed
+
+
+async def resolved_address(name: str) -> bytes | None:
+    """The bytes of an address, or of the first one that a host has at present; None where it has none."""
+    packed = packed_address(name)
+    if packed is not None:
+        return packed
+    try:
+        async with asyncio.timeout(LOOK_UP_SECONDS):
+            found = await asyncio.get_running_loop().getaddrinfo(name, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):  # a time-out is an OSError
+        return None
+    return packed_address(str(found[0][4][0])) if found else None
 
 
 def keys_of(entity: Sequence[tuple[str, str | None]]) -> Mapping[str, ConfigType]:
@@ -145,9 +172,6 @@ def keys_of(entity: Sequence[tuple[str, str | None]]) -> Mapping[str, ConfigType
         return CLIENT_KEYS
     if len(kinds) > 1:
         raise InvalidRequest("Invalid quota entity combination, IP entity should not be combined with User or ClientId")
-    address = entity[0][1]
-    if address is not None and packed_address(address) is None:
-        raise InvalidRequest(f"{address} is not a valid IP or resolvable host.")
     return ADDRESS_KEYS
 
 

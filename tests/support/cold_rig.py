@@ -311,7 +311,7 @@ class ColdRig:
             features=FeatureController(publisher, committer, SUPPORTED_FEATURES),
             scram=ScramController(publisher, committer),
             quotas=QuotaController(publisher, committer),
-            client_quotas=self._client_quotas(),
+            client_quotas=self._client_quotas(supervisor),
             producer_ids=self.coordinators.producer_ids,
             publisher=publisher,
             applier=self.applier,
@@ -336,8 +336,9 @@ class ColdRig:
             clock=self.clock,
         )
 
-    def _client_quotas(self) -> ClientQuotas:
-        quotas = ClientQuotas(self.plane, self.clock, window=QuotaWindow(11, 1), controller_window=QuotaWindow(11, 1))
+    def _client_quotas(self, supervisor: Supervisor) -> ClientQuotas:
+        window = QuotaWindow(11, 1)
+        quotas = ClientQuotas(self.plane, self.clock, supervisor, window=window, controller_window=window)
         self.applier.on_applied(lambda delta, image: quotas.apply(image) if delta.client_quotas else None)
         return quotas
 

@@ -27,6 +27,7 @@ async def handle(context: BrokerContext, call: Call, request: AlterClientQuotasR
     ]
     outcomes = await context.quotas.alter(changes, validate_only=request.validate_only)
     await context.applier.caught_up()
+    await context.client_quotas.in_force()
     return AlterClientQuotasResponse(
         entries=[
             _result(

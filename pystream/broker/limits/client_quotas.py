@@ -8,17 +8,20 @@ that is named and for all others:
     > <default user> > client > <default client>
 
 A quota of a user alone is shared by all his clients; every other one counts for each client id by itself. An address
-that has no quota of its own has the one that is set for all.
+that has no quota of its own has the one that is set for all; a host is looked up whenever quotas change, and its first
+address counts.
 Source: KIP-55, KIP-124, KIP-219, KIP-599, KIP-612; Kafka's ClientQuotaManager and ControllerMutationQuotaManager.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pystream.common.errors import ThrottlingQuotaExceeded
+from pystream.common.logging import get_logger
 from pystream.common.model import ZERO_UUID
 from pystream.controller.quotas import (
     CLIENT_ID,
@@ -30,14 +33,18 @@ from pystream.controller.quotas import (
     REQUEST_PERCENTAGE,
     USER,
     packed_address,
+    resolved_address,
 )
 from pystream.controller.requests import TopicOutcome
 
 if TYPE_CHECKING:
     from pystream._native.data_plane import DataPlane
     from pystream.common.clock import Clock
+    from pystream.common.tasks import Supervisor
     from pystream.metadata.image import ClusterImage
     from pystream.metadata.records import QuotaEntity
+
+logger = get_logger(__name__)
 
 ANONYMOUS: Final = "ANONYMOUS"
 MICROSECONDS_PER_PERCENT: Final = 10_000  # of one thread's second
@@ -98,15 +105,17 @@ def rules_of(quotas: Mapping[QuotaEntity, Mapping[str, float]]) -> list[Rule]:
 
 
 class AddressRates(NamedTuple):
-    """Connections a second: by address, and of every other one; 0 is unlimited."""
+    """Connections a second: by address, by host, and of every other one; 0 is unlimited."""
 
-    named: list[tuple[bytes, int]]
+    named: dict[bytes, int]
+    hosts: dict[str, int]
     default: int
 
 
 def address_rates_of(quotas: Mapping[QuotaEntity, Mapping[str, float]]) -> AddressRates:
     """What bounds new connections of addresses."""
     named: dict[bytes, int] = {}
+    hosts: dict[str, int] = {}
     default = 0
     for entity, values in quotas.items():
         if entity[0][0] != IP or CONNECTION_CREATION_RATE not in values:
@@ -117,7 +126,9 @@ def address_rates_of(quotas: Mapping[QuotaEntity, Mapping[str, float]]) -> Addre
             default = rate
         elif (packed := packed_address(address)) is not None:
             named[packed] = rate
-    return AddressRates(sorted(named.items()), default)
+        else:
+            hosts[address] = rate
+    return AddressRates(named, hosts, default)
 
 
 def _rule(quotas: Mapping[QuotaEntity, Mapping[str, float]], client_id: str | None) -> Rule:
@@ -188,9 +199,21 @@ class MutationQuota:
 class ClientQuotas:
     """Lives in the broker's loop; `apply` is called with every image that changes quotas."""
 
-    def __init__(self, plane: DataPlane, clock: Clock, *, window: QuotaWindow, controller_window: QuotaWindow) -> None:
+    def __init__(
+        self,
+        plane: DataPlane,
+        clock: Clock,
+        supervisor: Supervisor,
+        *,
+        window: QuotaWindow,
+        controller_window: QuotaWindow,
+    ) -> None:
         self._plane = plane
         self._clock = clock
+        self._supervisor = supervisor
+        self._address_rates = AddressRates({}, {}, 0)
+        self._addresses: dict[str, bytes] = {}  # of hosts, as they were found last
+        self._look_up: asyncio.Task[None] | None = None
         self._window = window
         self._mutation_burst_ms = controller_window.burst_ms
         self._quotas: Mapping[QuotaEntity, Mapping[str, float]] = {}
@@ -204,10 +227,33 @@ class ClientQuotas:
         rules = rules_of(self._quotas)
         self.bounds_requests = any(rates[2] for _, rates, _ in rules)
         self._plane.set_client_quotas(rules, self._window.burst_ms)
-        addresses = address_rates_of(self._quotas)
+        self._address_rates = address_rates_of(self._quotas)
+        self._bound_addresses()
+        if self._address_rates.hosts:
+            self._look_up = self._supervisor.attempt("look up hosts", self._look_up_hosts(self._address_rates))
+
+    async def in_force(self) -> None:
+        """Return once the quotas of hosts are in force too, as far as these can be found."""
+        if self._look_up is not None:
+            await asyncio.wait([self._look_up])
+
+    async def _look_up_hosts(self, rates: AddressRates) -> None:
+        hosts = list(rates.hosts)
+        for host, address in zip(hosts, await asyncio.gather(*map(resolved_address, hosts)), strict=True):
+            if address is not None:
+                self._addresses[host] = address
+            else:
+                logger.warning("host of a quota not found", host=host)
+        if rates is self._address_rates:
+            self._addresses = {host: self._addresses[host] for host in hosts if host in self._addresses}
+            self._bound_addresses()
+
+    def _bound_addresses(self) -> None:
+        rates = self._address_rates
+        hosts = {self._addresses[host]: rate for host, rate in rates.hosts.items() if host in self._addresses}
         self._plane.bound_addresses(
-            addresses.named,
-            default_rate=addresses.default,
+            sorted({**hosts, **rates.named}.items()),
+            default_rate=rates.default,
             window_ms=self._window.burst_ms,
             longest_wait_ms=self._window.sample_ms,
         )

@@ -196,6 +196,39 @@ def test_quotas_of_addresses_are_set_shown_and_reach_the_data_plane():
     assert after == ([], 0, 10_000, 1_000)
 
 
+def test_an_ipv4_address_that_is_mapped_into_ipv6_is_that_address():
+    async def scenario(rig: ColdRig):
+        codes = await alter(rig, entry({"ip": "::ffff:10.0.0.7"}, connection_creation_rate=3))
+        return codes, rig.plane.address_rates[0]
+
+    assert run_cold(scenario) == ([NONE], [(b"\x0a\0\0\x07", 3)])
+
+
+def test_a_host_stands_for_the_address_that_it_has_and_an_address_by_itself_goes_before():
+    async def scenario(rig: ColdRig):
+        host = {"ip": "localhost"}
+        codes = await alter(rig, entry(host, connection_creation_rate=3))
+        alone = rig.plane.address_rates[0]
+        addresses = [entry({"ip": name}, connection_creation_rate=9) for name in ("127.0.0.1", "::1")]
+        codes += await alter(rig, *addresses)
+        both = rig.plane.address_rates[0]
+        codes += await alter(rig, entry(host, connection_creation_rate=None))
+        return codes, alone, both, rig.plane.address_rates[0]
+
+    codes, alone, both, after = run_cold(scenario)
+
+    assert codes == [NONE] * 4
+    assert alone in ([(b"\x7f\0\0\1", 3)], [(bytes(15) + b"\1", 3)])
+    assert both == after == [(bytes(15) + b"\1", 9), (b"\x7f\0\0\1", 9)]
+
+
+def test_a_host_that_is_gone_can_be_rid_of_its_quota():
+    async def scenario(rig: ColdRig):
+        return await alter(rig, entry({"ip": "no address"}, connection_creation_rate=None))
+
+    assert run_cold(scenario) == [NONE]
+
+
 KEY = "producer_byte_rate"
 ME = "ANONYMOUS"
 LADDER = [
