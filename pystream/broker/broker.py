@@ -195,7 +195,7 @@ class Broker:
         """The publisher, its image loaded; the store is opened on the first call."""
         async with self._opening:
             if self._publisher is None:
-                self._store = SqliteStore.open(self._metadata_path, self._clock)
+                self._store = SqliteStore.open(self._metadata_path, self._clock, self._logs.make_room)
                 publisher = ImagePublisher(self._store, self._clock)
                 await publisher.load()
                 self._publisher = publisher

@@ -10,6 +10,7 @@
     │   └── UnknownFormatVersion    written by a pystream that this one does not understand
     ├── StoreError                  the metadata store
     │   ├── StoreUnavailable        certainly not applied; try again
+    │   │   └── StoreFull           its disk is full
     │   ├── StoreOutcomeUnknown     may have been applied: read before trying again
     │   ├── StoreCompacted          the revisions asked for are gone; range again
     │   ├── StoreDamaged            the database failed its own check
@@ -93,6 +94,10 @@ class StoreError(PystreamError):
 
 class StoreUnavailable(StoreError):
     """The store could not be reached; the request was certainly not applied."""
+
+
+class StoreFull(StoreUnavailable):
+    """The disk that the store lies on is full."""
 
 
 class StoreOutcomeUnknown(StoreError):

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from pystream.common.errors import Busy, NotController, RequestTimedOut, StoreOutcomeUnknown, StoreUnavailable
+from pystream.common.errors import (
+    Busy,
+    NoSpace,
+    NotController,
+    RequestTimedOut,
+    StoreFull,
+    StoreOutcomeUnknown,
+    StoreUnavailable,
+)
 from pystream.metadata.store import Compare, KeyValue, MetadataStore, Operation
 from pystream.metadata.store.interface import holds
 
@@ -27,14 +35,16 @@ class Committer:
         """The revision of the change; None when one of `compares` does not hold.
 
         `proof` is true of the store exactly when the transaction was applied: it is read when the reply is lost.
-        Raises NotController when we are no longer, RequestTimedOut when the store cannot be reached: nothing is known
-        to have changed then, and the client may try again.
+        Raises NotController when we are no longer, RequestTimedOut when the store cannot be reached, NoSpace when its
+        disk is full: nothing is known to have changed then, and the client may try again.
         """
         fence = self._fence()
         if fence is None:
             raise NotController()
         try:
             result = await self._store.transaction([fence, *compares], then)
+        except StoreFull as error:
+            raise NoSpace("The disk of the metadata is full.") from error
         except (StoreUnavailable, Busy) as error:
             raise RequestTimedOut(f"The metadata store cannot be reached: {error}") from error
         except StoreOutcomeUnknown as error:

@@ -31,7 +31,7 @@ class ProducerIdAllocator:
         self._turn = asyncio.Lock()
 
     async def next_id(self) -> int:
-        """An id that nobody has or had. Raises RequestTimedOut, CoordinatorLoadInProgress: worth another try."""
+        """An id that nobody has or had. Raises RequestTimedOut, NoSpace, CoordinatorLoadInProgress: try again."""
         async with self._turn:
             if self._next == self._end:
                 self._next = await self._claim_block()

@@ -52,6 +52,10 @@ class Disk:
         self._reserve_bytes = min(reserve_bytes, int(total * LARGEST_RESERVE_PART))
         self._reserve = path / RESERVE_FILE
 
+    @property
+    def holds_reserve(self) -> bool:
+        return self._reserve.exists()
+
     def usage(self) -> tuple[int, int]:
         """(bytes in all, bytes free to us). Raises OSError."""
         stats = os.statvfs(self._path)

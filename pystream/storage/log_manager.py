@@ -313,6 +313,18 @@ class LogManager:
         for hosted in self._hosted:
             self._check_directory(hosted, now_ms)
 
+    def make_room(self) -> bool:
+        """Somebody has met a full disk: look now, before flush_dirty() does. Whether a reserve was given away.
+
+        Called from any thread.
+        """
+        given = False
+        for hosted in self._online():
+            held = hosted.disk.holds_reserve
+            self._check_directory(hosted, self._clock.now_ms())
+            given = given or (held and not hosted.disk.holds_reserve)
+        return given
+
     def checkpoint(self) -> None:
         """Write recovery points, start offsets and high watermarks where they have changed. Raises OSError of the
         last failure.

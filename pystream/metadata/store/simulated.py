@@ -4,6 +4,7 @@
     store.faults.lose_reply = 1        the next transaction is applied, and its caller hears StoreOutcomeUnknown
     store.faults.lose_request = 1      the next transaction never arrives, and its caller hears the same
     store.faults.unavailable = True    every request is refused with StoreUnavailable until it is False again
+    store.faults.full = True           every transaction is refused with StoreFull until it is False again
     store.faults.delay_ms = 50         every request waits that long on the clock before it is served
     store.faults.stale_by = 3          ranges show what was there 3 revisions ago (never `get`)
     store.compact(revision)            history below `revision` is gone
@@ -22,7 +23,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from pystream.common.clock import ManualClock, SleepingClock
-from pystream.common.errors import Closed, StoreCompacted, StoreOutcomeUnknown, StoreUnavailable
+from pystream.common.errors import Closed, StoreCompacted, StoreFull, StoreOutcomeUnknown, StoreUnavailable
 from pystream.metadata.store.interface import (
     KEPT_REVISIONS,
     MAXIMUM_PAGE,
@@ -47,6 +48,7 @@ class Faults:
     lose_reply: int = 0
     lose_request: int = 0
     unavailable: bool = False
+    full: bool = False
     delay_ms: int = 0
     stale_by: int = 0
 
@@ -144,6 +146,8 @@ class SimulatedStore:
         if self.faults.lose_request:
             self.faults.lose_request -= 1
             raise StoreOutcomeUnknown("the request was lost")
+        if self.faults.full:
+            raise StoreFull("the simulated disk is full")
         result = await self._serve(lambda: apply_transaction(self._table, self._leases, compares, then, otherwise))
         if self.faults.lose_reply:
             self.faults.lose_reply -= 1

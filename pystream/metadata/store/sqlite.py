@@ -7,8 +7,8 @@
 
 One thread owns the file. Requests queue up for it, and all that have gathered while it was busy share one commit, so
 many callers cost one fsync; a caller hears of its transaction after that. After a failed commit the callers hear the
-truth: disk full is StoreUnavailable (all of it was rolled back); an I/O error is StoreOutcomeUnknown, and nothing is
-served from then on, since a failed fsync cannot be repeated.
+truth: disk full is StoreFull (all of it was rolled back, and tried once more where room could be made); an I/O error
+is StoreOutcomeUnknown, and nothing is served from then on, since a failed fsync cannot be repeated.
 
 Leases are timers of this process: keys of leases do not survive it and are deleted when the file is opened.
 """
@@ -33,6 +33,7 @@ from pystream.common.errors import (
     PystreamError,
     StoreCompacted,
     StoreDamaged,
+    StoreFull,
     StoreOutcomeUnknown,
     StoreUnavailable,
     UnknownFormatVersion,
@@ -224,8 +225,11 @@ class SqliteLease:
 class SqliteStore:
     """The MetadataStore in one SQLite file. Make it with `open`, inside the event loop that will use it."""
 
-    def __init__(self, path: Path, connection: sqlite3.Connection, clock: SleepingClock) -> None:
+    def __init__(
+        self, path: Path, connection: sqlite3.Connection, clock: SleepingClock, make_room: Callable[[], bool]
+    ) -> None:
         self._path = path
+        self._make_room = make_room
         self._connection = connection
         self._clock = clock
         self._table = _SqliteTable(connection, clock)
@@ -238,8 +242,12 @@ class SqliteStore:
         self._thread.start()
 
     @classmethod
-    def open(cls, path: Path, clock: SleepingClock | None = None) -> SqliteStore:
+    def open(
+        cls, path: Path, clock: SleepingClock | None = None, make_room: Callable[[], bool] = lambda: False
+    ) -> SqliteStore:
         """Open or create the file, check it, and delete the keys of leases that ended with the last process.
+
+        `make_room` is called on the store's thread when the disk is full; whether there may be room now.
 
         Blocks for the disk. Raises StoreDamaged when SQLite's own check fails, UnknownFormatVersion for a file of a
         later pystream or of another program, StoreUnavailable when it cannot be opened.
@@ -265,7 +273,7 @@ class SqliteStore:
         except PystreamError:
             connection.close()
             raise
-        return cls(path, connection, clock)
+        return cls(path, connection, clock, make_room)
 
     async def get(self, key: str) -> KeyValue | None:
         return await self._ask(lambda table: table.read(key))
@@ -375,7 +383,7 @@ class SqliteStore:
             requests.append(following)
         return requests
 
-    def _serve_together(self, requests: list[_Request]) -> list[_Outcome]:
+    def _serve_together(self, requests: list[_Request], *, once_more: bool = True) -> list[_Outcome]:
         if self._failure is not None:
             return [_Outcome(request, None, self._failure) for request in requests]
         committing = False
@@ -389,6 +397,8 @@ class SqliteStore:
             self._connection.execute("COMMIT")
         except sqlite3.Error as error:
             failure = self._failed(error, committing)
+            if once_more and isinstance(failure, StoreFull) and self._make_room():
+                return self._serve_together(requests, once_more=False)
             return [_Outcome(request, None, failure) for request in requests]
         return outcomes
 
@@ -411,6 +421,8 @@ class SqliteStore:
             self._leases.restore(self._table.leased_keys(), self._clock.monotonic_ms())
         if committing and not harmless:
             return StoreOutcomeUnknown(f"the commit failed: {error}")
+        if (error.sqlite_errorcode & 0xFF) == sqlite3.SQLITE_FULL:
+            return StoreFull(f"{error}")
         return StoreUnavailable(f"{error}")
 
     def _reply(self, outcomes: list[_Outcome], changed: bool) -> None:

@@ -259,6 +259,16 @@ def test_an_unreachable_store_is_a_retriable_error() -> None:
     with_controller(scenario)
 
 
+def test_a_full_disk_below_the_store_is_an_error_of_the_storage() -> None:
+    async def scenario(kit: ControllerKit) -> None:
+        kit.store.faults.full = True
+        (error,) = await create(kit, NewTopic(name="t"))
+        assert isinstance(error, errors.KafkaStorageError)
+        assert error.retriable
+
+    with_controller(scenario)
+
+
 # --- growth
 
 

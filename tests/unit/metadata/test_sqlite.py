@@ -15,6 +15,7 @@ from pystream.common.clock import DAY_MS, ManualClock
 from pystream.common.errors import (
     StoreCompacted,
     StoreDamaged,
+    StoreFull,
     StoreOutcomeUnknown,
     StoreUnavailable,
     UnknownFormatVersion,
@@ -158,7 +159,7 @@ def test_a_full_disk_refuses_and_loses_nothing_and_recovers(path: Path) -> None:
         lease = await store.lease(60_000)
         await store.transaction([], [Put("/kept", b"1", lease.id)])
         await store._ask(lambda table: limit_pages(table._connection, 12))
-        with pytest.raises(StoreUnavailable, match="full"):
+        with pytest.raises(StoreFull, match="full"):
             await store.transaction([], [Put("/kept", b"2"), Put("/large", bytes(200_000))])
         item = await store.get("/kept")
         assert item is not None
@@ -169,6 +170,34 @@ def test_a_full_disk_refuses_and_loses_nothing_and_recovers(path: Path) -> None:
         assert await store.get("/kept") is None
 
     with_store(path, scenario)
+
+
+def test_a_transaction_that_finds_the_disk_full_is_tried_again_where_room_could_be_made(path: Path) -> None:
+    room = [100_000]
+
+    def make_room() -> bool:
+        if room:
+            limit_pages(store._connection, room.pop())
+            return True
+        return False
+
+    async def scenario() -> None:
+        nonlocal store
+        store = SqliteStore.open(path, ManualClock(), make_room)
+        lease = await store.lease(60_000)
+        await store._ask(lambda table: limit_pages(table._connection, 12))
+        puts = [Put("/large", bytes(200_000)), Put("/leased", b"1", lease.id)]
+        assert (await store.transaction([], puts)).succeeded
+        assert room == []
+        await store._ask(lambda table: limit_pages(table._connection, 12))
+        with pytest.raises(StoreFull):
+            await store.transaction([], [Put("/larger", bytes(400_000))])
+        await lease.revoke()
+        assert [item.key for item in (await store.range("")).items] == ["/large"]
+        await store.close()
+
+    store: SqliteStore
+    asyncio.run(scenario())
 
 
 def limit_pages(connection: sqlite3.Connection, pages: int) -> None:
