@@ -22,8 +22,10 @@ STOP_SECONDS = 60
 
 
 class KafkaProcess:
-    def __init__(self, folder: Path, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(self, folder: Path, settings: Mapping[str, str] | None = None, *, plugins: Path | None = None) -> None:
+        """`plugins`: a folder of classes that the settings name."""
         self.folder = folder
+        self._plugins = plugins
         self.log_dir = folder / "log"
         port, controller_port = ports.port_for(self), ports.port_for(self)
         self.bootstrap = f"127.0.0.1:{port}"
@@ -46,7 +48,8 @@ class KafkaProcess:
         self.folder.mkdir(parents=True)
         properties = self.folder / "server.properties"
         properties.write_text("".join(f"{key}={value}\n" for key, value in self._settings.items()))
-        run = [*java.command(), "-cp", java.class_path()]
+        path = java.class_path() if self._plugins is None else f"{self._plugins}:{java.class_path()}"
+        run = [*java.command(), "-cp", path]
         form = ["kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(properties)]
         subprocess.run([*run, *form], check=True, capture_output=True, timeout=READY_SECONDS)
         with open(self.folder / "kafka.out", "wb") as output:

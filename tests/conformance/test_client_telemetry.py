@@ -1,7 +1,9 @@
-"""Metrics that real clients push of their own accord (KIP-714), and what of them stands on the broker's /metrics."""
+"""Metrics that clients push of their own accord (KIP-714): real ones and ours to our broker, ours to Apache Kafka."""
 
 from __future__ import annotations
 
+import asyncio
+import base64
 import re
 import subprocess
 import time
@@ -11,13 +13,20 @@ from pathlib import Path
 
 import pytest
 from confluent_kafka import Producer
+from opentelemetry.proto.metrics.v1.metrics_pb2 import AGGREGATION_TEMPORALITY_DELTA, MetricsData
 
+from pystream.client import Consumer as OurConsumer
+from pystream.client import Producer as OurProducer
+from pystream.client.admin.configs import ConfigResource, ConfigResourceType
+from pystream.client.aio import AdminClient
+from pystream.common.model import uuid_text
 from pystream.protocol.messages.incremental_alter_configs import (
     AlterableConfig,
     AlterConfigsResource,
     IncrementalAlterConfigsRequest,
 )
 from tests.conformance import java
+from tests.conformance.kafka_process import KafkaProcess
 from tests.support.broker_process import BrokerProcess
 from tests.support.raw_client import RawClient
 
@@ -92,3 +101,92 @@ def test_librdkafka_pushes_of_its_own_accord(broker: BrokerProcess) -> None:
             producer.poll(0.01)
     assert [name for name, _ in pushed(broker)] == [client[0]]
     assert asked.flush(SECONDS) == other.flush(SECONDS) == 0
+
+
+# --- our own clients --------------------------------------------------------------------------------------------------
+
+OURS = "pystream"
+RECORDS = 50
+
+
+def test_our_clients_push_to_our_broker(broker: BrokerProcess) -> None:
+    deadline = time.monotonic() + SECONDS
+    settings = {"bootstrap.servers": broker.bootstrap, "client.id": "app-ours"}
+    consumer_settings = {**settings, "auto.offset.reset": "earliest", "group.id": "g"}
+    with OurProducer(settings) as producer, OurConsumer(consumer_settings) as consumer:
+        for _ in range(RECORDS):
+            producer.send("t", b"value")
+        producer.flush()
+        consumer.subscribe(["t"])
+        assert consumer.poll(SECONDS)
+        while pushed(broker).get(("app-ours", OURS), {}).get("org_apache_kafka_producer_record_send_total") != RECORDS:
+            assert time.monotonic() < deadline, pushed(broker)
+        metrics = pushed(broker)["app-ours", OURS]
+        assert metrics["org_apache_kafka_producer_request_latency_max"] >= 0
+        assert {name for name in metrics if not name.startswith("org_apache_kafka_producer_re")} == set()
+        assert producer.metrics().value("record-send-total", topic="t") == RECORDS
+        assert producer.client_instance_id(SECONDS) != consumer.client_instance_id(SECONDS)
+    assert ("app-ours", OURS) not in pushed(broker), "a client that said good-bye is still there"
+
+
+@pytest.fixture
+def sink(tmp_path: Path) -> Iterator[tuple[KafkaProcess, Path]]:
+    """Apache Kafka with a plug-in that writes what is pushed into a file."""
+    file = tmp_path / "pushed"
+    file.touch()
+    settings = {"metric.reporters": "TelemetrySink", "telemetry.sink": str(file)}
+    with KafkaProcess(tmp_path / "kafka", settings, plugins=java.compiled("TelemetrySink")) as kafka:
+        yield kafka, file
+
+
+def pushes_in(file: Path) -> dict[str, list[tuple[bool, dict[str, float]]]]:
+    """By client: whether each push was the last, and its numbers of the whole client."""
+    found: dict[str, list[tuple[bool, dict[str, float]]]] = {}
+    for line in file.read_text().splitlines():
+        client, last, encoded = line.split(" ")
+        data = MetricsData()
+        data.ParseFromString(base64.b64decode(encoded))
+        numbers: dict[str, float] = {}
+        for metric in data.resource_metrics[0].scope_metrics[0].metrics if data.resource_metrics else ():
+            shape = metric.WhichOneof("data")
+            if shape == "sum":
+                assert metric.sum.aggregation_temporality == AGGREGATION_TEMPORALITY_DELTA
+            for point in getattr(metric, shape).data_points:
+                if not point.attributes:
+                    numbers[metric.name] = point.as_double
+        found.setdefault(client, []).append((last == "true", numbers))
+    return found
+
+
+def test_our_clients_push_to_apache_kafka(sink: tuple[KafkaProcess, Path]) -> None:
+    kafka, file = sink
+    deadline = time.monotonic() + SECONDS
+
+    async def subscribe() -> None:
+        async with AdminClient(bootstrap_servers=kafka.bootstrap) as admin:
+            resource = ConfigResource(ConfigResourceType.CLIENT_METRICS, "all")
+            values = {"metrics": "org.apache.kafka.", "interval.ms": "100"}
+            (await admin.incremental_alter_configs({resource: values})).checked()
+
+    asyncio.run(subscribe())
+    settings = {"bootstrap.servers": kafka.bootstrap}
+    with OurProducer(settings) as producer, OurConsumer({**settings, "auto.offset.reset": "earliest"}) as consumer:
+        sender, reader = (uuid_text(client.client_instance_id(SECONDS)) for client in (producer, consumer))
+        for _ in range(RECORDS):
+            producer.send("t", b"value", partition=0)
+        producer.flush()
+        consumer.assign([("t", 0)])
+        read = 0
+        while read < RECORDS:
+            read += len(consumer.poll(SECONDS))
+        while not all(len(pushes_in(file).get(client, ())) > 2 for client in (sender, reader)):
+            assert time.monotonic() < deadline, pushes_in(file).keys()
+    found = pushes_in(file)
+    for client, total in (
+        (sender, "org.apache.kafka.producer.record.send.total"),
+        (reader, "org.apache.kafka.consumer.fetch.manager.records.consumed.total"),
+    ):
+        lasts = [last for last, _ in found[client]]
+        assert lasts == [False] * (len(lasts) - 1) + [True]
+        assert sum(numbers[total] for _, numbers in found[client]) == RECORDS
+    assert found[sender][-1][1]["org.apache.kafka.producer.connection.creation.total"] == 0  # a delta

@@ -12,7 +12,7 @@ import struct
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from pystream.protocol.api_keys import ApiKey
+from pystream.protocol.api_keys import TELEMETRY_KEYS, ApiKey
 from pystream.protocol.catalogue import request_class
 from pystream.protocol.headers import RequestHeader, encode_response
 from pystream.protocol.message import Message
@@ -23,11 +23,12 @@ Answer = Callable[[Any], Message | None]
 
 
 def all_versions() -> ApiVersionsResponse:
-    """An answer that has everything this client has."""
+    """An answer that has everything this client has, but the push of metrics, which would come unasked."""
     return ApiVersionsResponse(
         api_keys=[
             ApiVersion(api_key=key, min_version=entry.requests[0], max_version=entry.requests[1])
             for key, entry in INDEX.items()
+            if key not in TELEMETRY_KEYS
         ]
     )
 

@@ -12,6 +12,8 @@ from pystream.client.cluster.cluster import Cluster
 from pystream.client.cluster.metadata import ClusterMetadata
 from pystream.client.cluster.retry import Deadline, allowed_ms
 from pystream.client.config import AdminConfig
+from pystream.client.metrics.client import ClientMetrics
+from pystream.client.metrics.reporter import TelemetryReporter
 from pystream.common.errors import Closed, DeadlineExceeded, PystreamError, UnknownServerError, UnsupportedVersion
 from pystream.net.connection import LARGEST_VERSION, Connection
 from pystream.protocol.message import Message
@@ -52,9 +54,13 @@ class AdminBase:
         self.config = config
         self.cluster = Cluster(config)
         self._client_instance_id: bytes | None = None
+        self._metrics = ClientMetrics("admin-client", self.cluster)
+        self._reporter = TelemetryReporter(self.cluster, self._metrics, dict) if config.enable_metrics_push else None
 
     async def close(self) -> None:
         """Close the connections. Harmless when closed; operations under way get Closed."""
+        if self._reporter is not None:
+            await self._reporter.close()
         await self.cluster.close()
 
     async def metrics(self) -> dict[str, int]:

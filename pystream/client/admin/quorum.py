@@ -251,6 +251,8 @@ class ClusterOperations(AdminBase):
 
     async def client_instance_id(self, *, timeout_ms: int | None = None) -> bytes:
         """The 16-byte id under which brokers know this client's metrics (KIP-714)."""
+        if self._reporter is not None:
+            return await self._reporter.client_instance_id(timeout_ms)
         if self._client_instance_id is None:
             response = await self._once("client_instance_id", GetTelemetrySubscriptionsRequest(), timeout_ms=timeout_ms)
             self._client_instance_id = response.client_instance_id

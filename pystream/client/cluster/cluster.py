@@ -239,6 +239,11 @@ class Cluster:
         if changed is not self.metadata:
             self._publish(changed)
 
+    @property
+    def metadata_age_ms(self) -> int:
+        """How long ago the picture was renewed."""
+        return self.clock.monotonic_ms() - self._updated_at_ms
+
     def note_brokers(self, response: MetadataResponse) -> None:
         """Believe what an answer to somebody's own Metadata request tells of brokers and controller."""
         self._publish(self.metadata.with_brokers(response))

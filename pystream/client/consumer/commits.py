@@ -6,7 +6,7 @@ Source: KIP-98 (pending transactions), KIP-709 (many groups), KIP-848 (member ep
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, NoReturn
 
@@ -63,8 +63,10 @@ class Identity:
 class Commits:
     """Offsets of one group. Used from the loop. `identity` is kept up to date by the membership."""
 
-    def __init__(self, cluster: Cluster, group_id: str) -> None:
+    def __init__(self, cluster: Cluster, group_id: str, on_commit: Callable[[float], object] | None = None) -> None:
+        """`on_commit` is told how many milliseconds a commit took."""
         self.group_id = group_id
+        self._on_commit = on_commit
         self.identity = Identity()
         self._cluster = cluster
 
@@ -83,7 +85,10 @@ class Commits:
             if left:
                 raise error_class(codes.COORDINATOR_LOAD_IN_PROGRESS)(f"not committed yet: {sorted(left)}")
 
+        began_ms = self._cluster.clock.monotonic_ms()
         await self._cluster.retrying(f"commit of group {self.group_id!r}", try_once, timeout_ms=timeout_ms)
+        if self._on_commit is not None:
+            self._on_commit(self._cluster.clock.monotonic_ms() - began_ms)
 
     async def committed(
         self, keys: Iterable[TopicPartition], *, timeout_ms: int | None = None

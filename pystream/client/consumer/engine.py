@@ -36,6 +36,8 @@ from pystream.client.consumer.model import (
 from pystream.client.consumer.offsets import Offsets
 from pystream.client.consumer.positions import PartitionState, Positions
 from pystream.client.consumer.resolver import Resolver
+from pystream.client.metrics.consumer import ConsumerMetrics
+from pystream.client.metrics.reporter import TelemetryReporter
 from pystream.common.clock import SleepingClock
 from pystream.common.errors import ClientError, Closed, InvalidGroupId, PystreamError, Wakeup
 from pystream.common.logging import get_logger
@@ -59,7 +61,13 @@ class Engine:
         self.subscription: Subscription | None = None
         self.membership: Membership | None = None
         self.steps: deque[RebalanceStep] = deque()
-        self.commits = Commits(self.cluster, config.group_id) if config.group_id else None
+        self.metrics = ConsumerMetrics(
+            self.cluster, self.positions, read_committed=config.isolation_level == "read_committed"
+        )
+        self.reporter = (
+            TelemetryReporter(self.cluster, self.metrics, self._labels) if config.enable_metrics_push else None
+        )
+        self.commits = Commits(self.cluster, config.group_id, self.metrics.committed) if config.group_id else None
         self.is_closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._waiter: asyncio.Future[None] | None = None
@@ -72,10 +80,16 @@ class Engine:
         self._finished_commits: deque[tuple[CommitCallback, CommittedOffsets, PystreamError | None]] = deque()
         self.last_poll_ms = self.cluster.clock.monotonic_ms()
         self.fetcher = Fetcher(
-            self.cluster, config, self.positions, on_data=self.notify, on_reset=self._look_again, nudge=self._nudge
+            self.cluster,
+            config,
+            self.positions,
+            self.metrics,
+            on_data=self.notify,
+            on_reset=self._look_again,
+            nudge=self._nudge,
         )
         self.offsets = Offsets(self.cluster, read_committed=config.isolation_level == "read_committed")
-        self.hand = HandOut(self.fetcher.buffer, self.raise_failure)
+        self.hand = HandOut(self.fetcher.buffer, self.raise_failure, self.metrics.consumed)
         self._resolver: Resolver | None = None
         self.cluster.subscribe(self._on_metadata)
 
@@ -89,6 +103,7 @@ class Engine:
             self._woken = False
             raise Wakeup("poll was ended by wakeup()")
         self.last_poll_ms = now_ms = self.cluster.clock.monotonic_ms()
+        self.metrics.polled(now_ms)
         if self._next_commit_ms <= now_ms and self.commits is not None and self.config.enable_auto_commit:
             if self._next_commit_ms:
                 self._in_loop(self._auto_commit, self.positions.consumed())
@@ -100,7 +115,14 @@ class Engine:
         if self.membership is not None:
             self.membership.polled()
         loop = asyncio.get_running_loop()
-        ends_at = None if timeout_s is None else loop.time() + timeout_s
+        began = loop.time()
+        ends_at = None if timeout_s is None else began + timeout_s
+        try:
+            return await self._wait_until(loop, ends_at)
+        finally:
+            self.metrics.waited((loop.time() - began) * 1_000)
+
+    async def _wait_until(self, loop: asyncio.AbstractEventLoop, ends_at: float | None) -> bool:
         while not self._has_news():
             if ends_at is not None and loop.time() >= ends_at:
                 return False
@@ -147,6 +169,16 @@ class Engine:
                 failure, state.failure = state.failure, None
                 self._in_loop(self._look_again)
                 raise failure
+
+    def _labels(self) -> dict[str, str | None]:
+        """What brokers do not know of this client when it pushes its metrics."""
+        config = self.config
+        return {
+            "client_rack": config.client_rack,
+            "group_id": config.group_id,
+            "group_instance_id": config.group_instance_id,
+            "group_member_id": None if self.commits is None else self.commits.identity.member_id,
+        }
 
     def fail(self, error: PystreamError) -> None:
         """Tell the user with the next poll."""
@@ -433,6 +465,8 @@ class Engine:
             self.fetcher.close()
             self.steps.clear()
             self.notify()
+            if self.reporter is not None and self._loop is not None:
+                await self.reporter.close()
             await self.cluster.close()
 
 

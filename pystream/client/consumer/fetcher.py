@@ -25,6 +25,7 @@ from pystream.client.consumer.fetch_buffer import FetchBuffer, Fetched
 from pystream.client.consumer.fetch_session import FetchSession, PartitionWanted, Place, SessionRequest
 from pystream.client.consumer.model import BEGINNING, END
 from pystream.client.consumer.positions import PartitionState, Phase, Positions
+from pystream.client.metrics.consumer import ConsumerMetrics
 from pystream.common import error_codes as codes
 from pystream.common.errors import (
     BrokerNotAvailable,
@@ -87,6 +88,7 @@ class Fetcher:
         cluster: Cluster,
         config: ConsumerConfig,
         positions: Positions,
+        metrics: ConsumerMetrics,
         *,
         on_data: Callable[[], None],
         on_reset: Callable[[], None],
@@ -96,6 +98,7 @@ class Fetcher:
         self._cluster = cluster
         self._config = config
         self._positions = positions
+        self._metrics = metrics
         self._on_data = on_data
         self._on_reset = on_reset
         self._most_queued_bytes = config.queued_max_messages_kbytes << 10
@@ -217,7 +220,7 @@ class Fetcher:
                 connection = await self._cluster.connection_to(broker.node_id, OVERTAKING_LANE)
                 wanted = {place: entry for place, (_, _, entry) in plan.items()}
                 request = self._request(SessionRequest(0, NO_EPOCH, wanted), self._config.fetch_max_wait_ms)
-                if not await self._ask(connection, request, plan, self._config.fetch_max_wait_ms):
+                if not await self._ask(broker.node_id, connection, request, plan, self._config.fetch_max_wait_ms):
                     return
         except PystreamError as error:
             logger.debug("fetch at once failed", broker=broker.node_id, error=str(error))
@@ -234,7 +237,7 @@ class Fetcher:
         wait_ms = min(config.fetch_max_wait_ms, CROWDED_WAIT_MS) if crowded else config.fetch_max_wait_ms
         broker.waiting_for = plan
         try:
-            response = await self._ask(connection, self._request(session, wait_ms), plan, wait_ms)
+            response = await self._ask(broker.node_id, connection, self._request(session, wait_ms), plan, wait_ms)
         finally:
             broker.waiting_for = {}
         if response is None:
@@ -243,14 +246,17 @@ class Fetcher:
             broker.session.answered(response.session_id)
 
     async def _ask(
-        self, connection: Connection, request: FetchRequest, plan: Plan, wait_ms: int
+        self, node_id: int, connection: Connection, request: FetchRequest, plan: Plan, wait_ms: int
     ) -> FetchResponse | None:
         """Send, and take what comes; None when the session is not what the broker thinks."""
         by_id = all(wanted.topic_id != ZERO_UUID for _, _, wanted in plan.values())
         version = connection.version_of(ApiKey.FETCH, LOWEST_VERSION, LARGEST_VERSION if by_id else NAMES_UP_TO)
+        began_ms = self._cluster.clock.monotonic_ms()
         response: FetchResponse = await connection.request(
             request, version, timeout_ms=self._config.request_timeout_ms + wait_ms
         )
+        now_ms = self._cluster.clock.monotonic_ms()
+        self._metrics.fetched(node_id, now_ms - began_ms, response.throttle_time_ms, now_ms)
         if response.error_code == codes.NONE:
             self._take(connection, response, plan, by_id=version >= TOPIC_IDS_SINCE)
             return response
@@ -353,6 +359,7 @@ class Fetcher:
             check_crc=self._config.check_crcs,
         )
         batch.decode()
+        self._metrics.received(len(records), len(batch))
         if batch.next_offset > state.fetch_offset:
             state.fetch_offset = batch.next_offset
             if batch.last_leader_epoch >= 0:

@@ -40,9 +40,16 @@ class _Chunk:
 class HandOut:
     """Belongs to whoever calls the consumer: one task or thread at a time."""
 
-    def __init__(self, buffer: FetchBuffer, raise_failure: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        buffer: FetchBuffer,
+        raise_failure: Callable[[], None],
+        consumed: Callable[[str, int, int], object] | None = None,
+    ) -> None:
+        """`consumed(topic, records, bytes)` is told of what was handed out."""
         self._buffer = buffer
         self._raise_failure = raise_failure
+        self._consumed = consumed
         self._current: Fetched | None = None
         self._chunk: _Chunk | None = None
         self.decode: Decode | None = None
@@ -136,6 +143,9 @@ class HandOut:
 
     def _advance(self, fetched: Fetched, stop: int) -> None:
         """The rows before `stop` are read."""
+        rows = stop - fetched.start
+        if rows > 0 and self._consumed is not None:
+            self._consumed(fetched.state.topic, rows, fetched.size_bytes * rows // len(fetched.batch))
         fetched.start = stop
         if not fetched.is_current:
             return

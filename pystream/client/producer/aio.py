@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pystream._native.delivery import Delivery
 from pystream.client.config import ProducerConfig
+from pystream.client.metrics.model import Metrics
+from pystream.client.metrics.reporter import as_ms, reporter_of
 from pystream.client.producer.batch_delivery import BatchDelivery
 from pystream.client.producer.columns import rows_of
 from pystream.client.producer.engine import Engine
@@ -130,6 +132,17 @@ class Producer:
     async def partitions(self, topic: str) -> int:
         """How many partitions a topic has. Raises UnknownTopicOrPartition after max.block.ms."""
         return await self._engine.partition_count(topic)
+
+    def metrics(self) -> Metrics:
+        """What the producer measures of itself now, under the names of Kafka's own metrics."""
+        return self._engine.metrics.values()
+
+    async def client_instance_id(self, timeout: float | None = None) -> bytes:
+        """The 16 bytes under which brokers know this client's metrics (KIP-714).
+
+        Raises ClientError with enable.metrics.push=false, UnsupportedVersion where brokers take no metrics.
+        """
+        return await reporter_of(self._engine.reporter).client_instance_id(as_ms(timeout))
 
     async def flush(self, timeout: float | None = None) -> None:
         """Return once all that was sent before is acknowledged or has failed; nothing lingers meanwhile.

@@ -20,6 +20,8 @@ from pystream._native.delivery import Deliveries, Delivery, ProducerBatch
 from pystream.client.cluster.cluster import Cluster
 from pystream.client.cluster.retry import Deadline
 from pystream.client.config import ProducerConfig
+from pystream.client.metrics.producer import ProducerMetrics
+from pystream.client.metrics.reporter import TelemetryReporter
 from pystream.client.producer.batch_delivery import BatchDelivery
 from pystream.client.producer.columns import Rows
 from pystream.client.producer.records import pairs_of
@@ -79,7 +81,9 @@ class Engine:
         self._waiting_for_memory: list[asyncio.Future[None]] = []
         self._on_ready = on_ready
         self.accumulator = _accumulator(config, self._wake, on_memory or self._memory_came_back)
-        self.sender = Sender(config, self.cluster, self.accumulator, self._broke)
+        self.metrics = ProducerMetrics(self.cluster, self.accumulator)
+        self.reporter = self._new_reporter() if config.enable_metrics_push else None
+        self.sender = Sender(config, self.cluster, self.accumulator, self.metrics, self._broke)
         self.transactions: Transactions | None = None
         self.sender.sequencing = self._new_sequencing()
 
@@ -93,6 +97,10 @@ class Engine:
             self.config, self.cluster, self.accumulator, wake=wake, fatal=fatal, flush=self.flush
         )
         return self.transactions
+
+    def _new_reporter(self) -> TelemetryReporter:
+        transactional_id = self.config.transactional_id
+        return TelemetryReporter(self.cluster, self.metrics, lambda: {"transactional_id": transactional_id})
 
     def transactional(self) -> Transactions:
         """Raises InvalidConfig without a transactional.id; and as check_open()."""
@@ -321,6 +329,8 @@ class Engine:
             self._drop_all(
                 Closed("the producer was closed before the record was acknowledged; it may have been written")
             )
+            if self.reporter is not None:
+                await self.reporter.close()
             await self.cluster.close()
 
     def _drop_all(self, error: PystreamError) -> None:

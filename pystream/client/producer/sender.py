@@ -21,6 +21,7 @@ from pystream._native.delivery import ProducerBatch
 from pystream.client.cluster.cluster import Cluster
 from pystream.client.cluster.metadata import ClusterMetadata, Leader, Node, TopicInfo
 from pystream.client.config import ProducerConfig
+from pystream.client.metrics.producer import ProducerMetrics
 from pystream.client.producer import produce_request
 from pystream.client.producer.produce_request import TOPIC_IDS_SINCE
 from pystream.client.producer.sequencing import Place, Sequencing, Verdict, unknown_outcome
@@ -85,12 +86,14 @@ class Sender:
         config: ProducerConfig,
         cluster: Cluster,
         accumulator: Accumulator,
+        metrics: ProducerMetrics,
         on_failure: Callable[[Exception], None],
     ) -> None:
         self.sequencing: Sequencing | None = None
         self._config = config
         self._cluster = cluster
         self._accumulator = accumulator
+        self._metrics = metrics
         self._on_failure = on_failure
         self._acks = -1 if config.acks == "all" else int(config.acks)
         self._brokers: dict[int, _Broker] = {}
@@ -246,7 +249,9 @@ class Sender:
             self.wake()
             return False
         broker.in_flight += 1
-        answer.add_done_callback(partial(self._answered, broker, node_id, batches, ids or {}))
+        now_ms = self._cluster.clock.monotonic_ms()
+        self._metrics.sent(batches, now_ms)
+        answer.add_done_callback(partial(self._answered, broker, node_id, batches, ids or {}, now_ms))
         return True
 
     def _topic_ids(self, batches: list[ProducerBatch]) -> dict[str, bytes] | None:
@@ -285,6 +290,7 @@ class Sender:
         node_id: int,
         batches: list[ProducerBatch],
         ids: dict[str, bytes],
+        sent_ms: int,
         answer: asyncio.Future[Any],
     ) -> None:
         broker.in_flight -= 1
@@ -292,6 +298,9 @@ class Sender:
             error: BaseException | None = Closed("the producer was closed before the leader answered")
         else:
             error = answer.exception()
+        now_ms = self._cluster.clock.monotonic_ms()
+        throttle_ms = answer.result().throttle_time_ms if self._acks != 0 and error is None else None
+        self._metrics.settled(node_id, now_ms - sent_ms, throttle_ms, now_ms)
         if self._acks == 0:
             pass  # settled when they were sent
         elif error is None:
@@ -369,11 +378,13 @@ class Sender:
             self._cluster.refresh_soon()
         self._last_errors[batch.topic, batch.partition] = error
         if isinstance(error, MessageTooLarge) and self._accumulator.split(batch) > 0:
+            self._metrics.split()
             return
         verdict = self.sequencing.judge(batch, error, log_start_offset)
         if verdict is Verdict.DELIVERED:
             self._deliver(self.sequencing, batch, NO_OFFSET, -1)
         elif verdict is Verdict.AGAIN and batch.attempts <= self._config.retries and not self._stopped:
+            self._metrics.retried(batch)
             delay_ms = 0 if at_once else self._cluster.backoff.delay_ms(batch.attempts)
             self._accumulator.retry(batch, self._cluster.clock.monotonic_ms() + delay_ms)
         else:
@@ -389,6 +400,7 @@ class Sender:
     ) -> None:
         """`record_errors`: by index those that were refused; the others were not written because of them (KIP-467)."""
         assert self.sequencing is not None
+        self._metrics.failed(batch)
         close_gap = self.sequencing.given_up(batch, error, answered=answered)
         self._last_errors.pop((batch.topic, batch.partition), None)
         if record_errors:

@@ -29,6 +29,8 @@ from pystream.client.consumer.model import (
     as_partitions,
 )
 from pystream.client.consumer.record_batch import RecordBatch
+from pystream.client.metrics.model import Metrics
+from pystream.client.metrics.reporter import reporter_of
 from pystream.client.sync import runner
 from pystream.common.errors import Closed, PystreamError
 from pystream.common.model import TopicPartition
@@ -307,6 +309,17 @@ class Consumer:
         return self._run(self._engine.committed(as_partitions(partitions), as_ms(timeout)))
 
     # --- life ---------------------------------------------------------------------------------------------------------
+
+    def metrics(self) -> Metrics:
+        """What the consumer measures of itself now, under the names of Kafka's own metrics."""
+        return self._engine.metrics.values()
+
+    def client_instance_id(self, timeout: float | None = None) -> bytes:
+        """The 16 bytes under which brokers know this client's metrics (KIP-714).
+
+        Raises ClientError with enable.metrics.push=false, UnsupportedVersion where brokers take no metrics.
+        """
+        return self._run(reporter_of(self._engine.reporter).client_instance_id(as_ms(timeout)))
 
     def wakeup(self) -> None:
         """End the poll that waits, or the next one, with Wakeup. From any thread, and from signal handlers."""

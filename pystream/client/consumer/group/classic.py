@@ -100,11 +100,13 @@ class ClassicProtocol:
         try:
             while not self._group.is_late():
                 self._rejoin.clear()
+                self._group.metrics.rebalance_began()
                 if not self._is_cooperative:
                     self._given_up = self._group.held
                     await self._while_beating(self._group.take_away(self._group.held))
                 try:
                     await self._rebalance()
+                    self._group.metrics.rebalanced()
                     await self._stay()
                 except (UnknownMemberId, IllegalGeneration) as error:
                     self._forget(keep_id=isinstance(error, IllegalGeneration))
@@ -170,6 +172,7 @@ class ClassicProtocol:
             )
         )
         self._raise_for(response.error_code, "heartbeat")
+        self._group.metrics.heartbeat()
 
     def _raise_for(self, error_code: int, what: str) -> None:
         if error_code == codes.NONE:

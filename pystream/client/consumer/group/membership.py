@@ -22,6 +22,7 @@ from pystream.client.consumer.commits import Commits, Identity
 from pystream.client.consumer.group.subscription import Subscription
 from pystream.client.consumer.model import RebalanceKind
 from pystream.client.consumer.positions import PartitionState, Positions
+from pystream.client.metrics.consumer import ConsumerMetrics
 from pystream.common.errors import (
     Closed,
     CoordinatorNotAvailable,
@@ -82,6 +83,7 @@ class Member(Protocol):
     cluster: Cluster
     commits: Commits | None
     positions: Positions
+    metrics: ConsumerMetrics
     subscription: Subscription | None
     steps: deque[RebalanceStep]
     last_poll_ms: int
@@ -119,6 +121,7 @@ class Membership:
         self.engine = engine
         self.cluster = engine.cluster
         self.config = engine.config
+        self.metrics = engine.metrics
         assert engine.commits is not None
         assert engine.config.group_id is not None
         self.commits = engine.commits

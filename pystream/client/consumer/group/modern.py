@@ -143,6 +143,7 @@ class ConsumerProtocol:
             raise error_class(response.error_code)(
                 f"heartbeat in group {self._group.group_id!r}: {response.error_message or ''}".rstrip(": ")
             )
+        self._group.metrics.heartbeat()
         if response.member_id:
             self._member_id = response.member_id
         self._epoch = response.member_epoch
@@ -204,6 +205,7 @@ class ConsumerProtocol:
 
     async def _reconcile(self) -> None:
         """Hold what the coordinator wants, step by step, until there is nothing to do."""
+        self._group.metrics.rebalance_began()
         while self._target is not None:
             self._target_changed.clear()
             target = self._target
@@ -220,6 +222,7 @@ class ConsumerProtocol:
             if unknown:
                 await self._wait_for_names()
             elif self._target is target:
+                self._group.metrics.rebalanced()
                 return
 
     async def _wait_for_names(self) -> None:
