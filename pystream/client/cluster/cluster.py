@@ -52,6 +52,8 @@ logger = get_logger(__name__)
 
 T = TypeVar("T")
 FIRST_BOOTSTRAP_ID: Final = -2  # and down: bootstrap servers before they are known by their ids
+CLOSING_TIMEOUT_MS: Final = 30_000  # as in Kafka's clients
+ALONE_TIMEOUT_MS: Final = 500
 AUTO_CREATE_SINCE: Final = 4  # versions of Metadata before it always create topics
 
 
@@ -83,6 +85,10 @@ class Cluster:
         self._process_id = os.getpid()
         self._closed = False
         self._updated_at_ms = self.clock.monotonic_ms()
+
+    def closing_timeout_s(self, timeout_ms: int = CLOSING_TIMEOUT_MS) -> float:
+        """How long saying goodbye may take: not for long where no broker is connected any more."""
+        return (timeout_ms if self.connections.has_some else ALONE_TIMEOUT_MS) / 1000
 
     # --- brokers ------------------------------------------------------------------------------------------------------
 

@@ -85,6 +85,11 @@ class Connections:
             return None
         return entry.connection
 
+    @property
+    def has_some(self) -> bool:
+        """Whether any connection is open."""
+        return any(entry.connection is not None and entry.connection.is_open for entry in self._lanes.values())
+
     def wait_ms(self, node_id: int, lane: str = MAIN_LANE) -> int:
         """How long `get` would sit out the back-off; 0 for a broker that nothing is held against."""
         entry = self._lanes.get((node_id, lane))

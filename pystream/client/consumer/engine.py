@@ -455,11 +455,14 @@ class Engine:
         try:
             if self._loop is not None:
                 self.cluster.check_usable()
-                await self.commit_before_leaving()
-                await self._commits_done()
-                membership, self.membership = self.membership, None
-                if membership is not None:
-                    await membership.leave(leave_group=leave_group)
+                async with asyncio.timeout(self.cluster.closing_timeout_s()):
+                    await self.commit_before_leaving()
+                    await self._commits_done()
+                    membership, self.membership = self.membership, None
+                    if membership is not None:
+                        await membership.leave(leave_group=leave_group)
+        except TimeoutError:
+            logger.warning("not closed in order: no broker answered", group=self.config.group_id)
         finally:
             self.is_closed = True
             self.fetcher.close()

@@ -43,7 +43,6 @@ from pystream.common.model import TopicPartition
 
 logger = get_logger(__name__)
 
-CLOSE_TIMEOUT_MS: Final = 10_000
 IMPLICIT: Final = "implicit"
 
 
@@ -455,15 +454,18 @@ class ShareEngine:
         self.wish = None
         self.post()
         sessions, self._sessions = list(self._sessions.values()), {}
-        if sessions:
-            try:
-                async with asyncio.timeout(CLOSE_TIMEOUT_MS / 1000):
-                    await asyncio.gather(*(session.close() for session in sessions))
-            except TimeoutError:
-                logger.warning("share sessions not closed in time", group=self.group_id)
         membership, self.membership = self.membership, None
-        if membership is not None:
-            await membership.leave()
+        try:
+            async with asyncio.timeout(self.cluster.closing_timeout_s()):
+                await asyncio.gather(*(session.close() for session in sessions))
+                if membership is not None:
+                    await membership.leave()
+        except TimeoutError:
+            logger.warning("not left in order: no broker answered", group=self.group_id)
+            for session in sessions:
+                session.abandon()
+            if membership is not None:
+                membership.abandon()
         self.assignment = {}
         with self._lock:
             self._buffer.clear()

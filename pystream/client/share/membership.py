@@ -79,6 +79,7 @@ class ShareMembership:
         self._epoch = JOINING
         self._interval_ms = DEFAULT_INTERVAL_MS
         self._sent: list[str] | None = None  # the topics that the coordinator was told last
+        self._is_known = False  # whether the coordinator may think that we are there
         self._target: Target = {}
         self._is_complete = True  # whether the names of all assigned topics are known
         self._look_again_ms = FIRST_LOOK_MS  # while nothing is assigned
@@ -110,6 +111,10 @@ class ShareMembership:
                 await self._tell_leaving()
         except (PystreamError, TimeoutError) as error:
             logger.debug("group not left in order", group=self.group_id, error=str(error))
+
+    def abandon(self) -> None:
+        """End at once; the coordinator finds out by itself."""
+        self._task.cancel()
 
     # --- the task -----------------------------------------------------------------------------------------------------
 
@@ -204,14 +209,16 @@ class ShareMembership:
             self._resolve(self._cluster.metadata)
 
     async def _tell_leaving(self) -> None:
-        if self._epoch == JOINING and self._sent is None:
+        if not self._is_known:
             return
+        self._is_known = False
         request = ShareGroupHeartbeatRequest(group_id=self.group_id, member_id=self.member_id, member_epoch=LEAVING)
         self._epoch, self._sent = JOINING, None
         await self._ask(request)
 
     async def _ask(self, request: ShareGroupHeartbeatRequest) -> ShareGroupHeartbeatResponse:
         connection = await self._cluster.coordinator(CoordinatorKind.GROUP, self.group_id)
+        self._is_known = request.member_epoch != LEAVING
         response: ShareGroupHeartbeatResponse = await connection.request(request)
         if response.error_code != codes.NONE:
             raise error_class(response.error_code)(

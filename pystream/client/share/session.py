@@ -157,6 +157,10 @@ class BrokerSession:
         self._changed.set()
         await asyncio.wait([self._task])
 
+    def abandon(self) -> None:
+        """End at once; the broker finds out by itself."""
+        self._task.cancel()
+
     # --- the task -----------------------------------------------------------------------------------------------------
 
     async def _serve(self) -> None:
