@@ -11,13 +11,17 @@ PROGRAM = "pystream"
 ENTRY_POINT_GROUP = "pystream.commands"
 COMPLETE_VARIABLE = "_PYSTREAM_COMPLETE"  # the shell asks for completions
 
-# name -> (module:attribute of the click command, one line of help). Commands of other packages come by entry point.
+# name -> (module:attribute of the click command, or noun and verb of an operation; one line of help). Commands of other
+# packages come by entry point.
 COMMANDS: dict[str, tuple[str, str]] = {
     "broker": ("pystream.cli.broker_command:broker", "Run one broker in the foreground."),
     "up": ("pystream.cli.up_command:up", "Start the platform on this machine and watch over it."),
     "admin": ("pystream.cli.service_command:admin", "Run the gRPC admin server in the foreground."),
     "produce": ("pystream.cli.records.produce_command:produce", "Write records to a topic, from lines, files, tables."),
     "consume": ("pystream.cli.records.consume_command:consume", "Write the records of topics to standard output."),
+    "doctor": ("cluster doctor", "Find what is wrong with a cluster, or will be, and say what to do."),
+    "diff": ("cluster diff", "Show what differs between a cluster and a manifest."),
+    "apply": ("cluster apply", "Bring topics, settings, ACLs and quotas to what a manifest says."),
     "log": (
         "pystream.cli.logs.log_command:log",
         "Check and repair logs, or take over those of an Apache Kafka broker.",
@@ -71,7 +75,11 @@ def find_command(name: str) -> click.Command | None:
     from importlib import import_module
 
     if name in COMMANDS:
-        module, _, attribute = COMMANDS[name][0].partition(":")
+        module, colon, attribute = COMMANDS[name][0].partition(":")
+        if not colon:
+            from pystream.cli.operation_command import operation_command
+
+            return operation_command(*module.split())
         command: click.Command = getattr(import_module(module), attribute)
         return command
     from importlib.metadata import entry_points

@@ -54,6 +54,11 @@ def noun_command(noun: str) -> click.Group | None:
     return NounGroup(noun, operations) if operations else None
 
 
+def operation_command(noun: str, verb: str) -> click.Command:
+    """The command of one operation, for those that have a name of their own: `pystream doctor`."""
+    return command_of(find(noun, verb))
+
+
 def command_of(operation: Operation) -> click.Command:
     """The command of one operation."""
 

@@ -20,6 +20,15 @@ if TYPE_CHECKING:
 FORMATS: Final = ("table", "wide", "json", "ndjson", "yaml", "csv", "name")
 DRAWN_ROWS: Final = 1_000  # above, a table is plain on a terminal too: drawing takes a millisecond a row
 GAP: Final = "  "
+TONES: Final = {
+    "create": "green",
+    "alter": "yellow",
+    "delete": "red",
+    "error": "bold red",
+    "warning": "yellow",
+    "info": "cyan",
+    "ok": "green",
+}
 
 
 def write(operation: Operation, rows: Sequence[Any], output_format: str, out: TextIO) -> None:
@@ -134,14 +143,21 @@ def _write_table(operation: Operation, rows: Sequence[Any], wide: bool, out: Tex
     heads = [column.upper().replace("_", " ") for column in shown]
     body = [[line[place] for place in places] for line in lines]
     if out.isatty() and len(body) <= DRAWN_ROWS:
-        _draw(heads, body, out)
+        _draw(heads, body, out, list(_styles(operation, rows)))
         return
     widths = [max(map(len, column)) for column in zip(heads, *body, strict=True)]
     for line in [heads, *body]:
         out.write(GAP.join(map(str.ljust, line, widths)).rstrip() + "\n")
 
 
-def _draw(heads: list[str], body: list[list[str]], out: TextIO) -> None:
+def _styles(operation: Operation, rows: Sequence[Any]) -> Iterator[str]:
+    """A colour for each line, by the field that tells the tone; none without one."""
+    for row in rows:
+        style = TONES.get(cell(getattr(row, operation.tone)), "") if operation.tone else ""
+        yield from [style] * (max(len(getattr(row, operation.expand)), 1) if operation.expand else 1)
+
+
+def _draw(heads: list[str], body: list[list[str]], out: TextIO, styles: list[str]) -> None:
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -151,6 +167,6 @@ def _draw(heads: list[str], body: list[list[str]], out: TextIO) -> None:
     for number, head in enumerate(heads):
         numeric = all(line[number].lstrip("-").replace(".", "", 1).isdecimal() or line[number] == "-" for line in body)
         table.add_column(head, justify="right" if numeric and body else "left", overflow="fold")
-    for line in body:
-        table.add_row(*map(Text, line))
+    for line, style in zip(body, styles, strict=True):
+        table.add_row(*map(Text, line), style=style or None)
     Console(file=out).print(table)

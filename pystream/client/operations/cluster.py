@@ -86,6 +86,40 @@ class LogDirectory:
     partitions: list[ReplicaSize] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class PlannedChange:
+    """Something that has to be done for the cluster to be as declared, or was done."""
+
+    name: str
+    action: str  # create, alter or delete
+    change: str
+    pending: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a check of the cluster says."""
+
+    check: str
+    severity: str  # ok, info, warning or error
+    subject: str
+    what: str
+    why: str
+    remedy: str
+    alarming: bool  # a warning or an error
+
+
+MANIFEST: Final = Argument(
+    "file", Kind.DOCUMENT, doc="A manifest, YAML or JSON; may be repeated.", many=True, required=True, short="f"
+)
+PRUNE: Final = Argument(
+    "prune", Kind.FLAG, doc="Delete what the manifest does not name, in the sections that it has; nothing internal."
+)
+MANIFEST_NOTES: Final = (
+    "A manifest has some of the sections topics (name, partitions, replication_factor, configs), configs (type, name, "
+    "configs), acls (principal, operations, resource, name, pattern, permission, host) and quotas (entity, quotas).",
+)
+
 OPERATIONS: Final = (
     Operation(
         noun="cluster",
@@ -149,5 +183,57 @@ OPERATIONS: Final = (
         ),
         examples=("pystream cluster log-dirs", "pystream cluster log-dirs --topic orders -o json"),
         old_names=("kafka-log-dirs --describe", "rpk cluster logdirs describe"),
+    ),
+    Operation(
+        noun="cluster",
+        verb="diff",
+        doc="Show what differs between the cluster and a manifest of topics, settings, ACLs and quotas.",
+        handler="pystream.client.operations.handlers.desired:diff",
+        row=PlannedChange,
+        columns=("name", "action", "change"),
+        permission=DESCRIBE,
+        alarm="pending",
+        tone="action",
+        arguments=(MANIFEST, PRUNE),
+        notes=(*MANIFEST_NOTES, "Exit code 1 where there is something to do."),
+        examples=("pystream cluster diff -f cluster.yaml", "pystream cluster diff -f cluster.yaml --prune"),
+    ),
+    Operation(
+        noun="cluster",
+        verb="apply",
+        doc="Bring topics, settings, ACLs and quotas to what a manifest says. All is checked before anything is done.",
+        handler="pystream.client.operations.handlers.desired:apply",
+        row=PlannedChange,
+        columns=("name", "action", "change"),
+        permission=Permission(resource="CLUSTER", operation="ALTER"),
+        mutating=True,
+        tone="action",
+        arguments=(MANIFEST, PRUNE),
+        notes=MANIFEST_NOTES,
+        examples=(
+            "pystream cluster apply -f cluster.yaml",
+            "pystream cluster apply -f a.yaml -f b.yaml --dry-run",
+        ),
+    ),
+    Operation(
+        noun="cluster",
+        verb="doctor",
+        doc="Look for what is wrong, or will be: each finding says why it matters, and what to do.",
+        handler="pystream.client.operations.handlers.doctor:doctor",
+        row=Finding,
+        columns=("severity", "check", "subject", "what", "why", "remedy"),
+        permission=DESCRIBE,
+        alarm="alarming",
+        tone="severity",
+        arguments=(
+            Argument("all", Kind.FLAG, doc="Checks that found nothing, too.", short="a"),
+            Argument("max_lag", Kind.INTEGER, doc="Records that a group may be behind.", default=100_000, minimum=0),
+            Argument("hanging_after_ms", Kind.INTEGER, doc="Age of one that hangs.", default=900_000, minimum=1),
+            Argument("clock_skew_ms", Kind.INTEGER, doc="That clocks may differ.", default=1_000, minimum=1),
+            Argument("disk_percent", Kind.INTEGER, doc="That a disk may be full.", default=85, minimum=1),
+        ),
+        notes=("Exit code 1 where there is a warning or an error.",),
+        examples=("pystream cluster doctor", "pystream cluster doctor --all --max-lag 1000 --json"),
+        old_names=("rpk cluster health --exit-when-healthy",),
     ),
 )

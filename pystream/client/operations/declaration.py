@@ -108,6 +108,7 @@ class Operation:
     cautious: bool = False  # a command line makes a dry run of it unless told to execute it, as Kafka's own does
     alarm: str | None = None  # a field: where a row has it true, a command line ends with 1, so that scripts see it
     single: bool = False  # always one row
+    tone: str | None = None  # a field that says how grave a row is, or which way it goes: a colour where there are any
     expand: str | None = None  # a field with a list of dataclasses: a table shows one line for each
     notes: tuple[str, ...] = ()  # paragraphs of help
     old_names: tuple[str, ...] = ()  # how other tools call it
