@@ -198,6 +198,71 @@ class ClusterService(AioService):
             timeout,
         )
 
+    async def diff_manifest(
+        self,
+        *,
+        file: Iterable[str] | None = None,
+        prune: bool | None = None,
+        timeout: float | None = None,
+    ) -> cluster_pb2.DiffManifestResponse:
+        """Show what differs between the cluster and a manifest of topics, settings, ACLs and quotas."""
+        request = cluster_pb2.DiffManifestRequest(
+            file=file,
+            prune=prune,
+        )
+        return await self._unary(
+            "/pystream.admin.v1.ClusterService/DiffManifest",
+            request,
+            cluster_pb2.DiffManifestResponse,
+            timeout,
+        )
+
+    async def apply_manifest(
+        self,
+        *,
+        file: Iterable[str] | None = None,
+        prune: bool | None = None,
+        dry_run: bool | None = None,
+        timeout: float | None = None,
+    ) -> cluster_pb2.ApplyManifestResponse:
+        """Bring topics, settings, ACLs and quotas to what a manifest says."""
+        request = cluster_pb2.ApplyManifestRequest(
+            file=file,
+            prune=prune,
+            dry_run=dry_run,
+        )
+        return await self._unary(
+            "/pystream.admin.v1.ClusterService/ApplyManifest",
+            request,
+            cluster_pb2.ApplyManifestResponse,
+            timeout,
+        )
+
+    async def diagnose_cluster(
+        self,
+        *,
+        all: bool | None = None,
+        max_lag: int | None = None,
+        hanging_after_ms: int | None = None,
+        clock_skew_ms: int | None = None,
+        disk_percent: int | None = None,
+        timeout: float | None = None,
+    ) -> cluster_pb2.DiagnoseClusterResponse:
+        """Look for what is wrong, or will be: each finding says why it matters, and what to do."""
+        request = cluster_pb2.DiagnoseClusterRequest(
+            all=all,
+            max_lag=max_lag,
+            hanging_after_ms=hanging_after_ms,
+            clock_skew_ms=clock_skew_ms,
+            disk_percent=disk_percent,
+        )
+        return await self._unary(
+            "/pystream.admin.v1.ClusterService/DiagnoseCluster",
+            request,
+            cluster_pb2.DiagnoseClusterResponse,
+            timeout,
+        )
+
 
 class ConfigService(AioService):
     """Operations on configs."""

@@ -172,3 +172,89 @@ class ReplicaSize(_message.Message):
     offset_lag: int
     future: bool
     def __init__(self, topic: _Optional[str] = ..., partition: _Optional[int] = ..., size_bytes: _Optional[int] = ..., offset_lag: _Optional[int] = ..., future: _Optional[bool] = ...) -> None: ...
+
+class DiffManifestRequest(_message.Message):
+    __slots__ = ("file", "prune")
+    FILE_FIELD_NUMBER: _ClassVar[int]
+    PRUNE_FIELD_NUMBER: _ClassVar[int]
+    file: _containers.RepeatedScalarFieldContainer[str]
+    prune: bool
+    def __init__(self, file: _Optional[_Iterable[str]] = ..., prune: _Optional[bool] = ...) -> None: ...
+
+class DiffManifestResponse(_message.Message):
+    __slots__ = ("results", "failures")
+    RESULTS_FIELD_NUMBER: _ClassVar[int]
+    FAILURES_FIELD_NUMBER: _ClassVar[int]
+    results: _containers.RepeatedCompositeFieldContainer[PlannedChange]
+    failures: _containers.RepeatedCompositeFieldContainer[_common_pb2.Failure]
+    def __init__(self, results: _Optional[_Iterable[_Union[PlannedChange, _Mapping]]] = ..., failures: _Optional[_Iterable[_Union[_common_pb2.Failure, _Mapping]]] = ...) -> None: ...
+
+class PlannedChange(_message.Message):
+    __slots__ = ("name", "action", "change", "pending")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    ACTION_FIELD_NUMBER: _ClassVar[int]
+    CHANGE_FIELD_NUMBER: _ClassVar[int]
+    PENDING_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    action: str
+    change: str
+    pending: bool
+    def __init__(self, name: _Optional[str] = ..., action: _Optional[str] = ..., change: _Optional[str] = ..., pending: _Optional[bool] = ...) -> None: ...
+
+class ApplyManifestRequest(_message.Message):
+    __slots__ = ("file", "prune", "dry_run")
+    FILE_FIELD_NUMBER: _ClassVar[int]
+    PRUNE_FIELD_NUMBER: _ClassVar[int]
+    DRY_RUN_FIELD_NUMBER: _ClassVar[int]
+    file: _containers.RepeatedScalarFieldContainer[str]
+    prune: bool
+    dry_run: bool
+    def __init__(self, file: _Optional[_Iterable[str]] = ..., prune: _Optional[bool] = ..., dry_run: _Optional[bool] = ...) -> None: ...
+
+class ApplyManifestResponse(_message.Message):
+    __slots__ = ("results", "failures")
+    RESULTS_FIELD_NUMBER: _ClassVar[int]
+    FAILURES_FIELD_NUMBER: _ClassVar[int]
+    results: _containers.RepeatedCompositeFieldContainer[PlannedChange]
+    failures: _containers.RepeatedCompositeFieldContainer[_common_pb2.Failure]
+    def __init__(self, results: _Optional[_Iterable[_Union[PlannedChange, _Mapping]]] = ..., failures: _Optional[_Iterable[_Union[_common_pb2.Failure, _Mapping]]] = ...) -> None: ...
+
+class DiagnoseClusterRequest(_message.Message):
+    __slots__ = ("all", "max_lag", "hanging_after_ms", "clock_skew_ms", "disk_percent")
+    ALL_FIELD_NUMBER: _ClassVar[int]
+    MAX_LAG_FIELD_NUMBER: _ClassVar[int]
+    HANGING_AFTER_MS_FIELD_NUMBER: _ClassVar[int]
+    CLOCK_SKEW_MS_FIELD_NUMBER: _ClassVar[int]
+    DISK_PERCENT_FIELD_NUMBER: _ClassVar[int]
+    all: bool
+    max_lag: int
+    hanging_after_ms: int
+    clock_skew_ms: int
+    disk_percent: int
+    def __init__(self, all: _Optional[bool] = ..., max_lag: _Optional[int] = ..., hanging_after_ms: _Optional[int] = ..., clock_skew_ms: _Optional[int] = ..., disk_percent: _Optional[int] = ...) -> None: ...
+
+class DiagnoseClusterResponse(_message.Message):
+    __slots__ = ("results", "failures")
+    RESULTS_FIELD_NUMBER: _ClassVar[int]
+    FAILURES_FIELD_NUMBER: _ClassVar[int]
+    results: _containers.RepeatedCompositeFieldContainer[Finding]
+    failures: _containers.RepeatedCompositeFieldContainer[_common_pb2.Failure]
+    def __init__(self, results: _Optional[_Iterable[_Union[Finding, _Mapping]]] = ..., failures: _Optional[_Iterable[_Union[_common_pb2.Failure, _Mapping]]] = ...) -> None: ...
+
+class Finding(_message.Message):
+    __slots__ = ("check", "severity", "subject", "what", "why", "remedy", "alarming")
+    CHECK_FIELD_NUMBER: _ClassVar[int]
+    SEVERITY_FIELD_NUMBER: _ClassVar[int]
+    SUBJECT_FIELD_NUMBER: _ClassVar[int]
+    WHAT_FIELD_NUMBER: _ClassVar[int]
+    WHY_FIELD_NUMBER: _ClassVar[int]
+    REMEDY_FIELD_NUMBER: _ClassVar[int]
+    ALARMING_FIELD_NUMBER: _ClassVar[int]
+    check: str
+    severity: str
+    subject: str
+    what: str
+    why: str
+    remedy: str
+    alarming: bool
+    def __init__(self, check: _Optional[str] = ..., severity: _Optional[str] = ..., subject: _Optional[str] = ..., what: _Optional[str] = ..., why: _Optional[str] = ..., remedy: _Optional[str] = ..., alarming: _Optional[bool] = ...) -> None: ...

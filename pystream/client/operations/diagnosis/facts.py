@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 REACH_SECONDS: Final = 3.0  # for each broker's own address
 MOST_PARTITIONS: Final = 20_000  # that are asked for hanging transactions
 NO_TRANSACTION: Final = -1
+DescribeGroups = Callable[[list[str]], Awaitable[list[GroupDetail]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +92,8 @@ class Facts:
         return found
 
 
-async def gather(admin: AdminClient, limits: Limits) -> Facts:
-    """Raises what keeps the cluster from being found at all."""
+async def gather(admin: AdminClient, limits: Limits, describe_groups: DescribeGroups) -> Facts:
+    """`describe_groups` tells members, offsets and lag of groups by id. Raises what keeps the cluster from being found at all."""
     facts = Facts(now_ms=_now_ms(), limits=limits, bootstrap=admin.config.bootstrap_servers)
     told = await admin.describe_cluster()
     facts.nodes, facts.controller_id = tuple(sorted(told.nodes)), told.controller_id
@@ -104,7 +105,7 @@ async def gather(admin: AdminClient, limits: Limits) -> Facts:
         ("settings", _broker_settings),
         ("topic settings", _topic_settings),
         ("log directories", _log_dirs),
-        ("groups", _groups),
+        ("groups", lambda asked, found: _groups(asked, found, describe_groups)),
         ("transactions", _transactions),
         ("producers", _hanging),
     )
@@ -181,12 +182,10 @@ async def _log_dirs(admin: AdminClient, facts: Facts) -> None:
     facts.log_dirs = (await admin.describe_log_dirs()).checked()
 
 
-async def _groups(admin: AdminClient, facts: Facts) -> None:
-    from pystream.client.operations.handlers.groups import describe
-
+async def _groups(admin: AdminClient, facts: Facts, describe: DescribeGroups) -> None:
     listed = await admin.list_groups()
     if listed:
-        facts.groups = (await describe(admin, groups=[each.group_id for each in listed])).rows
+        facts.groups = await describe([each.group_id for each in listed])
 
 
 async def _transactions(admin: AdminClient, facts: Facts) -> None:

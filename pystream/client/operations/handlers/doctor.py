@@ -9,6 +9,8 @@ from pystream.client.operations.declaration import Answer
 from pystream.client.operations.diagnosis import brokers, workload
 from pystream.client.operations.diagnosis.facts import Facts, Limits, gather
 from pystream.client.operations.diagnosis.findings import Check, ok, unseen
+from pystream.client.operations.groups import GroupDetail
+from pystream.client.operations.handlers import groups
 
 if TYPE_CHECKING:
     from pystream.client.admin.client import AdminClient
@@ -40,7 +42,11 @@ async def doctor(
 ) -> Answer:
     """The gravest first. Raises where there is no cluster to look at."""
     limits = Limits(max_lag, hanging_after_ms, clock_skew_ms, disk_percent)
-    return Answer(diagnose(await gather(admin, limits), include_ok=all))
+
+    async def describe(names: list[str]) -> list[GroupDetail]:
+        return (await groups.describe(admin, groups=names)).rows
+
+    return Answer(diagnose(await gather(admin, limits, describe), include_ok=all))
 
 
 def diagnose(facts: Facts, *, include_ok: bool) -> list[Finding]:
