@@ -125,9 +125,9 @@ def print_endpoints(supervisor: ProcessSupervisor, data_dir: Path) -> None:
             table.add_row(name, "metrics", f"http://{metrics}/metrics")
             table.add_row(name, "health", f"http://{metrics}/health")
         table.add_row(name, "process", str(child.pid))
-    table.add_row("", "data", str(data_dir))
     console = Console()
     console.print(table)
+    console.print(f"Data lies in {data_dir}.", soft_wrap=True, highlight=False)  # may be wider than a table
     console.print("Ctrl-C stops it.")
 
 

@@ -24,9 +24,9 @@ TIMEOUT_SECONDS = 60.0
 class Platform:
     """A `pystream up` whose output is read line by line."""
 
-    def __init__(self, data_dir: Path, port_offset: int) -> None:
+    def __init__(self, data_dir: Path, port_offset: int, only: str = "broker") -> None:
         self.port_offset = port_offset
-        command = [sys.executable, "-m", "pystream.cli.main", "up", "--data-dir", str(data_dir), "--only", "broker"]
+        command = [sys.executable, "-m", "pystream.cli.main", "up", "--data-dir", str(data_dir), "--only", only]
         self.process = subprocess.Popen(
             [*command, "--port-offset", str(self.port_offset), "--set", "log.dir.reserve.bytes=1048576"],
             cwd=ROOT,
