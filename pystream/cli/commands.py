@@ -33,6 +33,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 # Nouns of declared operations (pystream.client.operations): what `--help` says of each.
 NOUNS: dict[str, str] = {
     "topics": "List, create, describe, alter and delete topics.",
+    "partitions": "Leaders and replicas, elections, moves to other brokers.",
     "configs": "Settings of topics, brokers, groups and client metrics.",
     "groups": "Groups of consumers: members, lag, offsets.",
     "share-groups": "Share groups, Kafka's queues: members, offsets.",

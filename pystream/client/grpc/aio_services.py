@@ -12,6 +12,7 @@ from pystream.client.grpc.messages import (
     configs_pb2,
     groups_pb2,
     metrics_pb2,
+    partitions_pb2,
     quotas_pb2,
     records_pb2,
     share_groups_pb2,
@@ -483,6 +484,130 @@ class MetricService(AioService):
             "/pystream.admin.v1.MetricService/ListMetrics",
             request,
             metrics_pb2.ListMetricsResponse,
+            timeout,
+        )
+
+
+class PartitionService(AioService):
+    """Operations on partitions."""
+
+    async def list_partitions(
+        self,
+        *,
+        topics: Iterable[str] | None = None,
+        unhealthy: bool | None = None,
+        offsets: bool | None = None,
+        page_size: int | None = None,
+        page_token: str | None = None,
+        timeout: float | None = None,
+    ) -> partitions_pb2.ListPartitionsResponse:
+        """List partitions with their leaders and replicas."""
+        request = partitions_pb2.ListPartitionsRequest(
+            topics=topics,
+            unhealthy=unhealthy,
+            offsets=offsets,
+            page_size=page_size,
+            page_token=page_token,
+        )
+        return await self._unary(
+            "/pystream.admin.v1.PartitionService/ListPartitions",
+            request,
+            partitions_pb2.ListPartitionsResponse,
+            timeout,
+        )
+
+    async def list_producers(
+        self,
+        *,
+        topics: Iterable[str] | None = None,
+        timeout: float | None = None,
+    ) -> partitions_pb2.ListProducersResponse:
+        """List the idempotent producers that partitions remember, with their open transactions."""
+        request = partitions_pb2.ListProducersRequest(
+            topics=topics,
+        )
+        return await self._unary(
+            "/pystream.admin.v1.PartitionService/ListProducers",
+            request,
+            partitions_pb2.ListProducersResponse,
+            timeout,
+        )
+
+    async def elect_leaders(
+        self,
+        *,
+        topics: Iterable[str] | None = None,
+        unclean: bool | None = None,
+        dry_run: bool | None = None,
+        timeout: float | None = None,
+    ) -> partitions_pb2.ElectLeadersResponse:
+        """Let the first replica lead where another does; all partitions without names."""
+        request = partitions_pb2.ElectLeadersRequest(
+            topics=topics,
+            unclean=unclean,
+            dry_run=dry_run,
+        )
+        return await self._unary(
+            "/pystream.admin.v1.PartitionService/ElectLeaders",
+            request,
+            partitions_pb2.ElectLeadersResponse,
+            timeout,
+        )
+
+    async def reassign_partitions(
+        self,
+        *,
+        topics: Iterable[str] | None = None,
+        replicas: Iterable[int] | None = None,
+        dry_run: bool | None = None,
+        timeout: float | None = None,
+    ) -> partitions_pb2.ReassignPartitionsResponse:
+        """Move partitions to other replicas."""
+        request = partitions_pb2.ReassignPartitionsRequest(
+            topics=topics,
+            replicas=replicas,
+            dry_run=dry_run,
+        )
+        return await self._unary(
+            "/pystream.admin.v1.PartitionService/ReassignPartitions",
+            request,
+            partitions_pb2.ReassignPartitionsResponse,
+            timeout,
+        )
+
+    async def list_reassignments(
+        self,
+        *,
+        topics: Iterable[str] | None = None,
+        timeout: float | None = None,
+    ) -> partitions_pb2.ListReassignmentsResponse:
+        """List partitions that are on their way to other replicas."""
+        request = partitions_pb2.ListReassignmentsRequest(
+            topics=topics,
+        )
+        return await self._unary(
+            "/pystream.admin.v1.PartitionService/ListReassignments",
+            request,
+            partitions_pb2.ListReassignmentsResponse,
+            timeout,
+        )
+
+    async def cancel_reassignments(
+        self,
+        *,
+        topics: Iterable[str] | None = None,
+        dry_run: bool | None = None,
+        timeout: float | None = None,
+    ) -> partitions_pb2.CancelReassignmentsResponse:
+        """Let partitions that are on their way stay where they were; all of them without names."""
+        request = partitions_pb2.CancelReassignmentsRequest(
+            topics=topics,
+            dry_run=dry_run,
+        )
+        return await self._unary(
+            "/pystream.admin.v1.PartitionService/CancelReassignments",
+            request,
+            partitions_pb2.CancelReassignmentsResponse,
             timeout,
         )
 
@@ -1160,6 +1285,7 @@ class AioServices:
         self.configs = ConfigService(channel)
         self.groups = GroupService(channel)
         self.metrics = MetricService(channel)
+        self.partitions = PartitionService(channel)
         self.quotas = QuotaService(channel)
         self.records = RecordService(channel)
         self.share_groups = ShareGroupService(channel)

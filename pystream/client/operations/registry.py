@@ -17,6 +17,7 @@ ENTRY_POINT_GROUP: Final = "pystream.operations"
 # noun -> the module that declares it in OPERATIONS
 HOMES: Final = {
     "topics": "pystream.client.operations.topics",
+    "partitions": "pystream.client.operations.partitions",
     "configs": "pystream.client.operations.configs",
     "groups": "pystream.client.operations.groups",
     "share-groups": "pystream.client.operations.share_groups",

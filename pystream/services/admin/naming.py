@@ -27,6 +27,8 @@ METHODS: Final = {
     ("cluster", "doctor"): "DiagnoseCluster",
     ("topics", "trim"): "TrimTopic",
     ("quotas", "alter"): "AlterQuota",
+    ("partitions", "producers"): "ListProducers",
+    ("partitions", "reassignments"): "ListReassignments",
     ("share-groups", "offsets"): "ListShareGroupOffsets",
     ("share-groups", "reset-offsets"): "ResetShareGroupOffsets",
     ("share-groups", "delete-offsets"): "DeleteShareGroupOffsets",
@@ -45,6 +47,7 @@ INT32_FIELDS: Final = frozenset(
         *("partitions", "partition", "replicas", "replication_factor", "total", "add", "leader", "leader_epoch"),
         *("in_sync", "offline", "eligible", "last_known_eligible", "coordinator", "controller", "brokers", "broker"),
         *("topics", "offline_partitions", "under_replicated_partitions", "port", "level", "node", "timeout_ms"),
+        *("adding", "removing", "last_sequence", "coordinator_epoch"),
         *("supported_minimum", "supported_maximum", "producer_epoch", PAGE_SIZE, INTERVAL_MS),
     )
 )

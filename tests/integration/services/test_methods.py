@@ -17,6 +17,7 @@ from pystream.client.grpc.services import Service
 from pystream.client.grpc.status import error_of
 from pystream.common.errors import (
     GroupIdNotFound,
+    InvalidReplicaAssignment,
     InvalidRequest,
     NonEmptyGroup,
     SecurityDisabled,
@@ -136,6 +137,23 @@ def test_a_watch_tells_of_topics_that_come(admin: Admin):
         assert list(next(watch).results) == []
         admin.topics.create_topics(topics=[name])
         assert [each.name for each in next(watch).results] == [name]
+
+
+# --- partitions -------------------------------------------------------------------------------------------------------
+
+
+def test_partitions_are_listed_in_pages_and_stay_where_they_are(admin: Admin, topic: str):
+    first = admin.partitions.list_partitions(topics=[topic], offsets=True, page_size=1)
+    second = admin.partitions.list_partitions(topics=[topic], page_size=1, page_token=first.next_page_token)
+    elected = admin.partitions.elect_leaders(topics=[topic])
+    moved = admin.partitions.reassign_partitions(topics=[f"{topic}:0"], replicas=[7])
+
+    assert [(each.partition, each.leader, each.end_offset) for each in first.results] == [(0, 1, 0)]
+    assert [(each.partition, each.HasField("end_offset")) for each in second.results] == [(1, False)]
+    assert second.next_page_token == ""
+    assert len(elected.results) == 2
+    assert isinstance(error_of(moved.failures[0].error), InvalidReplicaAssignment)
+    assert list(admin.partitions.list_reassignments(topics=[topic]).results) == []
 
 
 # --- configs ----------------------------------------------------------------------------------------------------------

@@ -12,6 +12,8 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from pystream.client.grpc.faces import Admin
+from pystream.client.operations.registry import HOMES
+from pystream.services.admin.naming import service_name
 from tests.integration.services.conftest import fresh
 from tests.support.admin_process import AdminProcess
 
@@ -42,17 +44,14 @@ with grpc.insecure_channel(address) as channel:
     }
 print(json.dumps(shown))
 """
-SERVICES = [
-    "grpc.health.v1.Health",
-    "grpc.reflection.v1alpha.ServerReflection",
-    *(
-        f"pystream.admin.v1.{noun}Service"
-        for noun in (
-            *("Acl", "Cluster", "Config", "Group", "Metric", "Quota", "Record", "ShareGroup", "StreamsGroup"),
-            *("Topic", "Transaction"),
-        )
-    ),
-]
+SERVICES = sorted(
+    [
+        "grpc.health.v1.Health",
+        "grpc.reflection.v1alpha.ServerReflection",
+        *("pystream.admin.v1.MetricService", "pystream.admin.v1.RecordService"),
+        *(f"pystream.admin.v1.{service_name(noun)}" for noun in HOMES),
+    ]
+)
 
 
 def test_a_client_without_stubs_lists_services_and_calls_a_method(server: AdminProcess, admin: Admin):
