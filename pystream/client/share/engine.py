@@ -454,7 +454,7 @@ class ShareEngine:
         self.wish = None
         self.post()
         sessions, self._sessions = list(self._sessions.values()), {}
-        membership, self.membership = self.membership, None
+        membership = self.membership
         try:
             async with asyncio.timeout(self.cluster.closing_timeout_s()):
                 await asyncio.gather(*(session.close() for session in sessions))
@@ -466,6 +466,8 @@ class ShareEngine:
                 session.abandon()
             if membership is not None:
                 membership.abandon()
+        finally:
+            self.membership = None
         self.assignment = {}
         with self._lock:
             self._buffer.clear()

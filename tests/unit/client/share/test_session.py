@@ -93,6 +93,7 @@ def test_acknowledgements_travel_with_the_next_fetch_and_the_session_is_closed()
     assert epochs(broker)[:2] == [0, 1]
     (last,) = broker.asked(ApiKey.SHARE_ACKNOWLEDGE)
     assert (last.share_session_epoch, list(last.topics)) == (-1, [])
+    assert len({request.member_id for key, request in broker.requests if hasattr(request, "member_id")}) == 1
     assert [request.member_epoch for request in broker.asked(ApiKey.SHARE_GROUP_HEARTBEAT)][-1] == -1
     first, second = broker.asked(ApiKey.SHARE_FETCH)[:2]
     assert [len(topic.partitions) for topic in first.topics] == [1]
