@@ -6,7 +6,9 @@ import asyncio
 import inspect
 import re
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from typing import Any, TypeVar
+from contextlib import AbstractContextManager, nullcontext
+from time import time_ns as now_ns
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pystream._native.message_batch import Message
 from pystream.client.config import ConsumerConfig
@@ -29,6 +31,9 @@ from pystream.client.metrics.model import Metrics
 from pystream.client.metrics.reporter import reporter_of
 from pystream.common.errors import Closed
 from pystream.common.model import TopicPartition
+
+if TYPE_CHECKING:
+    from pystream.client.telemetry import Tracing
 
 Partition = TopicPartition | tuple[str, int]
 T = TypeVar("T")
@@ -55,14 +60,17 @@ class Consumer:
         *,
         key_deserializer: Deserializer | None = None,
         value_deserializer: Deserializer | None = None,
+        tracing: Tracing | None = None,
         **keywords: Any,
     ) -> None:
         """Settings are those of ConsumerConfig, as a dict with dotted names or as keywords. Raises InvalidConfig.
 
-        With deserializers messages are DecodedMessages: `key` and `value` are what was made of the bytes.
+        With deserializers messages are DecodedMessages: `key` and `value` are what was made of the bytes. `tracing`
+        (pystream.client.telemetry) makes spans of what is received and processed.
         """
         self.config = ConsumerConfig.load(settings, **keywords)
         self._engine = Engine(self.config)
+        self._tracing = None if tracing is None else tracing.of_consumer(self.config, self.config.group_id)
         self._engine.hand.decode = decoder(key_deserializer, value_deserializer, may_block=False)
 
     # --- what to read -------------------------------------------------------------------------------------------------
@@ -119,9 +127,12 @@ class Consumer:
         """
         most = self.config.max_poll_records if max_records is None else max_records
         deadline = None if timeout is None else asyncio.get_running_loop().time() + timeout
+        began_ns = now_ns()
         while True:
             await self._begin()
             messages = await self._taken(self._engine.hand.messages, most)
+            if messages and self._tracing is not None:
+                self._tracing.received(messages, began_ns)
             if messages or not await self._more(deadline):
                 return messages
 
@@ -131,9 +142,12 @@ class Consumer:
         Raises as `poll`.
         """
         deadline = None if timeout is None else asyncio.get_running_loop().time() + timeout
+        began_ns = now_ns()
         while True:
             await self._begin()
             batch = await self._taken(self._engine.hand.batch, max_records)
+            if batch is not None and self._tracing is not None:
+                self._tracing.received(batch, began_ns)
             if batch is not None or not await self._more(deadline):
                 return batch
 
@@ -150,6 +164,8 @@ class Consumer:
             except Closed:
                 return
             for message in chunk:
+                if self._tracing is not None:
+                    self._tracing.begin(message)
                 yield message
             await asyncio.sleep(0)  # a loop that always finds messages must let the fetches run
 
@@ -163,6 +179,8 @@ class Consumer:
 
     async def _begin(self) -> None:
         engine = self._engine
+        if self._tracing is not None:
+            self._tracing.finish()
         engine.check_usable()
         engine.tell_of_commits()
         engine.begin_poll()
@@ -303,6 +321,10 @@ class Consumer:
         """
         return await reporter_of(self._engine.reporter).client_instance_id(as_ms(timeout))
 
+    def processing(self, message: Any) -> AbstractContextManager[Any]:
+        """Within it a message is processed: a span, where the consumer traces; else nothing."""
+        return nullcontext() if self._tracing is None else self._tracing.processing(message)
+
     def wakeup(self) -> None:
         """End the poll that waits, or the next one, with Wakeup. From any thread, and from signal handlers."""
         self._engine.wakeup()
@@ -312,6 +334,8 @@ class Consumer:
 
         With `leave_group=False` the group keeps the place of this member until its session is over.
         """
+        if self._tracing is not None:
+            self._tracing.finish()
         self._engine.hand.settle()
         await self._engine.close(leave_group=leave_group)
         self._engine.tell_of_commits()

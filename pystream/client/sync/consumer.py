@@ -9,7 +9,9 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Coroutine, Iterable, Iterator, Mapping
-from typing import Any, TypeVar
+from contextlib import AbstractContextManager, nullcontext
+from time import time_ns as now_ns
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pystream._native.message_batch import Message
 from pystream.client.config import ConsumerConfig
@@ -35,6 +37,9 @@ from pystream.client.sync import runner
 from pystream.common.errors import Closed, PystreamError
 from pystream.common.model import TopicPartition
 
+if TYPE_CHECKING:
+    from pystream.client.telemetry import Tracing
+
 T = TypeVar("T")
 
 
@@ -58,14 +63,17 @@ class Consumer:
         *,
         key_deserializer: Deserializer | None = None,
         value_deserializer: Deserializer | None = None,
+        tracing: Tracing | None = None,
         **keywords: Any,
     ) -> None:
         """Settings are those of ConsumerConfig, as a dict with dotted names or as keywords. Raises InvalidConfig.
 
-        With deserializers messages are DecodedMessages: `key` and `value` are what was made of the bytes.
+        With deserializers messages are DecodedMessages: `key` and `value` are what was made of the bytes. `tracing`
+        (pystream.client.telemetry) makes spans of what is received and processed.
         """
         self.config = ConsumerConfig.load(settings, **keywords)
         self._engine = Engine(self.config)
+        self._tracing = None if tracing is None else tracing.of_consumer(self.config, self.config.group_id)
         self._engine.hand.decode = decoder(key_deserializer, value_deserializer, may_block=True)
         self._runner = runner.acquire()
         self._released = False
@@ -129,9 +137,12 @@ class Consumer:
         """
         most = self.config.max_poll_records if max_records is None else max_records
         ends_at = None if timeout is None else time.monotonic() + timeout
+        began_ns = now_ns()
         while True:
             self._begin()
             messages = self._engine.hand.messages(most)
+            if messages and self._tracing is not None:
+                self._tracing.received(messages, began_ns)
             if messages or not self._more(ends_at):
                 return messages
 
@@ -141,9 +152,12 @@ class Consumer:
         Raises as `poll`.
         """
         ends_at = None if timeout is None else time.monotonic() + timeout
+        began_ns = now_ns()
         while True:
             self._begin()
             batch = self._engine.hand.batch(max_records)
+            if batch is not None and self._tracing is not None:
+                self._tracing.received(batch, began_ns)
             if batch is not None or not self._more(ends_at):
                 return batch
 
@@ -159,9 +173,16 @@ class Consumer:
                     continue
             except Closed:
                 return
-            yield from chunk
+            if self._tracing is None:
+                yield from chunk
+                continue
+            for message in chunk:
+                self._tracing.begin(message)
+                yield message
 
     def _begin(self) -> None:
+        if self._tracing is not None:
+            self._tracing.finish()
         self._runner.check()
         engine = self._engine
         engine.tell_of_commits()
@@ -321,6 +342,10 @@ class Consumer:
         """
         return self._run(reporter_of(self._engine.reporter).client_instance_id(as_ms(timeout)))
 
+    def processing(self, message: Any) -> AbstractContextManager[Any]:
+        """Within it a message is processed: a span, where the consumer traces; else nothing."""
+        return nullcontext() if self._tracing is None else self._tracing.processing(message)
+
     def wakeup(self) -> None:
         """End the poll that waits, or the next one, with Wakeup. From any thread, and from signal handlers."""
         self._engine.wakeup()
@@ -332,6 +357,8 @@ class Consumer:
         """
         if self._released:
             return
+        if self._tracing is not None:
+            self._tracing.finish()
         try:
             self._runner.check()
         except PystreamError:

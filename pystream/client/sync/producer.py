@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from pystream.client.cluster.retry import Deadline
     from pystream.client.producer.records import Headers
+    from pystream.client.telemetry import Tracing
 
 
 class Producer:
@@ -46,9 +47,12 @@ class Producer:
         key_serializer: Serializer | None = None,
         value_serializer: Serializer | None = None,
         partitioner: Partitioner | None = None,
+        tracing: Tracing | None = None,
         **keywords: Any,
     ) -> None:
         """Settings are those of ProducerConfig, as a dict with dotted names or as keywords. Raises InvalidConfig.
+
+        `tracing` (pystream.client.telemetry) makes spans of what is sent.
 
         Nothing is connected yet.
         """
@@ -62,6 +66,9 @@ class Producer:
         self._serializers = Serializers(key_serializer, value_serializer)
         self._partitioner = partitioner
         self._converts = any(given is not None for given in (key_serializer, value_serializer, partitioner))
+        if tracing is not None:  # over the methods of the class, which stay free of it
+            spans = tracing.of_producer(self.config)
+            self.__dict__.update(send=spans.around(self.send), send_batch=spans.around_batch(self.send_batch))
 
     @property
     def config(self) -> ProducerConfig:
