@@ -401,6 +401,11 @@ class ShareEngine:
         self.post()
         self._look()
 
+    async def let_go(self) -> None:
+        """Polls stopped: what is held is somebody else's, and what is said about it later fails."""
+        sessions, self._sessions = list(self._sessions.values()), {}
+        await asyncio.gather(*(session.close() for session in sessions))
+
     def fail(self, error: PystreamError) -> None:
         """Raise this from the poll, after the records that are here."""
         self._failure = self._failure or error

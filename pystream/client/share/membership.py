@@ -63,6 +63,10 @@ class Member(Protocol):
         """These are the partitions from now on."""
         ...
 
+    async def let_go(self) -> None:
+        """Give back what is held."""
+        ...
+
     def fail(self, error: PystreamError) -> None:
         """Raise this from the next poll."""
         ...
@@ -99,8 +103,11 @@ class ShareMembership:
         self._polled.set()
 
     def metadata_changed(self, metadata: ClusterMetadata) -> None:
-        """Topics came, went or got other ids."""
+        """Topics came, went or got other ids: then the coordinator knows better soon."""
+        was_complete = self._is_complete
         self._resolve(metadata)
+        if was_complete and not self._is_complete:
+            self._due.set()
 
     async def leave(self) -> None:
         """End the task, and tell the coordinator."""
@@ -122,7 +129,7 @@ class ShareMembership:
         failures = 0
         while True:
             try:
-                if self._is_late():
+                if self._left_ms() <= 0:
                     await self._sit_out()
                 self._due.clear()
                 await self._heartbeat()
@@ -135,7 +142,7 @@ class ShareMembership:
                 await self._failed(error, failures)
 
     async def _wait(self) -> None:
-        interval_ms = self._interval_ms
+        interval_ms = min(self._interval_ms, max(self._left_ms(), 1))
         if not self._is_complete:
             interval_ms = min(interval_ms, UNKNOWN_TOPIC_WAIT_MS)
             self._cluster.refresh_soon()
@@ -148,20 +155,22 @@ class ShareMembership:
         except TimeoutError:
             return
 
-    def _is_late(self) -> bool:
-        """Whether the last poll is longer ago than max.poll.interval.ms."""
+    def _left_ms(self) -> int:
+        """Until the last poll is longer ago than max.poll.interval.ms."""
+        allowed_ms = self._member.config.max_poll_interval_ms
         if self._member.is_polling:
-            return False
-        silent_ms = self._cluster.clock.monotonic_ms() - self._member.last_poll_ms
-        return silent_ms > self._member.config.max_poll_interval_ms
+            return allowed_ms
+        return allowed_ms + 1 - (self._cluster.clock.monotonic_ms() - self._member.last_poll_ms)
 
     async def _sit_out(self) -> None:
         """Leave the group, and return when the user polls again."""
         logger.warning("polls stopped, the group is left", group=self.group_id)
         self._polled.clear()
+        await self._member.let_go()
         await self._tell_leaving()
         self._out()
-        await self._polled.wait()
+        if not self._member.is_polling:
+            await self._polled.wait()
 
     async def _failed(self, error: PystreamError, failures: int) -> None:
         if isinstance(error, NotCoordinator | CoordinatorNotAvailable | NetworkFailure):

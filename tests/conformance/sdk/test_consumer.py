@@ -308,6 +308,30 @@ def test_who_polls_too_seldom_loses_its_partitions_and_joins_again(cluster: Runn
     asyncio.run(run())
 
 
+@pytest.mark.parametrize("protocol", ["classic", "consumer"])
+def test_a_blocking_consumer_that_polls_too_seldom_joins_again(cluster: RunningCluster, protocol: str):
+    async def prepare() -> str:
+        async with filled(cluster, 5) as topic:
+            return topic
+
+    settings = {"group_id": cluster.fresh("group"), "max_poll_interval_ms": 600, "group_protocol": protocol}
+    if protocol == "classic":
+        settings |= {"heartbeat_interval_ms": 200, "session_timeout_ms": 6_000}
+    topic, lost = asyncio.run(prepare()), threading.Event()
+    with BlockingConsumer(bootstrap_servers=cluster.bootstrap, auto_offset_reset="earliest", **settings) as consumer:
+        consumer.subscribe(topic, on_lost=lambda _: lost.set())
+        assert len(consumer.poll(PATIENCE)) == 5
+        while not consumer._engine.steps:  # time without a poll
+            lost.wait(0.01)
+        assert not lost.is_set()
+        consumer.poll(0)
+        assert lost.is_set()
+        ends_at = time.monotonic() + PATIENCE
+        while not consumer.assignment() and time.monotonic() < ends_at:
+            consumer.poll(0.05)
+        assert consumer.assignment() == {TopicPartition(topic, 0)}
+
+
 def test_what_cannot_be_read_is_said(cluster: RunningCluster):
     async def run() -> None:
         async with filled(cluster, 3) as topic:

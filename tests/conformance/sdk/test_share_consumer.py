@@ -14,8 +14,9 @@ import pytest
 from pystream.client import AcknowledgeType
 from pystream.client import ShareConsumer as BlockingShareConsumer
 from pystream.client.admin.configs import ConfigResource, ConfigResourceType
+from pystream.client.admin.topics import NewTopic
 from pystream.client.aio import AdminClient, Producer, ShareConsumer
-from pystream.common.errors import ClientError, Closed, InvalidGroupId, InvalidRecordState, Wakeup
+from pystream.common.errors import ClientError, Closed, InvalidGroupId, InvalidRecordState, ShareSessionNotFound, Wakeup
 from pystream.common.model import TopicPartition
 from tests.conformance.sdk.conftest import RunningCluster, eventually
 
@@ -327,6 +328,44 @@ def test_a_new_subscription_replaces_the_last(cluster: RunningCluster):
                 assert (consumer.subscription(), consumer.assignment()) == (set(), set())
                 with pytest.raises(ClientError, match="subscribe"):
                     await consumer.poll()
+
+    asyncio.run(run())
+
+
+def test_who_polls_too_seldom_gives_its_records_back_and_joins_again(cluster: RunningCluster):
+    async def run() -> None:
+        async with queue(cluster, 2) as (topic, group):
+            async with (
+                await begun(cluster, group, topic, {**EXPLICIT, "max.poll.interval.ms": 600}) as first,
+                await begun(cluster, group, topic, EXPLICIT) as second,
+            ):
+                messages = await take(first)
+                again = await take(second)
+                assert [(m.offset, m.delivery_count) for m in again] == [(0, 2), (1, 2)]
+                for message in messages:
+                    first.acknowledge(message)
+                (error,) = (await first.commit()).values()
+                assert isinstance(error, ShareSessionNotFound)
+                for message in again:
+                    second.acknowledge(message, AcknowledgeType.RELEASE)
+                await second.close()
+                assert [(m.offset, m.delivery_count) for m in await take(first)] == [(0, 3), (1, 3)]
+
+    asyncio.run(run())
+
+
+def test_a_topic_made_anew_is_taken_from(cluster: RunningCluster):
+    async def run() -> None:
+        async with queue(cluster, 5) as (topic, group), AdminClient(bootstrap_servers=cluster.bootstrap) as admin:
+            async with await begun(cluster, group, topic, {"metadata.max.age.ms": 500}) as consumer:
+                assert len(await take(consumer)) == 5
+                await consumer.commit()
+                polling = asyncio.create_task(take(consumer))
+                (await admin.delete_topics([topic])).checked()
+                await eventually(admin.list_topics, lambda found: topic not in found)
+                await eventually(lambda: admin.create_topics([NewTopic(topic, 1, 1)]), lambda made: not made.failed)
+                await fill(cluster, topic, 1, first=77)
+                assert [(m.offset, m.value) for m in await polling] == [(0, b"v77")]
 
     asyncio.run(run())
 
