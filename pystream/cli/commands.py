@@ -64,6 +64,13 @@ TOOLS: dict[str, str] = {
     "kafka-broker-api-versions": "pystream.cli.kafka.cluster.broker_api_versions:main",
     "kafka-leader-election": "pystream.cli.kafka.cluster.leader_election:main",
     "kafka-client-metrics": "pystream.cli.kafka.cluster.client_metrics:main",
+    "kafka-reassign-partitions": "pystream.cli.kafka.cluster.reassign_partitions:main",
+    "kafka-producer-perf-test": "pystream.cli.kafka.load.producer_perf_test:main",
+    "kafka-consumer-perf-test": "pystream.cli.kafka.load.consumer_perf_test:main",
+    "kafka-share-consumer-perf-test": "pystream.cli.kafka.load.share_consumer_perf_test:main",
+    "kafka-e2e-latency": "pystream.cli.kafka.load.e2e_latency:main",
+    "kafka-verifiable-producer": "pystream.cli.kafka.load.verifiable_producer:main",
+    "kafka-verifiable-consumer": "pystream.cli.kafka.load.verifiable_consumer:main",
 }
 
 

@@ -92,7 +92,7 @@ class Said:
         for side in filter(None, sides):
             text = text.replace(side, "MINE")
         told = [line for line in text.splitlines() if not _of_a_trace(line)]
-        if len(told) < len(text.splitlines()):  # a trace has an empty line behind it
+        if self.code:  # a trace has an empty line behind it
             told = list(filter(None, told))
         kept = list(map(_canonical, told))
         for pattern in drop:
