@@ -250,11 +250,11 @@ def test_renewal_needs_a_broker_that_has_it():
 
 def test_a_cancelled_poll_leaves_what_comes_to_the_next_one():
     async def work(consumer: ShareConsumer, broker: MisbehavingBroker) -> None:
-        arrived = asyncio.Event()
+        arrived, cancelled = asyncio.Event(), asyncio.Event()
 
         async def late(peer: Peer) -> None:
             arrived.set()
-            await asyncio.sleep(0)
+            await cancelled.wait()
             await peer.answer(THREE)
 
         broker.acts[:0] = [late]
@@ -263,6 +263,7 @@ def test_a_cancelled_poll_leaves_what_comes_to_the_next_one():
         poll.cancel()
         with pytest.raises(asyncio.CancelledError):
             await poll
+        cancelled.set()
         assert len(await consumer.poll()) == 3
 
     run(work)
