@@ -24,7 +24,7 @@ from pystream.common.errors import InvalidConfig
 from pystream.controller.config import ControllerConfig
 from pystream.coordinator.config import CoordinatorConfig
 from pystream.coordinator.group.parts import GroupConfigs
-from pystream.coordinator.group_settings import GroupBounds, GroupSettings
+from pystream.coordinator.group_settings import GroupBounds, GroupSettings, check_broker
 from pystream.coordinator.share.config import SharePartitionConfig, ShareStateConfig
 from pystream.coordinator.transaction.config import TransactionConfig
 from pystream.storage.config import CleanerConfig, LogConfig, StorageConfig
@@ -399,8 +399,9 @@ class BrokerConfig:
         )
         GroupConfigs.load(layer)
         shares = (SharePartitionConfig, ShareStateConfig)
-        for each in (TransactionConfig, LogConfig, GroupSettings, GroupBounds, CleanerConfig, *shares):
+        for each in (TransactionConfig, LogConfig, CleanerConfig, *shares):
             definition_of(each).load(layer)
+        check_broker(definition_of(GroupSettings).load(layer), definition_of(GroupBounds).load(layer))
         if not config.log_dirs:
             raise InvalidConfig("no data directory: give --data-dir DIR, or set log.dirs")
         config.open_listeners()

@@ -9,12 +9,12 @@ A group's own times must lie within the bounds that the broker sets. Source: KIP
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
 from pystream.common.clock import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS
-from pystream.common.config import ConfigType, definition_of, key
+from pystream.common.config import ConfigKey, ConfigType, definition_of, key
 from pystream.common.errors import InvalidConfig
 
 _DURATION: Final = re.compile(
@@ -172,17 +172,43 @@ SettingsOfGroup = Callable[[str], GroupSettings]  # what a group goes by at this
 
 def check_bounds(values: Mapping[str, str], bounds: GroupBounds) -> None:
     """Raises InvalidConfig when a group's own settings leave the bounds, or contradict one another."""
-    definition = definition_of(GroupSettings)
-    chosen = {definition.keys[name].field_name: definition.keys[name].parse(text) for name, text in values.items()}
-    for bound in definition_of(GroupBounds).keys.values():
-        name, _, side = bound.field_name.rpartition("_")
-        config = next(k for k in definition.keys.values() if k.field_name in (name, f"{name}_ms"))
-        own, limit = chosen.get(config.field_name), getattr(bounds, bound.field_name)
-        if own is None or (own >= limit if side == "least" else own <= limit):
-            continue
-        relation = "greater than or equal to" if side == "least" else "less than or equal to"
-        raise InvalidConfig(f"{config.name} must be {relation} {bound.name}")
+    keys = definition_of(GroupSettings).keys
+    chosen = {keys[name].field_name: keys[name].parse(text) for name, text in values.items()}
+    for config, bound in _bounded_keys():
+        own = chosen.get(config.field_name)
+        if own is not None:
+            _check_bound(config.name, own, bound, bounds)
     for kind in ("consumer", "share", "streams"):
         session, heartbeat = chosen.get(f"{kind}_session_timeout_ms"), chosen.get(f"{kind}_heartbeat_interval_ms")
         if session is not None and heartbeat is not None and session <= heartbeat:
             raise InvalidConfig(f"{kind}.session.timeout.ms must be greater than {kind}.heartbeat.interval.ms")
+
+
+def check_broker(settings: GroupSettings, bounds: GroupBounds) -> None:
+    """Raises InvalidConfig when what the broker sets for all groups leaves its own bounds, or they contradict."""
+    names = {config.field_name: config.synonyms[0].name for config, _ in _bounded_keys()}
+    keys = {bound.field_name: bound for _, bound in _bounded_keys()}
+    for config, bound in _bounded_keys():
+        least = keys.get(bound.field_name.replace("_highest", "_least"), bound)
+        if getattr(bounds, bound.field_name) < getattr(bounds, least.field_name):
+            raise InvalidConfig(f"{bound.name} must be greater than or equal to {least.name}")
+        _check_bound(names[config.field_name], getattr(settings, config.field_name), bound, bounds)
+    for kind in ("consumer", "share", "streams"):
+        session, heartbeat = f"{kind}_session_timeout_ms", f"{kind}_heartbeat_interval_ms"
+        if getattr(settings, heartbeat) >= getattr(settings, session):
+            raise InvalidConfig(f"{names[heartbeat]} must be less than {names[session]}")
+
+
+def _bounded_keys() -> Iterator[tuple[ConfigKey, ConfigKey]]:
+    """A setting of groups, and one of its bounds."""
+    keys = definition_of(GroupSettings).keys.values()
+    for bound in definition_of(GroupBounds).keys.values():
+        name = bound.field_name.rpartition("_")[0]
+        yield next(each for each in keys if each.field_name in (name, f"{name}_ms")), bound
+
+
+def _check_bound(name: str, value: int, bound: ConfigKey, bounds: GroupBounds) -> None:
+    limit, is_least = getattr(bounds, bound.field_name), bound.field_name.endswith("_least")
+    if value < limit if is_least else value > limit:
+        relation = "greater than or equal to" if is_least else "less than or equal to"
+        raise InvalidConfig(f"{name} must be {relation} {bound.name}")

@@ -54,6 +54,39 @@ def test_a_wrong_value_is_refused_at_start(wrong: dict[str, str]):
         BrokerConfig.from_settings({**HERE, **wrong})
 
 
+@pytest.mark.parametrize(
+    ("wrong", "complaint"),
+    [
+        (
+            {"group.consumer.heartbeat.interval.ms": "60000"},
+            "group.consumer.heartbeat.interval.ms must be less than or equal to "
+            "group.consumer.max.heartbeat.interval.ms",
+        ),
+        (
+            {"group.share.session.timeout.ms": "44999"},
+            "group.share.session.timeout.ms must be greater than or equal to group.share.min.session.timeout.ms",
+        ),
+        (
+            {"group.streams.max.session.timeout.ms": "44999"},
+            "group.streams.max.session.timeout.ms must be greater than or equal to "
+            "group.streams.min.session.timeout.ms",
+        ),
+        (
+            {"group.consumer.min.session.timeout.ms": "1", "group.consumer.session.timeout.ms": "5000"},
+            "group.consumer.heartbeat.interval.ms must be less than group.consumer.session.timeout.ms",
+        ),
+        (
+            {"group.streams.num.standby.replicas": "3"},
+            "group.streams.num.standby.replicas must be less than or equal to group.streams.max.standby.replicas",
+        ),
+    ],
+)
+def test_settings_of_all_groups_lie_within_their_bounds(wrong: dict[str, str], complaint: str):
+    with pytest.raises(InvalidConfig) as raised:
+        BrokerConfig.from_settings({**HERE, **wrong})
+    assert str(raised.value) == complaint
+
+
 def test_unknown_settings_are_kept_and_named():
     config = BrokerConfig.from_settings(
         {**HERE, "log.retention.ms": "1", "process.roles": "broker", "no.such.key": "1"}
