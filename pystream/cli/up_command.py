@@ -17,6 +17,7 @@ from pystream.cli.supervise import ChildFailed, Component, ProcessSupervisor
 KAFKA_PORT = 9092
 ADMIN_PORT = 9095
 METRICS_PORT = 9404
+PUBLIC = "listeners.public.allow="  # a setting that all components have
 HIGHEST_PORT = 65_535
 
 
@@ -50,6 +51,7 @@ def admin_component(options: UpOptions) -> Component:
         command=(
             *("pystream.cli.main", "admin", "--bootstrap", f"{options.host}:{kafka_port}"),
             *("--listen", f"{options.host}:{admin_port}"),
+            *(part for each in options.assignments if each.startswith(PUBLIC) for part in ("--set", each)),
         ),
     )
 

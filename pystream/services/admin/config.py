@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Self
@@ -14,6 +15,16 @@ DEFAULT_LISTEN: Final = "127.0.0.1:9095"
 HIGHEST_PORT: Final = 65_535
 
 
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches `host`; a name other than localhost counts as public."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdminServerConfig:
     """Of one admin server."""
@@ -22,6 +33,11 @@ class AdminServerConfig:
         "bootstrap.servers", default=("127.0.0.1:9092",), doc="The cluster: host:port of some of its brokers."
     )
     listen: str = key("listen", default=DEFAULT_LISTEN, doc="host:port of the gRPC server; port 0 takes a free one.")
+    listeners_public_allow: bool = key(
+        "listeners.public.allow",
+        default=False,
+        doc="Other machines may reach it, though it asks nobody who they are.",
+    )
     client_id: str = key("client.id", default="pystream-admin", doc="Names the server in the brokers' logs and quotas.")
     default_api_timeout_ms: int = key(
         "default.api.timeout.ms", default=30_000, minimum=1, doc="For a call without a deadline."
@@ -75,6 +91,11 @@ class AdminServerConfig:
         host, _, port = config.listen.rpartition(":")
         if not host or not port.isdecimal() or int(port) > HIGHEST_PORT:
             raise InvalidConfig(f"listen: {config.listen!r} is no host:port")
+        if not config.listeners_public_allow and not is_loopback(host.strip("[]")):
+            raise InvalidConfig(
+                f"listen: {config.listen} has no authentication and is open to other machines; bind a loopback "
+                "address, or set listeners.public.allow=true if that is meant"
+            )
         return config
 
     def client_settings(self) -> dict[str, str]:

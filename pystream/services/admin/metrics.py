@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from typing import Any
 
 from pystream.client.admin.client import AdminClient
 from pystream.client.grpc.messages import metrics_pb2
-from pystream.client.grpc.status import InvalidFields
+from pystream.client.operations.handlers.answers import whole_match
 from pystream.common.metrics import GAUGE, Family, Registry, Sample
 
 
@@ -21,10 +20,7 @@ class Metrics:
 
     async def list_metrics(self, request: metrics_pb2.ListMetricsRequest) -> Any:
         """Those whose name the pattern matches."""
-        try:
-            pattern = re.compile(request.pattern) if request.HasField("pattern") else None
-        except re.error as error:
-            raise InvalidFields([("pattern", f"{request.pattern!r} is no regular expression: {error}")]) from None
+        matches = whole_match(request.pattern) if request.HasField("pattern") else None
         families = [*self._registry.families(), *await self._of_client()]
         return metrics_pb2.ListMetricsResponse(
             results=[
@@ -40,7 +36,7 @@ class Metrics:
                     ],
                 )
                 for family in families
-                if pattern is None or pattern.fullmatch(family.name)
+                if matches is None or matches(family.name)
             ]
         )
 

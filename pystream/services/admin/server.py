@@ -40,7 +40,9 @@ logger = get_logger(__name__)
 
 WHOLE_SERVER: Final = ""  # its name in grpc.health.v1
 LONGEST_LOOK_MS: Final = 5_000
+FIRST_LOOK_MS: Final = 500  # whoever waits for the server is told first
 METADATA_BYTES: Final = 16 << 10
+REFUSED_AT_ONCE: Final = 16  # calls of one connection beyond the limit; more of them wait in the client
 
 
 class AdminServer:
@@ -93,7 +95,7 @@ class AdminServer:
             raise OSError(f"cannot listen on {config.listen}: is something else there? ({error})") from error
         await self._server.start()
         self.address = f"{host}:{bound or port}"
-        await self._look(names)
+        await self._look(names, FIRST_LOOK_MS)
         self._supervisor.every("health", config.health_interval_ms, lambda: self._look(names))
         logger.info("grpc listening", address=self.address, cluster=",".join(config.bootstrap_servers))
         return self.address
@@ -120,11 +122,11 @@ class AdminServer:
         if self._admin is not None:
             await self._admin.close()
 
-    async def _look(self, names: tuple[str, ...]) -> None:
+    async def _look(self, names: tuple[str, ...], longest_ms: int = LONGEST_LOOK_MS) -> None:
         """Services are SERVING while the cluster answers: a guest without a host serves nobody."""
         assert self._admin is not None, "started"
         try:
-            with time_limit(self._clock, min(self.config.health_interval_ms, LONGEST_LOOK_MS)):
+            with time_limit(self._clock, min(self.config.health_interval_ms, longest_ms)):
                 await self._admin.describe_cluster()
             healthy = True
         except PystreamError as error:
@@ -192,7 +194,7 @@ def _options(config: AdminServerConfig) -> list[tuple[str, Any]]:
     return [
         ("grpc.max_receive_message_length", config.max_request_bytes),
         ("grpc.max_send_message_length", config.max_answer_bytes),
-        ("grpc.max_concurrent_streams", config.max_concurrent_calls),
+        ("grpc.max_concurrent_streams", config.max_concurrent_calls + REFUSED_AT_ONCE),
         ("grpc.max_metadata_size", METADATA_BYTES),
         ("grpc.keepalive_time_ms", config.keepalive_time_ms),
         ("grpc.so_reuseport", 0),

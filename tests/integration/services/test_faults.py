@@ -260,6 +260,8 @@ def test_an_address_that_is_taken_is_exit_code_one(tmp_path: Path):
         (("--bootstrap", "x"), "bootstrap.servers"),
         (("--set", "max.streams=-1"), "max.streams"),
         (("--set", "max.streams"), "KEY=VALUE"),
+        (("--listen", "0.0.0.0:9095"), "listeners.public.allow"),
+        (("--listen", "somewhere:9095"), "listeners.public.allow"),
     ],
 )
 def test_a_wrong_setting_is_wrong_usage(arguments: tuple[str, ...], said: str):

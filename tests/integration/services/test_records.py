@@ -10,11 +10,19 @@ import grpc
 import pytest
 from confluent_kafka import Producer
 
-from pystream.client.grpc import connect_aio
+from pystream.client.grpc import connect, connect_aio
 from pystream.client.grpc.faces import Admin
 from pystream.client.grpc.messages import records_pb2
 from pystream.client.grpc.status import InvalidFields, error_of
-from pystream.common.errors import DeadlineExceeded, MessageTooLarge, PystreamError, UnknownTopicOrPartition
+from pystream.common.errors import (
+    Busy,
+    DeadlineExceeded,
+    InvalidRequest,
+    LimitExceeded,
+    MessageTooLarge,
+    PystreamError,
+    UnknownTopicOrPartition,
+)
 from tests.integration.services.conftest import fresh
 from tests.support.admin_process import AdminProcess
 from tests.support.broker_process import BrokerProcess
@@ -280,9 +288,6 @@ async def read_all(server: AdminProcess, topic: str) -> None:
 
 
 def test_more_streams_than_the_server_allows_are_refused(broker: BrokerProcess, tmp_path: Any, topic: str):
-    from pystream.client.grpc import connect
-    from pystream.common.errors import Busy
-
     with AdminProcess(broker.bootstrap, tmp_path / "log", {"max.streams": "1"}) as server:
         with connect(server.address) as admin:
             first = admin.records.tail_records(topic=topic, timeout=60)
@@ -294,6 +299,28 @@ def test_more_streams_than_the_server_allows_are_refused(broker: BrokerProcess, 
             second = admin.records.tail_records(topic=topic, timeout=60)
             second.wait_until_begun()
             second.cancel()
+
+
+def test_more_calls_at_once_than_the_server_allows_are_refused(broker: BrokerProcess, tmp_path: Any, topic: str):
+    with AdminProcess(broker.bootstrap, tmp_path / "log", {"max.concurrent.calls": "1"}) as server:
+        with connect(server.address) as admin, admin.records.tail_records(topic=topic, timeout=60) as tail:
+            tail.wait_until_begun()
+            with pytest.raises(LimitExceeded):
+                admin.topics.list_topics(timeout=30)
+
+
+@pytest.mark.parametrize("pattern", ["(", "(a+)+$" * 2_000, "(?<=a)b"])
+def test_a_pattern_that_is_none_is_refused(admin: Admin, pattern: str):
+    for ask in (admin.topics.list_topics, admin.groups.list_groups, admin.metrics.list_metrics):
+        with pytest.raises(InvalidRequest):
+            ask(pattern=pattern)
+
+
+def test_a_pattern_costs_linear_time(admin: Admin):
+    name = "a" * 200
+    admin.topics.create_topics(topics=[name])
+
+    assert list(admin.topics.list_topics(pattern="(a+)+b", timeout=30).results) == []
 
 
 def test_a_message_that_is_too_long_is_refused_before_it_is_read(server: AdminProcess, topic: str):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from pystream.client.operations.declaration import Answer, Failure
 from pystream.common.errors import InvalidRequest, PystreamError
+
+LONGEST_PATTERN: Final = 10_000  # characters
+PATTERN_MEMORY_BYTES: Final = 8 << 20
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -39,10 +41,25 @@ def without(
 
 def matching(pattern: str | None, names: Iterable[str]) -> list[str]:
     """The names that the whole pattern matches; all without one."""
-    if pattern is None:
-        return list(names)
+    return list(names) if pattern is None else list(filter(whole_match(pattern), names))
+
+
+def whole_match(pattern: str) -> Callable[[str], object]:
+    """Whether the pattern matches a whole name, in RE2's syntax: in linear time, since others' patterns come here, too.
+
+    Raises InvalidRequest for what is no regular expression.
+    """
+    import re2
+
+    if len(pattern) > LONGEST_PATTERN:
+        raise InvalidRequest(f"a pattern of {len(pattern)} characters is longer than {LONGEST_PATTERN}")
+    options = re2.Options()
+    options.max_mem = PATTERN_MEMORY_BYTES
+    options.log_errors = False
     try:
-        expression = re.compile(pattern)
-    except re.error as error:
-        raise InvalidRequest(f"{pattern!r} is no regular expression: {error}") from None
-    return [name for name in names if expression.fullmatch(name)]
+        match: Callable[[str], object] = re2.compile(pattern, options).fullmatch
+    except re2.error as error:
+        reason = error.args[0] if error.args else error
+        said = reason.decode(errors="replace") if isinstance(reason, bytes) else reason
+        raise InvalidRequest(f"{pattern!r} is no regular expression: {said}") from None
+    return match
