@@ -405,6 +405,13 @@ cdef class DataPlane:
         partition_release(found)
         return state
 
+    def high_watermark(self, topic: str, partition: int) -> int:
+        """That of partition_state() alone, without a lock of the log."""
+        cdef Partition *found = self.partition(topic, partition)
+        cdef int64_t offset = atomic_load64(&found.high_watermark)
+        partition_release(found)
+        return offset
+
     # ---- what the control plane writes itself
 
     def append(self, topic: str, partition: int, batches: bytes, *, transaction_version: int = 0) -> tuple:

@@ -250,6 +250,9 @@ class StandInPlane:
         high_watermark = self.committed.get((topic, partition), log.end_offset)
         return log.start_offset, high_watermark, high_watermark, log.end_offset, 0
 
+    def high_watermark(self, topic: str, partition: int) -> int:
+        return self.partition_state(topic, partition)[1]
+
 
 class ColdRig:
     """Made by `run_cold`."""

@@ -64,7 +64,7 @@ class CoordinatorLog:
 
     def high_watermark(self, partition: int) -> int:
         try:
-            return self._plane.partition_state(self._topic, partition)[1]
+            return self._plane.high_watermark(self._topic, partition)
         except KeyError as error:
             raise UnknownTopicOrPartition(f"{self._topic}-{partition}") from error
 

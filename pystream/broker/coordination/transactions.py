@@ -101,7 +101,7 @@ class MarkerLog:
         """The data plane could not say which partitions have moved."""
         for place in list(self._waiting):
             try:
-                self.moved(*place, self._plane.partition_state(*place)[1])
+                self.moved(*place, self._plane.high_watermark(*place))
             except KeyError:
                 self._keep(place, [])  # removed: who waits is told by the time-out
 
@@ -110,9 +110,9 @@ class MarkerLog:
         topic, partition = place
         try:
             _, end_offset = self._plane.append(topic, partition, batch, transaction_version=transaction_version)
-            if self._plane.partition_state(topic, partition)[1] < end_offset:
+            if self._plane.high_watermark(topic, partition) < end_offset:
                 self._plane.watch(topic, partition)
-                if self._plane.partition_state(topic, partition)[1] < end_offset:
+                if self._plane.high_watermark(topic, partition) < end_offset:
                     open_ends[place] = end_offset
                 elif place not in self._waiting and not self._is_watched(topic, partition):
                     self._plane.unwatch(topic, partition)

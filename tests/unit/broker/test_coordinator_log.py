@@ -36,7 +36,7 @@ class NoPartitions:
     def append(self, topic: str, partition: int, batches: bytes) -> tuple[int, int]:
         raise KeyError(topic)
 
-    def partition_state(self, topic: str, partition: int) -> tuple[int, ...]:
+    def high_watermark(self, topic: str, partition: int) -> int:
         raise KeyError(topic)
 
     def watch(self, topic: str, partition: int) -> None:

@@ -17,15 +17,15 @@ class WatchedPlane:
     """One partition that commits when it is told to, and the data plane's one watch of it."""
 
     def __init__(self) -> None:
-        self.end_offset = self.high_watermark = 0
+        self.end_offset = self.committed = 0
         self.is_watched = False
 
     def append(self, topic: str, partition: int, batches: bytes, *, transaction_version: int) -> tuple[int, int]:
         self.end_offset += 1
         return self.end_offset - 1, self.end_offset
 
-    def partition_state(self, topic: str, partition: int) -> tuple[int, int, int, int, int]:
-        return 0, self.high_watermark, self.high_watermark, self.end_offset, 0
+    def high_watermark(self, topic: str, partition: int) -> int:
+        return self.committed
 
     def watch(self, topic: str, partition: int) -> None:
         self.is_watched = True
@@ -43,8 +43,8 @@ def watched_after_a_marker(*, by_others: bool) -> bool:
             turned: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             asyncio.get_running_loop().call_soon(turned.set_result, None)
             await turned
-        plane.high_watermark = plane.end_offset
-        markers.moved(*PLACE, plane.high_watermark)
+        plane.committed = plane.end_offset
+        markers.moved(*PLACE, plane.committed)
         assert await writing == {PLACE: NONE}
         return plane.is_watched
 

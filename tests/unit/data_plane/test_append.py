@@ -23,7 +23,7 @@ def moved(plane) -> list[tuple[str, int, int]]:
 def test_batches_get_their_offsets_and_are_seen(plane):
     assert plane.plane.append("events", 0, batch(b"a", b"b") + batch(b"c")) == (0, 3)
     assert plane.plane.append("events", 0, batch(b"d")) == (3, 4)
-    assert plane.plane.partition_state("events", 0)[1] == 4
+    assert plane.plane.high_watermark("events", 0) == 4
 
 
 def test_a_watched_partition_tells_when_its_high_watermark_moves(make_plane):
@@ -32,7 +32,7 @@ def test_a_watched_partition_tells_when_its_high_watermark_moves(make_plane):
     found.plane.append("events", 0, batch(b"a", b"b"))
     found.plane.append("events", 1, batch(b"not watched"))
     assert moved(found.plane)[-1] == ("events", 0, 2)
-    until(lambda: found.plane.partition_state("events", 1)[1] == 1)
+    until(lambda: found.plane.high_watermark("events", 1) == 1)
     assert found.plane.take_moved() == []
     found.plane.append("events", 0, batch(b"c"))
     assert moved(found.plane)[-1] == ("events", 0, 3)
