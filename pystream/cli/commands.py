@@ -22,10 +22,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "doctor": ("cluster doctor", "Find what is wrong with a cluster, or will be, and say what to do."),
     "diff": ("cluster diff", "Show what differs between a cluster and a manifest."),
     "apply": ("cluster apply", "Bring topics, settings, ACLs and quotas to what a manifest says."),
-    "log": (
-        "pystream.cli.logs.log_command:log",
-        "Check and repair logs, or take over those of an Apache Kafka broker.",
-    ),
+    "logs": ("pystream.cli.logs.log_command:logs", "Dump, verify and repair logs, or take over those of Apache Kafka."),
     "demo": ("pystream.demos.command:demo", "Run a demo application on a cluster that is up."),
     "completion": ("pystream.cli.completion:completion", "Print completion for bash, zsh or fish."),
 }
@@ -74,8 +71,13 @@ TOOLS: dict[str, str] = {
 }
 
 
+# Names that commands had once, and keep.
+ALIASES: dict[str, str] = {"log": "logs"}
+
+
 def find_command(name: str) -> click.Command | None:
     """The command of this name: from the table, else from an installed package's entry point."""
+    name = ALIASES.get(name, name)
     if name in NOUNS:
         from pystream.cli.operation_command import noun_command
 

@@ -1,6 +1,6 @@
-"""`pystream log import`: take over topics from a log directory of Apache Kafka.
+"""`pystream logs import`: take over topics from a log directory of Apache Kafka.
 
-    pystream log import /var/kafka/data --data-dir ./data --topic orders --topic-config retention.ms=-1
+    pystream logs import /var/kafka/data --data-dir ./data --topic orders --topic-config retention.ms=-1
 
 Neither broker may run. Kafka's files are copied, never changed; topics keep their ids, names, records and offsets. But
 their settings lie elsewhere: give what they need, above all retention, with --topic-config.
@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING
 import click
 
 from pystream.cli.failure import sentence
-from pystream.cli.logs.log_repair import repair, verify
+from pystream.cli.logs.dump_command import dump
+from pystream.cli.logs.log_repair import EXIT_CODES, repair, verify
+from pystream.cli.manual import ManualCommand
 from pystream.cli.settings import from_assignments
 from pystream.common.errors import DataDirectoryError, NotFound, PystreamError, TopicAlreadyExists
 from pystream.common.model import NO_LEADER_EPOCH
@@ -31,16 +33,23 @@ if TYPE_CHECKING:
 DEFAULT_NODE_ID = 1
 
 
-@click.group(help="Work on logs while no broker has them open.")
-def log() -> None:
+@click.group(help="Look into logs; verify, repair and take them over while no broker has them open.")
+def logs() -> None:
     """The noun; its verbs follow."""
 
 
-log.add_command(verify)
-log.add_command(repair)
+logs.add_command(dump)
+logs.add_command(verify)
+logs.add_command(repair)
 
 
-@log.command("import", help="Take over topics from a log directory (log.dirs) of Apache Kafka.")
+@logs.command(
+    "import",
+    cls=ManualCommand,
+    help="Take over topics from a log directory (log.dirs) of Apache Kafka.",
+    examples=("pystream logs import /var/kafka/data --data-dir ./data --topic orders --topic-config retention.ms=-1",),
+    exit_codes=EXIT_CODES,
+)
 @click.argument("kafka_directory", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.option("--data-dir", required=True, type=click.Path(path_type=Path, file_okay=False), help="Of the new broker.")
 @click.option("--topic", "topics", multiple=True, help="Only this topic; may be repeated. Else all but Kafka's own.")
@@ -63,7 +72,7 @@ def import_(
             finally:
                 target.close(clean=False)  # what was copied is checked, and its indexes are made, at the broker's start
     except (PystreamError, OSError) as error:
-        print(f"pystream log import: {sentence(error)}", file=sys.stderr)
+        print(f"pystream logs import: {sentence(error)}", file=sys.stderr)
         raise SystemExit(1) from None
 
 

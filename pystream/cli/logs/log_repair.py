@@ -1,4 +1,4 @@
-"""`pystream log verify`, `pystream log repair`: what an operator does about damaged logs of a stopped broker."""
+"""`pystream logs verify`, `pystream logs repair`: what an operator does about damaged logs of a stopped broker."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from pathlib import Path
 import click
 
 from pystream.cli.failure import sentence
+from pystream.cli.manual import ManualCommand
+from pystream.cli.progress import progress
 from pystream.common.errors import NotFound, PystreamError
 from pystream.common.model import TopicPartition
 from pystream.storage.checkpoints import META_PROPERTIES
@@ -22,6 +24,7 @@ from pystream.storage.repair.verification import (
     verify_partition,
 )
 
+EXIT_CODES = "0 done, or nothing is damaged; 1 damage was found, or it did not work; 2 wrong usage, or not there."
 UNCHANGED = "nothing is damaged, nothing was changed"
 
 
@@ -59,7 +62,12 @@ def describe(report: PartitionReport) -> list[str]:
     return lines
 
 
-@click.command(help="Read logs from end to end and say what is damaged; changes nothing. Exit code 1 for damage.")
+@click.command(
+    cls=ManualCommand,
+    help="Read logs from end to end and say what is damaged; changes nothing. Exit code 1 for damage.",
+    examples=("pystream logs verify ./data/broker orders --records",),
+    exit_codes=EXIT_CODES,
+)
 @click.argument("data_dir", type=click.Path(path_type=Path, file_okay=False))
 @click.argument("partitions", nargs=-1, metavar="[TOPIC | TOPIC-NUMBER]...")
 @click.option("--records", is_flag=True, help="Decompress batches and check every record in them, too.")
@@ -68,20 +76,26 @@ def verify(data_dir: Path, partitions: tuple[str, ...], records: bool, compacted
     damaged = 0
     try:
         names = chosen(data_dir, partitions)
-        with held(data_dir):
+        with held(data_dir), progress("verifying", len(names), unit="partitions") as advance:
             for name in names:
                 report = verify_partition(data_dir, name, records=records, compacted=compacted)
                 damaged += report.is_damaged
                 click.echo("\n".join(describe(report)))
+                advance(1)
     except (PystreamError, OSError) as error:
-        print(f"pystream log verify: {sentence(error)}", file=sys.stderr)
+        print(f"pystream logs verify: {sentence(error)}", file=sys.stderr)
         raise SystemExit(2 if isinstance(error, NotFound) else 1) from None
     click.echo(f"{len(names)} partitions read, {damaged} damaged")
     if damaged:
         raise SystemExit(1)
 
 
-@click.command(help="Make a damaged partition writable again. What goes is kept in lost+found/ of the directory.")
+@click.command(
+    cls=ManualCommand,
+    help="Make a damaged partition writable again. What goes is kept in lost+found/ of the directory.",
+    examples=("pystream logs repair ./data/broker orders-0 --truncate",),
+    exit_codes=EXIT_CODES,
+)
 @click.argument("data_dir", type=click.Path(path_type=Path, file_okay=False))
 @click.argument("partition", metavar="TOPIC-NUMBER")
 @click.option("--truncate", is_flag=True, help="End the log before its first damaged batch.")
@@ -96,7 +110,7 @@ def repair(data_dir: Path, partition: str, truncate: bool, salvages: bool, compa
             raise NotFound(f"{data_dir} holds no partition {partition}; name one partition, as TOPIC-NUMBER")
         lines = (_salvaged if salvages else _truncated)(data_dir, names[0], compacted)
     except (PystreamError, OSError) as error:
-        print(f"pystream log repair: {sentence(error)}", file=sys.stderr)
+        print(f"pystream logs repair: {sentence(error)}", file=sys.stderr)
         raise SystemExit(2 if isinstance(error, NotFound) else 1) from None
     click.echo("\n".join(lines))
 

@@ -1,4 +1,4 @@
-"""`pystream log repair --salvage`: a damaged partition is written anew from what is valid in it.
+"""`pystream logs repair --salvage`: a damaged partition is written anew from what is valid in it.
 
     damaged segment        lost+found/<partition>/<base>.whole-<n>.log
     valid batches          stay, at their offsets

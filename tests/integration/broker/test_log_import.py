@@ -1,4 +1,4 @@
-"""`pystream log import`, on a log directory that a broker of ours has left: it is in Kafka's form."""
+"""`pystream logs import`, on a log directory that a broker of ours has left: it is in Kafka's form."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_a_topic_is_not_imported_twice(source: Path, tmp_path: Path) -> None:
     assert log_import(source, "--data-dir", tmp_path / "data").returncode == 0
     again = log_import(source, "--data-dir", tmp_path / "data")
     assert again.returncode == 1
-    assert again.stderr == f"pystream log import: Topic '{TOPIC}' already exists.\n"
+    assert again.stderr == f"pystream logs import: Topic '{TOPIC}' already exists.\n"
 
 
 def test_nothing_is_imported_beside_a_running_broker(source: Path, tmp_path: Path) -> None:

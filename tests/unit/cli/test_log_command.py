@@ -8,11 +8,11 @@ import pytest
 from click.testing import CliRunner
 
 from pystream.cli.failure import sentence
-from pystream.cli.logs.log_command import log
+from pystream.cli.logs.log_command import logs
 
 
 def test_a_directory_without_a_broker_is_not_reported_as_sound(tmp_path: Path) -> None:
-    result = CliRunner().invoke(log, ["verify", str(tmp_path)])
+    result = CliRunner().invoke(logs, ["verify", str(tmp_path)])
 
     assert result.exit_code == 2
     assert "is not the data directory of a broker" in result.stderr
@@ -22,7 +22,7 @@ def test_the_directory_of_the_platform_points_to_that_of_its_broker(tmp_path: Pa
     (tmp_path / "broker").mkdir()
     (tmp_path / "broker" / "meta.properties").touch()
 
-    result = CliRunner().invoke(log, ["verify", str(tmp_path)])
+    result = CliRunner().invoke(logs, ["verify", str(tmp_path)])
 
     assert result.exit_code == 2
     assert f"did you mean {tmp_path / 'broker'}?" in result.stderr
@@ -31,7 +31,7 @@ def test_the_directory_of_the_platform_points_to_that_of_its_broker(tmp_path: Pa
 def test_importing_from_a_directory_without_partitions_fails_and_makes_nothing(tmp_path: Path) -> None:
     (tmp_path / "kafka").mkdir()
 
-    result = CliRunner().invoke(log, ["import", str(tmp_path / "kafka"), "--data-dir", str(tmp_path / "data")])
+    result = CliRunner().invoke(logs, ["import", str(tmp_path / "kafka"), "--data-dir", str(tmp_path / "data")])
 
     assert result.exit_code == 1
     assert "holds no partition of a topic" in result.stderr

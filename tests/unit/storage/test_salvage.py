@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from pystream._native.local_log import LocalLog
-from pystream.cli.logs.log_command import log as log_command
+from pystream.cli.logs.log_command import logs as log_command
 from pystream.common.errors import DataDirectoryLocked
 from pystream.common.model import TopicPartition
 from pystream.storage.checkpoints import META_PROPERTIES, RECOVERY_POINTS, START_OFFSETS, write_offsets

@@ -93,7 +93,7 @@ class Facts:
 
 
 async def gather(admin: AdminClient, limits: Limits, describe_groups: DescribeGroups) -> Facts:
-    """`describe_groups` tells members, offsets and lag of groups by id. Raises what keeps the cluster from being found at all."""
+    """`describe_groups` tells offsets and lag of groups by id. Raises what keeps the cluster from being found."""
     facts = Facts(now_ms=_now_ms(), limits=limits, bootstrap=admin.config.bootstrap_servers)
     told = await admin.describe_cluster()
     facts.nodes, facts.controller_id = tuple(sorted(told.nodes)), told.controller_id
