@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, TypeAlias
 
 from pystream._native.message_batch import Message
-from pystream.client.serdes.registry import Unanswered
+from pystream.client.serdes.unanswered import Unanswered
 from pystream.common.errors import PystreamError, SchemaRegistryError, SerializationError
 
 Deserializer: TypeAlias = Callable[..., Any]

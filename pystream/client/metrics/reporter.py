@@ -93,8 +93,11 @@ class TelemetryReporter:
             if self.instance_id == ZERO_UUID:
                 await self._ask()
 
-    async def close(self) -> None:
-        """Push the last time, where anything was asked for and a broker is at hand; waits at most GOOD_BYE_SECONDS."""
+    async def close(self, timeout_s: float | None = None) -> None:
+        """Push the last time, where anything was asked for and a broker is at hand.
+
+        Waits for its answer at most `timeout_s`, and never longer than GOOD_BYE_SECONDS.
+        """
         subscription, self.subscription = self.subscription, None
         try:
             self._cluster.check_usable()
@@ -106,7 +109,7 @@ class TelemetryReporter:
         if subscription is None or not subscription.requested or connection is None or not connection.is_open:
             return
         try:
-            async with asyncio.timeout(GOOD_BYE_SECONDS):
+            async with asyncio.timeout(GOOD_BYE_SECONDS if timeout_s is None else min(timeout_s, GOOD_BYE_SECONDS)):
                 await self._push(connection, subscription, terminating=True)
         except (PystreamError, TimeoutError) as error:
             logger.debug("last metrics not pushed", error=str(error))

@@ -330,7 +330,7 @@ class Engine:
                 Closed("the producer was closed before the record was acknowledged; it may have been written")
             )
             if self.reporter is not None:
-                await self.reporter.close()
+                await self.reporter.close(timeout_s)
             await self.cluster.close()
 
     def _drop_all(self, error: PystreamError) -> None:

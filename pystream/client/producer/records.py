@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from pystream.client.serdes.registry import Unanswered
+from pystream.client.serdes.unanswered import Unanswered
 from pystream.common.errors import PystreamError, SerializationError
 
 if TYPE_CHECKING:

@@ -17,8 +17,9 @@ from typing import Any, ClassVar, Final, NamedTuple, Self
 from uuid import UUID
 
 from pystream.client.serdes import questions
-from pystream.client.serdes.registry import Registry, Unanswered
+from pystream.client.serdes.registry import Registry
 from pystream.client.serdes.registry_config import HEADER, PREFIX, DeserializerConfig, SerializerConfig
+from pystream.client.serdes.unanswered import Unanswered
 from pystream.common.errors import InvalidConfig, PystreamError, SerializationError
 from pystream.schemas import wire
 from pystream.schemas.model import RegisteredSchema, Schema

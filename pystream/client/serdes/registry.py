@@ -29,6 +29,7 @@ from typing import Any, Final, Self, TypeVar
 from pystream.client.extras import need
 from pystream.client.serdes.questions import Kept, Operation, Question
 from pystream.client.serdes.registry_config import RegistryConfig
+from pystream.client.serdes.unanswered import Unanswered
 from pystream.common.errors import InvalidConfig, MalformedInput, SchemaRegistryError
 
 T = TypeVar("T")
@@ -40,28 +41,19 @@ LARGEST_ANSWER_BYTES: Final = 64 << 20
 LARGEST_EXPONENT: Final = 16
 
 
-class Unanswered(Exception):
-    """Not an error: an answer that is not known yet. `registry.ask(question)` gets it."""
-
-    def __init__(self, registry: Registry, question: Question) -> None:
-        super().__init__(f"{question.method} {question.path} was not asked yet")
-        self.registry = registry
-        self.question = question
-
-    def resolve(self) -> None:
-        """Ask, blocking."""
-        self.registry.ask(self.question)
-
-    async def resolve_async(self) -> None:
-        """Ask, on the running loop."""
-        await self.registry.ask_async(self.question)
-
-
 @dataclass(slots=True)
 class _Answer:
     expires_at: float
     told: Any
     meaning: Any = None  # made when it is first asked for
+
+
+class _OfLoop:
+    """What belongs to one event loop."""
+
+    def __init__(self) -> None:
+        self.client: Any = None
+        self.under_way: dict[Question, asyncio.Task[Any]] = {}
 
 
 class Registry:
@@ -76,7 +68,8 @@ class Registry:
         self._answers: OrderedDict[Question, _Answer] = OrderedDict()
         self._lock = threading.Lock()
         self._blocking: Any = None
-        self._by_loop: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Any] = weakref.WeakKeyDictionary()
+        self._asking = threading.Lock()  # of blocking requests: who waits for it finds the answer
+        self._by_loop: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _OfLoop] = weakref.WeakKeyDictionary()
         self._preferred = 0
 
     # --- answers ------------------------------------------------------------------------------------------------------
@@ -84,17 +77,31 @@ class Registry:
     def known(self, operation: Operation[T]) -> T:
         """What was answered before. Raises Unanswered."""
         with self._lock:
-            found = self._answers.get(operation.question)
-            if found is not None and time.monotonic() < found.expires_at:
-                self._answers.move_to_end(operation.question)
+            found = self._fresh(operation.question)
+            if found is not None:
                 if found.meaning is None:
                     found.meaning = operation.read(found.told)
                 meaning: T = found.meaning
                 return meaning
         raise Unanswered(self, operation.question)
 
+    def _fresh(self, question: Question) -> _Answer | None:
+        found = self._answers.get(question)
+        if found is None or time.monotonic() >= found.expires_at:
+            return None
+        self._answers.move_to_end(question)
+        return found
+
     def ask(self, question: Question) -> Any:
         """The answer of the registry, blocking. Raises SchemaRegistryError."""
+        if question.kept is Kept.NOT:
+            return self._ask(question)
+        with self._asking:
+            with self._lock:
+                found = self._fresh(question)
+            return self._ask(question) if found is None else found.told
+
+    def _ask(self, question: Question) -> Any:
         attempt = 0
         while True:
             try:
@@ -106,7 +113,20 @@ class Registry:
             attempt += 1
 
     async def ask_async(self, question: Question) -> Any:
-        """The answer of the registry, on the running loop. Raises SchemaRegistryError."""
+        """The answer of the registry, on the running loop; who asks the same meanwhile gets the same answer.
+
+        Raises SchemaRegistryError.
+        """
+        if question.kept is Kept.NOT:
+            return await self._ask_async(question)
+        under_way = self._of_loop().under_way
+        task = under_way.get(question)
+        if task is None:
+            task = under_way[question] = asyncio.get_running_loop().create_task(self._ask_async(question))
+            task.add_done_callback(lambda done: _forget(under_way, question, done))
+        return await asyncio.shield(task)
+
+    async def _ask_async(self, question: Question) -> Any:
         attempt = 0
         while True:
             try:
@@ -116,6 +136,9 @@ class Registry:
                     raise
             await asyncio.sleep(self._wait_s(attempt))
             attempt += 1
+
+    def _of_loop(self) -> _OfLoop:
+        return self._by_loop.setdefault(asyncio.get_running_loop(), _OfLoop())
 
     def forget(self) -> None:
         """Drop what was answered."""
@@ -151,13 +174,12 @@ class Registry:
 
     async def _send_async(self, question: Question, attempt: int) -> Any:
         httpx = _httpx()
-        loop = asyncio.get_running_loop()
-        client = self._by_loop.get(loop)
-        if client is None:
-            client = self._by_loop[loop] = httpx.AsyncClient(**self._options(httpx))
+        of_loop = self._of_loop()
+        if of_loop.client is None:
+            of_loop.client = httpx.AsyncClient(**self._options(httpx))
         url = self._url(attempt)
         try:
-            response = await client.request(question.method, f"{url}/{question.path}", content=question.body)
+            response = await of_loop.client.request(question.method, f"{url}/{question.path}", content=question.body)
         except httpx.HTTPError as error:
             raise _unreachable(url, error) from error
         return _read(url, question, response)
@@ -215,9 +237,15 @@ class Registry:
 
     async def aclose(self) -> None:
         """Close what requests of the running loop have opened, and what blocking ones have."""
-        client = self._by_loop.pop(asyncio.get_running_loop(), None)
-        if client is not None:
-            await client.aclose()
+        of_loop = self._by_loop.pop(asyncio.get_running_loop(), None)
+        if of_loop is not None:
+            tasks = list(of_loop.under_way.values())
+            for task in tasks:
+                task.cancel()
+            if tasks:
+                await asyncio.wait(tasks)
+            if of_loop.client is not None:
+                await of_loop.client.aclose()
         self.close()
 
     def __enter__(self) -> Self:
@@ -235,6 +263,14 @@ class Registry:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.aclose()
+
+
+def _forget(under_way: dict[Question, asyncio.Task[Any]], question: Question, done: asyncio.Task[Any]) -> None:
+    """Whoever waited has the error; when all of them gave up nobody must be told that it was not looked at."""
+    if under_way.get(question) is done:
+        del under_way[question]
+    if not done.cancelled():
+        done.exception()
 
 
 def _httpx() -> Any:

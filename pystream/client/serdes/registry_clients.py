@@ -7,7 +7,8 @@ from uuid import UUID
 
 from pystream.client.serdes import questions
 from pystream.client.serdes.questions import Kept, Operation
-from pystream.client.serdes.registry import Registry, Unanswered
+from pystream.client.serdes.registry import Registry
+from pystream.client.serdes.unanswered import Unanswered
 from pystream.schemas.model import LATEST, RegisteredSchema, Schema
 
 T = TypeVar("T")

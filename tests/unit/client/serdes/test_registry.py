@@ -9,6 +9,7 @@ import asyncio
 import dataclasses
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -74,6 +75,32 @@ def test_asyncio_asks_on_its_own_loop(server: SchemaRegistry):
             return await AvroDeserializer(registry).deserialize(TOPIC, written)
 
     assert asyncio.run(work()) == ANN
+
+
+def test_many_who_want_the_same_ask_once(server: SchemaRegistry, registry: SchemaRegistryClient):
+    async def work() -> None:
+        async with AsyncSchemaRegistryClient(url=server.url) as asking:
+            serializer = AvroSerializer(asking, USER)
+            assert len(set(await asyncio.gather(*(serializer.serialize(TOPIC, ANN) for _ in range(100))))) == 1
+
+    asyncio.run(work())
+    assert len(server.state.requests) == 1
+    serializer = AvroSerializer(registry, USER)
+    with ThreadPoolExecutor(8) as pool:
+        assert len(set(pool.map(lambda _: serializer(TOPIC, ANN), range(8)))) == 1
+    assert len(server.state.requests) == 2
+
+
+def test_asking_that_is_given_up_leaves_nothing_behind(server: SchemaRegistry):
+    async def work() -> None:
+        server.state.failures = [503] * 3
+        async with AsyncSchemaRegistryClient(url=server.url, retries_wait_ms=100_000) as asking:
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.2):
+                    await AvroSerializer(asking, USER).serialize(TOPIC, ANN)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    asyncio.run(work())
 
 
 def test_a_schema_that_is_not_registered_is_told_when_it_must_be(registry: SchemaRegistryClient):
