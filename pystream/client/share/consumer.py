@@ -76,10 +76,11 @@ class ShareConsumer:
         most = self._most(max_records)
         deadline = _deadline(timeout)
         await self._begin()
-        while not (messages := self._engine.messages(most)):
-            if not await self._more(deadline, most):
-                break
-        await self._tell()
+        with self._engine.taking():
+            while not (messages := self._engine.messages(most)):
+                if not await self._more(deadline, most):
+                    break
+            await self._tell()
         return messages
 
     async def poll_batch(self, timeout: float | None = None, max_records: int | None = None) -> RecordBatch | None:
@@ -87,10 +88,11 @@ class ShareConsumer:
         most = self._most(max_records)
         deadline = _deadline(timeout)
         await self._begin()
-        while (batch := self._engine.batch(most)) is None:
-            if not await self._more(deadline, most):
-                break
-        await self._tell()
+        with self._engine.taking():
+            while (batch := self._engine.batch(most)) is None:
+                if not await self._more(deadline, most):
+                    break
+            await self._tell()
         return batch
 
     async def __aiter__(self) -> AsyncIterator[Message]:
@@ -99,9 +101,10 @@ class ShareConsumer:
         while not self._engine.is_closed:
             try:
                 await self._begin()
-                while (chunk := self._engine.chunk(most)) is None:
-                    await self._more(None, most)
-                await self._tell()
+                with self._engine.taking():
+                    while (chunk := self._engine.chunk(most)) is None:
+                        await self._more(None, most)
+                    await self._tell()
             except Closed:
                 return
             for message in chunk:

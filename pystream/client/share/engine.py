@@ -16,6 +16,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from operator import length_hint
 from typing import Final
@@ -165,6 +166,18 @@ class ShareEngine:
         """What one partition gave with one delivery count, whole or `most` rows of it; None when nothing is here."""
         taken = self.take(sys.maxsize if most is None else most, single=True)
         return RecordBatch(taken[0].batch, taken[0].start, taken[0].stop) if taken else None
+
+    @contextmanager
+    def taking(self) -> Iterator[None]:
+        """What a poll takes that then fails (a callback, Ctrl-C) is seen by nobody: it comes with the next one."""
+        try:
+            yield
+        except BaseException:
+            held, self._held = self._held, []
+            self._chunk = None
+            with self._lock:
+                self._buffer.extendleft(reversed(held))
+            raise
 
     def _put_back_unread(self) -> None:
         """What the iteration did not come to is not handed out yet."""

@@ -82,10 +82,11 @@ class ShareConsumer:
         most = self._most(max_records)
         ends_at = _end(timeout)
         self._begin()
-        while not (messages := self._engine.messages(most)):
-            if not self._more(ends_at, most):
-                break
-        self._tell()
+        with self._engine.taking():
+            while not (messages := self._engine.messages(most)):
+                if not self._more(ends_at, most):
+                    break
+            self._tell()
         return messages
 
     def poll_batch(self, timeout: float | None = None, max_records: int | None = None) -> RecordBatch | None:
@@ -93,10 +94,11 @@ class ShareConsumer:
         most = self._most(max_records)
         ends_at = _end(timeout)
         self._begin()
-        while (batch := self._engine.batch(most)) is None:
-            if not self._more(ends_at, most):
-                break
-        self._tell()
+        with self._engine.taking():
+            while (batch := self._engine.batch(most)) is None:
+                if not self._more(ends_at, most):
+                    break
+            self._tell()
         return batch
 
     def __iter__(self) -> Iterator[Message]:
@@ -105,9 +107,10 @@ class ShareConsumer:
         while not self._engine.is_closed:
             try:
                 self._begin()
-                while (chunk := self._engine.chunk(most)) is None:
-                    self._more(None, most)
-                self._tell()
+                with self._engine.taking():
+                    while (chunk := self._engine.chunk(most)) is None:
+                        self._more(None, most)
+                    self._tell()
             except Closed:
                 return
             yield from chunk

@@ -248,6 +248,22 @@ def test_renewal_needs_a_broker_that_has_it():
     asyncio.run(whole())
 
 
+def test_what_a_failing_callback_kept_from_the_user_comes_again_and_is_not_accepted():
+    async def work(consumer: ShareConsumer, broker: MisbehavingBroker) -> None:
+        def fail(result: Any) -> None:
+            raise ZeroDivisionError(result)
+
+        assert len(await consumer.poll()) == 3
+        consumer.set_acknowledgement_commit_callback(fail)
+        with pytest.raises(ZeroDivisionError):
+            await consumer.poll()
+        consumer.set_acknowledgement_commit_callback(None)
+        assert [m.offset for m in await consumer.poll()] == [3, 4]
+        assert said(broker) == [(0, 2, [1])]
+
+    run(work, THREE, acquired(records(2, base_offset=3), (3, 4, 1)))
+
+
 def test_a_cancelled_poll_leaves_what_comes_to_the_next_one():
     async def work(consumer: ShareConsumer, broker: MisbehavingBroker) -> None:
         arrived, cancelled = asyncio.Event(), asyncio.Event()
