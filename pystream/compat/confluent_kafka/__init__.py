@@ -1,0 +1,95 @@
+"""confluent_kafka over pystream's SDK: `from pystream.compat.confluent_kafka import Producer, Consumer`.
+
+What is left out raises ImportError with its reason; the package's README lists it.
+"""
+
+from typing import Any
+
+from pystream.compat.confluent_kafka._consumer import Consumer, ConsumerGroupMetadata
+from pystream.compat.confluent_kafka._errors import (
+    ConcurrentModificationException,
+    IllegalStateException,
+    KafkaError,
+    KafkaException,
+)
+from pystream.compat.confluent_kafka._model import (
+    AcknowledgeType,
+    ConsumerGroupState,
+    ConsumerGroupTopicPartitions,
+    ConsumerGroupType,
+    ElectionType,
+    IsolationLevel,
+    Node,
+    TopicCollection,
+    TopicPartitionInfo,
+)
+from pystream.compat.confluent_kafka._partitioners import consistent, fnv1a, murmur2
+from pystream.compat.confluent_kafka._producer import Producer
+from pystream.compat.confluent_kafka._values import (
+    OFFSET_BEGINNING,
+    OFFSET_END,
+    OFFSET_INVALID,
+    OFFSET_STORED,
+    TIMESTAMP_CREATE_TIME,
+    TIMESTAMP_LOG_APPEND_TIME,
+    TIMESTAMP_NOT_AVAILABLE,
+    Message,
+    ThrottleEvent,
+    TopicPartition,
+    Uuid,
+)
+from pystream.compat.confluent_kafka._version import libversion, version
+
+__version__ = version()
+
+__all__ = [
+    "OFFSET_BEGINNING",
+    "OFFSET_END",
+    "OFFSET_INVALID",
+    "OFFSET_STORED",
+    "TIMESTAMP_CREATE_TIME",
+    "TIMESTAMP_LOG_APPEND_TIME",
+    "TIMESTAMP_NOT_AVAILABLE",
+    "AcknowledgeType",
+    "ConcurrentModificationException",
+    "Consumer",
+    "ConsumerGroupMetadata",
+    "ConsumerGroupState",
+    "ConsumerGroupTopicPartitions",
+    "ConsumerGroupType",
+    "ElectionType",
+    "IllegalStateException",
+    "IsolationLevel",
+    "KafkaError",
+    "KafkaException",
+    "Message",
+    "Node",
+    "Producer",
+    "ThrottleEvent",
+    "TopicCollection",
+    "TopicPartition",
+    "TopicPartitionInfo",
+    "Uuid",
+    "consistent",
+    "fnv1a",
+    "libversion",
+    "murmur2",
+    "version",
+]
+
+_LEFT_OUT = {
+    "ShareConsumer": "use pystream's own share consumer",
+    "DeserializingShareConsumer": "use pystream's own share consumer",
+    "Messages": "it belongs to ShareConsumer",
+    "SerializingProducer": "call the serializer, and give produce() what it gives",
+    "DeserializingConsumer": "call the deserializer with what the message gives",
+    "avro": "deprecated by confluent_kafka itself",
+    "schema_registry": "serializers of Schema Registry are not here",
+    "kafkatest": "internal tests of confluent_kafka",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LEFT_OUT:
+        raise ImportError(f"pystream.compat.confluent_kafka has no {name}: {_LEFT_OUT[name]}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

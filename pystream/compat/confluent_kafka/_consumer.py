@@ -1,0 +1,536 @@
+"""Consumer: confluent_kafka's, over the SDK's.
+
+poll() gives one message, an event in the place of one (errors, the end of a partition), or None; it serves callbacks.
+Offsets are stored as messages are handed out, or by store_offsets(); what is stored is committed now and then, before
+partitions go, and at the end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Self, TypeVar
+
+from pystream.client.config import ConsumerConfig
+from pystream.client.consumer.model import OffsetAndMetadata
+from pystream.common.errors import DeadlineExceeded, NetworkFailure, NoBrokersAvailable, PystreamError
+from pystream.common.model import TopicPartition as Place
+from pystream.compat.confluent_kafka._codes import Codes
+from pystream.compat.confluent_kafka._errors import KafkaError, KafkaException, as_exception, as_kafka_error, local
+from pystream.compat.confluent_kafka._events import Events, report_statistics, report_unreachable
+from pystream.compat.confluent_kafka._metadata import ClusterMetadata, list_topics
+from pystream.compat.confluent_kafka._reader import Reader
+from pystream.compat.confluent_kafka._settings import loaded, parse
+from pystream.compat.confluent_kafka._values import (
+    OFFSET_END,
+    OFFSET_INVALID,
+    Message,
+    TopicPartition,
+    partitions_of,
+    seconds,
+)
+
+T = TypeVar("T")
+SLICE_SECONDS: Final = 0.05  # a poll looks up so often for callbacks, and for partitions read to their end
+MOST_MESSAGES: Final = 1_000_000
+CLOSED: Final = "Consumer closed"
+
+OnRebalance = Callable[["Consumer", list[TopicPartition]], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ConsumerGroupMetadata:
+    """Who a consumer is in its group: for send_offsets_to_transaction()."""
+
+    group_id: str
+    generation_id: int
+    member_id: str
+    group_instance_id: str | None
+
+
+class Consumer:
+    """Reads topics, as a member of `group.id`, or partitions by hand."""
+
+    def __init__(self, config: Mapping[str, Any] | None = None, /, **keywords: Any) -> None:
+        self._closed = True
+        settings = parse(ConsumerConfig, config, keywords, {"error_cb", "stats_cb", "throttle_cb", "on_commit"})
+        if not settings.sdk.get("group.id"):
+            raise ValueError("Failed to create consumer: group.id must be set")
+        self._events = Events()
+        self._on_commit = settings.callback("on_commit")
+        self._tells_ends: bool = settings.own["enable.partition.eof"]
+        self._stores: bool = settings.own["enable.auto.offset.store"]
+        self._commits: bool = settings.own["enable.auto.commit"]
+        self._commit_seconds: float = settings.own["auto.commit.interval.ms"] / 1000
+        self._next_commit = time.monotonic() + self._commit_seconds
+        self._rebalancing: list[Place] | None = None  # what a rebalance callback is being called for
+        self._callbacks: tuple[OnRebalance | None, OnRebalance | None, OnRebalance | None] = (None, None, None)
+        self._reader: Reader = loaded(lambda: Reader({**settings.sdk, "enable.auto.commit": False}))
+        self._runner = self._reader._runner
+        self._closed = False
+        cluster = self._reader.engine.cluster
+        error_cb = settings.callback("error_cb")
+        if error_cb is not None:
+            self._in_background("report errors", lambda: report_unreachable(cluster, self._events, error_cb))
+        if settings.callback("stats_cb") is not None and settings.own["statistics.interval.ms"] > 0:
+            self._in_background(
+                "statistics", lambda: report_statistics(cluster, self._events, settings, "consumer", lambda: 0)
+            )
+
+    def _in_background(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        cluster = self._reader.engine.cluster
+        self._runner.call_soon(lambda: cluster.spawn(name, work()))
+
+    # --- what to read -------------------------------------------------------------------------------------------------
+
+    def subscribe(
+        self,
+        topics: list[str],
+        on_assign: OnRebalance | None = None,
+        on_revoke: OnRebalance | None = None,
+        on_lost: OnRebalance | None = None,
+    ) -> None:
+        """Read these topics with the group; names that begin with ^ are patterns."""
+        self._check_open()
+        if not isinstance(topics, list):
+            raise TypeError("expected list of topic unicode strings")
+        for topic in topics:
+            if not isinstance(topic, str):
+                raise TypeError("expected list of topic unicode strings")
+        for callback in (on_assign, on_revoke, on_lost):
+            if callback is not None and not callable(callback):
+                raise TypeError("rebalance callbacks must be callable")
+        self._callbacks = (on_assign, on_revoke, on_lost)
+        patterns = [topic for topic in topics if topic.startswith("^")]
+        names = [topic for topic in topics if not topic.startswith("^")]
+        pattern = None
+        if patterns:
+            pattern = "|".join([*(f"(?:{text}).*" for text in patterns), *map(_literally, names)])
+        try:
+            self._reader.subscribe(
+                () if patterns else names,
+                pattern=pattern,
+                on_assigned=self._assigned,
+                on_revoked=self._revoked,
+                on_lost=self._lost,
+            )
+        except (PystreamError, ValueError) as error:
+            raise as_exception(error, "Failed to set subscription: ", Codes._INVALID_ARG) from error
+
+    def unsubscribe(self) -> None:
+        """Leave the group."""
+        self._check_open()
+        self._give_up()
+        self._guard(self._reader.unsubscribe)
+        self._callbacks = (None, None, None)
+
+    def assign(self, partitions: list[TopicPartition]) -> None:
+        """Read exactly these, from their offsets, or from what is committed. In on_assign: set where to begin."""
+        self._check_open()
+        wanted = partitions_of(partitions)
+        if self._rebalancing is not None:
+            self._reader.place_at(wanted, anew=False)
+            return
+        places = [partition.place for partition in wanted]
+        held = set(self._reader.assignment())
+        self._reader.forget(places)
+        self._guard(lambda: self._reader.assign(places), "Failed to set assignment: ")
+        self._reader.place_at(
+            [part for part in wanted if part.place in held or part.offset != OFFSET_INVALID], anew=True
+        )
+
+    def unassign(self) -> None:
+        """Read nothing. In on_revoke it says what happens anyway."""
+        self._check_open()
+        if self._rebalancing is None:
+            self._guard(lambda: self._reader.assign([]), "Failed to remove assignment: ")
+
+    def incremental_assign(self, partitions: list[TopicPartition]) -> None:
+        """Read these too."""
+        self._check_open()
+        wanted = partitions_of(partitions)
+        if self._rebalancing is None:
+            places = [partition.place for partition in wanted]
+            already = [place for place in places if place in self._reader.assignment()]
+            if already:
+                raise local(
+                    Codes._CONFLICT, f"Failed incremental assign: {already[0]} is already part of the assignment"
+                )
+            self._guard(lambda: self._reader.add_partitions(places), "Failed incremental assign: ")
+        self._reader.place_at(wanted, anew=False)
+
+    def incremental_unassign(self, partitions: list[TopicPartition]) -> None:
+        """Read these no more."""
+        self._check_open()
+        places = [partition.place for partition in partitions_of(partitions)]
+        if self._rebalancing is None:
+            missing = [place for place in places if place not in self._reader.assignment()]
+            if missing:
+                raise local(Codes._INVALID_ARG, f"Failed incremental unassign: {missing[0]} is not being read")
+            self._guard(lambda: self._reader.drop_partitions(places), "Failed incremental unassign: ")
+            self._reader.forget(places)
+
+    def assignment(self) -> list[TopicPartition]:
+        self._check_open()
+        return [TopicPartition.at(place) for place in sorted(self._reader.assignment())]
+
+    def _assigned(self, places: list[Place]) -> None:
+        self._reader.forget(places)
+        self._tell(self._callbacks[0], places)
+
+    def _revoked(self, places: list[Place]) -> None:
+        self._tell(self._callbacks[1], places)
+        if self._commits:
+            self._commit_stored(places)
+        self._reader.forget(places)
+
+    def _lost(self, places: list[Place]) -> None:
+        self._tell(self._callbacks[2] or self._callbacks[1], places)
+        self._reader.forget(places)
+
+    def _tell(self, callback: OnRebalance | None, places: list[Place]) -> None:
+        if callback is None:
+            return
+        self._rebalancing = places
+        try:
+            callback(self, [TopicPartition.at(place) for place in sorted(places)])
+        finally:
+            self._rebalancing = None
+
+    def _give_up(self) -> None:
+        """Before leaving: what is stored is committed, and the application told."""
+        places = list(self._reader.assignment())
+        if self._reader.engine.subscription is not None and places:
+            self._revoked(places)
+        elif self._commits:
+            self._commit_stored(None)
+
+    # --- reading ------------------------------------------------------------------------------------------------------
+
+    def poll(self, timeout: float | None = None) -> Message | None:
+        """One message, or an event in its place, or None after `timeout` seconds."""
+        self._check_open()
+        given = seconds(timeout)
+        ends_at = None if given is None else time.monotonic() + given
+        while True:
+            if self._events:
+                self._events.serve()
+                self._check_open()
+            message = self._take()
+            if message is not None:
+                return message
+            left = SLICE_SECONDS if ends_at is None else ends_at - time.monotonic()
+            if left <= 0 or (
+                not self._await(min(left, SLICE_SECONDS)) and left <= SLICE_SECONDS and ends_at is not None
+            ):
+                return self._take_last()
+
+    def _take(self) -> Message | None:
+        reader = self._reader
+        try:
+            found = reader.next_message()
+        except PystreamError as error:
+            self._check_open()
+            return Message(error=as_kafka_error(error))
+        self._commit_when_due()
+        if found is not None:
+            reader.note_read(found, self._stores)
+            kind = found.timestamp_type + 1 if found.timestamp >= 0 else 0
+            return Message(
+                found.topic,
+                found.partition,
+                found.offset,
+                found.key,
+                found.value,
+                list(found.headers) or None,
+                None,
+                (kind, found.timestamp),
+                None,
+                found.leader_epoch if found.leader_epoch >= 0 else None,
+            )
+        if self._tells_ends:
+            state = reader.end_reached()
+            if state is not None:
+                end = KafkaError(Codes._PARTITION_EOF, "Fetch from broker reached end of partition")
+                return Message(state.topic, state.partition, state.position, error=end)
+        return None
+
+    def _take_last(self) -> Message | None:
+        if self._events:
+            self._events.serve()
+            self._check_open()
+        return self._take()
+
+    def _await(self, left: float) -> bool:
+        try:
+            return self._reader.await_news(left)
+        except PystreamError:
+            self._check_open()
+            raise
+
+    def consume(self, num_messages: int = 1, timeout: float | None = None) -> list[Message]:
+        """Up to `num_messages`, as many as come within `timeout` seconds."""
+        self._check_open()
+        if not 0 <= num_messages <= MOST_MESSAGES:
+            raise ValueError(f"num_messages must be between 0 and {MOST_MESSAGES} (1M)")
+        given = seconds(timeout)
+        ends_at = None if given is None else time.monotonic() + given
+        found: list[Message] = []
+        while len(found) < num_messages:
+            message = self._take() if found else None
+            if message is None:
+                message = self.poll(-1 if ends_at is None else max(ends_at - time.monotonic(), 0))
+            if message is None:
+                break
+            found.append(message)
+        return found
+
+    def pause(self, partitions: list[TopicPartition]) -> None:
+        self._check_open()
+        places = [partition.place for partition in partitions_of(partitions)]
+        self._guard(lambda: self._reader.pause(places), "Failed to pause partitions: ", Codes._UNKNOWN_PARTITION)
+
+    def resume(self, partitions: list[TopicPartition]) -> None:
+        self._check_open()
+        places = [partition.place for partition in partitions_of(partitions)]
+        self._guard(lambda: self._reader.resume(places), "Failed to resume partitions: ", Codes._UNKNOWN_PARTITION)
+
+    def seek(self, partition: TopicPartition) -> None:
+        """Go on at the partition's offset."""
+        self._check_open()
+        if not isinstance(partition, TopicPartition):
+            raise TypeError("expected TopicPartition")
+        what = f"Failed to seek to offset {partition.offset}: "
+        if partition.place not in self._reader.assignment():
+            raise local(Codes._STATE, f"{what}Local: Erroneous state")
+        self._reader.forget([partition.place])
+        self._guard(lambda: self._reader.place_at([partition], anew=True), what)
+
+    def position(self, partitions: list[TopicPartition]) -> list[TopicPartition]:
+        """Behind the last message that was handed out of each; OFFSET_INVALID before the first."""
+        self._check_open()
+        found = []
+        for partition in partitions_of(partitions):
+            where = self._reader.read_up_to.get(partition.place)
+            found.append(_at(partition.place, where))
+        return found
+
+    # --- offsets ------------------------------------------------------------------------------------------------------
+
+    def store_offsets(self, message: Message | None = None, offsets: list[TopicPartition] | None = None) -> None:
+        """Have these committed by the next commit; needs enable.auto.offset.store=false."""
+        self._check_open()
+        if (message is None) == (offsets is None):
+            raise ValueError("expected either message or offsets")
+        if self._stores:
+            raise local(
+                Codes._INVALID_ARG, "StoreOffsets failed: enable.auto.offset.store must be false to use this API"
+            )
+        for place, where in self._given(message, offsets).items():
+            if place not in self._reader.assignment():
+                raise local(Codes._STATE, f"StoreOffsets failed: {place} is not being read")
+            self._reader.stored[place] = where
+
+    def commit(
+        self,
+        message: Message | None = None,
+        offsets: list[TopicPartition] | None = None,
+        asynchronous: bool = True,
+    ) -> list[TopicPartition] | None:
+        """Commit the offset behind a message, offsets, or what is stored; gives what was committed, if synchronous."""
+        self._check_open()
+        if message is not None and offsets is not None:
+            raise ValueError("message and offsets are mutually exclusive")
+        if message is None and offsets is None:
+            wanted = self._reader.to_commit()
+        else:
+            wanted = self._given(message, offsets)
+        if not wanted:
+            nothing = KafkaError(Codes._NO_OFFSET, "Commit failed: Local: No offset stored")
+            if not asynchronous:
+                raise KafkaException(nothing)
+            self._tell_commit(nothing, {})
+            return None
+        if asynchronous:
+            self._commit_async(wanted)
+            return None
+        self._commit(wanted)
+        return [_at(place, where) for place, where in wanted.items()]
+
+    def _given(self, message: Message | None, offsets: list[TopicPartition] | None) -> dict[Place, OffsetAndMetadata]:
+        if message is not None:
+            if not isinstance(message, Message):
+                raise TypeError("expected Message")
+            if (error := message.error()) is not None:
+                raise local(Codes._INVALID_ARG, f"Cannot commit a message with an error: {error}")
+            epoch = message.leader_epoch()
+            place = Place(message.topic() or "", message.partition() or 0)
+            return {place: OffsetAndMetadata((message.offset() or 0) + 1, "", -1 if epoch is None else epoch)}
+        return {
+            each.place: OffsetAndMetadata(
+                each.offset, each.metadata or "", -1 if each.leader_epoch is None else each.leader_epoch
+            )
+            for each in partitions_of(offsets or [])
+            if each.offset >= 0
+        }
+
+    def _commit(self, wanted: dict[Place, OffsetAndMetadata]) -> None:
+        try:
+            self._reader._run(self._reader.engine.commit(wanted))
+        except PystreamError as error:
+            self._tell_commit(as_kafka_error(error, "Commit failed: "), wanted)
+            raise as_exception(error, "Commit failed: ") from error
+        self._note_committed(wanted)
+        self._tell_commit(None, wanted)
+
+    def _commit_async(self, wanted: dict[Place, OffsetAndMetadata]) -> None:
+        async def commit() -> None:
+            try:
+                await self._reader.engine.commit(wanted)
+            except PystreamError as error:
+                self._tell_commit(as_kafka_error(error, "Commit failed: "), wanted)
+            else:
+                self._note_committed(wanted)
+                self._tell_commit(None, wanted)
+
+        asyncio.run_coroutine_threadsafe(commit(), self._runner.loop)
+
+    def _note_committed(self, wanted: dict[Place, OffsetAndMetadata]) -> None:
+        for place, where in wanted.items():
+            self._reader.committed_up_to[place] = where.offset
+
+    def _tell_commit(self, error: KafkaError | None, wanted: dict[Place, OffsetAndMetadata]) -> None:
+        on_commit = self._on_commit
+        if on_commit is not None:
+            told = [_at(place, where) for place, where in wanted.items()]
+            self._events.put(lambda: on_commit(error, told))
+
+    def _commit_when_due(self) -> None:
+        if self._commits and time.monotonic() >= self._next_commit:
+            self._next_commit = time.monotonic() + self._commit_seconds
+            wanted = self._reader.to_commit()
+            if wanted:
+                self._commit_async(wanted)
+
+    def _commit_stored(self, places: list[Place] | None) -> None:
+        """The last automatic commit of partitions that go; on_commit is told how it went."""
+        wanted = self._reader.to_commit(places)
+        if wanted:
+            try:
+                self._commit(wanted)
+            except KafkaException:
+                return
+
+    def committed(self, partitions: list[TopicPartition], timeout: float | None = None) -> list[TopicPartition]:
+        """What the group has committed of each; OFFSET_INVALID where it has nothing."""
+        self._check_open()
+        wanted = partitions_of(partitions)
+        found = self._guard(
+            lambda: self._reader.committed([part.place for part in wanted], seconds(timeout)),
+            "Failed to get committed offsets: ",
+        )
+        return [_at(part.place, found.get(part.place)) for part in wanted]
+
+    def get_watermark_offsets(
+        self, partition: TopicPartition, timeout: float | None = None, cached: bool = False
+    ) -> tuple[int, int]:
+        """The first offset and the one behind the last; `cached`: as of the last fetch."""
+        self._check_open()
+        place = partition.place
+        if cached:
+            state = self._reader.engine.positions.get(place)
+            if state is None or state.high_watermark < 0:
+                return OFFSET_INVALID, OFFSET_INVALID
+            return max(state.log_start_offset, 0), state.high_watermark
+        what = "Failed to get watermark offsets: "
+        low = self._guard(lambda: self._reader.beginning_offsets([place], seconds(timeout)), what)
+        high = self._guard(lambda: self._reader.end_offsets([place], seconds(timeout)), what)
+        return low[place], high[place]
+
+    def offsets_for_times(self, partitions: list[TopicPartition], timeout: float | None = None) -> list[TopicPartition]:
+        """The first offset at or after the time that stands in each one's `offset`; OFFSET_END where there is none."""
+        self._check_open()
+        wanted = partitions_of(partitions)
+        found = self._guard(
+            lambda: self._reader.offsets_for_times({part.place: part.offset for part in wanted}, seconds(timeout)),
+            "Failed to get offsets: ",
+        )
+        told = []
+        for part in wanted:
+            entry = found.get(part.place)
+            told.append(TopicPartition.at(part.place, OFFSET_END if entry is None else entry.offset))
+        return told
+
+    # --- the rest -----------------------------------------------------------------------------------------------------
+
+    def list_topics(self, topic: str | None = None, timeout: float = -1) -> ClusterMetadata:
+        """What there is in the cluster, or of one topic."""
+        self._check_open()
+        cluster = self._reader.engine.cluster
+        return self._guard(lambda: self._runner.run(list_topics(cluster, topic, seconds(timeout))), transport=True)
+
+    def cluster_id(self, timeout: float = -1) -> str | None:
+        return self.list_topics("", timeout).cluster_id
+
+    def memberid(self) -> str | None:
+        """The member's id in its group; empty before it has one."""
+        self._check_open()
+        member_id: str = self._reader.engine.commits.identity.member_id
+        return member_id
+
+    def consumer_group_metadata(self) -> ConsumerGroupMetadata:
+        """Who this consumer is in its group."""
+        self._check_open()
+        identity = self._reader.engine.commits.identity
+        group_id = self._reader.config.group_id or ""
+        return ConsumerGroupMetadata(group_id, identity.generation, identity.member_id, identity.instance_id)
+
+    def set_sasl_credentials(self, username: str, password: str) -> None:
+        """Raises KafkaException: credentials are fixed when the client is made."""
+        raise local(Codes._UNSUPPORTED_FEATURE, "make a new client with the new credentials")
+
+    def close(self) -> None:
+        """Commit what is stored (with enable.auto.commit), tell on_revoke, leave the group."""
+        if self._closed:
+            return
+        try:
+            self._give_up()
+            self._events.serve()
+        finally:
+            self._closed = True
+            self._reader.close()
+
+    def __enter__(self) -> Self:
+        self._check_open()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if not getattr(self, "_closed", True) and self._runner.is_running:
+            asyncio.run_coroutine_threadsafe(self._reader.engine.close(), self._runner.loop)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise RuntimeError(CLOSED)
+
+    def _guard(self, call: Callable[[], T], what: str = "", code: int | None = None, *, transport: bool = False) -> T:
+        """What `call` gives; errors of the SDK become KafkaException. `transport`: no broker answered in time."""
+        try:
+            return call()
+        except PystreamError as error:
+            unreachable = isinstance(error, DeadlineExceeded | NetworkFailure | NoBrokersAvailable)
+            raise as_exception(error, what, Codes._TRANSPORT if transport and unreachable else code) from error
+
+
+def _at(place: Place, where: Any) -> TopicPartition:
+    if where is None:
+        return TopicPartition.at(place)
+    return TopicPartition(place.topic, place.partition, where.offset, where.metadata or None, where.leader_epoch)
+
+
+def _literally(name: str) -> str:
+    return "".join(f"\\{letter}" if letter == "." else letter for letter in name)

@@ -1,0 +1,474 @@
+"""Producer: confluent_kafka's, over the SDK's engine.
+
+    produce() ── topic known ──► accumulator ──► brokers ──► Events ──► poll(), flush(): on_delivery
+        └── not yet: waits in order, here ──┘
+
+produce() never waits: what it cannot take at once is refused with BufferError, and a topic that is not known yet keeps
+its messages until it is, or message.timeout.ms is over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from functools import partial
+from typing import Any, Final, NamedTuple, Self, TypeVar
+
+from pystream.client.cluster.retry import Deadline
+from pystream.client.config import ProducerConfig
+from pystream.client.sync.producer import Producer as SdkProducer
+from pystream.common.errors import ClientError, Closed, MessageTooLarge, PystreamError, UnknownTopicOrPartition
+from pystream.compat.confluent_kafka._codes import Codes
+from pystream.compat.confluent_kafka._errors import KafkaError, KafkaException, as_exception, as_kafka_error, local
+from pystream.compat.confluent_kafka._events import Events, report_statistics, report_unreachable
+from pystream.compat.confluent_kafka._metadata import ClusterMetadata, list_topics
+from pystream.compat.confluent_kafka._partitioners import ANY_PARTITION, PARTITIONERS
+from pystream.compat.confluent_kafka._settings import loaded, parse
+from pystream.compat.confluent_kafka._values import TIMESTAMP_CREATE_TIME, Message, TopicPartition, seconds
+
+T = TypeVar("T")
+NOW: Final = -1
+CLOSED: Final = "Producer has been closed"
+LEVELS: Final = ("gzip", "lz4", "zstd")
+
+OnDelivery = Callable[[KafkaError | None, Message], Any]
+
+
+class Purged(ClientError):
+    """The application took the message back with purge()."""
+
+
+class _Record(NamedTuple):
+    """What was produced, for its delivery report."""
+
+    topic: str
+    value: Any
+    key: Any
+    headers: list[tuple[str | bytes, Any]] | None
+    partition: int
+    timestamp_ms: int
+    on_delivery: OnDelivery | None
+    produced_at: float
+
+
+class Producer:
+    """Asynchronous producer. Callbacks are called by poll() and flush(), in the thread that calls those."""
+
+    def __init__(self, config: Mapping[str, Any] | None = None, /, **keywords: Any) -> None:
+        self._closed = True
+        settings = parse(ProducerConfig, config, keywords, {"error_cb", "stats_cb", "throttle_cb", "on_delivery"})
+        level, codec = settings.own["compression.level"], str(settings.sdk.get("compression.type"))
+        if level >= 0 and codec in LEVELS:
+            settings.sdk.setdefault(f"compression.{codec}.level", max(level, 1))
+        if settings.own["partitioner"] not in PARTITIONERS:
+            raise local(Codes._INVALID_ARG, f'Invalid value "{settings.own["partitioner"]}" for "partitioner"')
+        self._partition_of = PARTITIONERS[settings.own["partitioner"]]
+        self._limit: int = settings.own["queue.buffering.max.messages"] or 1 << 62
+        self._only_errors: bool = settings.own["delivery.report.only.error"]
+        self._on_delivery: OnDelivery | None = settings.callback("on_delivery")
+        self._events = Events()
+        self._lock = threading.Lock()
+        self._outstanding = 0
+        self._waiting: dict[str, list[_Record]] = {}  # topics that are not known yet
+        self._sdk: SdkProducer = loaded(lambda: SdkProducer(settings.sdk))
+        self._engine = self._sdk._engine
+        self._runner = self._sdk._runner
+        self._append = self._engine.append_now
+        self._count_of = self._engine.accumulator.partition_count
+        self._closed = False
+        cluster = self._engine.cluster
+        error_cb = settings.callback("error_cb")
+        if error_cb is not None:
+            self._in_background("report errors", lambda: report_unreachable(cluster, self._events, error_cb))
+        if settings.callback("stats_cb") is not None and settings.own["statistics.interval.ms"] > 0:
+            self._in_background(
+                "statistics", lambda: report_statistics(cluster, self._events, settings, "producer", self.__len__)
+            )
+
+    def _in_background(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        cluster = self._engine.cluster
+        self._runner.call_soon(lambda: cluster.spawn(name, work()))
+
+    # --- producing ----------------------------------------------------------------------------------------------------
+
+    def produce(
+        self,
+        topic: str,
+        value: Any = None,
+        key: Any = None,
+        partition: int = ANY_PARTITION,
+        callback: OnDelivery | None = None,
+        on_delivery: OnDelivery | None = None,
+        timestamp: int = 0,
+        headers: Any = None,
+    ) -> None:
+        """Queue a message. Raises BufferError when the queue is full, KafkaException for what can never be sent."""
+        if self._closed:
+            raise RuntimeError(CLOSED)
+        if self._outstanding >= self._limit:
+            raise BufferError("Local: Queue full")
+        record = _Record(
+            topic,
+            value.encode() if isinstance(value, str) else value,
+            key.encode() if isinstance(key, str) else key,
+            None if headers is None else _pairs(headers),
+            partition,
+            timestamp or NOW,
+            on_delivery or callback or self._on_delivery,
+            time.monotonic(),
+        )
+        with self._lock:
+            self._outstanding += 1
+        try:
+            if not self._try(record) and not self._keep(record):
+                self._try(record)
+        except BaseException:
+            self._done()
+            raise
+
+    def _try(self, record: _Record) -> bool:
+        """Hand a record to the accumulator; False when its topic is not known yet."""
+        topic = record.topic
+        if topic in self._waiting:
+            return False
+        try:
+            delivery = self._append(
+                topic, record.value, record.key, record.headers, self._place(record), record.timestamp_ms
+            )
+        except UnknownTopicOrPartition as error:
+            if self._count_of(topic) > 0:
+                raise local(Codes._UNKNOWN_PARTITION, f"Unable to produce message: {error}") from error
+            return False
+        except MessageTooLarge as error:
+            raise as_exception(error, "Unable to produce message: ", Codes.MSG_SIZE_TOO_LARGE) from error
+        except Closed:
+            self._check()
+            raise
+        except PystreamError as error:
+            raise as_exception(error, "Unable to produce message: ") from error
+        if delivery is None:
+            raise BufferError("Local: Queue full")
+        delivery.add_callback(partial(self._delivered, record))
+        return True
+
+    def _place(self, record: _Record) -> int:
+        if record.partition != ANY_PARTITION:
+            return record.partition
+        count = self._count_of(record.topic)
+        return self._partition_of(record.key, count) if count > 0 else ANY_PARTITION
+
+    def _keep(self, record: _Record) -> bool:
+        """Keep a record until its topic is known; False when it is known by now."""
+        topic = record.topic
+        with self._lock:
+            kept = self._waiting.get(topic)
+            if kept is not None:
+                kept.append(record)
+                return True
+            if self._count_of(topic) > 0:
+                return False
+            self._waiting[topic] = [record]
+        asyncio.run_coroutine_threadsafe(self._learn(topic), self._runner.loop)
+        return True
+
+    async def _learn(self, topic: str) -> None:
+        """In the loop: once the topic is known its records go on, in order; else they fail."""
+        deadline = Deadline(self._engine.cluster.clock, self._engine.config.delivery_timeout_ms, "producing")
+        try:
+            await self._engine.learn(topic, ANY_PARTITION, deadline)
+        except PystreamError as error:
+            with self._lock:
+                records = self._waiting.pop(topic, [])
+            timed_out = isinstance(error, Closed) is False and not isinstance(error, UnknownTopicOrPartition)
+            for record in records:
+                self._failed(record, as_kafka_error(error, code=Codes._MSG_TIMED_OUT if timed_out else None))
+            return
+        while True:
+            with self._lock:
+                records = self._waiting.get(topic, [])
+                if not records:
+                    self._waiting.pop(topic, None)
+                    return
+                self._waiting[topic] = []
+            for record in records:
+                await self._send_late(record)
+
+    async def _send_late(self, record: _Record) -> None:
+        try:
+            delivery = await self._engine.append(
+                record.topic, record.value, record.key, record.headers, self._place(record), record.timestamp_ms
+            )
+        except UnknownTopicOrPartition as error:
+            self._failed(record, as_kafka_error(error, code=Codes._UNKNOWN_PARTITION))
+        except PystreamError as error:
+            self._failed(record, as_kafka_error(error))
+        else:
+            delivery.add_callback(partial(self._delivered, record))
+
+    def produce_batch(
+        self,
+        topic: str,
+        messages: list[dict[str, Any]],
+        partition: int = ANY_PARTITION,
+        callback: OnDelivery | None = None,
+        on_delivery: OnDelivery | None = None,
+    ) -> int:
+        """Queue dicts with the arguments of produce(); how many. One that cannot be gets its error as "_error"."""
+        if not isinstance(messages, list):
+            raise TypeError("messages must be a list")
+        queued = 0
+        for message in messages:
+            report = message.get("callback") or on_delivery or callback
+            try:
+                self.produce(
+                    topic,
+                    message.get("value"),
+                    message.get("key"),
+                    message.get("partition", partition),
+                    report,
+                    None,
+                    message.get("timestamp", 0),
+                    message.get("headers"),
+                )
+            except BufferError:
+                message["_error"] = KafkaError(Codes._QUEUE_FULL)
+            except KafkaException as error:
+                message["_error"] = error.args[0]
+            else:
+                queued += 1
+        return queued
+
+    # --- delivery reports ---------------------------------------------------------------------------------------------
+
+    def _delivered(self, record: _Record, delivery: Any) -> None:
+        """A record's fate is known; in the loop."""
+        error = delivery.exception(0)
+        if error is None and (record.on_delivery is None or self._only_errors):
+            self._done()
+        elif error is None:
+            message = Message(
+                record.topic,
+                delivery.partition,
+                delivery.offset,
+                record.key,
+                record.value,
+                record.headers,  # type: ignore[arg-type]
+                None,
+                (TIMESTAMP_CREATE_TIME, delivery.timestamp),
+                time.monotonic() - record.produced_at,
+            )
+            self._report(record.on_delivery, None, message)
+        else:
+            code = Codes._PURGE_QUEUE if isinstance(error, Purged) else None
+            self._failed(record, as_kafka_error(error, code=code), delivery.partition)
+
+    def _failed(self, record: _Record, error: KafkaError, partition: int | None = None) -> None:
+        if record.on_delivery is None:
+            self._done()
+            return
+        place = record.partition if partition is None else partition
+        message = Message(
+            record.topic,
+            place,
+            -1001,
+            record.key,
+            record.value,
+            record.headers,  # type: ignore[arg-type]
+            error,
+            (TIMESTAMP_CREATE_TIME, record.timestamp_ms),
+            time.monotonic() - record.produced_at,
+        )
+        self._report(record.on_delivery, error, message)
+
+    def _report(self, on_delivery: OnDelivery | None, error: KafkaError | None, message: Message) -> None:
+        def call() -> None:
+            self._done()
+            if on_delivery is not None:
+                on_delivery(error, message)
+
+        self._events.put(call)
+
+    def _done(self) -> None:
+        with self._lock:
+            self._outstanding -= 1
+            idle = self._outstanding == 0
+        if idle:
+            self._events.wake()
+
+    def poll(self, timeout: float | None = None) -> int:
+        """Serve callbacks, waiting up to `timeout` seconds for the first one; how many were served."""
+        self._check_open()
+        given = seconds(timeout)
+        ends_at = None if given is None else time.monotonic() + given
+        if not self._events.wait(lambda: self._closed, ends_at):
+            return 0
+        return self._events.serve()
+
+    def flush(self, timeout: float | None = None) -> int:
+        """Wait until everything is delivered or has failed, serving callbacks; how many are left after `timeout`."""
+        self._check_open()
+        given = seconds(timeout)
+        ends_at = None if given is None else time.monotonic() + given
+        hurry = asyncio.run_coroutine_threadsafe(self._hurry(), self._runner.loop)
+        try:
+            while True:
+                self._events.serve()
+                if self._outstanding == 0 and not self._events:
+                    return 0
+                if not self._events.wait(lambda: self._outstanding == 0, ends_at):
+                    return len(self)
+        finally:
+            hurry.cancel()
+
+    async def _hurry(self) -> None:
+        """Until cancelled: nothing lingers."""
+        accumulator = self._engine.accumulator
+        accumulator.begin_flush()
+        try:
+            self._engine.sender.wake()
+            await asyncio.get_running_loop().create_future()
+        finally:
+            accumulator.end_flush()
+
+    def __len__(self) -> int:
+        """Messages and callbacks that wait."""
+        return self._outstanding
+
+    def __bool__(self) -> bool:
+        return True
+
+    def purge(self, in_queue: bool = True, in_flight: bool = True, blocking: bool = True) -> None:
+        """Fail what waits to be sent; what is in flight is left to its own fate, which is reported as it comes."""
+        self._check_open()
+        if not in_queue:
+            return
+
+        async def take_back() -> None:
+            with self._lock:
+                kept, self._waiting = self._waiting, {}
+            for records in kept.values():
+                for record in records:
+                    self._failed(record, KafkaError(Codes._PURGE_QUEUE, "Local: Purged in queue"))
+            for batch in self._engine.accumulator.take_all():
+                self._engine.accumulator.fail(batch, Purged("purged in queue"))
+
+        self._run(take_back())
+
+    # --- transactions -------------------------------------------------------------------------------------------------
+
+    def init_transactions(self, timeout: float | None = None) -> None:
+        """Before the first transaction: ends what an earlier producer of this transactional.id left."""
+        self._run(self._transactional().initialize(), timeout)
+
+    def begin_transaction(self) -> None:
+        transactions = self._transactional()
+        try:
+            transactions.begin()
+        except PystreamError as error:
+            raise as_exception(error) from error
+
+    def send_offsets_to_transaction(
+        self, positions: list[TopicPartition], group_metadata: Any, timeout: float | None = None
+    ) -> None:
+        """Commit a consumer's positions together with the messages."""
+        offsets = {
+            (position.topic, position.partition): _Committed(position.offset, position.leader_epoch, position.metadata)
+            for position in positions
+            if position.offset >= 0
+        }
+        if offsets:
+            self._run(self._transactional().send_offsets(offsets, group_metadata), timeout)
+
+    def commit_transaction(self, timeout: float | None = None) -> None:
+        """Flush, serve callbacks, commit."""
+        self.flush(timeout)
+        self._run(self._transactional().commit(), timeout)
+
+    def abort_transaction(self, timeout: float | None = None) -> None:
+        self._run(self._transactional().abort(), timeout)
+        self._events.serve()
+
+    def _transactional(self) -> Any:
+        self._check_open()
+        try:
+            return self._engine.transactional()
+        except PystreamError as error:
+            raise as_exception(error, code=Codes._NOT_CONFIGURED) from error
+
+    # --- life ---------------------------------------------------------------------------------------------------------
+
+    def list_topics(self, topic: str | None = None, timeout: float = -1) -> ClusterMetadata:
+        """What there is in the cluster, or of one topic."""
+        self._check_open()
+        return self._run(list_topics(self._engine.cluster, topic, seconds(timeout)))
+
+    def cluster_id(self, timeout: float = -1) -> str | None:
+        return self.list_topics("", timeout).cluster_id
+
+    def set_sasl_credentials(self, username: str, password: str) -> None:
+        """Raises KafkaException: credentials are fixed when the client is made."""
+        raise local(Codes._UNSUPPORTED_FEATURE, "make a new client with the new credentials")
+
+    def close(self, timeout: float | None = None) -> bool:
+        """Let go of everything; what was not flushed is lost. Harmless when closed."""
+        if self._closed:
+            return True
+        self._closed = True
+        self._sdk.close(0 if timeout is None else seconds(timeout))
+        return True
+
+    def __enter__(self) -> Self:
+        self._check_open()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if not self._closed:
+            self.flush()
+            self.close()
+
+    def __del__(self) -> None:
+        if not getattr(self, "_closed", True) and self._runner.is_running:
+            asyncio.run_coroutine_threadsafe(self._engine.close(0), self._runner.loop)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise RuntimeError(CLOSED)
+
+    def _check(self) -> None:
+        """Raises what the producer failed with for good, as a fatal error."""
+        failure = self._engine.failure
+        if failure is not None:
+            raise KafkaException(KafkaError(Codes._FENCED, f"Local: {failure}", fatal=True)) from failure
+        raise RuntimeError(CLOSED)
+
+    def _run(self, work: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
+        try:
+            found: T = self._runner.run(work, timeout_s=seconds(timeout))
+            return found
+        except TimeoutError as error:
+            raise KafkaException(KafkaError(Codes._TIMED_OUT, f"Local: {error}", retriable=True)) from error
+        except PystreamError as error:
+            fatal = self._engine.failure is not None
+            raise KafkaException(_with_fatal(as_kafka_error(error), fatal)) from error
+
+
+class _Committed(NamedTuple):
+    offset: int
+    leader_epoch: int | None
+    metadata: str | None
+
+
+def _with_fatal(error: KafkaError, fatal: bool) -> KafkaError:
+    if not fatal:
+        return error
+    return KafkaError(Codes._FENCED, error.str(), fatal=True)
+
+
+def _pairs(headers: Any) -> list[tuple[str | bytes, Any]]:
+    """Raises TypeError for what are no headers."""
+    found: Iterable[Any] = headers.items() if isinstance(headers, Mapping) else headers
+    if not isinstance(headers, Mapping | list):
+        raise TypeError("Headers are expected to be a list of (key, value) tuples or a dict")
+    return [(name, value.encode() if isinstance(value, str) else value) for name, value in found]

@@ -1,0 +1,112 @@
+"""The SDK's consumer, read message by message, with offsets stored by hand as librdkafka does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pystream.client.consumer.model import OffsetAndMetadata
+from pystream.client.consumer.positions import COMMITTED, PartitionState
+from pystream.client.sync.consumer import Consumer as SdkConsumer
+from pystream.common.model import TopicPartition as Place
+from pystream.compat.confluent_kafka._values import OFFSET_BEGINNING, OFFSET_END, TopicPartition
+
+
+class Reader(SdkConsumer):
+    """One message at a time; where the application stands, which is behind the last message it got."""
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        super().__init__(settings)
+        self.read_up_to: dict[Place, OffsetAndMetadata] = {}  # behind the last message that was handed out
+        self.stored: dict[Place, OffsetAndMetadata] = {}  # what a commit without arguments commits
+        self.committed_up_to: dict[Place, int] = {}
+        self._ends_told: dict[Place, int] = {}
+        self._rows: Iterator[Any] | None = None
+
+    @property
+    def engine(self) -> Any:
+        """The SDK's engine."""
+        return self._engine
+
+    def next_message(self) -> Any | None:
+        """The next message that is here. Raises what keeps partitions from being read, and what callbacks raise."""
+        self._begin()
+        if self._rows is not None:
+            message = next(self._rows, None)
+            if message is not None:
+                return message
+        self._rows = self._engine.hand.chunk(self.config.max_poll_records)
+        return None if self._rows is None else next(self._rows, None)
+
+    def await_news(self, seconds: float) -> bool:
+        """Whether there is something to read or to do within `seconds`."""
+        return self._run(self._engine.wait(seconds))
+
+    def end_reached(self) -> PartitionState | None:
+        """A partition that was read to its end since this was last asked."""
+        committed_only = self.config.isolation_level == "read_committed"
+        for state in self._engine.positions:
+            if state.position < 0 or state.is_held or state.lag(committed_only) != 0:
+                continue
+            if self._ends_told.get(state.key) != state.position:
+                self._ends_told[state.key] = state.position
+                return state
+        return None
+
+    def note_read(self, message: Any, store: bool) -> None:
+        """The application has a message."""
+        place = Place(message.topic, message.partition)
+        where = OffsetAndMetadata(message.offset + 1, "", message.leader_epoch)
+        self.read_up_to[place] = where
+        if store:
+            self.stored[place] = where
+
+    def to_commit(self, places: list[Place] | None = None) -> dict[Place, OffsetAndMetadata]:
+        """What was stored of the partitions held and is not committed yet."""
+        held = self._engine.positions
+        return {
+            place: where
+            for place, where in self.stored.items()
+            if place in held
+            and (places is None or place in places)
+            and self.committed_up_to.get(place, -1) != where.offset
+        }
+
+    def forget(self, places: list[Place]) -> None:
+        """Partitions came or went: what is known of them counts no more."""
+        for place in places:
+            for known in (self.read_up_to, self.stored, self.committed_up_to, self._ends_told):
+                known.pop(place, None)
+
+    def place_at(self, partitions: list[TopicPartition], *, anew: bool) -> None:
+        """Begin at the offsets given; with `anew`, without one, at what is committed."""
+
+        async def place() -> None:
+            for partition in partitions:
+                if partition.place not in self._engine.positions:
+                    continue
+                if partition.offset >= 0 or partition.offset in (OFFSET_BEGINNING, OFFSET_END):
+                    self._engine.seek(partition.place, partition.offset)
+                elif anew:
+                    self._engine.seek_to([partition.place], COMMITTED)
+
+        self._engine.hand.note_position()
+        self._run(place())
+        self._engine.hand.drop()
+
+    def add_partitions(self, places: list[Place]) -> None:
+        """Hold these too."""
+        self._reassign([*self._engine.positions.keys(), *places])
+
+    def drop_partitions(self, places: list[Place]) -> None:
+        """Hold these no more."""
+        gone = set(places)
+        self._reassign([state.key for state in self._engine.positions if state.key not in gone])
+
+    def _reassign(self, places: list[Place]) -> None:
+        async def assign() -> None:
+            self._engine.set_assignment(places)
+
+        self._engine.hand.settle()
+        self._run(assign())
+        self._engine.hand.drop()

@@ -1,0 +1,504 @@
+"""AdminClient: each operation gives futures at once, one for each item; they end in the SDK's thread."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Hashable, Iterable, Mapping
+from concurrent.futures import Future
+from typing import Any, Self, TypeVar
+
+from pystream.client.admin import partitions as sdk_partitions
+from pystream.client.admin import topics as sdk_topics
+from pystream.client.admin import users as sdk_users
+from pystream.client.admin.client import AdminClient as SdkAdminClient
+from pystream.client.admin.group_offsets import OffsetAndMetadata
+from pystream.client.config import AdminConfig
+from pystream.client.sync import runner
+from pystream.common.config import Password
+from pystream.common.errors import DeadlineExceeded, NetworkFailure, NoBrokersAvailable, PystreamError
+from pystream.compat.confluent_kafka._codes import Codes
+from pystream.compat.confluent_kafka._errors import KafkaException, as_exception, local
+from pystream.compat.confluent_kafka._metadata import ClusterMetadata, GroupMetadata, list_topics
+from pystream.compat.confluent_kafka._model import (
+    ConsumerGroupTopicPartitions,
+    ElectionType,
+    IsolationLevel,
+    TopicCollection,
+)
+from pystream.compat.confluent_kafka._settings import loaded, parse
+from pystream.compat.confluent_kafka._values import TopicPartition, seconds
+from pystream.compat.confluent_kafka.admin import _checks as checks
+from pystream.compat.confluent_kafka.admin import _told as told
+from pystream.compat.confluent_kafka.admin._model import (
+    AclBinding,
+    AclBindingFilter,
+    ConfigEntry,
+    ConfigResource,
+    ConsumerGroupDescription,
+    DeletedRecords,
+    DescribeClusterResult,
+    ListConsumerGroupsResult,
+    ListOffsetsResultInfo,
+    NewPartitions,
+    NewTopic,
+    OffsetSpec,
+    TopicDescription,
+    UserScramCredentialAlteration,
+    UserScramCredentialsDescription,
+    UserScramCredentialUpsertion,
+)
+
+K = TypeVar("K", bound=Hashable)
+T = TypeVar("T")
+
+
+class AdminClient:
+    """Administers a cluster. `request_timeout` is in seconds for every operation."""
+
+    def __init__(self, conf: Mapping[str, Any] | None = None, /, **keywords: Any) -> None:
+        settings = parse(AdminConfig, conf, keywords, {"error_cb", "stats_cb", "throttle_cb"})
+        self._sdk: SdkAdminClient = loaded(lambda: SdkAdminClient(settings.sdk))
+        self._runner = runner.acquire()
+        self._closed = False
+
+    # --- topics and partitions ----------------------------------------------------------------------------------------
+
+    def create_topics(
+        self,
+        new_topics: list[NewTopic],
+        *,
+        validate_only: bool = False,
+        request_timeout: float = -1,
+        operation_timeout: float = -1,
+    ) -> dict[str, Future[None]]:
+        """A future for each topic; its result is None."""
+        checks.instances(new_topics, NewTopic)
+        wanted = [
+            sdk_topics.NewTopic(
+                topic.topic,
+                topic.num_partitions,
+                topic.replication_factor,
+                dict(topic.config or {}),
+                dict(enumerate(topic.replica_assignment or [])),
+            )
+            for topic in new_topics
+        ]
+        work = self._sdk.create_topics(wanted, validate_only=validate_only, timeout_ms=_ms(request_timeout))
+        return self._each([topic.topic for topic in new_topics], work, told.nothing)
+
+    def delete_topics(
+        self, topics: list[str], *, request_timeout: float = -1, operation_timeout: float = -1
+    ) -> dict[str, Future[None]]:
+        """A future for each topic; its result is None."""
+        checks.instances(topics, str)
+        return self._each(topics, self._sdk.delete_topics(topics, timeout_ms=_ms(request_timeout)), told.nothing)
+
+    def create_partitions(
+        self,
+        new_partitions: list[NewPartitions],
+        *,
+        validate_only: bool = False,
+        request_timeout: float = -1,
+        operation_timeout: float = -1,
+    ) -> dict[str, Future[None]]:
+        """A future for each topic; its result is None."""
+        checks.instances(new_partitions, NewPartitions)
+        wanted = {
+            each.topic: sdk_topics.NewPartitions(each.new_total_count, each.replica_assignment)
+            for each in new_partitions
+        }
+        work = self._sdk.create_partitions(wanted, validate_only=validate_only, timeout_ms=_ms(request_timeout))
+        return self._each(wanted, work, told.nothing)
+
+    def describe_topics(
+        self,
+        topics: TopicCollection,
+        *,
+        include_authorized_operations: bool = False,
+        request_timeout: float = -1,
+    ) -> dict[str, Future[TopicDescription]]:
+        """A future for each topic."""
+        names = checks.topic_names(topics)
+
+        async def work() -> Mapping[str, Any]:
+            found = await self._sdk.describe_topics(
+                names,
+                include_authorized_operations=include_authorized_operations,
+                timeout_ms=_ms(request_timeout),
+            )
+            nodes = (await self._sdk.cluster.refresh()).nodes
+            return {
+                name: each if isinstance(each, PystreamError) else told.topic(each, nodes)
+                for name, each in found.items()
+            }
+
+        return self._each(names, work(), told.itself)
+
+    def list_topics(self, topic: str | None = None, timeout: float = -1) -> ClusterMetadata:
+        """Brokers and topics; waits for the answer."""
+        return self._wait(list_topics(self._sdk.cluster, topic, seconds(timeout)))
+
+    def cluster_id(self, timeout: float = -1) -> str | None:
+        return self.list_topics("", timeout).cluster_id
+
+    def delete_records(
+        self,
+        topic_partition_offsets: list[TopicPartition],
+        *,
+        request_timeout: float = -1,
+        operation_timeout: float = -1,
+    ) -> dict[TopicPartition, Future[DeletedRecords]]:
+        """Delete what is before each partition's `offset`; OFFSET_END means all."""
+        checks.partitions(topic_partition_offsets)
+        before = {each.place: each.offset for each in topic_partition_offsets}
+        work = self._sdk.delete_records(before, timeout_ms=_ms(request_timeout))
+        return self._each(topic_partition_offsets, work, lambda low: DeletedRecords(low), key=lambda part: part.place)
+
+    def list_offsets(
+        self,
+        topic_partition_offsets: dict[TopicPartition, OffsetSpec],
+        *,
+        isolation_level: IsolationLevel = IsolationLevel.READ_UNCOMMITTED,
+        request_timeout: float = -1,
+    ) -> dict[TopicPartition, Future[ListOffsetsResultInfo]]:
+        """An offset of each partition."""
+        checks.offset_specs(topic_partition_offsets, isolation_level)
+        work = self._sdk.list_offsets(
+            {part.place: spec._value for part, spec in topic_partition_offsets.items()},
+            isolation_level=sdk_partitions.IsolationLevel(isolation_level.value),
+            timeout_ms=_ms(request_timeout),
+        )
+        return self._each(
+            topic_partition_offsets,
+            work,
+            lambda found: ListOffsetsResultInfo(found.offset, found.timestamp, found.leader_epoch),
+            key=lambda part: part.place,
+        )
+
+    def elect_leaders(
+        self,
+        election_type: ElectionType,
+        partitions: list[TopicPartition] | None = None,
+        *,
+        request_timeout: float = -1,
+        operation_timeout: float = -1,
+    ) -> Future[dict[TopicPartition, KafkaException | None]]:
+        """One future; in its result what went wrong with each partition."""
+        checks.election(election_type, partitions)
+
+        async def work() -> dict[TopicPartition, KafkaException | None]:
+            found = await self._sdk.elect_leaders(
+                sdk_partitions.ElectionType(election_type.value),
+                None if partitions is None else [part.place for part in partitions],
+                timeout_ms=_ms(request_timeout),
+            )
+            return {TopicPartition.at(place): told.election(each) for place, each in found.items()}
+
+        return self._one(work())
+
+    # --- settings -----------------------------------------------------------------------------------------------------
+
+    def describe_configs(
+        self, resources: list[ConfigResource], *, request_timeout: float = -1, broker: int = -1
+    ) -> dict[ConfigResource, Future[dict[str, ConfigEntry]]]:
+        """A future for each resource: its settings by name."""
+        checks.instances(resources, ConfigResource)
+        work = self._sdk.describe_configs(
+            [told.resource_of(each) for each in resources], include_synonyms=True, timeout_ms=_ms(request_timeout)
+        )
+        return self._each(resources, work, told.config_entries, key=told.resource_of)
+
+    def alter_configs(
+        self,
+        resources: list[ConfigResource],
+        *,
+        validate_only: bool = False,
+        request_timeout: float = -1,
+        broker: int = -1,
+    ) -> dict[ConfigResource, Future[None]]:
+        """Replace all settings of each resource by its set_config()s."""
+        checks.instances(resources, ConfigResource)
+        work = self._sdk.alter_configs(
+            {told.resource_of(each): dict(each.set_config_dict) for each in resources},
+            validate_only=validate_only,
+            timeout_ms=_ms(request_timeout),
+        )
+        return self._each(resources, work, told.nothing, key=told.resource_of)
+
+    def incremental_alter_configs(
+        self,
+        resources: list[ConfigResource],
+        *,
+        validate_only: bool = False,
+        request_timeout: float = -1,
+        broker: int = -1,
+    ) -> dict[ConfigResource, Future[None]]:
+        """Change the settings in each resource's `incremental_configs`."""
+        checks.instances(resources, ConfigResource)
+        changes = {told.resource_of(each): checks.changes(each) for each in resources}
+        work = self._sdk.incremental_alter_configs(
+            changes, validate_only=validate_only, timeout_ms=_ms(request_timeout)
+        )
+        return self._each(resources, work, told.nothing, key=told.resource_of)
+
+    # --- access control -----------------------------------------------------------------------------------------------
+
+    def create_acls(self, acls: list[AclBinding], *, request_timeout: float = -1) -> dict[AclBinding, Future[None]]:
+        """A future for each entry; its result is None."""
+        checks.distinct(acls, AclBinding, "acls")
+        work = self._sdk.create_acls([told.acl_of(each) for each in acls], timeout_ms=_ms(request_timeout))
+        return self._each(acls, work, told.nothing, key=told.acl_of)
+
+    def describe_acls(
+        self, acl_binding_filter: AclBindingFilter, *, request_timeout: float = -1
+    ) -> Future[list[AclBinding]]:
+        """One future: the entries that match."""
+        checks.instances([acl_binding_filter], AclBindingFilter)
+
+        async def work() -> list[AclBinding]:
+            found = await self._sdk.describe_acls(
+                told.acl_filter_of(acl_binding_filter), timeout_ms=_ms(request_timeout)
+            )
+            return [told.acl(each) for each in found]
+
+        return self._one(work())
+
+    def delete_acls(
+        self, acl_binding_filters: list[AclBindingFilter], *, request_timeout: float = -1
+    ) -> dict[AclBindingFilter, Future[list[AclBinding]]]:
+        """A future for each filter: the entries that it deleted."""
+        checks.distinct(acl_binding_filters, AclBindingFilter, "acl_binding_filters")
+        wanted = [told.acl_filter_of(each) for each in acl_binding_filters]
+        work = self._sdk.delete_acls(wanted, timeout_ms=_ms(request_timeout))
+        return self._each(acl_binding_filters, work, told.deleted_acls, key=told.acl_filter_of)
+
+    # --- groups -------------------------------------------------------------------------------------------------------
+
+    def list_groups(self, group: str | None = None, timeout: float = 10) -> list[GroupMetadata]:
+        """Groups with their state and members; waits for the answer. Members' metadata is not told."""
+        return self._wait(told.list_groups(self._sdk, group, _ms(timeout)))
+
+    def list_consumer_groups(
+        self,
+        *,
+        states: Iterable[Any] | None = None,
+        types: Iterable[Any] | None = None,
+        request_timeout: float = -1,
+    ) -> Future[ListConsumerGroupsResult]:
+        """One future: the groups in these states and of these types."""
+        of_states, of_types = checks.group_filters(states, types)
+        return self._one(told.list_consumer_groups(self._sdk, of_states, of_types, _ms(request_timeout)))
+
+    def describe_consumer_groups(
+        self, group_ids: list[str], *, include_authorized_operations: bool = False, request_timeout: float = -1
+    ) -> dict[str, Future[ConsumerGroupDescription]]:
+        """A future for each group."""
+        checks.group_ids(group_ids)
+
+        async def work() -> Mapping[str, Any]:
+            found = await self._sdk.describe_consumer_groups(
+                group_ids,
+                include_authorized_operations=include_authorized_operations,
+                timeout_ms=_ms(request_timeout),
+            )
+            nodes = self._sdk.cluster.metadata.nodes or (await self._sdk.cluster.refresh()).nodes
+            return {group_id: told.described_group(group_id, each, nodes) for group_id, each in found.items()}
+
+        return self._each(group_ids, work(), told.itself)
+
+    def delete_consumer_groups(self, group_ids: list[str], *, request_timeout: float = -1) -> dict[str, Future[None]]:
+        """A future for each group; its result is None."""
+        checks.group_ids(group_ids)
+        work = self._sdk.delete_consumer_groups(group_ids, timeout_ms=_ms(request_timeout))
+        return self._each(group_ids, work, told.nothing)
+
+    def list_consumer_group_offsets(
+        self,
+        list_consumer_group_offsets_request: list[ConsumerGroupTopicPartitions],
+        *,
+        require_stable: bool = False,
+        request_timeout: float = -1,
+    ) -> dict[str, Future[ConsumerGroupTopicPartitions]]:
+        """What a group has committed, of all partitions or those asked for."""
+        request = checks.listing_request(list_consumer_group_offsets_request)
+        wanted = None if request.topic_partitions is None else [part.place for part in request.topic_partitions]
+        work = self._sdk.list_consumer_group_offsets(
+            {request.group_id: wanted}, require_stable=require_stable, timeout_ms=_ms(request_timeout)
+        )
+        return self._each([request.group_id], work, lambda found: told.group_offsets(request, found))
+
+    def alter_consumer_group_offsets(
+        self,
+        alter_consumer_group_offsets_request: list[ConsumerGroupTopicPartitions],
+        *,
+        request_timeout: float = -1,
+    ) -> dict[str, Future[ConsumerGroupTopicPartitions]]:
+        """Set what a group without members has committed."""
+        request = checks.altering_request(alter_consumer_group_offsets_request)
+        partitions = request.topic_partitions or []
+
+        async def work() -> Mapping[str, Any]:
+            found = await self._sdk.alter_consumer_group_offsets(
+                request.group_id,
+                {
+                    part.place: OffsetAndMetadata(
+                        part.offset, part.metadata or "", -1 if part.leader_epoch is None else part.leader_epoch
+                    )
+                    for part in partitions
+                },
+                timeout_ms=_ms(request_timeout),
+            )
+            return {request.group_id: told.altered_offsets(request, found)}
+
+        return self._each([request.group_id], work(), told.itself)
+
+    # --- cluster and users --------------------------------------------------------------------------------------------
+
+    def describe_cluster(
+        self, *, include_authorized_operations: bool = False, request_timeout: float = -1
+    ) -> Future[DescribeClusterResult]:
+        """One future: id, controller and brokers."""
+
+        async def work() -> DescribeClusterResult:
+            found = await self._sdk.describe_cluster(
+                include_authorized_operations=include_authorized_operations, timeout_ms=_ms(request_timeout)
+            )
+            return told.cluster(found)
+
+        return self._one(work())
+
+    def describe_user_scram_credentials(self, users: list[str] | None = None, *, request_timeout: float = -1) -> Any:
+        """A future for each user; one for all without users."""
+        checks.users(users)
+        work = self._sdk.describe_user_scram_credentials(users, timeout_ms=_ms(request_timeout))
+        if users is not None:
+            return self._each(users, work, told.credentials, with_key=True)
+
+        async def everybody() -> dict[str, UserScramCredentialsDescription]:
+            return {user: told.credentials(user, each) for user, each in (await work).checked().items()}
+
+        return self._one(everybody())
+
+    def alter_user_scram_credentials(
+        self, alterations: list[UserScramCredentialAlteration], *, request_timeout: float = -1
+    ) -> dict[str, Future[None]]:
+        """A future for each user; its result is None."""
+        checks.alterations(alterations)
+        changes: list[sdk_users.ScramUpsertion | sdk_users.ScramDeletion] = []
+        for each in alterations:
+            if isinstance(each, UserScramCredentialUpsertion):
+                info = each.scram_credential_info
+                mechanism = sdk_users.ScramMechanism(info.mechanism.value)
+                password = Password(each.password.decode())
+                changes.append(sdk_users.ScramUpsertion(each.user, mechanism, password, info.iterations, each.salt))
+            else:
+                changes.append(
+                    sdk_users.ScramDeletion(each.user, sdk_users.ScramMechanism(each.mechanism.value))  # type: ignore[attr-defined]
+                )
+        work = self._sdk.alter_user_scram_credentials(changes, timeout_ms=_ms(request_timeout))
+        return self._each(dict.fromkeys(each.user for each in alterations), work, told.nothing)
+
+    def set_sasl_credentials(self, username: str, password: str) -> None:
+        """Raises KafkaException: credentials are fixed when the client is made."""
+        raise local(Codes._UNSUPPORTED_FEATURE, "make a new client with the new credentials")
+
+    # --- life ---------------------------------------------------------------------------------------------------------
+
+    def poll(self, timeout: float = -1) -> int:
+        """There is nothing to serve: futures end by themselves."""
+        return 0
+
+    def close(self) -> None:
+        """Close the connections. Harmless when closed."""
+        if not self._closed:
+            self._closed = True
+            self._runner.run(self._sdk.close())
+            runner.release(self._runner)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __len__(self) -> int:
+        return 0
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __del__(self) -> None:
+        if not getattr(self, "_closed", True) and self._runner.is_running:
+            asyncio.run_coroutine_threadsafe(self._sdk.close(), self._runner.loop)
+
+    def _wait(self, work: Coroutine[Any, Any, T]) -> T:
+        self._check(work)
+        try:
+            return self._runner.run(work)
+        except PystreamError as error:
+            unreachable = isinstance(error, DeadlineExceeded | NetworkFailure | NoBrokersAvailable)
+            raise as_exception(error, code=Codes._TRANSPORT if unreachable else None) from error
+
+    def _check(self, work: Coroutine[Any, Any, Any]) -> None:
+        if self._closed:
+            work.close()
+            raise RuntimeError("AdminClient has been closed")
+
+    def _one(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        """A future of what `work` gives."""
+        self._check(work)
+        future: Future[T] = Future()
+        future.set_running_or_notify_cancel()
+
+        async def run() -> None:
+            try:
+                result = await work
+            except Exception as error:  # noqa: BLE001  the future carries it
+                future.set_exception(_failed(error))
+            else:
+                future.set_result(result)
+
+        asyncio.run_coroutine_threadsafe(run(), self._runner.loop)
+        return future
+
+    def _each(
+        self,
+        items: Iterable[K],
+        work: Coroutine[Any, Any, Mapping[Any, Any]],
+        convert: Callable[..., Any],
+        *,
+        key: Callable[[Any], Any] = told.itself,
+        with_key: bool = False,
+    ) -> dict[K, Future[Any]]:
+        """A future for each item: what `convert` makes of what `work` gives for `key(item)`."""
+        self._check(work)
+        futures: dict[K, Future[Any]] = {}
+        for item in items:
+            futures[item] = Future()
+            futures[item].set_running_or_notify_cancel()
+
+        async def run() -> None:
+            try:
+                found = await work
+            except Exception as error:  # noqa: BLE001  the futures carry it
+                for future in futures.values():
+                    future.set_exception(_failed(error))
+                return
+            for item, future in futures.items():
+                each = found[key(item)]
+                if isinstance(each, Exception):
+                    future.set_exception(_failed(each))
+                else:
+                    future.set_result(convert(item, each) if with_key else convert(each))
+
+        asyncio.run_coroutine_threadsafe(run(), self._runner.loop)
+        return futures
+
+
+def _ms(timeout: float) -> int | None:
+    given = seconds(timeout)
+    return None if given is None else round(given * 1000)
+
+
+def _failed(error: Exception) -> Exception:
+    return as_exception(error) if isinstance(error, PystreamError) else error
