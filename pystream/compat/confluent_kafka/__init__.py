@@ -1,6 +1,6 @@
 """confluent_kafka over pystream's SDK: `from pystream.compat.confluent_kafka import Producer, Consumer`.
 
-What is left out raises ImportError with its reason; the package's README lists it.
+What is left out raises KafkaException with its reason when it is made; the package's README lists it.
 """
 
 from typing import Any
@@ -11,6 +11,7 @@ from pystream.compat.confluent_kafka._errors import (
     IllegalStateException,
     KafkaError,
     KafkaException,
+    local,
 )
 from pystream.compat.confluent_kafka._model import (
     AcknowledgeType,
@@ -25,6 +26,7 @@ from pystream.compat.confluent_kafka._model import (
 )
 from pystream.compat.confluent_kafka._partitioners import consistent, fnv1a, murmur2
 from pystream.compat.confluent_kafka._producer import Producer
+from pystream.compat.confluent_kafka._serializing import DeserializingConsumer, SerializingProducer
 from pystream.compat.confluent_kafka._values import (
     OFFSET_BEGINNING,
     OFFSET_END,
@@ -57,6 +59,7 @@ __all__ = [
     "ConsumerGroupState",
     "ConsumerGroupTopicPartitions",
     "ConsumerGroupType",
+    "DeserializingConsumer",
     "ElectionType",
     "IllegalStateException",
     "IsolationLevel",
@@ -65,6 +68,7 @@ __all__ = [
     "Message",
     "Node",
     "Producer",
+    "SerializingProducer",
     "ThrottleEvent",
     "TopicCollection",
     "TopicPartition",
@@ -81,15 +85,14 @@ _LEFT_OUT = {
     "ShareConsumer": "use pystream's own share consumer",
     "DeserializingShareConsumer": "use pystream's own share consumer",
     "Messages": "it belongs to ShareConsumer",
-    "SerializingProducer": "call the serializer, and give produce() what it gives",
-    "DeserializingConsumer": "call the deserializer with what the message gives",
-    "avro": "deprecated by confluent_kafka itself",
-    "schema_registry": "serializers of Schema Registry are not here",
-    "kafkatest": "internal tests of confluent_kafka",
 }
 
 
 def __getattr__(name: str) -> Any:
-    if name in _LEFT_OUT:
-        raise ImportError(f"pystream.compat.confluent_kafka has no {name}: {_LEFT_OUT[name]}")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _LEFT_OUT:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise local(KafkaError._UNSUPPORTED_FEATURE, f"pystream.compat has no {name}: {_LEFT_OUT[name]}")
+
+    return type(name, (), {"__init__": refuse, "__doc__": "Left out: making one raises KafkaException."})

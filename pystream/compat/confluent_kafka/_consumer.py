@@ -469,7 +469,10 @@ class Consumer:
         """What there is in the cluster, or of one topic."""
         self._check_open()
         cluster = self._reader.engine.cluster
-        return self._guard(lambda: self._runner.run(list_topics(cluster, topic, seconds(timeout))), transport=True)
+        found: ClusterMetadata = self._guard(
+            lambda: self._runner.run(list_topics(cluster, topic, seconds(timeout))), transport=True
+        )
+        return found
 
     def cluster_id(self, timeout: float = -1) -> str | None:
         return self.list_topics("", timeout).cluster_id

@@ -1,8 +1,10 @@
 """Runs a script, or pytest, with another client's name standing for pystream's face of it.
 
-    python run_as.py confluent_kafka script.py ARGUMENTS     `import confluent_kafka` gives pystream.compat.confluent_kafka
-    python run_as.py kafka script.py ARGUMENTS               `import kafka` gives pystream.compat.kafka_python
-    python run_as.py kafka -m pytest ARGUMENTS
+    python run_as.py confluent_kafka script.py ARGUMENTS    confluent_kafka is pystream.compat.confluent_kafka
+    python run_as.py kafka script.py ARGUMENTS              kafka is pystream.compat.kafka_python
+    python run_as.py kafka --rest FOLDER -m pytest ARGUMENTS     what the face lacks comes from the real package
+
+With --rest a suite's own helpers work that open the real package's insides; the clients are pystream's all the same.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import runpy
 import sys
 from collections.abc import Sequence
 from importlib.abc import Loader, MetaPathFinder
-from importlib.machinery import ModuleSpec
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import ModuleType
 
@@ -23,16 +25,30 @@ FACES = {"confluent_kafka": "pystream.compat.confluent_kafka", "kafka": "pystrea
 class Alias(MetaPathFinder, Loader):
     """Finds a package and all below it under another name."""
 
-    def __init__(self, package: str, face: str) -> None:
+    def __init__(self, package: str, face: str, rest: str | None) -> None:
         self._package = package
         self._face = face
+        self._rest = rest
         self._specs: dict[str, ModuleSpec | None] = {}
 
-    def find_spec(self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
         if fullname != self._package and not fullname.startswith(self._package + "."):
             return None
-        found = importlib.util.find_spec(self._face + fullname[len(self._package) :])
-        return None if found is None else ModuleSpec(fullname, self, is_package=found.submodule_search_locations is not None)
+        inner = fullname[len(self._package) :]
+        found = self._of_face(inner)
+        if found is not None:
+            return ModuleSpec(fullname, self, is_package=found.submodule_search_locations is not None)
+        if self._rest is None:
+            return None
+        return PathFinder.find_spec(fullname, [str(Path(self._rest, *inner.split(".")[1:-1]))], target)
+
+    def _of_face(self, inner: str) -> ModuleSpec | None:
+        try:
+            return importlib.util.find_spec(self._face + inner)
+        except ModuleNotFoundError:  # its package comes from the rest
+            return None
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         module = importlib.import_module(self._face + spec.name[len(self._package) :])
@@ -48,7 +64,10 @@ class Alias(MetaPathFinder, Loader):
 
 def main(arguments: list[str]) -> None:
     package, *arguments = arguments
-    sys.meta_path.insert(0, Alias(package, FACES[package]))
+    rest = None
+    if arguments[0] == "--rest":
+        _, rest, *arguments = arguments
+    sys.meta_path.insert(0, Alias(package, FACES[package], rest))
     if arguments[0] == "-m":
         sys.argv = arguments[1:]
         runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)

@@ -17,7 +17,7 @@ from pystream.client.sync import runner
 from pystream.common.config import Password
 from pystream.common.errors import DeadlineExceeded, NetworkFailure, NoBrokersAvailable, PystreamError
 from pystream.compat.confluent_kafka._codes import Codes
-from pystream.compat.confluent_kafka._errors import KafkaException, as_exception, local
+from pystream.compat.confluent_kafka._errors import KafkaError, as_exception, local
 from pystream.compat.confluent_kafka._metadata import ClusterMetadata, GroupMetadata, list_topics
 from pystream.compat.confluent_kafka._model import (
     ConsumerGroupTopicPartitions,
@@ -182,11 +182,11 @@ class AdminClient:
         *,
         request_timeout: float = -1,
         operation_timeout: float = -1,
-    ) -> Future[dict[TopicPartition, KafkaException | None]]:
+    ) -> Future[dict[TopicPartition, KafkaError | None]]:
         """One future; in its result what went wrong with each partition."""
         checks.election(election_type, partitions)
 
-        async def work() -> dict[TopicPartition, KafkaException | None]:
+        async def work() -> dict[TopicPartition, KafkaError | None]:
             found = await self._sdk.elect_leaders(
                 sdk_partitions.ElectionType(election_type.value),
                 None if partitions is None else [part.place for part in partitions],
@@ -447,18 +447,16 @@ class AdminClient:
     def _one(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         """A future of what `work` gives."""
         self._check(work)
-        future: Future[T] = Future()
-        future.set_running_or_notify_cancel()
+        future: Future[T] = _running()
 
-        async def run() -> None:
-            try:
-                result = await work
-            except Exception as error:  # noqa: BLE001  the future carries it
-                future.set_exception(_failed(error))
+        def end(done: Future[T]) -> None:
+            error = done.exception()
+            if error is None:
+                future.set_result(done.result())
             else:
-                future.set_result(result)
+                future.set_exception(_failed(error))
 
-        asyncio.run_coroutine_threadsafe(run(), self._runner.loop)
+        asyncio.run_coroutine_threadsafe(work, self._runner.loop).add_done_callback(end)
         return future
 
     def _each(
@@ -472,27 +470,26 @@ class AdminClient:
     ) -> dict[K, Future[Any]]:
         """A future for each item: what `convert` makes of what `work` gives for `key(item)`."""
         self._check(work)
-        futures: dict[K, Future[Any]] = {}
-        for item in items:
-            futures[item] = Future()
-            futures[item].set_running_or_notify_cancel()
+        futures: dict[K, Future[Any]] = {item: _running() for item in items}
 
-        async def run() -> None:
-            try:
-                found = await work
-            except Exception as error:  # noqa: BLE001  the futures carry it
-                for future in futures.values():
-                    future.set_exception(_failed(error))
-                return
+        def end(done: Future[Mapping[Any, Any]]) -> None:
+            error = done.exception()
             for item, future in futures.items():
-                each = found[key(item)]
-                if isinstance(each, Exception):
+                each = done.result()[key(item)] if error is None else error
+                if isinstance(each, BaseException):
                     future.set_exception(_failed(each))
                 else:
                     future.set_result(convert(item, each) if with_key else convert(each))
 
-        asyncio.run_coroutine_threadsafe(run(), self._runner.loop)
+        asyncio.run_coroutine_threadsafe(work, self._runner.loop).add_done_callback(end)
         return futures
+
+
+def _running() -> Future[Any]:
+    """A future that cannot be cancelled any more."""
+    future: Future[Any] = Future()
+    future.set_running_or_notify_cancel()
+    return future
 
 
 def _ms(timeout: float) -> int | None:
@@ -500,5 +497,5 @@ def _ms(timeout: float) -> int | None:
     return None if given is None else round(given * 1000)
 
 
-def _failed(error: Exception) -> Exception:
+def _failed(error: BaseException) -> BaseException:
     return as_exception(error) if isinstance(error, PystreamError) else error

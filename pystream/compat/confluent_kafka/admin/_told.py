@@ -15,7 +15,7 @@ from pystream.client.admin.users import ScramCredential
 from pystream.client.cluster.metadata import Node as SdkNode
 from pystream.common.error_codes import UNKNOWN_TOPIC_OR_PARTITION
 from pystream.common.errors import GroupIdNotFound, PystreamError
-from pystream.compat.confluent_kafka._errors import KafkaError, KafkaException, as_exception, as_kafka_error
+from pystream.compat.confluent_kafka._errors import KafkaError, as_kafka_error
 from pystream.compat.confluent_kafka._metadata import BrokerMetadata, GroupMember, GroupMetadata
 from pystream.compat.confluent_kafka._model import (
     ConsumerGroupState,
@@ -111,10 +111,10 @@ def cluster(found: ClusterDescription) -> DescribeClusterResult:
     )
 
 
-def election(found: bool | PystreamError) -> KafkaException | None:
+def election(found: bool | PystreamError) -> KafkaError | None:
     if isinstance(found, PystreamError):
-        return as_exception(found)
-    return None if found else KafkaException(KafkaError(KafkaError.ELECTION_NOT_NEEDED))
+        return as_kafka_error(found)
+    return None if found else KafkaError(KafkaError.ELECTION_NOT_NEEDED)
 
 
 # --- settings ---------------------------------------------------------------------------------------------------------

@@ -1,0 +1,5 @@
+"""kafka.consumer."""
+
+from pystream.compat.kafka_python.consumer.group import KafkaConsumer
+
+__all__ = ["KafkaConsumer"]

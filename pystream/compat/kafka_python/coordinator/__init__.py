@@ -1,0 +1,1 @@
+"""kafka.coordinator: only the names of assignors are here."""

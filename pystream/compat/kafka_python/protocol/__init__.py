@@ -1,0 +1,1 @@
+"""kafka.protocol: only the enums that applications use."""
