@@ -134,12 +134,8 @@ class Consumer:
             self._reader.place_at(wanted, anew=False)
             return
         places = [partition.place for partition in wanted]
-        held = set(self._reader.assignment())
         self._reader.forget(places)
-        self._guard(lambda: self._reader.assign(places), "Failed to set assignment: ")
-        self._reader.place_at(
-            [part for part in wanted if part.place in held or part.offset != OFFSET_INVALID], anew=True
-        )
+        self._guard(lambda: self._reader.assign_at(wanted), "Failed to set assignment: ")
 
     def unassign(self) -> None:
         """Read nothing. In on_revoke it says what happens anyway."""
@@ -214,6 +210,9 @@ class Consumer:
         self._check_open()
         given = seconds(timeout)
         ends_at = None if given is None else time.monotonic() + given
+        if self._reader.is_late():
+            self._reader.await_loss(ends_at)
+            return Message(error=KafkaError(Codes._MAX_POLL_EXCEEDED, "Application maximum poll interval exceeded"))
         while True:
             if self._events:
                 self._events.serve()
@@ -356,7 +355,11 @@ class Consumer:
         if asynchronous:
             self._commit_async(wanted)
             return None
-        self._commit(wanted)
+        try:
+            self._reader._run(self._reader.engine.commit(wanted))
+        except PystreamError as error:
+            raise as_exception(error, "Commit failed: ") from error
+        self._note_committed(wanted)
         return [_at(place, where) for place, where in wanted.items()]
 
     def _given(self, message: Message | None, offsets: list[TopicPartition] | None) -> dict[Place, OffsetAndMetadata]:
@@ -375,15 +378,6 @@ class Consumer:
             for each in partitions_of(offsets or [])
             if each.offset >= 0
         }
-
-    def _commit(self, wanted: dict[Place, OffsetAndMetadata]) -> None:
-        try:
-            self._reader._run(self._reader.engine.commit(wanted))
-        except PystreamError as error:
-            self._tell_commit(as_kafka_error(error, "Commit failed: "), wanted)
-            raise as_exception(error, "Commit failed: ") from error
-        self._note_committed(wanted)
-        self._tell_commit(None, wanted)
 
     def _commit_async(self, wanted: dict[Place, OffsetAndMetadata]) -> None:
         async def commit() -> None:
@@ -417,11 +411,15 @@ class Consumer:
     def _commit_stored(self, places: list[Place] | None) -> None:
         """The last automatic commit of partitions that go; on_commit is told how it went."""
         wanted = self._reader.to_commit(places)
-        if wanted:
-            try:
-                self._commit(wanted)
-            except KafkaException:
-                return
+        if not wanted:
+            return
+        try:
+            self._reader._run(self._reader.engine.commit(wanted))
+        except PystreamError as error:
+            self._tell_commit(as_kafka_error(error, "Commit failed: "), wanted)
+        else:
+            self._note_committed(wanted)
+            self._tell_commit(None, wanted)
 
     def committed(self, partitions: list[TopicPartition], timeout: float | None = None) -> list[TopicPartition]:
         """What the group has committed of each; OFFSET_INVALID where it has nothing."""
@@ -478,10 +476,10 @@ class Consumer:
         return self.list_topics("", timeout).cluster_id
 
     def memberid(self) -> str | None:
-        """The member's id in its group; empty before it has one."""
+        """The member's id in its group; None before it has one."""
         self._check_open()
         member_id: str = self._reader.engine.commits.identity.member_id
-        return member_id
+        return member_id or None
 
     def consumer_group_metadata(self) -> ConsumerGroupMetadata:
         """Who this consumer is in its group."""

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 from pystream.client.consumer.model import OffsetAndMetadata
 from pystream.client.consumer.positions import COMMITTED, PartitionState
 from pystream.client.sync.consumer import Consumer as SdkConsumer
 from pystream.common.model import TopicPartition as Place
 from pystream.compat.confluent_kafka._values import OFFSET_BEGINNING, OFFSET_END, TopicPartition
+
+LOOK_SECONDS: Final = 0.05
 
 
 class Reader(SdkConsumer):
@@ -21,6 +25,7 @@ class Reader(SdkConsumer):
         self.stored: dict[Place, OffsetAndMetadata] = {}  # what a commit without arguments commits
         self.committed_up_to: dict[Place, int] = {}
         self._ends_told: dict[Place, int] = {}
+        self._late_since = -1  # the last poll, when the next one was told that it came too late
         self._rows: Iterator[Any] | None = None
 
     @property
@@ -41,6 +46,25 @@ class Reader(SdkConsumer):
     def await_news(self, seconds: float) -> bool:
         """Whether there is something to read or to do within `seconds`."""
         return self._run(self._engine.wait(seconds))
+
+    def is_late(self) -> bool:
+        """Whether the last poll is longer ago than the group allows; told once, by the poll that comes then."""
+        engine = self._engine
+        if engine.membership is None or not len(engine.positions) or self._late_since == engine.last_poll_ms:
+            return False
+        now_ms = engine.cluster.clock.monotonic_ms()
+        if now_ms - engine.last_poll_ms <= self.config.max_poll_interval_ms:
+            return False
+        self._late_since = engine.last_poll_ms
+        return True
+
+    def await_loss(self, ends_at: float | None) -> None:
+        """The group gives up a late member with its next heartbeat: wait for that, as the next poll shall tell it."""
+        latest = time.monotonic() + self.config.heartbeat_interval_ms / 1000 + LOOK_SECONDS
+        until = latest if ends_at is None else min(latest, ends_at)
+        nothing = threading.Event()
+        while not self._engine.steps and time.monotonic() < until:
+            nothing.wait(LOOK_SECONDS)
 
     def end_reached(self) -> PartitionState | None:
         """A partition that was read to its end since this was last asked."""
@@ -78,17 +102,31 @@ class Reader(SdkConsumer):
             for known in (self.read_up_to, self.stored, self.committed_up_to, self._ends_told):
                 known.pop(place, None)
 
+    def assign_at(self, partitions: list[TopicPartition]) -> None:
+        """Hold exactly these, from their offsets, or from what is committed; in one step, before anything is fetched."""
+
+        async def assign() -> None:
+            self._engine.assign([partition.place for partition in partitions])
+            self._place(partitions, anew=True)
+
+        self._engine.hand.settle()
+        self._run(assign())
+        self._engine.hand.drop()
+
+    def _place(self, partitions: list[TopicPartition], *, anew: bool) -> None:
+        for partition in partitions:
+            if partition.place not in self._engine.positions:
+                continue
+            if partition.offset >= 0 or partition.offset in (OFFSET_BEGINNING, OFFSET_END):
+                self._engine.seek(partition.place, partition.offset)
+            elif anew:
+                self._engine.seek_to([partition.place], COMMITTED)
+
     def place_at(self, partitions: list[TopicPartition], *, anew: bool) -> None:
         """Begin at the offsets given; with `anew`, without one, at what is committed."""
 
         async def place() -> None:
-            for partition in partitions:
-                if partition.place not in self._engine.positions:
-                    continue
-                if partition.offset >= 0 or partition.offset in (OFFSET_BEGINNING, OFFSET_END):
-                    self._engine.seek(partition.place, partition.offset)
-                elif anew:
-                    self._engine.seek_to([partition.place], COMMITTED)
+            self._place(partitions, anew=anew)
 
         self._engine.hand.note_position()
         self._run(place())

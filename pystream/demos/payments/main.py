@@ -93,6 +93,7 @@ def stream_both_ways(bootstrap: str, topic: str, events: list[generator.Payment]
             raise
         finally:
             consumer.join()
+            source.close()
     if outcome.errors:
         raise outcome.errors[0]
     console.print(f"produced  {sent}", highlight=False)

@@ -14,11 +14,12 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient
-from confluent_kafka.cimpl import NewTopic
-
+from pystream.client import AdminClient, Consumer, Producer
+from pystream.client.admin.topics import NewTopic
+from pystream.common.errors import PystreamError, TopicAlreadyExists
+from pystream.common.model import TopicPartition
 from pystream.demos.payments import generator
 from pystream.demos.payments.generator import Payment
 
@@ -26,7 +27,6 @@ REPORT_EVERY = 512  # events between two reports of progress
 POLL_EVENTS = 2000
 FIRST_ANSWER_SECONDS = 10  # nobody there?
 REQUEST_TIMEOUT_SECONDS = 30
-QUIET = 2  # the client logs no failed connection twenty times a second: what comes of it is raised
 SILENCE_SECONDS = 30  # a consumer that hears nothing for so long gives up
 
 # progress(records, bytes) of what was done since the last report
@@ -58,14 +58,14 @@ def ensure_topic(bootstrap: str, topic: str, *, partitions: int) -> None:
 
     Records carry the time of their payment, long past: retention by time would delete them as they come.
     """
-    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": QUIET})
-    wanted = NewTopic(topic, num_partitions=partitions, replication_factor=1, config={"retention.ms": "-1"})
-    created = admin.create_topics([wanted], request_timeout=FIRST_ANSWER_SECONDS)
-    try:
-        created[topic].result()
-    except KafkaException as error:
-        if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
-            raise DemoFailed(f"cannot create topic {topic} at {bootstrap}: {error.args[0].str()}") from None
+    wanted = NewTopic(topic, num_partitions=partitions, replication_factor=1, configs={"retention.ms": "-1"})
+    with AdminClient({"bootstrap.servers": bootstrap}) as admin:
+        try:
+            admin.create_topics([wanted], timeout_ms=FIRST_ANSWER_SECONDS * 1000).checked()
+        except TopicAlreadyExists:
+            return
+        except PystreamError as error:
+            raise DemoFailed(f"cannot create topic {topic} at {bootstrap}: {error}") from None
 
 
 class PaymentSource:
@@ -73,17 +73,8 @@ class PaymentSource:
 
     def __init__(self, bootstrap: str, topic: str) -> None:
         self._topic = topic
-        self._refused: list[str] = []
-        self._producer = Producer(
-            {
-                "bootstrap.servers": bootstrap,
-                "log_level": QUIET,
-                "enable.idempotence": True,
-                "acks": "all",
-                "compression.type": "lz4",
-                "linger.ms": 5,
-            }
-        )
+        self._refused: list[BaseException] = []
+        self._producer = Producer({"bootstrap.servers": bootstrap, "compression.type": "lz4", "linger.ms": 5})
 
     def send(self, payments: Iterable[Payment], progress: Progress) -> Traffic:
         """Send all, wait until all are acknowledged. Raises DemoFailed when one was not."""
@@ -92,34 +83,39 @@ class PaymentSource:
         reported = Traffic()
         for payment in payments:
             line = generator.line(payment)
-            self._produce(key=payment["card_id"].encode(), value=line, timestamp_ms=payment["ts"])
+            self._send(payment["card_id"].encode(), line, payment["ts"])
             traffic.records += 1
             traffic.size_bytes += len(line)
             if traffic.records % REPORT_EVERY == 0:
                 progress(traffic.records - reported.records, traffic.size_bytes - reported.size_bytes)
                 reported = Traffic(traffic.records, traffic.size_bytes)
-        waiting = self._producer.flush(REQUEST_TIMEOUT_SECONDS)
+        try:
+            self._producer.flush(REQUEST_TIMEOUT_SECONDS)
+        except PystreamError as error:
+            raise DemoFailed(f"payments were not acknowledged: {error}") from None
         progress(traffic.records - reported.records, traffic.size_bytes - reported.size_bytes)
         traffic.seconds = time.perf_counter() - began
-        if waiting or self._refused:
-            reasons = ", ".join(sorted(set(self._refused))) or "no answer"
-            raise DemoFailed(f"{len(self._refused) + waiting} payments were not acknowledged: {reasons}")
+        if self._refused:
+            reasons = ", ".join(sorted({str(error) for error in self._refused}))
+            raise DemoFailed(f"{len(self._refused)} payments were not acknowledged: {reasons}")
         return traffic
 
-    def _produce(self, *, key: bytes, value: bytes, timestamp_ms: int) -> None:
-        while True:
-            try:
-                self._producer.produce(
-                    self._topic, value=value, key=key, timestamp=timestamp_ms, on_delivery=self._delivered
-                )
-                self._producer.poll(0)
-                return
-            except BufferError:  # the client's own queue is full: let it drain
-                self._producer.poll(0.1)
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._producer.close(REQUEST_TIMEOUT_SECONDS)
 
-    def _delivered(self, error: KafkaError | None, _message: Message) -> None:
+    def _send(self, key: bytes, value: bytes, timestamp_ms: int) -> None:
+        """Waits while the client's memory is full."""
+        try:
+            delivery = self._producer.send(self._topic, value, key, timestamp=timestamp_ms)
+        except PystreamError as error:
+            raise DemoFailed(f"a payment was not taken: {error}") from None
+        delivery.add_callback(self._delivered)
+
+    def _delivered(self, delivery: Any) -> None:
+        error = delivery.exception(0)
         if error is not None:
-            self._refused.append(error.str())
+            self._refused.append(error)
 
 
 @dataclass(slots=True)
@@ -169,25 +165,18 @@ class PaymentSink:
 
     def __init__(self, bootstrap: str, topic: str) -> None:
         self._given_up = threading.Event()
-        self._consumer = Consumer(
-            {
-                "bootstrap.servers": bootstrap,
-                "log_level": QUIET,
-                "group.id": "payments-demo",  # the client wants a name; nothing is joined, nothing committed
-                "enable.auto.commit": False,
-                "fetch.wait.max.ms": 100,
-            }
-        )
+        self._consumer = Consumer({"bootstrap.servers": bootstrap, "fetch.max.wait.ms": 100})
         try:
-            partitions = self._consumer.list_topics(topic, timeout=REQUEST_TIMEOUT_SECONDS).topics[topic].partitions
-            self._consumer.assign([self._end_of(TopicPartition(topic, partition)) for partition in partitions])
-        except KafkaException as error:
+            with AdminClient({"bootstrap.servers": bootstrap}) as admin:
+                described = admin.describe_topics([topic], timeout_ms=REQUEST_TIMEOUT_SECONDS * 1000).result(topic)
+            partitions = [TopicPartition(topic, each.partition) for each in described.partitions]
+            ends = self._consumer.end_offsets(partitions, timeout=REQUEST_TIMEOUT_SECONDS)
+            self._consumer.assign(partitions)
+            for partition, end in ends.items():
+                self._consumer.seek(partition, end)
+        except PystreamError as error:
             self._consumer.close()
-            raise DemoFailed(f"cannot read topic {topic} at {bootstrap}: {error.args[0].str()}") from None
-
-    def _end_of(self, partition: TopicPartition) -> TopicPartition:
-        _, end = self._consumer.get_watermark_offsets(partition, timeout=REQUEST_TIMEOUT_SECONDS)
-        return TopicPartition(partition.topic, partition.partition, end)
+            raise DemoFailed(f"cannot read topic {topic} at {bootstrap}: {error}") from None
 
     def give_up(self) -> None:
         """Let receive() end within a second: there is nothing more to come. Safe from another thread."""
@@ -199,22 +188,22 @@ class PaymentSink:
         began = last = time.perf_counter()
         try:
             while traffic.records < events:
-                messages = self._consumer.consume(min(POLL_EVENTS, events - traffic.records), timeout=1.0)
+                messages = self._consumer.poll(1.0, max_records=min(POLL_EVENTS, events - traffic.records))
                 silence_seconds = time.perf_counter() - last
                 if not messages and (silence_seconds > SILENCE_SECONDS or self._given_up.is_set()):
                     raise DemoFailed(f"{traffic.records:,} of {events:,} payments came, then silence")
                 size_bytes = 0
                 for message in messages:
-                    if (error := message.error()) is not None:
-                        raise DemoFailed(f"the consumer was told: {error.str()}")
-                    value = message.value() or b""
-                    received.add(message.key() or b"", value)
+                    value = message.value or b""
+                    received.add(message.key or b"", value)
                     size_bytes += len(value)
                 if messages:
                     last = time.perf_counter()
                     traffic.records += len(messages)
                     traffic.size_bytes += size_bytes
                     progress(len(messages), size_bytes)
+        except PystreamError as error:
+            raise DemoFailed(f"the consumer was told: {error}") from None
         finally:
             self._consumer.close()
         traffic.seconds = time.perf_counter() - began

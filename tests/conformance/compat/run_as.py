@@ -2,9 +2,10 @@
 
     python run_as.py confluent_kafka script.py ARGUMENTS    confluent_kafka is pystream.compat.confluent_kafka
     python run_as.py kafka script.py ARGUMENTS              kafka is pystream.compat.kafka_python
-    python run_as.py kafka --rest FOLDER -m pytest ARGUMENTS     what the face lacks comes from the real package
+    python run_as.py kafka --rest FOLDER,protocol -m pytest ARGUMENTS
 
-With --rest a suite's own helpers work that open the real package's insides; the clients are pystream's all the same.
+With --rest, what the face lacks comes from the real package in FOLDER, and the modules named behind it too: a suite's
+own helpers, which open the real package's insides, work then. The clients are pystream's all the same.
 """
 
 from __future__ import annotations
@@ -25,10 +26,10 @@ FACES = {"confluent_kafka": "pystream.compat.confluent_kafka", "kafka": "pystrea
 class Alias(MetaPathFinder, Loader):
     """Finds a package and all below it under another name."""
 
-    def __init__(self, package: str, face: str, rest: str | None) -> None:
+    def __init__(self, package: str, face: str, rest: str) -> None:
         self._package = package
         self._face = face
-        self._rest = rest
+        self._rest, *self._real = rest.split(",")
         self._specs: dict[str, ModuleSpec | None] = {}
 
     def find_spec(
@@ -37,10 +38,11 @@ class Alias(MetaPathFinder, Loader):
         if fullname != self._package and not fullname.startswith(self._package + "."):
             return None
         inner = fullname[len(self._package) :]
-        found = self._of_face(inner)
+        real = any(f"{inner}.".startswith(f".{name}.") for name in self._real)
+        found = None if real else self._of_face(inner)
         if found is not None:
             return ModuleSpec(fullname, self, is_package=found.submodule_search_locations is not None)
-        if self._rest is None:
+        if not self._rest:
             return None
         return PathFinder.find_spec(fullname, [str(Path(self._rest, *inner.split(".")[1:-1]))], target)
 
@@ -64,7 +66,7 @@ class Alias(MetaPathFinder, Loader):
 
 def main(arguments: list[str]) -> None:
     package, *arguments = arguments
-    rest = None
+    rest = ""
     if arguments[0] == "--rest":
         _, rest, *arguments = arguments
     sys.meta_path.insert(0, Alias(package, FACES[package], rest))

@@ -168,7 +168,8 @@ def changes(resource: ConfigResource) -> list[AlterConfig]:
         if not isinstance(entry, ConfigEntry) or not isinstance(entry.incremental_operation, AlterConfigOpType):
             raise TypeError("expected ConfigEntry with an incremental_operation")
         operation = AlterOperation(entry.incremental_operation.value)
-        found.append(AlterConfig(entry.name, None if operation is AlterOperation.DELETE else entry.value, operation))
+        value = None if operation is AlterOperation.DELETE or entry.value is None else str(entry.value)
+        found.append(AlterConfig(entry.name, value, operation))
     return found
 
 

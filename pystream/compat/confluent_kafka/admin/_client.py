@@ -78,7 +78,7 @@ class AdminClient:
                 topic.topic,
                 topic.num_partitions,
                 topic.replication_factor,
-                dict(topic.config or {}),
+                {name: str(value) for name, value in (topic.config or {}).items()},
                 dict(enumerate(topic.replica_assignment or [])),
             )
             for topic in new_topics
@@ -219,7 +219,7 @@ class AdminClient:
         """Replace all settings of each resource by its set_config()s."""
         checks.instances(resources, ConfigResource)
         work = self._sdk.alter_configs(
-            {told.resource_of(each): dict(each.set_config_dict) for each in resources},
+            {told.resource_of(each): {n: str(v) for n, v in each.set_config_dict.items()} for each in resources},
             validate_only=validate_only,
             timeout_ms=_ms(request_timeout),
         )

@@ -248,7 +248,9 @@ class TopicCalls(Calls):
             described = self.describe_topics(topic_partitions)
             wanted = [TopicPartition(t["name"], p["partition_index"]) for t in described for p in t["partitions"]]
         found = self._run(self._sdk.describe_log_dirs(ids, partitions=wanted)).checked()
-        return [{"broker": node, "log_dirs": [_log_dir(each) for each in dirs]} for node, dirs in found.items()]
+        return [
+            {"broker": node, "log_dirs": [_log_dir(each) for each in dirs.values()]} for node, dirs in found.items()
+        ]
 
     def alter_replica_log_dirs(self, replica_assignments: Mapping[Any, str]) -> dict[Any, type[BrokerResponseError]]:
         """Move replicas to other directories of their brokers."""
