@@ -28,6 +28,7 @@ from pystream.compat.confluent_kafka._values import (
     OFFSET_INVALID,
     Message,
     TopicPartition,
+    at,
     partitions_of,
     seconds,
 )
@@ -55,9 +56,10 @@ class Consumer:
 
     def __init__(self, config: Mapping[str, Any] | None = None, /, **keywords: Any) -> None:
         self._closed = True
+        if isinstance(config, Mapping | None) and "group.id" not in {**(config or {}), **keywords}:
+            if "group_id" not in keywords:
+                raise ValueError("Failed to create consumer: group.id must be set")
         settings = parse(ConsumerConfig, config, keywords, {"error_cb", "stats_cb", "throttle_cb", "on_commit"})
-        if not settings.sdk.get("group.id"):
-            raise ValueError("Failed to create consumer: group.id must be set")
         self._events = Events()
         self._on_commit = settings.callback("on_commit")
         self._tells_ends: bool = settings.own["enable.partition.eof"]
@@ -66,6 +68,7 @@ class Consumer:
         self._commit_seconds: float = settings.own["auto.commit.interval.ms"] / 1000
         self._next_commit = time.monotonic() + self._commit_seconds
         self._rebalancing: list[Place] | None = None  # what a rebalance callback is being called for
+        self._begun_at: dict[Place, int] = {}  # the offsets that assign() was given
         self._callbacks: tuple[OnRebalance | None, OnRebalance | None, OnRebalance | None] = (None, None, None)
         self._reader: Reader = loaded(lambda: Reader({**settings.sdk, "enable.auto.commit": False}))
         self._runner = self._reader._runner
@@ -136,6 +139,7 @@ class Consumer:
         places = [partition.place for partition in wanted]
         self._reader.forget(places)
         self._guard(lambda: self._reader.assign_at(wanted), "Failed to set assignment: ")
+        self._begun_at = {partition.place: partition.offset for partition in wanted}
 
     def unassign(self) -> None:
         """Read nothing. In on_revoke it says what happens anyway."""
@@ -154,8 +158,10 @@ class Consumer:
                 raise local(
                     Codes._CONFLICT, f"Failed incremental assign: {already[0]} is already part of the assignment"
                 )
-            self._guard(lambda: self._reader.add_partitions(places), "Failed incremental assign: ")
-        self._reader.place_at(wanted, anew=False)
+            self._guard(lambda: self._reader.add_partitions(wanted), "Failed incremental assign: ")
+            self._begun_at |= {partition.place: partition.offset for partition in wanted}
+        else:
+            self._reader.place_at(wanted, anew=False)
 
     def incremental_unassign(self, partitions: list[TopicPartition]) -> None:
         """Read these no more."""
@@ -170,7 +176,8 @@ class Consumer:
 
     def assignment(self) -> list[TopicPartition]:
         self._check_open()
-        return [TopicPartition.at(place) for place in sorted(self._reader.assignment())]
+        places = sorted(self._reader.assignment())
+        return [TopicPartition.at(place, self._begun_at.get(place, OFFSET_INVALID)) for place in places]
 
     def _assigned(self, places: list[Place]) -> None:
         self._reader.forget(places)
@@ -313,7 +320,7 @@ class Consumer:
         found = []
         for partition in partitions_of(partitions):
             where = self._reader.read_up_to.get(partition.place)
-            found.append(_at(partition.place, where))
+            found.append(at(partition.place, where))
         return found
 
     # --- offsets ------------------------------------------------------------------------------------------------------
@@ -360,7 +367,9 @@ class Consumer:
         except PystreamError as error:
             raise as_exception(error, "Commit failed: ") from error
         self._note_committed(wanted)
-        return [_at(place, where) for place, where in wanted.items()]
+        if message is None and offsets is None:
+            return self._reader.all_held(wanted)
+        return [at(place, where) for place, where in wanted.items()]
 
     def _given(self, message: Message | None, offsets: list[TopicPartition] | None) -> dict[Place, OffsetAndMetadata]:
         if message is not None:
@@ -395,10 +404,13 @@ class Consumer:
         for place, where in wanted.items():
             self._reader.committed_up_to[place] = where.offset
 
-    def _tell_commit(self, error: KafkaError | None, wanted: dict[Place, OffsetAndMetadata]) -> None:
+    def _tell_commit(
+        self, error: KafkaError | None, wanted: dict[Place, OffsetAndMetadata], *, all_held: bool = False
+    ) -> None:
         on_commit = self._on_commit
         if on_commit is not None:
-            told = [_at(place, where) for place, where in wanted.items()]
+            held = self._reader.all_held(wanted) if all_held else []
+            told = held or [at(place, where) for place, where in wanted.items()]
             self._events.put(lambda: on_commit(error, told))
 
     def _commit_when_due(self) -> None:
@@ -419,7 +431,7 @@ class Consumer:
             self._tell_commit(as_kafka_error(error, "Commit failed: "), wanted)
         else:
             self._note_committed(wanted)
-            self._tell_commit(None, wanted)
+            self._tell_commit(None, wanted, all_held=True)
 
     def committed(self, partitions: list[TopicPartition], timeout: float | None = None) -> list[TopicPartition]:
         """What the group has committed of each; OFFSET_INVALID where it has nothing."""
@@ -429,7 +441,7 @@ class Consumer:
             lambda: self._reader.committed([part.place for part in wanted], seconds(timeout)),
             "Failed to get committed offsets: ",
         )
-        return [_at(part.place, found.get(part.place)) for part in wanted]
+        return [at(part.place, found.get(part.place)) for part in wanted]
 
     def get_watermark_offsets(
         self, partition: TopicPartition, timeout: float | None = None, cached: bool = False
@@ -525,12 +537,6 @@ class Consumer:
         except PystreamError as error:
             unreachable = isinstance(error, DeadlineExceeded | NetworkFailure | NoBrokersAvailable)
             raise as_exception(error, what, Codes._TRANSPORT if transport and unreachable else code) from error
-
-
-def _at(place: Place, where: Any) -> TopicPartition:
-    if where is None:
-        return TopicPartition.at(place)
-    return TopicPartition(place.topic, place.partition, where.offset, where.metadata or None, where.leader_epoch)
 
 
 def _literally(name: str) -> str:

@@ -19,7 +19,14 @@ from typing import Any, Final, NamedTuple, Self, TypeVar
 from pystream.client.cluster.retry import Deadline
 from pystream.client.config import ProducerConfig
 from pystream.client.sync.producer import Producer as SdkProducer
-from pystream.common.errors import ClientError, Closed, MessageTooLarge, PystreamError, UnknownTopicOrPartition
+from pystream.common.errors import (
+    ClientError,
+    Closed,
+    InvalidTxnState,
+    MessageTooLarge,
+    PystreamError,
+    UnknownTopicOrPartition,
+)
 from pystream.compat.confluent_kafka._codes import Codes
 from pystream.compat.confluent_kafka._errors import KafkaError, KafkaException, as_exception, as_kafka_error, local
 from pystream.compat.confluent_kafka._events import Events, report_statistics, report_unreachable
@@ -254,7 +261,7 @@ class Producer:
                 delivery.offset,
                 record.key,
                 record.value,
-                record.headers,  # type: ignore[arg-type]
+                None,  # confluent_kafka does not tell them either
                 None,
                 (TIMESTAMP_CREATE_TIME, delivery.timestamp),
                 time.monotonic() - record.produced_at,
@@ -275,7 +282,7 @@ class Producer:
             -1001,
             record.key,
             record.value,
-            record.headers,  # type: ignore[arg-type]
+            None,
             error,
             (TIMESTAMP_CREATE_TIME, record.timestamp_ms),
             time.monotonic() - record.produced_at,
@@ -367,7 +374,7 @@ class Producer:
         try:
             transactions.begin()
         except PystreamError as error:
-            raise as_exception(error) from error
+            raise as_exception(error, code=Codes._STATE if isinstance(error, InvalidTxnState) else None) from error
 
     def send_offsets_to_transaction(
         self, positions: list[TopicPartition], group_metadata: Any, timeout: float | None = None

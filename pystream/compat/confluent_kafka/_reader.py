@@ -11,7 +11,7 @@ from pystream.client.consumer.model import OffsetAndMetadata
 from pystream.client.consumer.positions import COMMITTED, PartitionState
 from pystream.client.sync.consumer import Consumer as SdkConsumer
 from pystream.common.model import TopicPartition as Place
-from pystream.compat.confluent_kafka._values import OFFSET_BEGINNING, OFFSET_END, TopicPartition
+from pystream.compat.confluent_kafka._values import OFFSET_BEGINNING, OFFSET_END, TopicPartition, at
 
 LOOK_SECONDS: Final = 0.05
 
@@ -85,6 +85,11 @@ class Reader(SdkConsumer):
         if store:
             self.stored[place] = where
 
+    def all_held(self, wanted: dict[Place, OffsetAndMetadata]) -> list[TopicPartition]:
+        """The partitions held with what is committed of them, OFFSET_INVALID for those left out."""
+        places = sorted({*self._engine.positions.keys(), *wanted})
+        return [at(place, wanted.get(place)) for place in places]
+
     def to_commit(self, places: list[Place] | None = None) -> dict[Place, OffsetAndMetadata]:
         """What was stored of the partitions held and is not committed yet."""
         held = self._engine.positions
@@ -103,7 +108,7 @@ class Reader(SdkConsumer):
                 known.pop(place, None)
 
     def assign_at(self, partitions: list[TopicPartition]) -> None:
-        """Hold exactly these, from their offsets, or from what is committed; in one step, before anything is fetched."""
+        """Hold exactly these, from their offsets, or from what is committed; in one step, before a fetch goes out."""
 
         async def assign() -> None:
             self._engine.assign([partition.place for partition in partitions])
@@ -132,18 +137,20 @@ class Reader(SdkConsumer):
         self._run(place())
         self._engine.hand.drop()
 
-    def add_partitions(self, places: list[Place]) -> None:
-        """Hold these too."""
-        self._reassign([*self._engine.positions.keys(), *places])
+    def add_partitions(self, partitions: list[TopicPartition]) -> None:
+        """Hold these too, from their offsets."""
+        self.forget([partition.place for partition in partitions])
+        self._reassign([*self._engine.positions.keys(), *(part.place for part in partitions)], partitions)
 
     def drop_partitions(self, places: list[Place]) -> None:
         """Hold these no more."""
         gone = set(places)
         self._reassign([state.key for state in self._engine.positions if state.key not in gone])
 
-    def _reassign(self, places: list[Place]) -> None:
+    def _reassign(self, places: list[Place], placed: list[TopicPartition] | None = None) -> None:
         async def assign() -> None:
             self._engine.set_assignment(places)
+            self._place(placed or [], anew=False)
 
         self._engine.hand.settle()
         self._run(assign())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterable
 from functools import total_ordering
 from typing import Any, Final
@@ -59,7 +60,7 @@ class Message:
         self._value = value
         self._headers = headers
         self._error = error
-        self._timestamp = (TIMESTAMP_NOT_AVAILABLE, -1) if timestamp is None else timestamp
+        self._timestamp = (TIMESTAMP_NOT_AVAILABLE, 0) if timestamp is None else timestamp
         self._latency = latency
         self._leader_epoch = leader_epoch
         self._delivery_count = delivery_count
@@ -154,11 +155,9 @@ class TopicPartition:
         return Place(self.topic, self.partition)
 
     def __repr__(self) -> str:
-        names = {OFFSET_BEGINNING: "BEGINNING", OFFSET_END: "END", OFFSET_STORED: "STORED", OFFSET_INVALID: "INVALID"}
-        epoch = "None" if self.leader_epoch is None else str(self.leader_epoch)
         return (
-            f"TopicPartition{{topic={self.topic},partition={self.partition},"
-            f"offset={names.get(self.offset, self.offset)},leader_epoch={epoch},error={self.error}}}"
+            f"TopicPartition{{topic={self.topic},partition={self.partition},offset={self.offset},"
+            f"leader_epoch={self.leader_epoch},error={self.error}}}"
         )
 
     def __str__(self) -> str:
@@ -200,9 +199,7 @@ class Uuid:
         return (self._most & mask) << 64 | self._least & mask
 
     def __str__(self) -> str:
-        import base64
-
-        return base64.urlsafe_b64encode(int(self).to_bytes(16, "big")).rstrip(b"=").decode()
+        return base64.b64encode(int(self).to_bytes(16, "big")).rstrip(b"=").decode()
 
     def __repr__(self) -> str:
         return f"Uuid({self})"
@@ -224,6 +221,13 @@ class ThrottleEvent:
 
     def __str__(self) -> str:
         return f"{self.broker_name}/{self.broker_id} throttled for {int(self.throttle_time * 1000)} ms"
+
+
+def at(place: Place, where: Any) -> TopicPartition:
+    """A partition with what is committed of it, or the application's place in it; OFFSET_INVALID for None."""
+    if where is None:
+        return TopicPartition.at(place)
+    return TopicPartition(place.topic, place.partition, where.offset, where.metadata or None, where.leader_epoch)
 
 
 def partitions_of(values: Iterable[Any]) -> list[TopicPartition]:

@@ -292,8 +292,9 @@ class KafkaConsumer:
         if not isinstance(partition, tuple) or len(partition) != 2:
             raise TypeError("partition must be a TopicPartition namedtuple")
         if not isinstance(offset, int) or offset < 0:
-            raise AssertionError("Offset must be >= 0")
-        self._assigned(partition)
+            raise ValueError("Offset must be int >= 0")
+        if _place(partition) not in self.assignment():
+            raise ValueError("Unassigned partition")
         self._guarded(lambda: self._sdk.seek(_place(partition), offset))
 
     def seek_to_beginning(self, *partitions: TopicPartition) -> None:
@@ -304,9 +305,10 @@ class KafkaConsumer:
 
     def _which(self, partitions: tuple[TopicPartition, ...]) -> list[TopicPartition]:
         if not partitions and not self.assignment():
-            raise AssertionError("No partitions are currently assigned")
+            raise ValueError("No partitions are currently assigned")
         for partition in partitions:
-            self._assigned(partition)
+            if _place(partition) not in self.assignment():
+                raise ValueError(f"Unassigned partition: {partition}")
         return [_place(each) for each in partitions or self.assignment()]
 
     def _assigned(self, partition: Any) -> TopicPartition:
