@@ -56,9 +56,9 @@ class Consumer:
 
     def __init__(self, config: Mapping[str, Any] | None = None, /, **keywords: Any) -> None:
         self._closed = True
-        if isinstance(config, Mapping | None) and "group.id" not in {**(config or {}), **keywords}:
-            if "group_id" not in keywords:
-                raise ValueError("Failed to create consumer: group.id must be set")
+        named = {**config, **keywords} if isinstance(config, Mapping) else keywords
+        if "group.id" not in named and "group_id" not in named:
+            raise ValueError("Failed to create consumer: group.id must be set")
         settings = parse(ConsumerConfig, config, keywords, {"error_cb", "stats_cb", "throttle_cb", "on_commit"})
         self._events = Events()
         self._on_commit = settings.callback("on_commit")
