@@ -8,11 +8,11 @@ import re
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from time import time_ns as now_ns
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from pystream._native.message_batch import Message
 from pystream.client.config import ConsumerConfig
-from pystream.client.consumer.decoding import Deserializer, Unasked, decoder
+from pystream.client.consumer.decoding import DecodedMessage, Deserializer, M, Unasked, decoder
 from pystream.client.consumer.engine import Engine
 from pystream.client.consumer.group.subscription import Subscription
 from pystream.client.consumer.model import (
@@ -40,7 +40,7 @@ T = TypeVar("T")
 N = TypeVar("N", int, int | None)
 
 
-class Consumer:
+class Consumer(Generic[M]):
     """Reads topics, alone (`assign`) or as a member of a group (`subscribe`). Belongs to one loop and one task.
 
         async with Consumer({"bootstrap.servers": "127.0.0.1:9092", "group.id": "fraud"}) as consumer:
@@ -53,6 +53,39 @@ class Consumer:
     their callbacks happen while polling, never in between: poll at least every `max.poll.interval.ms`.
     """
 
+    @overload
+    def __init__(
+        self: Consumer[DecodedMessage],
+        settings: Mapping[str, Any] | None = None,
+        /,
+        *,
+        key_deserializer: Deserializer | None = None,
+        value_deserializer: Deserializer,
+        tracing: Tracing | None = None,
+        **keywords: Any,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: Consumer[DecodedMessage],
+        settings: Mapping[str, Any] | None = None,
+        /,
+        *,
+        key_deserializer: Deserializer,
+        value_deserializer: None = None,
+        tracing: Tracing | None = None,
+        **keywords: Any,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: Consumer[Message],
+        settings: Mapping[str, Any] | None = None,
+        /,
+        *,
+        key_deserializer: None = None,
+        value_deserializer: None = None,
+        tracing: Tracing | None = None,
+        **keywords: Any,
+    ) -> None: ...
     def __init__(
         self,
         settings: Mapping[str, Any] | None = None,
@@ -118,7 +151,7 @@ class Consumer:
 
     # --- reading ------------------------------------------------------------------------------------------------------
 
-    async def poll(self, timeout: float | None = None, max_records: int | None = None) -> list[Message]:
+    async def poll(self, timeout: float | None = None, max_records: int | None = None) -> list[M]:
         """Messages of one partition, at most `max_records` (max.poll.records); none when `timeout` seconds are over.
 
         Raises NoOffsetForPartition, OffsetOutOfRange, UnknownTopicOrPartition, CorruptRecordBatch and the like for what
@@ -151,7 +184,7 @@ class Consumer:
             if batch is not None or not await self._more(deadline):
                 return batch
 
-    async def __aiter__(self) -> AsyncIterator[Message]:
+    async def __aiter__(self) -> AsyncIterator[M]:
         """Messages for ever, until the consumer is closed. A message counts as read once the loop has it."""
         most = self.config.max_poll_records
         while not self._engine.is_closed:
@@ -340,7 +373,7 @@ class Consumer:
         await self._engine.close(leave_group=leave_group)
         self._engine.tell_of_commits()
 
-    async def __aenter__(self) -> Consumer:
+    async def __aenter__(self) -> Consumer[M]:
         return self
 
     async def __aexit__(self, *_: object) -> None:

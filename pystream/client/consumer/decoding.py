@@ -7,7 +7,7 @@ the next poll raises SerializationError, which names the record, and goes on rai
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from pystream._native.message_batch import Message
 from pystream.client.serdes.unanswered import Unanswered
@@ -15,6 +15,14 @@ from pystream.common.errors import PystreamError, SchemaRegistryError, Serializa
 
 Deserializer: TypeAlias = Callable[..., Any]
 """`deserializer(topic, data)`; with an attribute `uses_headers` that is true, `deserializer(topic, data, headers)`."""
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar
+
+    M = TypeVar("M", Message, "DecodedMessage", default=Message)
+else:
+    from typing import TypeVar
+
+    M = TypeVar("M")  # what a consumer gives: Message, or DecodedMessage with deserializers
 NOT_FOUND: Final = 404  # HTTP's
 _Step: TypeAlias = Callable[[Message, "bytes | None"], Any]
 

@@ -11,12 +11,12 @@ import time
 from collections.abc import Coroutine, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from time import time_ns as now_ns
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from pystream._native.message_batch import Message
 from pystream.client.config import ConsumerConfig
 from pystream.client.consumer.consumer import Partition, as_commit, as_ms
-from pystream.client.consumer.decoding import Deserializer, decoder
+from pystream.client.consumer.decoding import DecodedMessage, Deserializer, M, decoder
 from pystream.client.consumer.engine import Engine
 from pystream.client.consumer.group.subscription import Subscription
 from pystream.client.consumer.model import (
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Consumer:
+class Consumer(Generic[M]):
     """Reads topics, alone (`assign`) or as a member of a group (`subscribe`). Used by one thread at a time.
 
         with Consumer({"bootstrap.servers": "127.0.0.1:9092", "group.id": "fraud"}) as consumer:
@@ -56,6 +56,39 @@ class Consumer:
     their callbacks happen while polling, in the polling thread: poll at least every `max.poll.interval.ms`.
     """
 
+    @overload
+    def __init__(
+        self: Consumer[DecodedMessage],
+        settings: Mapping[str, Any] | None = None,
+        /,
+        *,
+        key_deserializer: Deserializer | None = None,
+        value_deserializer: Deserializer,
+        tracing: Tracing | None = None,
+        **keywords: Any,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: Consumer[DecodedMessage],
+        settings: Mapping[str, Any] | None = None,
+        /,
+        *,
+        key_deserializer: Deserializer,
+        value_deserializer: None = None,
+        tracing: Tracing | None = None,
+        **keywords: Any,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: Consumer[Message],
+        settings: Mapping[str, Any] | None = None,
+        /,
+        *,
+        key_deserializer: None = None,
+        value_deserializer: None = None,
+        tracing: Tracing | None = None,
+        **keywords: Any,
+    ) -> None: ...
     def __init__(
         self,
         settings: Mapping[str, Any] | None = None,
@@ -128,7 +161,7 @@ class Consumer:
 
     # --- reading ------------------------------------------------------------------------------------------------------
 
-    def poll(self, timeout: float | None = None, max_records: int | None = None) -> list[Message]:
+    def poll(self, timeout: float | None = None, max_records: int | None = None) -> list[M]:
         """Messages of one partition, at most `max_records` (max.poll.records); none when `timeout` seconds are over.
 
         Raises NoOffsetForPartition, OffsetOutOfRange, UnknownTopicOrPartition, CorruptRecordBatch and the like for what
@@ -161,7 +194,7 @@ class Consumer:
             if batch is not None or not self._more(ends_at):
                 return batch
 
-    def __iter__(self) -> Iterator[Message]:
+    def __iter__(self) -> Iterator[M]:
         """Messages for ever, until the consumer is closed. A message counts as read once the loop has it."""
         most = self.config.max_poll_records
         while not self._engine.is_closed:
@@ -372,7 +405,7 @@ class Consumer:
             runner.release(self._runner)
         self._engine.tell_of_commits()
 
-    def __enter__(self) -> Consumer:
+    def __enter__(self) -> Consumer[M]:
         return self
 
     def __exit__(self, *_: object) -> None:
