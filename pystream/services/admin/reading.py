@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from pystream.client.admin.client import AdminClient
-from pystream.client.consumer.consumer import Consumer
 from pystream.client.grpc.messages import records_pb2
 from pystream.client.grpc.status import InvalidFields, Violations
 from pystream.client.operations.declaration import Failure
@@ -21,6 +20,9 @@ from pystream.client.operations.handlers.positions import (
 from pystream.common.errors import InvalidRequest, PystreamError
 from pystream.common.model import TopicPartition
 from pystream.services.admin.config import AdminServerConfig
+
+if TYPE_CHECKING:
+    from pystream.client.consumer.consumer import Consumer
 
 KIBIBYTE: Final = 1 << 10
 START: Final = "start"
@@ -77,7 +79,9 @@ async def start_of(admin: AdminClient, request: Any, default: str) -> Start:
 
 
 def consumer_for(request: Any, config: AdminServerConfig) -> Consumer:
-    """Without a group; what it fetches ahead is bounded."""
+    """Without a group; what it fetches ahead is bounded. Imported with the first call: the server starts sooner."""
+    from pystream.client.consumer.consumer import Consumer
+
     committed = request.isolation == records_pb2.ISOLATION_READ_COMMITTED
     ahead = config.max_fetch_bytes
     return Consumer(

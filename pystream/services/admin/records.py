@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import heapq
 from collections.abc import AsyncIterator, Iterator
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from pystream.client.admin.client import AdminClient
 from pystream.client.cluster.retry import allowed_ms, time_limit
 from pystream.client.grpc.messages import records_pb2
 from pystream.client.grpc.status import InvalidFields, Violations, status_of
-from pystream.client.producer.aio import Producer
 from pystream.common.clock import SleepingClock
 from pystream.common.errors import DeliveryTimeout, PystreamError
 from pystream.common.model import TopicPartition
@@ -19,6 +18,9 @@ from pystream.services.admin.calls import Begun
 from pystream.services.admin.config import AdminServerConfig
 from pystream.services.admin.conversion import failures_of
 from pystream.services.admin.reading import Shown, consumer_for, start_of, violations_of
+
+if TYPE_CHECKING:
+    from pystream.client.producer.aio import Producer
 
 DEFAULT_LIMIT: Final = 10
 CHUNK_RECORDS: Final = 500
@@ -37,20 +39,30 @@ class Records:
         self._admin = admin
         self._config = config
         self._clock = clock
-        request_ms = min(config.request_timeout_ms, config.default_api_timeout_ms)
-        self._producer = Producer(
-            {
-                **config.client_settings(),
-                "request.timeout.ms": request_ms,
-                "delivery.timeout.ms": config.default_api_timeout_ms,
-                "max.block.ms": min(config.default_api_timeout_ms, LONGEST_BLOCK_MS),
-                "linger.ms": 0,
-            }
-        )
+        self._made: Producer | None = None
 
     async def close(self) -> None:
         """Send what is in the buffer, for as long as the server may take to stop."""
-        await self._producer.close(self._config.stop_timeout_ms / 1000)
+        made, self._made = self._made, None
+        if made is not None:
+            await made.close(self._config.stop_timeout_ms / 1000)
+
+    def _producer(self) -> Producer:
+        """The one of this server, made with the first record: the server starts sooner."""
+        if self._made is None:
+            from pystream.client.producer.aio import Producer
+
+            config = self._config
+            self._made = Producer(
+                {
+                    **config.client_settings(),
+                    "request.timeout.ms": min(config.request_timeout_ms, config.default_api_timeout_ms),
+                    "delivery.timeout.ms": config.default_api_timeout_ms,
+                    "max.block.ms": min(config.default_api_timeout_ms, LONGEST_BLOCK_MS),
+                    "linger.ms": 0,
+                }
+            )
+        return self._made
 
     # --- peek ---------------------------------------------------------------------------------------------------------
 
@@ -148,7 +160,7 @@ class Records:
     async def _sent(self, topic: str, record: records_pb2.NewRecord) -> Any:
         """Its delivery, or why it was not even taken."""
         try:
-            return await self._producer.send(
+            return await self._producer().send(
                 topic,
                 _bytes(record.value),
                 _bytes(record.key),
