@@ -11,11 +11,14 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from pystream.cli.settings import from_assignments, from_file
+
+if TYPE_CHECKING:
+    from pystream.client.config import ClientConfig
 
 BOOTSTRAP_VARIABLE: Final = "PYSTREAM_BOOTSTRAP_SERVERS"
 DEFAULT_BOOTSTRAP: Final = "127.0.0.1:9092"
@@ -65,11 +68,11 @@ def timeout_ms_of(common: Mapping[str, Any]) -> int:
     return max(round(float(common["timeout"]) * 1000), 1)
 
 
-def admin_settings(settings: Mapping[str, str]) -> dict[str, str]:
-    """Those that an admin client takes too: a producer's or a consumer's own are left out, not refused."""
+def accepted(settings: Mapping[str, str], kind: type[ClientConfig]) -> dict[str, str]:
+    """Those that a client of this kind takes: what only other kinds know is left out, what nobody knows is not."""
     from pystream.client.config import AdminConfig, ConsumerConfig, ProducerConfig
     from pystream.common.config import definition_of
 
-    foreign = {*definition_of(ProducerConfig).keys, *definition_of(ConsumerConfig).keys}
-    own = definition_of(AdminConfig).keys
-    return {name: value for name, value in settings.items() if name in own or name not in foreign}
+    known = {name for each in (AdminConfig, ConsumerConfig, ProducerConfig) for name in definition_of(each).keys}
+    own = definition_of(kind).keys
+    return {name: value for name, value in settings.items() if name in own or name not in known}

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Final, TextIO
+from typing import TYPE_CHECKING, Any, Final, TextIO, TypeAlias
 
 if TYPE_CHECKING:
     from pystream.client.operations.declaration import Operation
@@ -31,7 +31,21 @@ TONES: Final = {
 }
 
 
-def write(operation: Operation, rows: Sequence[Any], output_format: str, out: TextIO) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """What output needs to know of rows, for commands that are no declared operation."""
+
+    row: type
+    columns: tuple[str, ...]
+    single: bool = False
+    expand: str | None = None
+    tone: str | None = None
+
+
+Shown: TypeAlias = "Operation | Layout"
+
+
+def write(operation: Shown, rows: Sequence[Any], output_format: str, out: TextIO) -> None:
     """Write them. Nothing is imported that the format does not need."""
     if output_format in ("table", "wide"):
         _write_table(operation, rows, output_format == "wide", out)
@@ -111,7 +125,7 @@ def _yaml_item(head: str, value: Any, indent: str) -> Iterator[str]:
 # --- tables -----------------------------------------------------------------------------------------------------------
 
 
-def _columns(operation: Operation, wide: bool) -> list[str]:
+def _columns(operation: Shown, wide: bool) -> list[str]:
     """Of the table; `wide` has every field, those of the expanded list in its place."""
     if not wide:
         return list(operation.columns)
@@ -127,7 +141,7 @@ def _columns(operation: Operation, wide: bool) -> list[str]:
     return names
 
 
-def _cells(operation: Operation, columns: list[str], rows: Sequence[Any], absent: str = "-") -> Iterator[list[str]]:
+def _cells(operation: Shown, columns: list[str], rows: Sequence[Any], absent: str = "-") -> Iterator[list[str]]:
     own = {each.name for each in fields(operation.row)}
     for row in rows:
         inner = getattr(row, operation.expand) if operation.expand else None
@@ -135,7 +149,7 @@ def _cells(operation: Operation, columns: list[str], rows: Sequence[Any], absent
             yield [cell(getattr(row, name) if name in own else getattr(each, name, None), absent) for name in columns]
 
 
-def _write_table(operation: Operation, rows: Sequence[Any], wide: bool, out: TextIO) -> None:
+def _write_table(operation: Shown, rows: Sequence[Any], wide: bool, out: TextIO) -> None:
     columns = _columns(operation, wide)
     lines = list(_cells(operation, columns, rows))
     shown = [column for number, column in enumerate(columns) if any(line[number] != "-" for line in lines)] or columns
@@ -150,7 +164,7 @@ def _write_table(operation: Operation, rows: Sequence[Any], wide: bool, out: Tex
         out.write(GAP.join(map(str.ljust, line, widths)).rstrip() + "\n")
 
 
-def _styles(operation: Operation, rows: Sequence[Any]) -> Iterator[str]:
+def _styles(operation: Shown, rows: Sequence[Any]) -> Iterator[str]:
     """A colour for each line, by the field that tells the tone; none without one."""
     for row in rows:
         style = TONES.get(cell(getattr(row, operation.tone)), "") if operation.tone else ""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import click
 
-from pystream.cli.connection import admin_settings, client_settings, connection_options
+from pystream.cli.connection import accepted, client_settings, connection_options
 from pystream.cli.failure import EXIT_INTERRUPTED, report
 from pystream.cli.manual import ManualCommand
 from pystream.cli.operation_command import live_names
@@ -204,9 +204,10 @@ def consumer_settings(given: dict[str, Any]) -> dict[str, str]:
 
 def partitions_of(settings: dict[str, str], topics: Sequence[str], chosen: Sequence[int]) -> list[TopicPartition]:
     """All partitions, or those chosen, of each topic. Raises UnknownTopicOrPartition."""
+    from pystream.client.config import AdminConfig
     from pystream.client.sync.admin import AdminClient
 
-    with AdminClient(admin_settings(settings)) as admin:
+    with AdminClient(accepted(settings, AdminConfig)) as admin:
         described = admin.describe_topics(topics).checked()
     found = []
     for topic in dict.fromkeys(topics):

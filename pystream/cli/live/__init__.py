@@ -1,0 +1,1 @@
+"""`pystream bench` and `pystream top`: a cluster under load, and watched."""
