@@ -1,20 +1,26 @@
 """A fetch answer's bytes as the consumer reads them: nothing that a broker sends may do more than end the batch.
 
-input: options, aborted producer id, from offset, then batches      options: 1 CRCs made right, 2 aborted transactions
+input: options, aborted producer id, from offset, then batches
+options: 1 CRCs made right, 2 aborted transactions, 4 of a share group
 """
 
 from __future__ import annotations
+
+import itertools
 
 from pystream._native.crc32c import crc32c
 from pystream._native.message_batch import MessageBatch
 from pystream._native.record_builder import RecordBatchBuilder
 from pystream._native.record_reader import RecordReader
+from pystream.client.share.delivery import AcknowledgeType, deliveries_of, gather, ranges_of
 from pystream.common.errors import PystreamError
+from pystream.common.model import TopicIdPartition, TopicPartition
 
 LIMIT = 1 << 16
 HEADER_SIZE = 61
 RIGHT_CRC = 1
 WITH_ABORTED = 2
+SHARED = 4
 
 
 def seeds() -> list[bytes]:
@@ -31,7 +37,9 @@ def seeds() -> list[bytes]:
             batches += builder.build()
         marker = RecordBatchBuilder(base_offset=6, producer_id=1, producer_epoch=0, transactional=True, control=True)
         marker.append(bytes(6), timestamp=1, key=bytes(4))
-        inputs.append(bytes([RIGHT_CRC | WITH_ABORTED, 1, codec % 3]) + batches + marker.build())
+        batches += marker.build()
+        inputs.append(bytes([RIGHT_CRC | WITH_ABORTED, 1, codec % 3]) + batches)
+        inputs.append(bytes([RIGHT_CRC | SHARED, 7, codec % 3]) + batches)
     return inputs
 
 
@@ -64,6 +72,34 @@ def look_at_all(batch: MessageBatch) -> None:
         assert gathered.null_count == fields.count(None)
 
 
+class Broker:
+    """Who gave the records to a share consumer."""
+
+    node_id = 1
+    generation = 0
+
+
+def acknowledge_all(fetched: bytes, first: int, last: int) -> None:
+    """A share consumer that acquired these offsets hands out nothing else, and says something of each of them."""
+    acquired = [(first, last, 1)]
+    batch = MessageBatch(fetched, "t", 0, from_offset=first, limit=LIMIT, acquired=acquired)
+    key, place = TopicPartition("t", 0), TopicIdPartition(bytes(16), 0)
+    deliveries, runs = deliveries_of(Broker(), key, place, batch, fetched, acquired, expires_at_ms=0)
+    offsets = list(memoryview(batch.offsets))
+    if offsets != sorted(set(offsets)):
+        return  # a broker that repeats itself
+    for delivery in deliveries:
+        for message in delivery.messages():
+            assert first <= message.offset <= last
+            assert message.delivery_count == 1
+        delivery.say_all(AcknowledgeType.ACCEPT)
+    for said in gather(deliveries):
+        runs += said.runs
+    told = [(each.first, each.last) for each in ranges_of(sorted(runs))]
+    assert (told[0][0], told[-1][1]) == (first, last)
+    assert all(before[1] + 1 == after[0] for before, after in itertools.pairwise(told))
+
+
 def check(data: bytes) -> None:
     if len(data) < 3:
         return
@@ -72,6 +108,8 @@ def check(data: bytes) -> None:
     aborted = [(producer_id, 0), (producer_id + 1, from_offset)] if options & WITH_ABORTED else None
     batch = MessageBatch(fetched, "t", 0, from_offset=from_offset, aborted=aborted, limit=LIMIT)
     look_at_all(batch)
+    if options & SHARED:
+        acknowledge_all(fetched, from_offset, from_offset + producer_id)
     assert batch.next_offset >= from_offset
     assert batch.error is None or isinstance(batch.error, PystreamError)
     if aborted is None and batch.error is None and from_offset == 0:  # batches before it are not looked into

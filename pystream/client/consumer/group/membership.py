@@ -232,9 +232,14 @@ class Membership:
 
     def is_late(self) -> bool:
         """Whether the last poll is longer ago than max.poll.interval.ms."""
+        return self.left_ms() <= 0
+
+    def left_ms(self) -> int:
+        """Until that is so."""
+        allowed_ms = self.config.max_poll_interval_ms
         if self.engine.is_polling:
-            return False
-        return self.cluster.clock.monotonic_ms() - self.engine.last_poll_ms > self.config.max_poll_interval_ms
+            return allowed_ms
+        return allowed_ms + 1 - (self.cluster.clock.monotonic_ms() - self.engine.last_poll_ms)
 
     def give(self, partitions: Iterable[TopicPartition]) -> asyncio.Future[None]:
         """Hold these too, with the user's next poll."""

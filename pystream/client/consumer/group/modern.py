@@ -100,7 +100,7 @@ class ConsumerProtocol:
                     await self._failed(error, failures)
                     continue
                 try:
-                    async with asyncio.timeout(self._interval_ms / 1000):
+                    async with asyncio.timeout(min(self._interval_ms, max(self._group.left_ms(), 1)) / 1000):
                         await self._due.wait()
                 except TimeoutError:
                     continue
