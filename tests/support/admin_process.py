@@ -13,6 +13,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
 from tests.support.broker_process import ROOT
 
 
@@ -22,6 +25,7 @@ class AdminProcess:
     def __init__(self, bootstrap: str, log: Path, settings: Mapping[str, str] | None = None) -> None:
         self.log = log
         self.address = ""
+        self.metrics_address: str | None = None
         self.ready_seconds = 0.0
         self._settings = {"listen": "127.0.0.1:0", "health.interval.ms": "50", **(settings or {})}
         self._bootstrap = bootstrap
@@ -50,13 +54,24 @@ class AdminProcess:
             line = pipe.readline() if readable else b""
         assert line, f"the admin server did not get ready\n{self.log.read_text(errors='replace')}"
         self.ready_seconds = time.monotonic() - began
-        self.address = json.loads(line)["endpoints"]["gRPC admin"]
+        told = json.loads(line)
+        self.address = told["endpoints"]["gRPC admin"]
+        self.metrics_address = told["metrics"]
         return self
 
     @property
     def process(self) -> subprocess.Popen[bytes]:
         assert self._process is not None, "not started"
         return self._process
+
+    def wait_until_serving(self, timeout_seconds: float = 60.0) -> AdminProcess:
+        """Return once it has found its cluster."""
+        with grpc.insecure_channel(self.address) as channel:
+            request = health_pb2.HealthCheckRequest()
+            for told in health_pb2_grpc.HealthStub(channel).Watch(request, timeout=timeout_seconds):
+                if told.status == health_pb2.HealthCheckResponse.SERVING:
+                    return self
+        raise AssertionError("the admin server ended")
 
     def signal_stop(self) -> None:
         """SIGTERM, without waiting."""

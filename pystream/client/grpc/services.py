@@ -138,6 +138,23 @@ class ClusterService(Service):
             timeout,
         )
 
+    def watch_cluster(
+        self,
+        *,
+        interval_ms: int | None = None,
+        timeout: float | None = None,
+    ) -> Stream[cluster_pb2.DescribeClusterResponse]:
+        """What DescribeCluster gives, now and whenever it has changed."""
+        request = cluster_pb2.WatchClusterRequest(
+            interval_ms=interval_ms,
+        )
+        return self._stream(
+            "/pystream.admin.v1.ClusterService/WatchCluster",
+            request,
+            cluster_pb2.DescribeClusterResponse,
+            timeout,
+        )
+
     def list_brokers(
         self,
         *,
@@ -779,6 +796,25 @@ class ShareGroupService(Service):
         )
         return self._unary(
             "/pystream.admin.v1.ShareGroupService/DescribeShareGroups",
+            request,
+            share_groups_pb2.DescribeShareGroupsResponse,
+            timeout,
+        )
+
+    def watch_share_groups(
+        self,
+        *,
+        groups: Iterable[str] | None = None,
+        interval_ms: int | None = None,
+        timeout: float | None = None,
+    ) -> Stream[share_groups_pb2.DescribeShareGroupsResponse]:
+        """What DescribeShareGroups gives, now and whenever it has changed."""
+        request = share_groups_pb2.WatchShareGroupsRequest(
+            groups=groups,
+            interval_ms=interval_ms,
+        )
+        return self._stream(
+            "/pystream.admin.v1.ShareGroupService/WatchShareGroups",
             request,
             share_groups_pb2.DescribeShareGroupsResponse,
             timeout,

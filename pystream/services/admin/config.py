@@ -38,6 +38,9 @@ class AdminServerConfig:
         default=False,
         doc="Other machines may reach it, though it asks nobody who they are.",
     )
+    metrics_listener: str = key(
+        "metrics.listener", default="", doc="http://HOST:PORT of /metrics and /health; nowhere when it is empty."
+    )
     client_id: str = key("client.id", default="pystream-admin", doc="Names the server in the brokers' logs and quotas.")
     default_api_timeout_ms: int = key(
         "default.api.timeout.ms", default=30_000, minimum=1, doc="For a call without a deadline."
@@ -91,12 +94,24 @@ class AdminServerConfig:
         host, _, port = config.listen.rpartition(":")
         if not host or not port.isdecimal() or int(port) > HIGHEST_PORT:
             raise InvalidConfig(f"listen: {config.listen!r} is no host:port")
-        if not config.listeners_public_allow and not is_loopback(host.strip("[]")):
-            raise InvalidConfig(
-                f"listen: {config.listen} has no authentication and is open to other machines; bind a loopback "
-                "address, or set listeners.public.allow=true if that is meant"
-            )
+        hosts = [("listen", host)]
+        if config.metrics_listener:
+            hosts.append(("metrics.listener", config.metrics_address()[0]))
+        for name, each in hosts:
+            if not config.listeners_public_allow and not is_loopback(each.strip("[]")):
+                raise InvalidConfig(
+                    f"{name}: {each} has no authentication and is open to other machines; bind a loopback "
+                    "address, or set listeners.public.allow=true if that is meant"
+                )
         return config
+
+    def metrics_address(self) -> tuple[str, int]:
+        """Host and port of `metrics.listener`. Raises InvalidConfig."""
+        scheme, _, address = self.metrics_listener.partition("://")
+        host, _, port = address.rpartition(":")
+        if scheme != "http" or not host or not port.isdecimal() or int(port) > HIGHEST_PORT:
+            raise InvalidConfig(f"metrics.listener: {self.metrics_listener!r} is no http://HOST:PORT")
+        return host.strip("[]"), int(port)
 
     def client_settings(self) -> dict[str, str]:
         """Of every client that the server makes."""

@@ -36,7 +36,12 @@ METHODS: Final = {
     ("streams-groups", "reset-offsets"): "ResetStreamsGroupOffsets",
     ("streams-groups", "delete-offsets"): "DeleteStreamsGroupOffsets",
 }
-WATCHED: Final = {("groups", "describe"): "WatchGroups", ("topics", "list"): "WatchTopics"}
+WATCHED: Final = {
+    ("topics", "list"): "WatchTopics",
+    ("groups", "describe"): "WatchGroups",
+    ("share-groups", "describe"): "WatchShareGroups",
+    ("cluster", "describe"): "WatchCluster",
+}
 
 PAGE_SIZE: Final = "page_size"
 PAGE_TOKEN: Final = "page_token"

@@ -1,7 +1,7 @@
 """The admin server as a process: signals, the pipes of a supervisor, and what keeps it from starting.
 
 --ready-fd N       one line of JSON is written there once clients can connect:
-                   {"pid": 4711, "endpoints": {"gRPC admin": "127.0.0.1:9095"}}
+                   {"pid": 4711, "endpoints": {"gRPC admin": "127.0.0.1:9095"}, "metrics": null}
 --lifeline-fd N    end-of-file there means that the supervisor is gone: stop as on SIGTERM
 """
 
@@ -58,8 +58,9 @@ async def _run(config: AdminServerConfig, ready_fd: int | None, lifeline_fd: int
     try:
         address = await server.start()
         if ready_fd is not None:
+            told = {"pid": os.getpid(), "endpoints": {"gRPC admin": address}, "metrics": server.metrics_address or None}
             with os.fdopen(ready_fd, "w") as pipe:
-                pipe.write(json.dumps({"pid": os.getpid(), "endpoints": {"gRPC admin": address}}) + "\n")
+                pipe.write(json.dumps(told) + "\n")
         await server.wait(stopping)
     finally:
         await server.stop()

@@ -12,7 +12,15 @@ from pystream.client.cluster.retry import allowed_ms, time_limit
 from pystream.client.grpc.messages import records_pb2
 from pystream.client.grpc.status import InvalidFields, Violations, status_of
 from pystream.common.clock import SleepingClock
-from pystream.common.errors import DeliveryTimeout, PystreamError
+from pystream.common.errors import (
+    BufferFull,
+    DeadlineExceeded,
+    DeliveryTimeout,
+    InvalidTopic,
+    MessageTooLarge,
+    PystreamError,
+    UnknownTopicOrPartition,
+)
 from pystream.common.model import TopicPartition
 from pystream.services.admin.calls import Begun
 from pystream.services.admin.config import AdminServerConfig
@@ -28,6 +36,9 @@ CHUNK_BYTES: Final = 1 << 20
 POLL_S: Final = 0.05
 ANSWER_MS: Final = 20  # of a deadline are left to tell which records were not acknowledged in time
 LONGEST_BLOCK_MS: Final = 10_000
+
+# What refuses one record and says nothing of the producer.
+OF_A_RECORD: Final = (BufferFull, DeadlineExceeded, InvalidTopic, MessageTooLarge, UnknownTopicOrPartition)
 
 Kept = tuple[int, int, int, records_pb2.Record]  # by time, partition, offset
 
@@ -169,7 +180,15 @@ class Records:
                 record.partition if record.HasField("partition") else None,
             )
         except PystreamError as error:
+            if not isinstance(error, OF_A_RECORD):
+                await self._give_up()
             return error
+
+    async def _give_up(self) -> None:
+        """A producer that failed for good refuses everything: the next call makes a new one."""
+        made, self._made = self._made, None
+        if made is not None:
+            await made.close(0)
 
 
 class _Kept:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from importlib import import_module
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 import grpc.aio
@@ -36,11 +36,14 @@ from pystream.services.admin.naming import MESSAGES, file_name, method_name, ser
 from pystream.services.admin.operations import OperationMethod
 from pystream.services.admin.records import Records
 
+if TYPE_CHECKING:
+    from pystream.net.http import HttpServer
+
 logger = get_logger(__name__)
 
 WHOLE_SERVER: Final = ""  # its name in grpc.health.v1
-LONGEST_LOOK_MS: Final = 5_000
-FIRST_LOOK_MS: Final = 500  # whoever waits for the server is told first
+LONGEST_LOOK_MS: Final = 2_000
+FIRST_LOOK_MS: Final = 1_000  # whoever waits for the server is told first
 METADATA_BYTES: Final = 16 << 10
 REFUSED_AT_ONCE: Final = 16  # calls of one connection beyond the limit; more of them wait in the client
 
@@ -54,6 +57,8 @@ class AdminServer:
         self.config = config
         self.registry = registry or Registry()
         self.address = ""  # where it listens, once it does
+        self.metrics_address = ""  # of /metrics and /health; empty where they are not served
+        self._pages: HttpServer | None = None
         self._clock: SleepingClock = clock or SystemClock()
         self._supervisor = Supervisor("admin", self._clock)
         self._health = health.aio.HealthServicer()
@@ -95,6 +100,7 @@ class AdminServer:
             raise OSError(f"cannot listen on {config.listen}: is something else there? ({error})") from error
         await self._server.start()
         self.address = f"{host}:{bound or port}"
+        await self._serve_pages()
         await self._look(names, FIRST_LOOK_MS)
         self._supervisor.every("health", config.health_interval_ms, lambda: self._look(names))
         logger.info("grpc listening", address=self.address, cluster=",".join(config.bootstrap_servers))
@@ -113,7 +119,22 @@ class AdminServer:
             await server.stop(self.config.stop_timeout_ms / 1000)
             logger.info("grpc stopped", address=self.address)
         await self._supervisor.stop()
+        pages, self._pages = self._pages, None
+        if pages is not None:
+            await pages.stop()
         await self._close_clients()
+
+    async def _serve_pages(self) -> None:
+        """/metrics and /health, where they are wanted; the HTTP kit is imported here. Raises OSError."""
+        if not self.config.metrics_listener:
+            return
+        from pystream.net.http import HttpServer, application, operations_routes
+
+        host, port = self.config.metrics_address()
+        routes = operations_routes(self.registry.exposition, lambda: (bool(self._healthy), {"grpc": self.address}))
+        self._pages = HttpServer(application(routes), host=host, port=port)
+        bound = await self._pages.start()
+        self.metrics_address = f"[{host}]:{bound}" if ":" in host else f"{host}:{bound}"
 
     async def _close_clients(self) -> None:
         records, self._records = self._records, None
@@ -126,7 +147,7 @@ class AdminServer:
         """Services are SERVING while the cluster answers: a guest without a host serves nobody."""
         assert self._admin is not None, "started"
         try:
-            with time_limit(self._clock, min(self.config.health_interval_ms, longest_ms)):
+            with time_limit(self._clock, longest_ms):
                 await self._admin.describe_cluster()
             healthy = True
         except PystreamError as error:

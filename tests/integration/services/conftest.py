@@ -35,7 +35,7 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrokerProcess]:
 @pytest.fixture(scope="session")
 def server(broker: BrokerProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AdminProcess]:
     with AdminProcess(broker.bootstrap, tmp_path_factory.mktemp("admin") / "admin.log") as process:
-        yield process
+        yield process.wait_until_serving()
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import httpx
 import pytest
 from google.protobuf import any_pb2
 from google.rpc import error_details_pb2, status_pb2
@@ -52,7 +53,7 @@ def own_broker(tmp_path: Path) -> Iterator[BrokerProcess]:
 @pytest.fixture
 def own_server(own_broker: BrokerProcess, tmp_path: Path) -> Iterator[AdminProcess]:
     with AdminProcess(own_broker.bootstrap, tmp_path / "admin.log") as process:
-        yield process
+        yield process.wait_until_serving()
 
 
 @pytest.fixture
@@ -262,6 +263,8 @@ def test_an_address_that_is_taken_is_exit_code_one(tmp_path: Path):
         (("--set", "max.streams"), "KEY=VALUE"),
         (("--listen", "0.0.0.0:9095"), "listeners.public.allow"),
         (("--listen", "somewhere:9095"), "listeners.public.allow"),
+        (("--set", "metrics.listener=https://127.0.0.1:1"), "metrics.listener"),
+        (("--set", "metrics.listener=http://0.0.0.0:1"), "listeners.public.allow"),
     ],
 )
 def test_a_wrong_setting_is_wrong_usage(arguments: tuple[str, ...], said: str):
@@ -281,6 +284,21 @@ def run_admin(*arguments: str) -> subprocess.CompletedProcess[str]:
         timeout=60,
         check=False,
     )
+
+
+# --- metrics over HTTP ------------------------------------------------------------------------------------------------
+
+
+def test_metrics_and_health_are_served_where_that_is_wanted(broker: BrokerProcess, tmp_path: Path):
+    settings = {"metrics.listener": "http://127.0.0.1:0"}
+    with AdminProcess(broker.bootstrap, tmp_path / "log", settings) as server, connect(server.address) as admin:
+        server.wait_until_serving()
+        admin.topics.list_topics(timeout=60)
+        metrics = httpx.get(f"http://{server.metrics_address}/metrics")
+        health = httpx.get(f"http://{server.metrics_address}/health")
+
+    assert 'pystream_admin_calls_total{method="TopicService/ListTopics",code="OK"} 1' in metrics.text
+    assert (health.status_code, health.json()["status"]) == (200, "ok")
 
 
 # --- without gRPC -----------------------------------------------------------------------------------------------------

@@ -235,6 +235,13 @@ def test_the_cluster_is_described(admin: Admin, topic: str):
     assert [each.role for each in admin.cluster.describe_quorum().results] == ["leader"]
 
 
+def test_a_watch_of_the_cluster_tells_of_topics_that_come(admin: Admin):
+    with admin.cluster.watch_cluster(interval_ms=100, timeout=60) as watch:
+        before = next(watch).result.topics
+        admin.topics.create_topics(topics=[fresh("more")])
+        assert next(watch).result.topics > before
+
+
 def test_log_directories_show_what_lies_in_them(admin: Admin, topic: str):
     (directory,) = admin.cluster.describe_log_dirs(broker=[1], topic=[topic]).results
 

@@ -18,6 +18,8 @@ from pystream.common.errors import DeadlineExceeded, NonEmptyGroup, PystreamErro
 from pystream.services.admin.config import AdminServerConfig
 from pystream.services.admin.server import AdminServer
 
+pytestmark = pytest.mark.unsanitized  # a server of a foreign library, with threads of its own
+
 Handler = Callable[..., Awaitable[Answer]]
 NOBODY = {"bootstrap.servers": "127.0.0.1:1", "listen": "127.0.0.1:0", "health.interval.ms": "10"}
 

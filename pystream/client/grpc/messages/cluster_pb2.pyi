@@ -11,6 +11,12 @@ class DescribeClusterRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
+class WatchClusterRequest(_message.Message):
+    __slots__ = ("interval_ms",)
+    INTERVAL_MS_FIELD_NUMBER: _ClassVar[int]
+    interval_ms: int
+    def __init__(self, interval_ms: _Optional[int] = ...) -> None: ...
+
 class DescribeClusterResponse(_message.Message):
     __slots__ = ("result", "failures")
     RESULT_FIELD_NUMBER: _ClassVar[int]
