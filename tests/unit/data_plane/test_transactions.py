@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import select
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from pystream._native import io_table
 from pystream._native.control_queue import TRANSACTION_QUESTION
 from pystream._native.local_log import LocalLog
 from pystream._native.wire import Reader
 from pystream.protocol.messages.add_partitions_to_txn import AddPartitionsToTxnRequest
 from pystream.protocol.messages.produce import ProduceRequest
-from tests.unit.data_plane.conftest import PATIENCE_S, PlaneUnderTest, batch
+from tests.unit.data_plane.conftest import PATIENCE_S, PlaneUnderTest, batch, until
 from tests.unit.data_plane.requests import fetch, list_offsets, produce
 from tests.unit.storage.batches import marker
 
@@ -330,3 +332,22 @@ def last_offset(records: bytes) -> int:
         last = int.from_bytes(data[:8], "big") + int.from_bytes(data[23:27], "big")
         data = data[size:]
     return last
+
+
+def test_a_marker_that_never_reached_the_disk_has_shown_nobody_what_did_not_either(
+    make_plane: Callable[..., PlaneUnderTest],
+) -> None:
+    """It is lost with the power, and what it ended is open again then: the coordinator writes it once more."""
+    found = make_plane(flush_policy="group")
+    found.plane.append("events", 0, transactional(b"a", b"b"))
+    until(lambda: found.logs[0].durable_offset == 2)
+    try:
+        io_table.fail_call(1, errno.EIO, call="fdatasync", for_ever=True)
+        found.plane.append("events", 0, batch(b"behind") + marker(7, 0, commit=True))
+        until(lambda: found.logs[0].is_offline)
+    finally:
+        io_table.reset()
+
+    high_watermark, last_stable_offset, end_offset = found.plane.partition_state("events", 0)[1:4]
+
+    assert (high_watermark, last_stable_offset, end_offset) == (2, 2, 4)
