@@ -82,7 +82,7 @@ class Rig:
 
     def produce(self, records: int) -> None:
         for _ in range(records):
-            request = produce((0, batch(b"value")), topic=self.topic)
+            request = produce((0, batch(b"value")), topic=self.topic, acks=-1)  # a member takes what is on the disk
             (answer,) = self.client.call(request, 9).responses[0].partition_responses
             assert answer.error_code == NONE
 
