@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import ssl
 import threading
 import uuid
 from dataclasses import dataclass, field
@@ -135,7 +136,7 @@ def _answer(state: State, method: str, parts: list[str], query: dict[str, str], 
 class SchemaRegistry:
     """with SchemaRegistry() as registry: ... registry.url ... registry.state"""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         state = self.state = State()
         lock = threading.Lock()
 
@@ -174,7 +175,9 @@ class SchemaRegistry:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
+        self.url = f"{'http' if tls is None else 'https'}://127.0.0.1:{self._server.server_port}"
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
 
     def __enter__(self) -> SchemaRegistry:

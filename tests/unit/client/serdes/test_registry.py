@@ -7,12 +7,19 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import datetime
+import ipaddress
 import json
+import ssl
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from pystream.client import extras
 from pystream.client.serdes import (
@@ -257,6 +264,42 @@ def test_credentials_go_along(server: SchemaRegistry):
     with SchemaRegistryClient(url=server.url, bearer_auth_token="token") as registry:
         registry.subjects()
     assert server.state.authorization == ["Basic YW5uOnNlY3JldA==", "Bearer token"]
+
+
+def certificate(folder: Path) -> tuple[str, str]:
+    """The files of a certificate of 127.0.0.1, signed by itself, and of its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "registry")])
+    now = datetime.datetime.now(datetime.UTC)
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    (folder / "cert.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    encryption = serialization.BestAvailableEncryption(b"secret")
+    pem, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    (folder / "key.pem").write_bytes(key.private_bytes(pem, form, encryption))
+    return str(folder / "cert.pem"), str(folder / "key.pem")
+
+
+def test_a_registry_behind_tls_is_trusted_and_trusts_by_certificates(tmp_path: Path):
+    cert, key = certificate(tmp_path)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=cert)
+    context.load_cert_chain(cert, key, "secret")
+    context.verify_mode = ssl.CERT_REQUIRED
+    settings = {"ssl.ca.location": cert, "ssl.certificate.location": cert, "ssl.key.location": key}
+    with SchemaRegistry(context) as server:
+        with SchemaRegistryClient({**settings, "url": server.url, "ssl.key.password": "secret"}) as registry:
+            assert registry.subjects() == []
+        with SchemaRegistryClient(url=server.url, max_retries=0) as registry:
+            with pytest.raises(SchemaRegistryError, match=r"(?i)certificate"):
+                registry.subjects()
+    with SchemaRegistryClient({"url": "https://127.0.0.1:1", "ssl.ca.location": str(tmp_path / "none")}) as registry:
+        with pytest.raises(InvalidConfig, match=r"ssl\.ca\.location"):
+            registry.subjects()
 
 
 def test_operators_operations(registry: SchemaRegistryClient):
