@@ -23,10 +23,13 @@ from pystream.compat.confluent_kafka._model import (
     Node,
     TopicCollection,
     TopicPartitionInfo,
+    libversion,
+    version,
 )
 from pystream.compat.confluent_kafka._partitioners import consistent, fnv1a, murmur2
 from pystream.compat.confluent_kafka._producer import Producer
 from pystream.compat.confluent_kafka._serializing import DeserializingConsumer, SerializingProducer
+from pystream.compat.confluent_kafka._share import Messages, ShareConsumer
 from pystream.compat.confluent_kafka._values import (
     OFFSET_BEGINNING,
     OFFSET_END,
@@ -40,7 +43,6 @@ from pystream.compat.confluent_kafka._values import (
     TopicPartition,
     Uuid,
 )
-from pystream.compat.confluent_kafka._version import libversion, version
 
 __version__ = version()
 
@@ -66,9 +68,11 @@ __all__ = [
     "KafkaError",
     "KafkaException",
     "Message",
+    "Messages",
     "Node",
     "Producer",
     "SerializingProducer",
+    "ShareConsumer",
     "ThrottleEvent",
     "TopicCollection",
     "TopicPartition",
@@ -81,11 +85,7 @@ __all__ = [
     "version",
 ]
 
-_LEFT_OUT = {
-    "ShareConsumer": "use pystream's own share consumer",
-    "DeserializingShareConsumer": "use pystream's own share consumer",
-    "Messages": "it belongs to ShareConsumer",
-}
+_LEFT_OUT = {"DeserializingShareConsumer": "call the deserializer with what the message gives"}
 
 
 def __getattr__(name: str) -> Any:

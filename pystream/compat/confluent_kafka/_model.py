@@ -3,9 +3,22 @@
 from __future__ import annotations
 
 from enum import Enum, IntEnum
-from typing import Any
+from typing import Any, Final
 
 from pystream.compat.confluent_kafka._values import TopicPartition
+
+VERSION: Final = "2.16.1"  # of the confluent_kafka that this is like
+LIBRARY: Final = ("2.16.0", 0x021000FF)
+
+
+def version() -> str:
+    """Of confluent_kafka."""
+    return VERSION
+
+
+def libversion() -> tuple[str, int]:
+    """Of librdkafka; pystream's client is none, but behaves like it."""
+    return LIBRARY
 
 
 class Ordered(Enum):

@@ -10,7 +10,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from pystream.client.config import SECURITY_PREFIXES, AdminConfig, ClientConfig, ConsumerConfig, ProducerConfig
+from pystream.client.config import (
+    SECURITY_PREFIXES,
+    AdminConfig,
+    ClientConfig,
+    ConsumerConfig,
+    ProducerConfig,
+    ShareConsumerConfig,
+)
 from pystream.common.config import INT_MAX, definition_of
 from pystream.common.errors import InvalidConfig
 from pystream.compat.confluent_kafka._codes import Codes
@@ -116,6 +123,7 @@ DEFAULTS: Final[dict[type[ClientConfig], dict[str, Any]]] = {  # librdkafka's, w
         "allow.auto.create.topics": False,
         "check.crcs": False,
     },
+    ShareConsumerConfig: {"allow.auto.create.topics": False, "check.crcs": False},
     AdminConfig: {},
 }
 

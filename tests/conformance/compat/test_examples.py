@@ -15,6 +15,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
 RUN_AS = Path(__file__).with_name("run_as.py")
 ROOT = RUN_AS.parents[3]
@@ -136,6 +137,47 @@ def test_confluents_admin_api_with_a_logger(bootstrap: str) -> None:
     out = confluent("adminapi_logger.py", bootstrap)
     assert "consumer groups" in out
     assert "0 errors" in out
+
+
+def until(process: subprocess.Popen[str], *wanted: str) -> str:
+    """What it prints until all of this was in it; then it gets Ctrl-C, and ends well."""
+    assert process.stdout is not None
+    seen = ""
+    for line in process.stdout:
+        seen += line
+        if all(each in seen for each in wanted):
+            break
+    process.send_signal(signal.SIGINT)
+    rest, _ = process.communicate(timeout=EXAMPLE_SECONDS)
+    assert all(each in seen for each in wanted), seen[-3_000:]
+    assert process.returncode == 0, rest[-3_000:]
+    return seen + rest
+
+
+def test_confluents_asyncio_clients(bootstrap: str, topic: str) -> None:
+    """The producer's transactions go on until the consumer, which begins at the end, has seen some of them."""
+    script = source("PYSTREAM_CONFLUENT_SRC") / "examples" / "asyncio_example.py"
+    out = until(start("confluent_kafka", script, bootstrap, topic), "Consumed: b'testvalue9'", "Kafka stats:")
+    assert re.search(rf"Produced to: {topic} \[\d\] @ \d+", out)
+    assert "Stored offsets were committed" in out
+    assert "Closed consumer" in out
+    assert "Closed producer" in out
+
+
+@pytest.mark.parametrize("mode", ["", "_context_manager", "_commit_sync", "_commit_async"])
+def test_confluents_share_consumers(mode: str, bootstrap: str, topic: str, admin: AdminClient) -> None:
+    group = f"{topic}-share"
+    resource = ConfigResource(ResourceType.GROUP, group)
+    earliest = ConfigEntry("share.auto.offset.reset", "earliest", incremental_operation=AlterConfigOpType.SET)
+    resource.add_incremental_config(earliest)
+    admin.incremental_alter_configs([resource])[resource].result(EXAMPLE_SECONDS)
+    lines = [f"line {number}" for number in range(20)]
+    confluent("producer.py", bootstrap, topic, text="\n".join(lines))
+    script = source("PYSTREAM_CONFLUENT_SRC") / "examples" / f"share_consumer{mode}.py"
+    consumer = start("confluent_kafka", script, bootstrap, group, topic)
+    out = until(consumer, *(f"b'{line}'\n" for line in lines), *(["Committed"] if mode == "_commit_async" else []))
+    assert "Error" not in out
+    assert "Aborted by user" in out
 
 
 def test_kafka_pythons_example(bootstrap: str, tmp_path: Path) -> None:
