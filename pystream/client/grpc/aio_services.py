@@ -1311,6 +1311,29 @@ class TransactionService(AioService):
             timeout,
         )
 
+    async def abort_hanging(
+        self,
+        *,
+        topic: str | None = None,
+        partition: int | None = None,
+        producer_id: int | None = None,
+        dry_run: bool | None = None,
+        timeout: float | None = None,
+    ) -> transactions_pb2.AbortHangingResponse:
+        """End a transaction in one partition that no coordinator knows of any more: `pystream doctor` finds them."""
+        request = transactions_pb2.AbortHangingRequest(
+            topic=topic,
+            partition=partition,
+            producer_id=producer_id,
+            dry_run=dry_run,
+        )
+        return await self._unary(
+            "/pystream.admin.v1.TransactionService/AbortHanging",
+            request,
+            transactions_pb2.AbortHangingResponse,
+            timeout,
+        )
+
 
 class AioServices:
     """All of them, over one channel."""

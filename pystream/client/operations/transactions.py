@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from pystream.client.operations.declaration import Argument, Kind, Operation, Permission
+from pystream.client.operations.partitions import PartitionProducer
 
 HANDLERS: Final = "pystream.client.operations.handlers.transactions"
 
@@ -41,6 +42,7 @@ class AbortedTransaction:
     change: str
 
 
+TOPIC: Final = Argument("topic", doc="A topic.", positional=True, required=True, completes="topics")
 IDS: Final = Argument(
     "transactional_ids",
     doc="Transactional ids.",
@@ -96,5 +98,23 @@ OPERATIONS: Final = (
         arguments=(IDS,),
         examples=("pystream transactions abort payments-1",),
         old_names=("kafka-transactions force-terminate",),
+    ),
+    Operation(
+        noun="transactions",
+        verb="abort-hanging",
+        doc="End a transaction in one partition that no coordinator knows of any more: `pystream doctor` finds them.",
+        handler=f"{HANDLERS}:abort_hanging",
+        row=PartitionProducer,
+        columns=("topic", "partition", "producer_id", "producer_epoch", "transaction_start_offset"),
+        permission=Permission(resource="CLUSTER", operation="ALTER"),
+        mutating=True,
+        arguments=(
+            TOPIC,
+            Argument("partition", Kind.INTEGER, doc="Its number.", required=True, minimum=0, short="p"),
+            Argument("producer_id", Kind.INTEGER, doc="Whose transaction it is.", required=True, minimum=0),
+        ),
+        notes=("A transaction that a coordinator still knows is refused: `pystream transactions abort` ends it.",),
+        examples=("pystream transactions abort-hanging orders --partition 0 --producer-id 4000 --dry-run",),
+        old_names=("kafka-transactions abort",),
     ),
 )

@@ -164,3 +164,27 @@ def test_acls_are_refused_by_a_broker_without_an_authorizer(pystream: Command, a
     assert (outcome.code, outcome.out) == (4, "")
     assert "No Authorizer is configured" in outcome.err
     assert "authorizer.class.name" in outcome.err
+
+
+def test_producers_of_a_partition_are_shown_and_only_what_hangs_is_aborted(pystream: Command, broker: BrokerProcess):
+    topic, name = fresh("paid"), fresh("payments")
+    pystream("topics", "create", topic, "--partitions", "1")
+    producer = Producer({"bootstrap.servers": broker.bootstrap, "transactional.id": name})
+    producer.init_transactions(30)
+    producer.begin_transaction()
+    producer.produce(topic, b"1")
+    assert producer.flush(30) == 0
+
+    (row,) = pystream("partitions", "producers", topic, "--json").json
+    assert (row["topic"], row["partition"], row["last_sequence"], row["transaction_start_offset"]) == (topic, 0, 0, 0)
+    number = str(row["producer_id"])
+    known = pystream("transactions", "abort-hanging", topic, "--partition", "0", "--producer-id", number)
+    assert (known.code, known.out) == (4, "")
+    assert f"pystream transactions abort {name}" in known.err
+    nobody = pystream("transactions", "abort-hanging", topic, "--partition", "0", "--producer-id", "999999")
+    assert (nobody.code, nobody.out) == (3, "")
+    producer.abort_transaction(30)
+    (row,) = pystream("partitions", "producers", topic, "--json").json
+    assert row["transaction_start_offset"] is None
+    missing = ("--partition", "7", "--producer-id", number)
+    assert pystream("transactions", "abort-hanging", topic, *missing).code == 3

@@ -23,33 +23,38 @@ _sym_db = _symbol_database.Default()
 
 
 from pystream.client.grpc.messages import common_pb2 as pystream_dot_admin_dot_v1_dot_common__pb2
+from pystream.client.grpc.messages import partitions_pb2 as pystream_dot_admin_dot_v1_dot_partitions__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$pystream/admin/v1/transactions.proto\x12\x11pystream.admin.v1\x1a\x1epystream/admin/v1/common.proto\"\xca\x01\n\x17ListTransactionsRequest\x12\r\n\x05state\x18\x01 \x03(\t\x12\x13\n\x0bproducer_id\x18\x02 \x03(\x03\x12\x1b\n\x0elonger_than_ms\x18\x03 \x01(\x03H\x00\x88\x01\x01\x12\x14\n\x07pattern\x18\x04 \x01(\tH\x01\x88\x01\x01\x12\x11\n\tpage_size\x18\x05 \x01(\x05\x12\x17\n\npage_token\x18\x06 \x01(\tH\x02\x88\x01\x01\x42\x11\n\x0f_longer_than_msB\n\n\x08_patternB\r\n\x0b_page_token\"\x92\x01\n\x18ListTransactionsResponse\x12/\n\x07results\x18\x01 \x03(\x0b\x32\x1e.pystream.admin.v1.Transaction\x12,\n\x08\x66\x61ilures\x18\x02 \x03(\x0b\x32\x1a.pystream.admin.v1.Failure\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\"K\n\x0bTransaction\x12\x18\n\x10transactional_id\x18\x01 \x01(\t\x12\x13\n\x0bproducer_id\x18\x02 \x01(\x03\x12\r\n\x05state\x18\x03 \x01(\t\"8\n\x1b\x44\x65scribeTransactionsRequest\x12\x19\n\x11transactional_ids\x18\x01 \x03(\t\"\x83\x01\n\x1c\x44\x65scribeTransactionsResponse\x12\x35\n\x07results\x18\x01 \x03(\x0b\x32$.pystream.admin.v1.TransactionDetail\x12,\n\x08\x66\x61ilures\x18\x02 \x03(\x0b\x32\x1a.pystream.admin.v1.Failure\"\xce\x01\n\x11TransactionDetail\x12\x18\n\x10transactional_id\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\x12\x13\n\x0bproducer_id\x18\x03 \x01(\x03\x12\x16\n\x0eproducer_epoch\x18\x04 \x01(\x05\x12\x13\n\x0b\x63oordinator\x18\x05 \x01(\x05\x12\x12\n\ntimeout_ms\x18\x06 \x01(\x05\x12\x17\n\nstarted_ms\x18\x07 \x01(\x03H\x00\x88\x01\x01\x12\x12\n\npartitions\x18\x08 \x03(\tB\r\n\x0b_started_ms\"F\n\x18\x41\x62ortTransactionsRequest\x12\x19\n\x11transactional_ids\x18\x01 \x03(\t\x12\x0f\n\x07\x64ry_run\x18\x02 \x01(\x08\"\x81\x01\n\x19\x41\x62ortTransactionsResponse\x12\x36\n\x07results\x18\x01 \x03(\x0b\x32%.pystream.admin.v1.AbortedTransaction\x12,\n\x08\x66\x61ilures\x18\x02 \x03(\x0b\x32\x1a.pystream.admin.v1.Failure\">\n\x12\x41\x62ortedTransaction\x12\x18\n\x10transactional_id\x18\x01 \x01(\t\x12\x0e\n\x06\x63hange\x18\x02 \x01(\t2\xea\x02\n\x12TransactionService\x12k\n\x10ListTransactions\x12*.pystream.admin.v1.ListTransactionsRequest\x1a+.pystream.admin.v1.ListTransactionsResponse\x12w\n\x14\x44\x65scribeTransactions\x12..pystream.admin.v1.DescribeTransactionsRequest\x1a/.pystream.admin.v1.DescribeTransactionsResponse\x12n\n\x11\x41\x62ortTransactions\x12+.pystream.admin.v1.AbortTransactionsRequest\x1a,.pystream.admin.v1.AbortTransactionsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$pystream/admin/v1/transactions.proto\x12\x11pystream.admin.v1\x1a\x1epystream/admin/v1/common.proto\x1a\"pystream/admin/v1/partitions.proto\"\xca\x01\n\x17ListTransactionsRequest\x12\r\n\x05state\x18\x01 \x03(\t\x12\x13\n\x0bproducer_id\x18\x02 \x03(\x03\x12\x1b\n\x0elonger_than_ms\x18\x03 \x01(\x03H\x00\x88\x01\x01\x12\x14\n\x07pattern\x18\x04 \x01(\tH\x01\x88\x01\x01\x12\x11\n\tpage_size\x18\x05 \x01(\x05\x12\x17\n\npage_token\x18\x06 \x01(\tH\x02\x88\x01\x01\x42\x11\n\x0f_longer_than_msB\n\n\x08_patternB\r\n\x0b_page_token\"\x92\x01\n\x18ListTransactionsResponse\x12/\n\x07results\x18\x01 \x03(\x0b\x32\x1e.pystream.admin.v1.Transaction\x12,\n\x08\x66\x61ilures\x18\x02 \x03(\x0b\x32\x1a.pystream.admin.v1.Failure\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\"K\n\x0bTransaction\x12\x18\n\x10transactional_id\x18\x01 \x01(\t\x12\x13\n\x0bproducer_id\x18\x02 \x01(\x03\x12\r\n\x05state\x18\x03 \x01(\t\"8\n\x1b\x44\x65scribeTransactionsRequest\x12\x19\n\x11transactional_ids\x18\x01 \x03(\t\"\x83\x01\n\x1c\x44\x65scribeTransactionsResponse\x12\x35\n\x07results\x18\x01 \x03(\x0b\x32$.pystream.admin.v1.TransactionDetail\x12,\n\x08\x66\x61ilures\x18\x02 \x03(\x0b\x32\x1a.pystream.admin.v1.Failure\"\xce\x01\n\x11TransactionDetail\x12\x18\n\x10transactional_id\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\x12\x13\n\x0bproducer_id\x18\x03 \x01(\x03\x12\x16\n\x0eproducer_epoch\x18\x04 \x01(\x05\x12\x13\n\x0b\x63oordinator\x18\x05 \x01(\x05\x12\x12\n\ntimeout_ms\x18\x06 \x01(\x05\x12\x17\n\nstarted_ms\x18\x07 \x01(\x03H\x00\x88\x01\x01\x12\x12\n\npartitions\x18\x08 \x03(\tB\r\n\x0b_started_ms\"F\n\x18\x41\x62ortTransactionsRequest\x12\x19\n\x11transactional_ids\x18\x01 \x03(\t\x12\x0f\n\x07\x64ry_run\x18\x02 \x01(\x08\"\x81\x01\n\x19\x41\x62ortTransactionsResponse\x12\x36\n\x07results\x18\x01 \x03(\x0b\x32%.pystream.admin.v1.AbortedTransaction\x12,\n\x08\x66\x61ilures\x18\x02 \x03(\x0b\x32\x1a.pystream.admin.v1.Failure\">\n\x12\x41\x62ortedTransaction\x12\x18\n\x10transactional_id\x18\x01 \x01(\t\x12\x0e\n\x06\x63hange\x18\x02 \x01(\t\"]\n\x13\x41\x62ortHangingRequest\x12\r\n\x05topic\x18\x01 \x01(\t\x12\x11\n\tpartition\x18\x02 \x01(\x05\x12\x13\n\x0bproducer_id\x18\x03 \x01(\x03\x12\x0f\n\x07\x64ry_run\x18\x04 \x01(\x08\"{\n\x14\x41\x62ortHangingResponse\x12\x35\n\x07results\x18\x01 \x03(\x0b\x32$.pystream.admin.v1.PartitionProducer\x12,\n\x08\x66\x61ilures\x18\x02 \x03(\x0b\x32\x1a.pystream.admin.v1.Failure2\xcb\x03\n\x12TransactionService\x12k\n\x10ListTransactions\x12*.pystream.admin.v1.ListTransactionsRequest\x1a+.pystream.admin.v1.ListTransactionsResponse\x12w\n\x14\x44\x65scribeTransactions\x12..pystream.admin.v1.DescribeTransactionsRequest\x1a/.pystream.admin.v1.DescribeTransactionsResponse\x12n\n\x11\x41\x62ortTransactions\x12+.pystream.admin.v1.AbortTransactionsRequest\x1a,.pystream.admin.v1.AbortTransactionsResponse\x12_\n\x0c\x41\x62ortHanging\x12&.pystream.admin.v1.AbortHangingRequest\x1a\'.pystream.admin.v1.AbortHangingResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'pystream.admin.v1.transactions_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_LISTTRANSACTIONSREQUEST']._serialized_start=92
-  _globals['_LISTTRANSACTIONSREQUEST']._serialized_end=294
-  _globals['_LISTTRANSACTIONSRESPONSE']._serialized_start=297
-  _globals['_LISTTRANSACTIONSRESPONSE']._serialized_end=443
-  _globals['_TRANSACTION']._serialized_start=445
-  _globals['_TRANSACTION']._serialized_end=520
-  _globals['_DESCRIBETRANSACTIONSREQUEST']._serialized_start=522
-  _globals['_DESCRIBETRANSACTIONSREQUEST']._serialized_end=578
-  _globals['_DESCRIBETRANSACTIONSRESPONSE']._serialized_start=581
-  _globals['_DESCRIBETRANSACTIONSRESPONSE']._serialized_end=712
-  _globals['_TRANSACTIONDETAIL']._serialized_start=715
-  _globals['_TRANSACTIONDETAIL']._serialized_end=921
-  _globals['_ABORTTRANSACTIONSREQUEST']._serialized_start=923
-  _globals['_ABORTTRANSACTIONSREQUEST']._serialized_end=993
-  _globals['_ABORTTRANSACTIONSRESPONSE']._serialized_start=996
-  _globals['_ABORTTRANSACTIONSRESPONSE']._serialized_end=1125
-  _globals['_ABORTEDTRANSACTION']._serialized_start=1127
-  _globals['_ABORTEDTRANSACTION']._serialized_end=1189
-  _globals['_TRANSACTIONSERVICE']._serialized_start=1192
-  _globals['_TRANSACTIONSERVICE']._serialized_end=1554
+  _globals['_LISTTRANSACTIONSREQUEST']._serialized_start=128
+  _globals['_LISTTRANSACTIONSREQUEST']._serialized_end=330
+  _globals['_LISTTRANSACTIONSRESPONSE']._serialized_start=333
+  _globals['_LISTTRANSACTIONSRESPONSE']._serialized_end=479
+  _globals['_TRANSACTION']._serialized_start=481
+  _globals['_TRANSACTION']._serialized_end=556
+  _globals['_DESCRIBETRANSACTIONSREQUEST']._serialized_start=558
+  _globals['_DESCRIBETRANSACTIONSREQUEST']._serialized_end=614
+  _globals['_DESCRIBETRANSACTIONSRESPONSE']._serialized_start=617
+  _globals['_DESCRIBETRANSACTIONSRESPONSE']._serialized_end=748
+  _globals['_TRANSACTIONDETAIL']._serialized_start=751
+  _globals['_TRANSACTIONDETAIL']._serialized_end=957
+  _globals['_ABORTTRANSACTIONSREQUEST']._serialized_start=959
+  _globals['_ABORTTRANSACTIONSREQUEST']._serialized_end=1029
+  _globals['_ABORTTRANSACTIONSRESPONSE']._serialized_start=1032
+  _globals['_ABORTTRANSACTIONSRESPONSE']._serialized_end=1161
+  _globals['_ABORTEDTRANSACTION']._serialized_start=1163
+  _globals['_ABORTEDTRANSACTION']._serialized_end=1225
+  _globals['_ABORTHANGINGREQUEST']._serialized_start=1227
+  _globals['_ABORTHANGINGREQUEST']._serialized_end=1320
+  _globals['_ABORTHANGINGRESPONSE']._serialized_start=1322
+  _globals['_ABORTHANGINGRESPONSE']._serialized_end=1445
+  _globals['_TRANSACTIONSERVICE']._serialized_start=1448
+  _globals['_TRANSACTIONSERVICE']._serialized_end=1907
 # @@protoc_insertion_point(module_scope)

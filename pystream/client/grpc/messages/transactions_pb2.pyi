@@ -1,4 +1,5 @@
 from pystream.client.grpc.messages import common_pb2 as _common_pb2
+from pystream.client.grpc.messages import partitions_pb2 as _partitions_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -100,3 +101,23 @@ class AbortedTransaction(_message.Message):
     transactional_id: str
     change: str
     def __init__(self, transactional_id: _Optional[str] = ..., change: _Optional[str] = ...) -> None: ...
+
+class AbortHangingRequest(_message.Message):
+    __slots__ = ("topic", "partition", "producer_id", "dry_run")
+    TOPIC_FIELD_NUMBER: _ClassVar[int]
+    PARTITION_FIELD_NUMBER: _ClassVar[int]
+    PRODUCER_ID_FIELD_NUMBER: _ClassVar[int]
+    DRY_RUN_FIELD_NUMBER: _ClassVar[int]
+    topic: str
+    partition: int
+    producer_id: int
+    dry_run: bool
+    def __init__(self, topic: _Optional[str] = ..., partition: _Optional[int] = ..., producer_id: _Optional[int] = ..., dry_run: _Optional[bool] = ...) -> None: ...
+
+class AbortHangingResponse(_message.Message):
+    __slots__ = ("results", "failures")
+    RESULTS_FIELD_NUMBER: _ClassVar[int]
+    FAILURES_FIELD_NUMBER: _ClassVar[int]
+    results: _containers.RepeatedCompositeFieldContainer[_partitions_pb2.PartitionProducer]
+    failures: _containers.RepeatedCompositeFieldContainer[_common_pb2.Failure]
+    def __init__(self, results: _Optional[_Iterable[_Union[_partitions_pb2.PartitionProducer, _Mapping]]] = ..., failures: _Optional[_Iterable[_Union[_common_pb2.Failure, _Mapping]]] = ...) -> None: ...

@@ -165,6 +165,6 @@ def transactions(facts: Facts) -> Iterator[Finding]:
             str(each.partition),
             f"producer {each.producer_id} left a transaction that no coordinator knows",
             "readers with read_committed wait there for ever, and compaction stops",
-            f"pystream transactions abort-hanging {each.partition.topic} {each.partition.partition} "
+            f"pystream transactions abort-hanging {each.partition.topic} --partition {each.partition.partition} "
             f"--producer-id {each.producer_id}",
         )

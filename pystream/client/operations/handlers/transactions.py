@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from pystream.client.admin.partitions import ActiveProducer
+from pystream.client.admin.transactions import AbortTransaction
 from pystream.client.operations.declaration import Answer
 from pystream.client.operations.handlers.answers import answer
-from pystream.client.operations.transactions import AbortedTransaction, Transaction, TransactionDetail
+from pystream.client.operations.handlers.positions import partitions_of
+from pystream.client.operations.partitions import PartitionProducer
+from pystream.client.operations.transactions import (
+    AbortedTransaction,
+    Transaction,
+    TransactionDetail,
+)
+from pystream.common.errors import InvalidTxnState, NotFound
+from pystream.common.model import TopicPartition
 
 if TYPE_CHECKING:
     from pystream.client.admin.client import AdminClient
+
+NO_TRANSACTION: Final = -1
 
 
 async def list_(
@@ -59,3 +71,42 @@ async def abort(admin: AdminClient, *, transactional_ids: Sequence[str], dry_run
         ),
     )
     return done
+
+
+async def abort_hanging(admin: AdminClient, *, topic: str, partition: int, producer_id: int, dry_run: bool) -> Answer:
+    """Raises NotFound where the producer has nothing open there, InvalidTxnState where a coordinator knows of it."""
+    (place,) = await partitions_of(admin, {topic: [partition]})
+    found = (await admin.describe_producers([place])).result(place)
+    open_ones = [
+        each
+        for each in found
+        if each.producer_id == producer_id and each.current_transaction_start_offset != NO_TRANSACTION
+    ]
+    if not open_ones:
+        raise NotFound(f"producer {producer_id} has no open transaction in {place}")
+    for listed in await admin.list_transactions(producer_ids=[producer_id]):
+        told = (await admin.describe_transactions([listed.transactional_id])).result(listed.transactional_id)
+        if place in told.partitions:
+            raise InvalidTxnState(
+                f"the transaction is {listed.transactional_id}'s, which is {told.state}: "
+                f"pystream transactions abort {listed.transactional_id}"
+            )
+    producer = open_ones[0]
+    if not dry_run:
+        epoch = max(producer.coordinator_epoch, 0)  # -1 where no marker was ever written
+        await admin.abort_transaction(AbortTransaction(place, producer_id, producer.producer_epoch, epoch))
+    return Answer([_producer(place, producer)])
+
+
+def _producer(place: TopicPartition, told: ActiveProducer) -> PartitionProducer:
+    start = told.current_transaction_start_offset
+    return PartitionProducer(
+        place.topic,
+        place.partition,
+        told.producer_id,
+        told.producer_epoch,
+        told.last_sequence,
+        told.last_timestamp,
+        told.coordinator_epoch,
+        None if start == NO_TRANSACTION else start,
+    )
