@@ -69,6 +69,10 @@ TOOLS: dict[str, str] = {
     "kafka-e2e-latency": "pystream.cli.kafka.load.e2e_latency:main",
     "kafka-verifiable-producer": "pystream.cli.kafka.load.verifiable_producer:main",
     "kafka-verifiable-consumer": "pystream.cli.kafka.load.verifiable_consumer:main",
+    "kafka-dump-log": "pystream.cli.kafka.server.dump_log:main",
+    "kafka-storage": "pystream.cli.kafka.server.storage:main",
+    "kafka-server-start": "pystream.cli.kafka.server.lifecycle:start",
+    "kafka-server-stop": "pystream.cli.kafka.server.lifecycle:stop",
 }
 
 

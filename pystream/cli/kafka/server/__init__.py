@@ -1,0 +1,1 @@
+"""Kafka's tools for a server and its directories."""
