@@ -51,6 +51,7 @@ TOOLS: dict[str, str] = {
     "kafka-console-consumer": "pystream.cli.kafka.records.console_consumer:main",
     "kafka-acls": "pystream.cli.kafka.cluster.acls:main",
     "kafka-groups": "pystream.cli.kafka.groups.listing:main",
+    "kafka-share-groups": "pystream.cli.kafka.groups.share_groups:main",
     "kafka-get-offsets": "pystream.cli.kafka.records.get_offsets:main",
     "kafka-delete-records": "pystream.cli.kafka.records.delete_records:main",
     "kafka-log-dirs": "pystream.cli.kafka.cluster.log_dirs:main",
@@ -71,6 +72,7 @@ TOOLS: dict[str, str] = {
     "kafka-verifiable-consumer": "pystream.cli.kafka.load.verifiable_consumer:main",
     "kafka-dump-log": "pystream.cli.kafka.server.dump_log:main",
     "kafka-storage": "pystream.cli.kafka.server.storage:main",
+    "kafka-delegation-tokens": "pystream.cli.kafka.server.delegation_tokens:main",
     "kafka-server-start": "pystream.cli.kafka.server.lifecycle:start",
     "kafka-server-stop": "pystream.cli.kafka.server.lifecycle:stop",
 }

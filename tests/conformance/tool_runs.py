@@ -58,6 +58,7 @@ CLASSES = {
 TRACES = (
     r"(?:java|org|joptsimple)[\w.]+(?:Exception|Error)(?:: |$)",
     r"\s+at [\w.$/<>]+\(",
+    r"Bootstrap metadata: ",  # of Kafka's own metadata log, from kafka-storage
     r"Caused by: |\s*\.\.\. \d+ more$",
 )
 

@@ -12,8 +12,6 @@ PRODUCER, CONSUMER = "kafka-console-producer", "kafka-console-consumer"
 OFFSETS, DELETE, LOG_DIRS, GROUPS = "kafka-get-offsets", "kafka-delete-records", "kafka-log-dirs", "kafka-groups"
 FEATURES, TRANSACTIONS, ELECTION = "kafka-features", "kafka-transactions", "kafka-leader-election"
 METRICS, VERSIONS, SHARE_CONSUMER = "kafka-client-metrics", "kafka-broker-api-versions", "kafka-console-share-consumer"
-REASSIGN, WRITES, READS = "kafka-reassign-partitions", "kafka-producer-perf-test", "kafka-consumer-perf-test"
-LATENCY, TAKES = "kafka-e2e-latency", "kafka-share-consumer-perf-test"
 CLUSTER, QUORUM, ACLS = "kafka-cluster", "kafka-metadata-quorum", "kafka-acls"
 QUORUM_ID = "AAAAAAAAAAAAAAAAAAAAAg"
 SERIALIZATION = "org.apache.kafka.common.serialization"
@@ -50,6 +48,11 @@ FILES = {
     "topics.json": '{"version":1,"topics":[{"topic":"five-MINE"}]}',
     "topics-unknown.json": '{"version":1,"topics":[{"topic":"nosuch"}]}',
     "payloads.txt": "a\nbb\nccc\n",
+    "server.properties": (
+        "process.roles=broker,controller\nnode.id=1\ncontroller.quorum.voters=1@localhost:9093\n"
+        "listeners=PLAINTEXT://localhost:9092,CONTROLLER://localhost:9093\n"
+        "controller.listener.names=CONTROLLER\nlog.dirs=FILES/kraft\n"
+    ),
 }
 
 
@@ -409,107 +412,6 @@ METRICS_ASKED_FOR = [
 ]
 
 
-def moving(action: str, name: str, *words: str) -> tuple[str, ...]:
-    return (action, "--reassignment-json-file", f"FILES/{name}.json", *words)
-
-
-def generating(name: str, brokers: str) -> tuple[str, ...]:
-    return ("--generate", "--topics-to-move-json-file", f"FILES/{name}.json", "--broker-list", brokers)
-
-
-REASSIGNED = [
-    *every(
-        REASSIGN,
-        ("--list",),
-        moving("--execute", "move"),
-        moving("--verify", "move"),
-        moving("--execute", "move", "--throttle", "5000", "--replica-alter-log-dirs-throttle", "6000"),
-        moving("--verify", "move", "--preserve-throttles"),
-        moving("--cancel", "move"),
-        moving("--execute", "move-nowhere", "--timeout", "500"),
-        moving("--verify", "move-nowhere"),
-        *(
-            moving("--execute", f"move-{name}")
-            for name in ("unknown", "empty", "none", "away", "same", "short", "twice", "absent")
-        ),
-        generating("topics", "1"),
-        generating("topics-unknown", "1"),
-        generating("topics", "1,1"),
-        generating("topics", "x"),
-        generating("topics", "7"),
-        ("--generate",),
-        ("--execute",),
-        ("--list", "--verify"),
-        ("--list", "--throttle", "1"),
-        moving("--execute", "move", "--throttle", "x"),
-        ("--execute", "--reassignment-json-file", "/nowhere"),
-        ("--bogus",),
-        (),
-    ),
-    Run(REASSIGN, ("--list",)),
-    Run(REASSIGN, ()),
-]
-LOADED = [
-    *(
-        on_topic(WRITES, "--num-records", "2000", "--throughput", "-1", *words, topic="loaded-MINE")
-        for words in (
-            ("--record-size", "100"),
-            ("--record-size", "100", "--warmup-records", "500"),
-            ("--payload-monotonic", "--producer-props", "acks=1"),
-            ("--payload-file", "FILES/payloads.txt"),
-            ("--payload-file", "/nowhere"),
-            ("--record-size", "10", "--transactional-id", "loads-MINE", "--transaction-duration-ms", "10"),
-            (),
-            ("--record-size", "0"),
-            ("--record-size", "9", "--producer-props", "a"),
-            ("--record-size", "9", "--command-property", "acks=1", "--producer-props", "acks=1"),
-            ("--record-size", "9", "--warmup-records", "5000"),
-            ("--record-size", "9", "--reporting-interval", "0"),
-        )
-    ),
-    *every(
-        READS,
-        ("--topic", "loaded-MINE", "--num-records", "2000"),
-        ("--topic", "loaded-MINE", "--num-records", "99999999", "--timeout", "500", "--hide-header"),
-        ("--include", "loade.-MINE", "--num-records", "9000000", "--timeout", "500"),
-        ("--topic", "a"),
-        ("--topic", "a", "--include", "b", "--num-records", "1"),
-        ("--topic", "a", "--num-records", "1", "--reporting-interval", "0"),
-        ("--topic", "a", "--num-records", "1", "--reporting-interval", "x"),
-        ("--topic", "a", "--num-records", "1", "--messages", "2"),
-        ("--topic", "a", "--num-records", "x"),
-        (),
-    ),
-    Run(READS, ("--topic", "a", "--num-records", "1")),
-    *every(
-        TAKES,
-        ("--topic", "loaded-MINE", "--num-records", "10", "--timeout", "1000"),
-        (
-            *("--topic", "loaded-MINE", "--num-records", "10", "--timeout", "1000"),
-            *("--show-consumer-stats", "--threads", "2", "--hide-header"),
-        ),
-        ("--topic", "a"),
-        (),
-    ),
-    *(
-        Run(LATENCY, words)
-        for words in (
-            ("BROKER", "single-MINE", "5", "all", "20"),
-            ("BROKER", "single-MINE", "5", "0", "20"),
-            ("BROKER", "single-MINE"),
-            ("BROKER", "single-MINE", "x", "1", "20"),
-            ("BROKER", "single-MINE", "0", "1", "20"),
-            ("BROKER", "single-MINE", "5", "all", "20", "/nowhere"),
-            (
-                *(*B, "--topic", "single-MINE", "--num-records", "3", "--producer-acks", "1", "--record-size", "10"),
-                *("--record-key-size", "4", "--num-headers", "2", "--record-header-key-size", "2"),
-                *("--record-header-size", "3"),
-            ),
-            B,
-        )
-    ),
-]
-
 STORIES = {
     "lines become records": PRODUCED,
     "what a producer is not told": WRONG_FOR_A_PRODUCER,
@@ -526,6 +428,4 @@ STORIES = {
     "transactions": TRANSACTIONS_SHOWN,
     "elections": ELECTED,
     "client metrics": METRICS_ASKED_FOR,
-    "reassignments": REASSIGNED,
-    "loads": LOADED,
 }

@@ -1,0 +1,191 @@
+"""More stories as those of `tool_stories`: reassignments, performance tests, share groups, directories of a server."""
+
+from __future__ import annotations
+
+from tests.conformance.tool_runs import Run
+from tests.conformance.tool_stories import QUORUM_ID, B, every, on_topic
+
+REASSIGN, WRITES, READS = "kafka-reassign-partitions", "kafka-producer-perf-test", "kafka-consumer-perf-test"
+LATENCY, TAKES = "kafka-e2e-latency", "kafka-share-consumer-perf-test"
+SHARE_GROUPS, STORAGE, TOKENS = "kafka-share-groups", "kafka-storage", "kafka-delegation-tokens"
+
+
+def moving(action: str, name: str, *words: str) -> tuple[str, ...]:
+    return (action, "--reassignment-json-file", f"FILES/{name}.json", *words)
+
+
+def generating(name: str, brokers: str) -> tuple[str, ...]:
+    return ("--generate", "--topics-to-move-json-file", f"FILES/{name}.json", "--broker-list", brokers)
+
+
+REASSIGNED = [
+    *every(
+        REASSIGN,
+        ("--list",),
+        moving("--execute", "move"),
+        moving("--verify", "move"),
+        moving("--execute", "move", "--throttle", "5000", "--replica-alter-log-dirs-throttle", "6000"),
+        moving("--verify", "move", "--preserve-throttles"),
+        moving("--cancel", "move"),
+        moving("--execute", "move-nowhere", "--timeout", "500"),
+        moving("--verify", "move-nowhere"),
+        *(
+            moving("--execute", f"move-{name}")
+            for name in ("unknown", "empty", "none", "away", "same", "short", "twice", "absent")
+        ),
+        generating("topics", "1"),
+        generating("topics-unknown", "1"),
+        generating("topics", "1,1"),
+        generating("topics", "x"),
+        generating("topics", "7"),
+        ("--generate",),
+        ("--execute",),
+        ("--list", "--verify"),
+        ("--list", "--throttle", "1"),
+        moving("--execute", "move", "--throttle", "x"),
+        ("--execute", "--reassignment-json-file", "/nowhere"),
+        ("--bogus",),
+        (),
+    ),
+    Run(REASSIGN, ("--list",)),
+    Run(REASSIGN, ()),
+]
+LOADED = [
+    *(
+        on_topic(WRITES, "--num-records", "2000", "--throughput", "-1", *words, topic="loaded-MINE")
+        for words in (
+            ("--record-size", "100"),
+            ("--record-size", "100", "--warmup-records", "500"),
+            ("--payload-monotonic", "--producer-props", "acks=1"),
+            ("--payload-file", "FILES/payloads.txt"),
+            ("--payload-file", "/nowhere"),
+            ("--record-size", "10", "--transactional-id", "loads-MINE", "--transaction-duration-ms", "10"),
+            (),
+            ("--record-size", "0"),
+            ("--record-size", "9", "--producer-props", "a"),
+            ("--record-size", "9", "--command-property", "acks=1", "--producer-props", "acks=1"),
+            ("--record-size", "9", "--warmup-records", "5000"),
+            ("--record-size", "9", "--reporting-interval", "0"),
+        )
+    ),
+    *every(
+        READS,
+        ("--topic", "loaded-MINE", "--num-records", "2000"),
+        ("--topic", "loaded-MINE", "--num-records", "99999999", "--timeout", "500", "--hide-header"),
+        ("--include", "loade.-MINE", "--num-records", "9000000", "--timeout", "500"),
+        ("--topic", "a"),
+        ("--topic", "a", "--include", "b", "--num-records", "1"),
+        ("--topic", "a", "--num-records", "1", "--reporting-interval", "0"),
+        ("--topic", "a", "--num-records", "1", "--reporting-interval", "x"),
+        ("--topic", "a", "--num-records", "1", "--messages", "2"),
+        ("--topic", "a", "--num-records", "x"),
+        (),
+    ),
+    Run(READS, ("--topic", "a", "--num-records", "1")),
+    *every(
+        TAKES,
+        ("--topic", "loaded-MINE", "--num-records", "10", "--timeout", "1000"),
+        (
+            *("--topic", "loaded-MINE", "--num-records", "10", "--timeout", "1000"),
+            *("--show-consumer-stats", "--threads", "2", "--hide-header"),
+        ),
+        ("--topic", "a"),
+        (),
+    ),
+    *(
+        Run(LATENCY, words)
+        for words in (
+            ("BROKER", "single-MINE", "5", "all", "20"),
+            ("BROKER", "single-MINE", "5", "0", "20"),
+            ("BROKER", "single-MINE"),
+            ("BROKER", "single-MINE", "x", "1", "20"),
+            ("BROKER", "single-MINE", "0", "1", "20"),
+            ("BROKER", "single-MINE", "5", "all", "20", "/nowhere"),
+            (
+                *(*B, "--topic", "single-MINE", "--num-records", "3", "--producer-acks", "1", "--record-size", "10"),
+                *("--record-key-size", "4", "--num-headers", "2", "--record-header-key-size", "2"),
+                *("--record-header-size", "3"),
+            ),
+            B,
+        )
+    ),
+]
+GROUP = ("--group", "reset-MINE")
+SHARE_GROUPS_KEPT = [
+    *every(
+        SHARE_GROUPS,
+        ("--list", "--state", "Stable"),
+        ("--reset-offsets", *GROUP, "--to-earliest", "--topic", "loaded-MINE", "--execute"),
+        ("--list", "--state"),
+        ("--describe", *GROUP),
+        ("--describe", *GROUP, "--verbose"),
+        ("--describe", *GROUP, "--members"),
+        ("--describe", *GROUP, "--state"),
+        ("--describe", *GROUP, "--state", "--verbose"),
+        ("--describe", "--group", "nosuch"),
+        ("--reset-offsets", *GROUP, "--to-latest", "--all-topics", "--dry-run"),
+        ("--reset-offsets", *GROUP, "--to-datetime", "2020-01-01T00:00:00.000", "--topic", "five-MINE", "--dry-run"),
+        ("--reset-offsets", *GROUP, "--to-datetime", "soon", "--all-topics", "--dry-run"),
+        ("--reset-offsets", *GROUP, "--to-latest", "--topic", "nosuch", "--execute"),
+        ("--reset-offsets", *GROUP, "--to-latest", "--topic", "five-MINE:9", "--execute"),
+        ("--delete-offsets", *GROUP, "--topic", "loaded-MINE", "--topic", "nosuch"),
+        ("--delete-offsets", "--group", "nosuch", "--topic", "loaded-MINE"),
+        ("--describe", *GROUP),
+        ("--delete", *GROUP),
+        ("--delete", "--group", "nosuch"),
+        (),
+        ("--describe",),
+        ("--delete",),
+        ("--reset-offsets",),
+        ("--delete-offsets",),
+        ("--list", "--describe"),
+        ("--describe", "--group", "a", "--all-groups"),
+        ("--describe", "--group", "a", "--members", "--state"),
+        ("--describe", "--group", "a", "--state", "x"),
+        ("--list", "--group", "x"),
+        ("--reset-offsets", "--group", "a", "--to-earliest", "--to-latest", "--all-topics", "--dry-run"),
+        ("--reset-offsets", "--group", "a", "--to-earliest", "--dry-run"),
+        ("--reset-offsets", "--group", "a", "--to-earliest", "--all-topics", "--dry-run", "--execute"),
+        ("--reset-offsets", "--all-groups", "--to-earliest", "--all-topics", "--execute"),
+        ("--delete", "--group", "a", "--topic", "b"),
+        ("--list", "--verbose"),
+        ("--list", "--bogus"),
+    ),
+    Run(SHARE_GROUPS, ("--list",)),
+    Run(SHARE_GROUPS, ()),
+]
+FORMAT = ("format", "-c", "FILES/server.properties", "-t")
+FORMATTED = [
+    *(
+        Run(STORAGE, words)
+        for words in (
+            ("info", "-c", "FILES/server.properties"),
+            (*FORMAT, QUORUM_ID),
+            ("info", "-c", "FILES/server.properties"),
+            (*FORMAT, QUORUM_ID),
+            (*FORMAT, QUORUM_ID, "--ignore-formatted"),
+            (*FORMAT, f"{QUORUM_ID[:-1]}w", "--ignore-formatted"),
+            ("format", "-c", "FILES/server.properties"),
+            ("format", "-t", QUORUM_ID, "-c", "/nowhere"),
+            ("info",),
+            ("version-mapping",),
+            ("version-mapping", "-r", "3.9"),
+            ("version-mapping", "-r", "9"),
+            ("feature-dependencies", "-f", "share.version=1"),
+            ("feature-dependencies", "-f", "x"),
+            ("feature-dependencies",),
+            ("random-uuid",),
+            ("bogus",),
+            (),
+        )
+    ),
+    *every(TOKENS, ("--describe",), (), ("--create", "--command-config", "FILES/nothing.properties"), ("--bogus",)),
+    Run(TOKENS, ("--describe", "--command-config", "FILES/nothing.properties")),
+]
+
+OPERATOR_STORIES = {
+    "reassignments": REASSIGNED,
+    "loads": LOADED,
+    "share groups": SHARE_GROUPS_KEPT,
+    "storage and tokens": FORMATTED,
+}
