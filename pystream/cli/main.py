@@ -15,12 +15,14 @@ import sys
 from pystream.cli.commands import COMMANDS, COMPLETE_VARIABLE, NOUNS, PROGRAM, TOOLS, find_command
 
 COLUMN = 16
+TOOLS_A_LINE = 4
 
 
 def overview() -> str:
     """What `pystream --help` prints."""
     lines = [f"  {name:<{COLUMN}}{text}" for name, (_, text) in COMMANDS.items()]
     nouns = [f"  {name:<{COLUMN}}{text}" for name, text in NOUNS.items()]
+    tools = [f"  {' '.join(list(TOOLS)[start : start + TOOLS_A_LINE])}" for start in range(0, len(TOOLS), TOOLS_A_LINE)]
     return "\n".join(
         [
             f"Usage: {PROGRAM} COMMAND [OPTIONS]...",
@@ -33,7 +35,8 @@ def overview() -> str:
             "Administration, of any Kafka cluster (-b HOST:PORT):",
             *nouns,
             "",
-            f"Kafka's tools, flags and output as theirs: {', '.join(TOOLS)}",
+            "Kafka's tools, flags and output as theirs:",
+            *tools,
             "",
             "Options:",
             "  --version  Show the version and exit.",

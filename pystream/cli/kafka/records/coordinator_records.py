@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Callable
 from typing import Any, Final
 
 from pystream.common.errors import MalformedInput
 from pystream.common.model import UUID_SIZE_BYTES, uuid_text
+from pystream.protocol.consumer_protocol import PROTOCOL_TYPE, read_assignment, read_subscription
 from pystream.protocol.coordinator_records.codec import RecordCodec
 from pystream.protocol.message import Struct
 
@@ -17,6 +19,10 @@ NUMBER_BYTES: Final = 2  # of a type or a version, before the fields
 def as_text(topic: str, key: bytes | None, value: bytes | None) -> tuple[str | None, str | None]:
     """Key and value as kafka-dump-log writes them. Raises UnknownRecord, MalformedInput."""
     told_key, told_value = decoded(topic, key, value)
+    if told_value is not None and told_value["data"].get("protocolType") == PROTOCOL_TYPE:
+        for member in told_value["data"]["members"]:
+            _read(member, "subscription", read_subscription)
+            _read(member, "assignment", read_assignment)
     texts = [
         None
         if told is None
@@ -27,6 +33,19 @@ def as_text(topic: str, key: bytes | None, value: bytes | None) -> tuple[str | N
 
 
 COMPACT: Final[dict[str, Any]] = {"separators": (",", ":"), "ensure_ascii": False}
+
+
+def _read(member: dict[str, Any], name: str, read: Callable[[bytes], Struct]) -> None:
+    data = base64.b64decode(member[name])
+    member[name] = fields(read(data)) if data else {}
+
+
+def as_line(topic: str, types: frozenset[int], key: bytes | None, value: bytes | None) -> bytes:
+    """Key and value as formatters of kafka-console-consumer write them; nothing for records of other types."""
+    if key is None or int.from_bytes(key[:NUMBER_BYTES], "big") not in types:
+        return b""
+    told_key, told_value = decoded(topic, key, value)
+    return json.dumps({"key": told_key, "value": told_value}, **COMPACT).encode()
 
 
 def decoded(topic: str, key: bytes | None, value: bytes | None) -> tuple[dict[str, Any], dict[str, Any] | None]:

@@ -17,11 +17,19 @@ from typing import Final, Protocol
 
 from pystream.cli.kafka.options import WrongUsage
 from pystream.common.errors import MalformedInput
+from pystream.common.model import CONSUMER_OFFSETS_TOPIC, SHARE_GROUP_STATE_TOPIC, TRANSACTION_STATE_TOPIC
 
 NO_TIMESTAMP: Final = -1
 TIMESTAMP_TYPES: Final = ("CreateTime", "LogAppendTime")
 PACKAGE: Final = "org.apache.kafka.tools.consumer."
 DEFAULT: Final = f"{PACKAGE}DefaultMessageFormatter"
+# formatter -> the topic whose records it knows, and which types of them
+OF_TOPICS: Final = {
+    "OffsetsMessageFormatter": (CONSUMER_OFFSETS_TOPIC, frozenset({0, 1})),
+    "GroupMetadataMessageFormatter": (CONSUMER_OFFSETS_TOPIC, frozenset({2})),
+    "TransactionLogMessageFormatter": (TRANSACTION_STATE_TOPIC, frozenset({0})),
+    "group.share.ShareGroupStateMessageFormatter": (SHARE_GROUP_STATE_TOPIC, frozenset({0, 1})),
+}
 
 
 class Record(Protocol):
@@ -174,4 +182,10 @@ def formatter(name: str, properties: Mapping[str, str]) -> Formatter:
         return _logging(properties)
     if simple == "NoOpMessageFormatter":
         return lambda _: b""
-    raise WrongUsage(f"{name}: there is no Java here, but {PACKAGE}{{Default,Logging,NoOp}}MessageFormatter are known")
+    if simple in OF_TOPICS:
+        from pystream.cli.kafka.records.coordinator_records import as_line
+
+        topic, types = OF_TOPICS[simple]
+        return lambda record: as_line(topic, types, record.key, record.value)
+    known = ", ".join(("DefaultMessageFormatter", "LoggingMessageFormatter", "NoOpMessageFormatter", *OF_TOPICS))
+    raise WrongUsage(f"{name}: there is no Java here, but of {PACKAGE}* these are known: {known}")

@@ -1,0 +1,131 @@
+"""Kafka's tools that run as processes of their own: servers that start and stop, clients that say what they do."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.integration.cli.conftest import fresh
+from tests.support import ports
+from tests.support.broker_process import ROOT, BrokerProcess
+
+SECONDS = 60
+
+
+class Owner:
+    """Of a port."""
+
+
+def tool(name: str, *arguments: str, cwd: Path = ROOT) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "pystream.cli.main", name, *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, cwd=cwd, env=environment)
+
+
+def said(name: str, *arguments: str, stdin: str = "", cwd: Path = ROOT) -> tuple[int, str, str]:
+    with tool(name, *arguments, cwd=cwd) as process:
+        out, err = process.communicate(stdin, timeout=SECONDS)
+    return process.returncode, out, err
+
+
+def events(text: str) -> list[tuple[str, dict[str, object]]]:
+    found = [json.loads(line) for line in text.splitlines()]
+    return [(event.pop("name"), event) for event in found if event.pop("timestamp") > 0]
+
+
+def test_lines_go_through_two_processes_and_leave_nothing_on_standard_error_but_their_count(broker: BrokerProcess):
+    topic = fresh("pipes")
+    b = ("--bootstrap-server", broker.bootstrap)
+    assert said("kafka-topics", *b, "--create", "--topic", topic, "--partitions", "1")[0] == 0
+
+    assert said("kafka-console-producer", *b, "--topic", topic, stdin="one\ntwo\n\xe9\n") == (0, "", "")
+    read = said("kafka-console-consumer", *b, "--topic", topic, "--from-beginning", "--max-messages", "3")
+    assert read == (0, "one\ntwo\n\xe9\n", "Processed a total of 3 messages\n")
+
+
+def test_a_consumer_that_is_told_to_stop_has_committed_what_it_printed(broker: BrokerProcess):
+    topic, group = fresh("stopped"), fresh("group")
+    b = ("--bootstrap-server", broker.bootstrap)
+    said("kafka-topics", *b, "--create", "--topic", topic, "--partitions", "1")
+    said("kafka-console-producer", *b, "--topic", topic, stdin="one\ntwo\n")
+
+    with tool("kafka-console-consumer", *b, "--topic", topic, "--group", group, "--from-beginning") as consumer:
+        assert consumer.stdout is not None
+        assert [consumer.stdout.readline() for _ in range(2)] == ["one\n", "two\n"]
+        consumer.terminate()
+        assert "Processed a total of 2 messages" in consumer.communicate(timeout=SECONDS)[1]
+    assert consumer.returncode == 0
+    _, described, _ = said("kafka-consumer-groups", *b, "--describe", "--group", group)
+    assert described.splitlines()[-1].split()[:6] == [group, topic, "0", "2", "2", "0"]
+
+
+def test_verifiable_clients_tell_of_each_record_and_commit(broker: BrokerProcess):
+    topic, group = fresh("verifiable"), fresh("group")
+    b = ("--bootstrap-server", broker.bootstrap)
+    said("kafka-topics", *b, "--create", "--topic", topic, "--partitions", "1")
+
+    code, out, _ = said(
+        "kafka-verifiable-producer",
+        *(*b, "--topic", topic, "--max-messages", "3", "--value-prefix", "7", "--repeating-keys", "2"),
+    )
+    place = {"topic": topic, "partition": 0}
+    first, *sends, closed, (last_name, figures) = events(out)
+    assert (code, first, closed) == (0, ("startup_complete", {}), ("shutdown_complete", {}))
+    assert sends == [
+        ("producer_send_success", {"key": str(number % 2), "value": f"7.{number}", **place, "offset": number})
+        for number in range(3)
+    ]
+    assert (last_name, figures["sent"], figures["acked"]) == ("tool_data", 3, 3)
+
+    code, out, _ = said(
+        "kafka-verifiable-consumer", *b, "--topic", topic, "--group-id", group, "--max-messages", "3", "--verbose"
+    )
+    told = events(out)
+    assert code == 0
+    assert [event["value"] for name, event in told if name == "record_data"] == ["7.0", "7.1", "7.2"]
+    assert ("partitions_assigned", {"partitions": [place]}) in told
+    committed = [event["offsets"] for name, event in told if name == "offsets_committed"]
+    assert committed[-1] == [{**place, "offset": 3}]
+    assert sum(event["count"] for name, event in told if name == "records_consumed") == 3  # type: ignore[misc]
+    assert told[-1] == ("shutdown_complete", {})
+
+
+@pytest.mark.unsanitized
+def test_a_formatted_server_starts_as_that_cluster_and_stops_when_told(tmp_path: Path):
+    first, second = Owner(), Owner()
+    port, cluster_id, node_id = ports.port_for(first), "c2VydmVyLXN0YXJ0LXN0bw", str(os.getpid())
+    settings = {
+        "process.roles": "broker,controller",
+        "node.id": node_id,
+        "listeners": f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{ports.port_for(second)}",
+        "controller.listener.names": "CONTROLLER",
+        "log.dirs": str(tmp_path / "data"),
+    }
+    (tmp_path / "server.properties").write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
+    assert said("kafka-storage", "format", "-t", cluster_id, "-c", "server.properties", cwd=tmp_path)[0] == 0
+
+    with tool("kafka-server-start", "server.properties", "--override", "num.partitions=5", cwd=tmp_path) as server:
+        b = ("--bootstrap-server", f"127.0.0.1:{port}")
+        assert said("kafka-cluster", "cluster-id", *b)[:2] == (0, f"Cluster ID: {cluster_id}\n")
+        assert "num.partitions=5" in said("kafka-configs", *b, "--describe", "--all", "--broker", node_id)[1]
+        assert said("kafka-server-stop", "--node-id", f"1{node_id}")[0] == 1
+        assert said("kafka-server-stop", "--node-id", node_id) == (0, "", "")
+        server.communicate(timeout=SECONDS)
+    assert server.returncode == 0
+
+
+def test_a_server_is_not_started_with_what_is_no_setting():
+    usage = "USAGE: kafka-server-start [-daemon] server.properties [--override property=value]*\n"
+    assert said("kafka-server-start") == (1, "", usage)
+    assert said("kafka-server-start", "nowhere.properties")[:2] == (1, "")
+    assert said("kafka-server-start", "README.md", "--override", "novalue") == (
+        1,
+        "",
+        "Missing value for key novalue\n",
+    )
