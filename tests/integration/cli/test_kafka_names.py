@@ -132,4 +132,4 @@ def test_a_tool_has_help_and_refuses_what_it_does_not_know(name: str, capsys: py
         main([name, "--no-such-flag"])
     captured = capsys.readouterr()
     assert (refused.value.code, captured.out) == (1, "")
-    assert "no-such-flag" in captured.err or "arguments are required" in captured.err
+    assert any(said in captured.err for said in ("no-such-flag", "arguments are required", "USAGE: kafka-server-start"))
