@@ -275,6 +275,13 @@ def test_a_wrong_setting_is_wrong_usage(arguments: tuple[str, ...], said: str):
     assert "Traceback" not in result.stderr
 
 
+def test_help_shows_an_example():
+    result = run_admin("--help")
+
+    assert result.returncode == 0
+    assert "Example: pystream admin --bootstrap" in " ".join(result.stdout.split())
+
+
 def run_admin(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "pystream.cli.main", "admin", *arguments],

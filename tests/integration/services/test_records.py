@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import threading
 from typing import Any
 
@@ -256,6 +258,30 @@ def test_a_tail_that_is_cancelled_is_closed_on_the_server(admin: Admin, topic: s
     await_no_stream(admin)
     with pytest.raises(PystreamError, match="CANCELLED"):
         next(tail)
+
+
+FOLLOWER = """
+import sys
+from pystream.client.grpc import connect
+
+tail = connect(sys.argv[1]).records.tail_records(topic=sys.argv[2])
+tail.wait_until_begun()
+print("begun", flush=True)
+next(tail)
+"""
+
+
+def test_a_tail_ends_with_the_process_that_asked_for_it(server: AdminProcess, admin: Admin, topic: str):
+    process = subprocess.Popen([sys.executable, "-c", FOLLOWER, server.address, topic], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"begun\n"
+    assert open_streams(admin) == 1
+
+    process.kill()
+    process.wait()
+    process.stdout.close()
+
+    await_no_stream(admin)
 
 
 def test_a_tail_ends_with_its_deadline(admin: Admin, topic: str):
