@@ -19,6 +19,8 @@ from pystream.client import Consumer as OurConsumer
 from pystream.client import Producer as OurProducer
 from pystream.client.admin.configs import ConfigResource, ConfigResourceType
 from pystream.client.aio import AdminClient
+from pystream.client.metrics.model import MetricName
+from pystream.client.metrics.otlp import name_of
 from pystream.common.model import uuid_text
 from pystream.protocol.messages.incremental_alter_configs import (
     AlterableConfig,
@@ -196,3 +198,45 @@ def test_our_clients_push_to_apache_kafka(sink: tuple[KafkaProcess, Path]) -> No
         counted = sum(numbers[total] - (numbers[again] if again != total else 0) for _, numbers in found[client])
         assert counted == RECORDS
     assert found[sender][-1][1]["org.apache.kafka.producer.connection.creation.total"] == 0  # a delta
+
+
+REQUIRED = (  # of clients by KIP-714, under org.apache.kafka
+    *(f"org.apache.kafka.producer.connection.creation.{stat}" for stat in ("rate", "total")),
+    *(f"org.apache.kafka.producer.node.request.latency.{stat}" for stat in ("avg", "max")),
+    *(f"org.apache.kafka.producer.produce.throttle.time.{stat}" for stat in ("avg", "max")),
+    *(f"org.apache.kafka.producer.record.queue.time.{stat}" for stat in ("avg", "max")),
+    *(f"org.apache.kafka.consumer.connection.creation.{stat}" for stat in ("rate", "total")),
+    *(f"org.apache.kafka.consumer.coordinator.commit.latency.{stat}" for stat in ("avg", "max")),
+    *(f"org.apache.kafka.consumer.coordinator.rebalance.latency.{stat}" for stat in ("avg", "max", "total")),
+    *(f"org.apache.kafka.consumer.fetch.manager.fetch.latency.{stat}" for stat in ("avg", "max")),
+    *(f"org.apache.kafka.consumer.node.request.latency.{stat}" for stat in ("avg", "max")),
+    "org.apache.kafka.consumer.coordinator.assigned.partitions",
+    "org.apache.kafka.consumer.poll.idle.ratio.avg",
+)
+PRINTED = re.compile(r"^([a-z-]+):([a-z-]+):", re.MULTILINE)
+
+
+def printed_by(tool: str, *arguments: str) -> set[tuple[str, str]]:
+    """Groups and names of the metrics that one of Java's performance tools prints."""
+    command = [*java.command(), "-cp", java.class_path(), f"org.apache.kafka.tools.{tool}", *arguments]
+    done = subprocess.run([*command, "--print-metrics"], capture_output=True, text=True, timeout=SECONDS, check=True)
+    return set(PRINTED.findall(done.stdout))
+
+
+def test_our_metrics_are_called_as_the_java_clients_call_theirs(broker: BrokerProcess) -> None:
+    where = ("--bootstrap-server", broker.bootstrap, "--topic", "t", "--num-records", "10")
+    of_producer = printed_by("ProducerPerformance", *where, "--record-size", "10", "--throughput", "-1")
+    of_consumer = printed_by("ConsumerPerformance", *where, "--group", "g")
+    settings = {"bootstrap.servers": broker.bootstrap}
+    with (
+        OurProducer(settings) as producer,
+        OurConsumer({**settings, "group.id": "ours", "auto.offset.reset": "earliest"}) as consumer,
+    ):
+        producer.send("t", b"value").result(SECONDS)
+        consumer.subscribe(["t"])
+        for _ in range(2):
+            assert consumer.poll(SECONDS, 1)
+        ours = {(key.group, key.name) for client in (producer, consumer) for key in client.metrics()}
+    theirs = of_producer | of_consumer
+    assert ours - theirs == set()
+    assert set(REQUIRED) - {name_of(MetricName(name, group, ())) for group, name in ours} == set()

@@ -356,7 +356,11 @@ class Engine:
     ) -> dict[TopicPartition, OffsetAndMetadata | None]:
         """What the group has committed."""
         self.check_usable()
-        return await self._group().committed(keys, timeout_ms=timeout_ms)
+        began_ms = self.cluster.clock.monotonic_ms()
+        try:
+            return await self._group().committed(keys, timeout_ms=timeout_ms)
+        finally:
+            self.metrics.asking_committed_ms += self.cluster.clock.monotonic_ms() - began_ms
 
     async def offsets_for_times(
         self, wanted: Mapping[TopicPartition, int], timeout_ms: int | None = None
@@ -381,8 +385,12 @@ class Engine:
         """Commit these, or all positions."""
         self.check_usable()
         wanted = self.positions.consumed() if offsets is None else offsets
-        await self._commits_done()
-        await self._group().commit(wanted, timeout_ms=timeout_ms)
+        began_ms = self.cluster.clock.monotonic_ms()
+        try:
+            await self._commits_done()
+            await self._group().commit(wanted, timeout_ms=timeout_ms)
+        finally:
+            self.metrics.committing_ms += self.cluster.clock.monotonic_ms() - began_ms
 
     def _group(self) -> Commits:
         if self.commits is None:

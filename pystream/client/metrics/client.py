@@ -19,7 +19,9 @@ RATES: Final = {
     "response-total": "response-rate",
     "outgoing-byte-total": "outgoing-byte-rate",
     "incoming-byte-total": "incoming-byte-rate",
+    "network-io-total": "network-io-rate",
 }
+NOT_KAFKAS: Final = frozenset({"connection-failure-total"})  # what Kafka's clients do not count
 
 
 class ClientMetrics:
@@ -62,11 +64,19 @@ class ClientMetrics:
     def network(self, now_ms: int) -> Iterator[Metric]:
         """Connections, requests and bytes."""
         group, tags = f"{self.kind}-metrics", self.client_tags
-        for name, value in self.cluster.connections.metrics().items():
+        counts = self.cluster.connections.metrics()
+        counts["network-io-total"] = counts["request-total"] + counts["response-total"]
+        for name, value in counts.items():
+            if name in NOT_KAFKAS:
+                continue
             is_total = name.endswith("-total")
             yield Metric(MetricName(name, group, tags), float(value), is_total=is_total)
             if name in RATES:
                 yield Metric(MetricName(RATES[name], group, tags), self._rates[name].rate(value, now_ms))
+
+    def nanoseconds(self, name: str, duration_ms: float) -> Metric:
+        """The time that was spent in one operation, all in all."""
+        return Metric(MetricName(name, f"{self.kind}-metrics", self.client_tags), duration_ms * 1e6, is_total=True)
 
     def gauge(self, name: str, value: float) -> Metric:
         """A number of the whole client."""

@@ -13,6 +13,7 @@ from pystream.client.metrics.stats import Meter, Spread
 
 FETCH_GROUP: Final = "consumer-fetch-manager-metrics"
 COORDINATOR_GROUP: Final = "consumer-coordinator-metrics"
+SECONDS_OF_HOUR: Final = 3_600
 
 
 class Partition(Protocol):
@@ -68,6 +69,11 @@ class ConsumerMetrics(ClientMetrics):
         self._rebalances = Meter("rebalance", now_ms)
         self._rebalance_latency = Spread("rebalance-latency", now_ms)
         self._rebalance_began_ms: int | None = None
+        self._last_rebalance_ms: int | None = None
+        self._rebalancing_ms = 0.0
+        self._heartbeat_time = Spread("heartbeat-response-time", now_ms)
+        self.committing_ms = 0.0  # the user waited for commits
+        self.asking_committed_ms = 0.0  # and for what is committed
         self._last_heartbeat_ms: int | None = None
         self._last_poll_ms: int | None = None
         self._waited_ms = 0.0
@@ -120,10 +126,11 @@ class ConsumerMetrics(ClientMetrics):
         self._commits.mark(1, now_ms)
         self._commit_latency.record(latency_ms, now_ms)
 
-    def heartbeat(self) -> None:
+    def heartbeat(self, latency_ms: float) -> None:
         """The coordinator answered a heartbeat."""
         self._last_heartbeat_ms = now_ms = self.now_ms()
         self._heartbeats.mark(1, now_ms)
+        self._heartbeat_time.record(latency_ms, now_ms)
 
     def rebalance_began(self) -> None:
         """The assignment is about to change."""
@@ -134,14 +141,19 @@ class ConsumerMetrics(ClientMetrics):
         """The assignment has changed."""
         now_ms = self.now_ms()
         began_ms, self._rebalance_began_ms = self._rebalance_began_ms, None
+        latency_ms = 0 if began_ms is None else now_ms - began_ms
+        self._last_rebalance_ms = now_ms
         self._rebalances.mark(1, now_ms)
-        self._rebalance_latency.record(0 if began_ms is None else now_ms - began_ms, now_ms)
+        self._rebalance_latency.record(latency_ms, now_ms)
+        self._rebalancing_ms += latency_ms
 
     # --- all of it ----------------------------------------------------------------------------------------------------
 
     def collect(self) -> Iterator[Metric]:
         now_ms = self.now_ms()
         yield from super().collect()
+        yield self.nanoseconds("commit-sync-time-ns-total", self.committing_ms)
+        yield self.nanoseconds("committed-time-ns-total", self.asking_committed_ms)
         yield from self._of_polls(now_ms)
         yield from self._of_fetches(now_ms)
         yield from self._of_partitions()
@@ -171,28 +183,35 @@ class ConsumerMetrics(ClientMetrics):
                 yield from meter.metrics(FETCH_GROUP, (*tags, ("topic", topic)), now_ms)
 
     def _of_partitions(self) -> Iterator[Metric]:
-        highest = math.nan
+        highest = least_lead = math.nan
         for count, state in enumerate(list(self._positions)):
             lag = state.lag(self._read_committed)
             if lag is None:
                 continue
             highest = lag if math.isnan(highest) else max(highest, lag)
+            tags = (*self.client_tags, ("topic", state.topic), ("partition", str(state.partition)))
             if count < MOST_TAGGED:
-                tags = (*self.client_tags, ("topic", state.topic), ("partition", str(state.partition)))
                 yield Metric(MetricName("records-lag", FETCH_GROUP, tags), lag)
-                if state.log_start_offset >= 0:
-                    lead = max(state.position - state.log_start_offset, 0)
+            if state.log_start_offset >= 0:
+                lead = max(state.position - state.log_start_offset, 0)
+                least_lead = lead if math.isnan(least_lead) else min(least_lead, lead)
+                if count < MOST_TAGGED:
                     yield Metric(MetricName("records-lead", FETCH_GROUP, tags), lead)
         yield Metric(MetricName("records-lag-max", FETCH_GROUP, self.client_tags), highest)
+        yield Metric(MetricName("records-lead-min", FETCH_GROUP, self.client_tags), least_lead)
 
     def _of_group(self, now_ms: int) -> Iterator[Metric]:
         tags = self.client_tags
         for stat in (self._commits, self._commit_latency, self._heartbeats, self._rebalance_latency):
             yield from stat.metrics(COORDINATOR_GROUP, tags, now_ms)
-        for metric in self._rebalances.metrics(COORDINATOR_GROUP, tags, now_ms):
-            if metric.is_total:
-                yield metric
+        rate, total = self._rebalances.metrics(COORDINATOR_GROUP, tags, now_ms)
+        yield total
+        yield Metric(MetricName("rebalance-rate-per-hour", COORDINATOR_GROUP, tags), rate.value * SECONDS_OF_HOUR)
+        latency = MetricName("rebalance-latency-total", COORDINATOR_GROUP, tags)
+        yield Metric(latency, self._rebalancing_ms, is_total=True)
+        _, slowest = self._heartbeat_time.metrics(COORDINATOR_GROUP, tags, now_ms)
+        yield slowest
         yield Metric(MetricName("assigned-partitions", COORDINATOR_GROUP, tags), len(self._positions))
-        last = self._last_heartbeat_ms
-        ago = -1 if last is None else (now_ms - last) // 1_000
-        yield Metric(MetricName("last-heartbeat-seconds-ago", COORDINATOR_GROUP, tags), ago)
+        for what, last in (("heartbeat", self._last_heartbeat_ms), ("rebalance", self._last_rebalance_ms)):
+            ago = -1 if last is None else (now_ms - last) // 1_000
+            yield Metric(MetricName(f"last-{what}-seconds-ago", COORDINATOR_GROUP, tags), ago)

@@ -44,6 +44,7 @@ class ProducerMetrics(ClientMetrics):
         self._request_latency = Spread("request-latency", now_ms)
         self._throttle_time = Spread("produce-throttle-time", now_ms)
         self._in_flight = 0
+        self.flushing_ms = 0.0
 
     def sent(self, batches: Iterable[ProducerBatch], now_ms: int) -> None:
         """A request with these batches went out."""
@@ -100,16 +101,17 @@ class ProducerMetrics(ClientMetrics):
         group = f"{self.kind}-metrics"
         for meter in (self._records.sent, self._records.retries, self._records.errors, self._splits):
             yield from meter.metrics(group, self.client_tags, now_ms)
+        yield next(self._records_per_request.metrics(group, self.client_tags, now_ms))
         for spread in (
             self._batch_size,
             self._record_size,
             self._queue_time,
-            self._records_per_request,
             self._request_latency,
             self._throttle_time,
         ):
             yield from spread.metrics(group, self.client_tags, now_ms)
         limit = self._accumulator.limit_bytes
+        yield self.nanoseconds("flush-time-ns-total", self.flushing_ms)
         yield self.gauge("requests-in-flight", self._in_flight)
         yield self.gauge("buffer-total-bytes", limit)
         yield self.gauge("buffer-available-bytes", max(limit - self._accumulator.used_bytes, 0))

@@ -282,6 +282,7 @@ class Engine:
         Raises DeadlineExceeded after `timeout_s`.
         """
         self.accumulator.begin_flush()
+        began_ms = self.cluster.clock.monotonic_ms()
         try:
             self.sender.wake()
             async with asyncio.timeout(timeout_s):
@@ -293,6 +294,7 @@ class Engine:
                 f"flush: {left} records are not acknowledged after {timeout_s} s; flush again"
             ) from None
         finally:
+            self.metrics.flushing_ms += self.cluster.clock.monotonic_ms() - began_ms
             self.accumulator.end_flush()
 
     def fail(self, error: PystreamError) -> None:

@@ -163,6 +163,7 @@ class ClassicProtocol:
 
     async def _beat(self) -> None:
         connection = await self._group.coordinator()
+        began_ms = self._group.cluster.clock.monotonic_ms()
         response = await connection.request(
             HeartbeatRequest(
                 group_id=self._group.group_id,
@@ -172,7 +173,7 @@ class ClassicProtocol:
             )
         )
         self._raise_for(response.error_code, "heartbeat")
-        self._group.metrics.heartbeat()
+        self._group.metrics.heartbeat(self._group.cluster.clock.monotonic_ms() - began_ms)
 
     def _raise_for(self, error_code: int, what: str) -> None:
         if error_code == codes.NONE:

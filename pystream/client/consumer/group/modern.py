@@ -138,12 +138,13 @@ class ConsumerProtocol:
     async def _heartbeat(self) -> None:
         request = self._request()
         connection = await self._group.coordinator()
+        began_ms = self._group.cluster.clock.monotonic_ms()
         response: ConsumerGroupHeartbeatResponse = await connection.request(request)
         if response.error_code != codes.NONE:
             raise error_class(response.error_code)(
                 f"heartbeat in group {self._group.group_id!r}: {response.error_message or ''}".rstrip(": ")
             )
-        self._group.metrics.heartbeat()
+        self._group.metrics.heartbeat(self._group.cluster.clock.monotonic_ms() - began_ms)
         if response.member_id:
             self._member_id = response.member_id
         self._epoch = response.member_epoch
