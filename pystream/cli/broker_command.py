@@ -9,11 +9,17 @@ from pathlib import Path
 import click
 
 from pystream.cli.failure import sentence
+from pystream.cli.manual import ManualCommand
 from pystream.cli.settings import gather
 from pystream.common.errors import PystreamError
 
 
-@click.command(help="Run one broker in the foreground, until SIGTERM or SIGINT.")
+@click.command(
+    cls=ManualCommand,
+    help="Run one broker in the foreground, until SIGTERM or SIGINT.",
+    examples=("pystream broker --data-dir ./data --listener PLAINTEXT://127.0.0.1:9092 --set num.partitions=3",),
+    exit_codes="0 stopped; 1 it could not run; 2 wrong usage, or settings that contradict one another.",
+)
 @click.option(
     "--config", "config_file", type=click.Path(path_type=Path, dir_okay=False), help="Kafka's server.properties."
 )

@@ -19,6 +19,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "admin": ("pystream.cli.service_command:admin", "Run the gRPC admin server in the foreground."),
     "produce": ("pystream.cli.records.produce_command:produce", "Write records to a topic, from lines, files, tables."),
     "consume": ("pystream.cli.records.consume_command:consume", "Write the records of topics to standard output."),
+    "top": ("pystream.cli.live.top_command:top", "Watch topics, groups and brokers live."),
     "bench": ("pystream.cli.live.bench_command:bench", "Measure a cluster: write, read, send round."),
     "doctor": ("cluster doctor", "Find what is wrong with a cluster, or will be, and say what to do."),
     "diff": ("cluster diff", "Show what differs between a cluster and a manifest."),

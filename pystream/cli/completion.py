@@ -14,6 +14,7 @@ import click
 from click.shell_completion import CompletionItem, get_completion_class
 
 from pystream.cli.commands import COMMANDS, COMPLETE_VARIABLE, NOUNS, PROGRAM, find_command
+from pystream.cli.manual import ManualCommand
 
 SHELLS: Final = ("bash", "zsh", "fish")
 
@@ -33,7 +34,11 @@ class Root(click.Group):
         return [CompletionItem(name, help=text) for name, text in helps.items() if name.startswith(incomplete)]
 
 
-@click.command(help="Print what makes a shell complete commands, options and live names.")
+@click.command(
+    cls=ManualCommand,
+    help="Print what makes a shell complete commands, options and live names.",
+    examples=('eval "$(pystream completion bash)"', "pystream completion fish | source"),
+)
 @click.argument("shell", type=click.Choice(SHELLS))
 def completion(shell: str) -> None:
     """To be evaluated by the shell."""

@@ -17,6 +17,7 @@ from typing import Any, Final
 import click
 
 from pystream.cli.failure import sentence
+from pystream.cli.manual import ManualCommand
 from pystream.cli.settings import from_assignments, from_environment, from_file
 from pystream.common.errors import PystreamError
 
@@ -89,8 +90,13 @@ def command_of(service: Service) -> click.Command:
         click.Option(["--ready-fd"], type=int, hidden=True),
         click.Option(["--lifeline-fd"], type=int, hidden=True),
     ]
-    return click.Command(
-        service.name, params=list(options), callback=callback, help=service.doc, epilog=f"Example: {service.example}"
+    return ManualCommand(
+        service.name,
+        params=list(options),
+        callback=callback,
+        help=service.doc,
+        examples=(service.example,),
+        exit_codes="0 stopped; 1 it could not run; 2 wrong usage or settings, or something is not installed.",
     )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 
+from pystream.cli.manual import ManualCommand
 from pystream.cli.settings import gather
 from pystream.cli.supervise import ChildFailed, Component, ProcessSupervisor
 
@@ -142,7 +143,12 @@ async def watch_over(supervisor: ProcessSupervisor, data_dir: Path) -> None:
     await supervisor.run()
 
 
-@click.command(help="Start the platform on this machine and watch over it, until SIGTERM or Ctrl-C.")
+@click.command(
+    cls=ManualCommand,
+    help="Start the platform on this machine and watch over it, until SIGTERM or Ctrl-C.",
+    examples=("pystream up --data-dir ./data", "pystream up --only broker --port-offset 1000"),
+    exit_codes="0 stopped; 1 a component did not start, or died too often; 2 wrong usage.",
+)
 @click.option("--data-dir", type=click.Path(path_type=Path, file_okay=False), help="Default: ~/.local/share/pystream.")
 @click.option("--only", metavar="A,B", help=f"Start only these of: {', '.join(COMPONENTS)}.")
 @click.option(

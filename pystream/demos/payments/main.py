@@ -101,7 +101,10 @@ def stream_both_ways(bootstrap: str, topic: str, events: list[generator.Payment]
     return outcome
 
 
-@click.command(help="Stream a day of card payments through a topic and count what comes back.")
+@click.command(
+    help="Stream a day of card payments through a topic and count what comes back.",
+    epilog="Examples: pystream demo payments --bootstrap 127.0.0.1:9092. Exit codes: 0 all came back; 1 it did not.",
+)
 @click.option("--bootstrap", default="127.0.0.1:9092", show_default=True, metavar="HOST:PORT")
 @click.option("--topic", default="payments", show_default=True)
 def main(bootstrap: str, topic: str) -> None:

@@ -30,7 +30,7 @@ def offered(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
 
 def test_commands_verbs_and_options_are_offered(offered):
     assert offered("") == [*COMMANDS, *NOUNS]
-    assert offered("top") == ["topics"]
+    assert offered("top") == ["top", "topics"]
     assert offered("topics", "de") == ["describe", "delete"]
     assert offered("topics", "create", "x", "--part") == ["--partitions"]
     assert offered("configs", "describe", "br") == ["brokers", "broker-loggers"]

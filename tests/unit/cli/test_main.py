@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
+import click
 import pytest
+from click.testing import CliRunner
 
 from pystream import __version__
-from pystream.cli.commands import COMMANDS, find_command
+from pystream.cli.commands import COMMANDS, NOUNS, find_command
 from pystream.cli.main import main
 
 
@@ -89,3 +93,35 @@ def test_a_mistake_of_the_user_is_exit_code_two_and_one_sentence(
     assert code == 2
     assert complaint in err
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name not in ("demo",)])
+def test_every_command_has_a_test_that_runs_it(name: str):
+    """By its name as the first word: of a fixture, of `main`, or of a program."""
+    tests = Path(__file__).parents[2]
+    folders = (tests / "integration", tests / "support")
+    written = "\n".join(path.read_text(encoding="utf-8") for folder in folders for path in folder.rglob("*.py"))
+
+    assert re.search(rf'[(\[]\s*"{name}"|"pystream\.cli\.main",\s*"{name}"', written)
+
+
+def leaves(command: click.Command, words: tuple[str, ...]) -> list[tuple[tuple[str, ...], click.Command]]:
+    if not isinstance(command, click.Group):
+        return [(words, command)]
+    context = click.Context(command)
+    found = []
+    for verb in command.list_commands(context):
+        inner = command.get_command(context, verb)
+        assert inner is not None
+        found += leaves(inner, (*words, verb))
+    return found
+
+
+@pytest.mark.parametrize("name", [*COMMANDS, *NOUNS])
+def test_help_of_every_command_shows_an_example_and_its_exit_codes(name: str):
+    root = find_command(name)
+    assert root is not None
+    for words, command in leaves(root, (name,)):
+        shown = CliRunner().invoke(command, ["--help"]).output
+        assert "Examples" in shown, words
+        assert "Exit codes" in shown, words
