@@ -15,8 +15,10 @@ import pytest
 from confluent_kafka import Producer
 from opentelemetry.proto.metrics.v1.metrics_pb2 import AGGREGATION_TEMPORALITY_DELTA, MetricsData
 
+from pystream.client import AdminClient as OurAdminClient
 from pystream.client import Consumer as OurConsumer
 from pystream.client import Producer as OurProducer
+from pystream.client import ShareConsumer as OurShareConsumer
 from pystream.client.admin.configs import ConfigResource, ConfigResourceType
 from pystream.client.aio import AdminClient
 from pystream.client.metrics.model import MetricName
@@ -135,6 +137,30 @@ def test_our_clients_push_to_our_broker(broker: BrokerProcess) -> None:
         assert time.monotonic() < deadline, "a client that said good-bye is still there"
 
 
+def test_our_share_consumer_and_admin_client_push_what_they_measure_of_connections(tmp_path: Path) -> None:
+    name = "org_apache_kafka_{}_connection_creation_total"
+    with BrokerProcess(tmp_path / "data", {"node.id": "0"}) as started:
+        asyncio.run(subscribe_to_all(started.bootstrap))
+        deadline = time.monotonic() + SECONDS
+        settings = {"bootstrap.servers": started.bootstrap, "client.id": "ours", "enable.metrics.push": True}
+        with OurShareConsumer({**settings, "group.id": "s"}) as sharing, OurAdminClient(settings) as admin:
+            sharing.subscribe(["t"])
+            wanted = {name.format("consumer_share"), name.format("admin_client")}
+            while wanted - pushed(started).get(("ours", OURS), {}).keys():
+                assert time.monotonic() < deadline, pushed(started)
+                sharing.poll(0.1)
+                admin.list_topics()
+            assert sharing.metrics().value("connection-creation-total") >= 1
+            assert sharing.client_instance_id(SECONDS) != admin.client_instance_id()
+
+
+async def subscribe_to_all(bootstrap: str) -> None:
+    async with AdminClient(bootstrap_servers=bootstrap) as admin:
+        resource = ConfigResource(ConfigResourceType.CLIENT_METRICS, "all")
+        values = {"metrics": "org.apache.kafka.", "interval.ms": "100"}
+        (await admin.incremental_alter_configs({resource: values})).checked()
+
+
 @pytest.fixture
 def sink(tmp_path: Path) -> Iterator[tuple[KafkaProcess, Path]]:
     """Apache Kafka with a plug-in that writes what is pushed into a file."""
@@ -168,13 +194,7 @@ def test_our_clients_push_to_apache_kafka(sink: tuple[KafkaProcess, Path]) -> No
     kafka, file = sink
     deadline = time.monotonic() + SECONDS
 
-    async def subscribe() -> None:
-        async with AdminClient(bootstrap_servers=kafka.bootstrap) as admin:
-            resource = ConfigResource(ConfigResourceType.CLIENT_METRICS, "all")
-            values = {"metrics": "org.apache.kafka.", "interval.ms": "100"}
-            (await admin.incremental_alter_configs({resource: values})).checked()
-
-    asyncio.run(subscribe())
+    asyncio.run(subscribe_to_all(kafka.bootstrap))
     settings = {"bootstrap.servers": kafka.bootstrap}
     with OurProducer(settings) as producer, OurConsumer({**settings, "auto.offset.reset": "earliest"}) as consumer:
         sender, reader = (uuid_text(client.client_instance_id(SECONDS)) for client in (producer, consumer))

@@ -11,6 +11,8 @@ from pystream._native.message_batch import Message
 from pystream.client.config import ShareConsumerConfig
 from pystream.client.consumer.group.subscription import Subscription
 from pystream.client.consumer.record_batch import RecordBatch
+from pystream.client.metrics.model import Metrics
+from pystream.client.metrics.reporter import as_ms, reporter_of
 from pystream.client.share.delivery import AcknowledgeType
 from pystream.client.share.engine import AcknowledgementResult, ShareEngine
 from pystream.common.errors import Closed, PystreamError
@@ -181,6 +183,17 @@ class ShareConsumer:
         return self._engine.acquisition_lock_timeout_ms
 
     # --- life ---------------------------------------------------------------------------------------------------------
+
+    def metrics(self) -> Metrics:
+        """What the share consumer measures of its connections now, under the names of Kafka's own metrics."""
+        return self._engine.metrics.values()
+
+    async def client_instance_id(self, timeout: float | None = None) -> bytes:
+        """The 16 bytes under which brokers know this client's metrics (KIP-714).
+
+        Raises ClientError with enable.metrics.push=false, UnsupportedVersion where brokers take no metrics.
+        """
+        return await reporter_of(self._engine.reporter).client_instance_id(as_ms(timeout))
 
     def wakeup(self) -> None:
         """End the poll that waits, or the next one, with Wakeup. From any thread, and from signal handlers."""

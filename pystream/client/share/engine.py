@@ -26,6 +26,8 @@ from pystream.client.cluster.cluster import Cluster
 from pystream.client.cluster.metadata import ClusterMetadata
 from pystream.client.config import ShareConsumerConfig
 from pystream.client.consumer.record_batch import RecordBatch
+from pystream.client.metrics.client import ClientMetrics
+from pystream.client.metrics.reporter import TelemetryReporter
 from pystream.client.share.delivery import AcknowledgeType, Delivery, Said, gather
 from pystream.client.share.membership import Assignment, ShareMembership
 from pystream.client.share.session import BrokerSession, Plan, Wish
@@ -62,6 +64,10 @@ class ShareEngine:
     def __init__(self, config: ShareConsumerConfig, *, clock: SleepingClock | None = None) -> None:
         self.config = config
         self.cluster = Cluster(config, clock=clock, auto_create_topics=config.allow_auto_create_topics)
+        self.metrics = ClientMetrics("consumer-share", self.cluster)
+        self.reporter = (
+            TelemetryReporter(self.cluster, self.metrics, self._labels) if config.enable_metrics_push else None
+        )
         self.topics: list[str] = []
         self.assignment: Assignment = {}
         self.membership: ShareMembership | None = None
@@ -91,6 +97,11 @@ class ShareEngine:
     @property
     def member_id(self) -> str:
         return "" if self.membership is None else self.membership.member_id
+
+    def _labels(self) -> dict[str, str | None]:
+        """What brokers do not know of this client when it pushes its metrics."""
+        config = self.config
+        return {"client_rack": config.client_rack, "group_id": config.group_id, "group_member_id": self.member_id}
 
     @property
     def is_polling(self) -> bool:
@@ -501,6 +512,8 @@ class ShareEngine:
         finally:
             self.is_closed = True
             self.notify()
+            if self.reporter is not None and self._loop is not None:
+                await self.reporter.close()
             await self.cluster.close()
 
 
