@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
 from typing import Any, Final, NoReturn
 
 import grpc
+import grpc.aio
 from google.protobuf.message import DecodeError
 
 from pystream.client.cluster.retry import time_limit
@@ -25,11 +27,12 @@ from pystream.common.tasks import Supervisor, contained
 
 MARGIN_SHARE: Final = 10  # a tenth of a deadline is left for the answer to come back,
 LARGEST_MARGIN_MS: Final = 100  # but no more than this
+GONE: Final = (grpc.aio.InternalError, asyncio.InvalidStateError)  # of a call that has ended already
 CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
 
 Unary = Callable[[Any], Awaitable[Any]]
 Begun = Callable[[], Awaitable[None]]
-Streaming = Callable[[Any, Begun], AsyncIterator[Any]]
+Streaming = Callable[[Any, Begun], AsyncGenerator[Any]]
 
 
 class Calls:
@@ -77,6 +80,8 @@ class Calls:
             self._open.labels(method).add(1)
             try:
                 await asyncio.wait([pump])
+                if pump.cancelled() and not self._stopping:
+                    raise asyncio.CancelledError  # nobody is there to take the answers
             except asyncio.CancelledError:
                 self._ended.labels(method, "CANCELLED").add()
                 raise
@@ -122,12 +127,13 @@ class Calls:
         outcome: list[PystreamError | None],
     ) -> None:
         async def begun() -> None:
-            await context.send_initial_metadata(())
+            await sent(context.send_initial_metadata(()))
 
         async def pumped() -> PystreamError | None:
             try:
-                async for answer in work(parsed(message, request), begun):
-                    await context.write(answer)
+                async with aclosing(work(parsed(message, request), begun)) as answers:
+                    async for answer in answers:
+                        await sent(context.write(answer))
             except PystreamError as error:
                 return error
             return None
@@ -154,12 +160,23 @@ def parsed(message: Any, request: bytes) -> Any:
         raise MalformedInput(f"no {message.DESCRIPTOR.name}: {error}") from None
 
 
+async def sent(sending: Awaitable[Any]) -> None:
+    """Raises CancelledError where nobody is there to take it any more: gRPC may notice before it cancels the call."""
+    try:
+        await sending
+    except GONE as error:
+        raise asyncio.CancelledError from error
+
+
 async def abort(context: Any, error: PystreamError, note: Callable[[str], object]) -> NoReturn:
     """End the call with the error's status; `note` is told its code."""
     status = status_of(error)
     code = CODES[status.code]
     note(code.name)
-    await context.abort(code, status.message, ((TRAILER, status.SerializeToString()),))
+    try:
+        await context.abort(code, status.message, ((TRAILER, status.SerializeToString()),))
+    except GONE as error:
+        raise asyncio.CancelledError from error
     raise AssertionError("abort raises")
 
 

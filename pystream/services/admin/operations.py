@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any, Final
 
 from pystream.client.admin.client import AdminClient
@@ -54,7 +54,7 @@ class OperationMethod:
         message.next_page_token = token
         return message
 
-    async def watch(self, request: Any, begun: Begun) -> AsyncIterator[Any]:
+    async def watch(self, request: Any, begun: Begun) -> AsyncGenerator[Any]:
         """What `answer` gives, at once and after each change. A cluster out of reach is a failure, and it goes on."""
         arguments = arguments_of(self._operation, request, self._config.max_items)
         interval_ms = request.interval_ms if request.HasField(INTERVAL_MS) else WATCH_INTERVAL_MS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from pystream.client.admin.client import AdminClient
@@ -111,7 +111,7 @@ class Records:
 
     # --- tail ---------------------------------------------------------------------------------------------------------
 
-    async def tail(self, request: records_pb2.TailRecordsRequest, begun: Begun) -> AsyncIterator[Any]:
+    async def tail(self, request: records_pb2.TailRecordsRequest, begun: Begun) -> AsyncGenerator[Any]:
         """Records as they come. What is fetched ahead waits until the client has taken what was sent."""
         violations = violations_of(request, self._config)
         limit = request.limit if request.HasField("limit") else None

@@ -6,6 +6,7 @@ import asyncio
 import subprocess
 import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -258,6 +259,24 @@ def test_a_tail_that_is_cancelled_is_closed_on_the_server(admin: Admin, topic: s
     await_no_stream(admin)
     with pytest.raises(PystreamError, match="CANCELLED"):
         next(tail)
+
+
+def test_tails_that_are_left_in_the_middle_are_no_fault_of_the_server(
+    broker: BrokerProcess, admin: Admin, tmp_path: Path, topic: str
+):
+    record = {"value": {"data": bytes(100_000)}, "partition": 0}
+    for _ in range(10):
+        admin.records.produce_records(topic=topic, records=[record] * 20)
+    log = tmp_path / "log"
+
+    with AdminProcess(broker.bootstrap, log) as server, connect(server.address) as other:
+        for number in range(40):
+            with other.records.tail_records(topic=topic, start="start", timeout=60) as tail:
+                for _ in range(1 + number % 4):
+                    next(tail)
+        await_no_stream(other)
+
+    assert "ERROR" not in log.read_text()
 
 
 FOLLOWER = """
