@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import tomllib
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 
@@ -62,6 +64,12 @@ def test_no_two_operations_share_a_method():
 def test_only_what_kafka_keeps_in_32_bits_is_an_int32():
     assert integer_type("partition") == "int32"
     assert integer_type("end_offset") == integer_type("size_bytes") == integer_type("anything_new") == "int64"
+
+
+def test_the_extra_and_the_group_of_the_checkout_hold_the_same():
+    project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())
+
+    assert project["project"]["optional-dependencies"]["grpc"] == project["dependency-groups"]["grpc"]
 
 
 # --- the generator ----------------------------------------------------------------------------------------------------
