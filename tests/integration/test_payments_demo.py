@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pystream.cli.up_command import KAFKA_PORT, METRICS_PORT
+from pystream.cli.up_command import ADMIN_PORT, KAFKA_PORT, METRICS_PORT
 from pystream.demos.payments import generator
 from tests.support.broker_process import ROOT, BrokerProcess
 from tests.support.ports import HeldPorts
@@ -43,7 +43,7 @@ def test_a_broker_that_is_not_there_is_told_and_fails_the_demo(monkeypatch: pyte
 @pytest.fixture
 def tools_run(tmp_path: Path) -> Iterator[Callable[..., subprocess.CompletedProcess[str]]]:
     """Calls tools/run with a data folder and ports of its own, without a terminal or input; stops it at the end."""
-    with HeldPorts(KAFKA_PORT, METRICS_PORT) as held:
+    with HeldPorts(KAFKA_PORT, METRICS_PORT, ADMIN_PORT) as held:
         where = ["--data-dir", str(tmp_path / "data"), "--port-offset", str(held.offset)]
 
         def call(*options: str) -> subprocess.CompletedProcess[str]:

@@ -435,11 +435,17 @@ def test_scram_credentials_are_set_found_and_removed(cluster: RunningCluster):
     async def work(admin: AdminClient) -> None:
         mechanism = ScramMechanism.SCRAM_SHA_512
         (await admin.alter_user_scram_credentials([ScramUpsertion(user, mechanism, "secret", 8192)])).checked()
-        (credential,) = (await admin.describe_user_scram_credentials([user])).result(user)
+        found = await eventually(
+            lambda: admin.describe_user_scram_credentials([user]), lambda results: bool(results.succeeded)
+        )
+        (credential,) = found.result(user)
         assert (credential.mechanism, credential.iterations) == (mechanism, 8192)
         assert user in await admin.describe_user_scram_credentials()
         (await admin.alter_user_scram_credentials([ScramDeletion(user, mechanism)])).checked()
-        assert isinstance((await admin.describe_user_scram_credentials([user]))[user], KafkaError)
+        gone = await eventually(
+            lambda: admin.describe_user_scram_credentials([user]), lambda results: bool(results.failed)
+        )
+        assert isinstance(gone[user], KafkaError)
         weak = await admin.alter_user_scram_credentials([ScramUpsertion(user, mechanism, "secret", 1)])
         assert isinstance(weak[user], KafkaError)
 
