@@ -65,6 +65,11 @@ class DecodedMessage:
         return self.raw.leader_epoch
 
     @property
+    def delivery_count(self) -> int | None:
+        """How often a share group has given it out, this time included; None of a consumer that is in none."""
+        return self.raw.delivery_count
+
+    @property
     def headers(self) -> tuple[tuple[str, bytes | None], ...]:
         return self.raw.headers
 
