@@ -10,6 +10,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
 from pystream._native.appender cimport Appender
+from pystream._native.atomics cimport atomic_count64, atomic_relaxed64
 from pystream._native.batch cimport NO_SEQUENCE, stamp_producer
 from pystream._native.compression cimport NO_CODEC, codec_buffer, release_buffer
 from pystream._native.delivery cimport BATCH_OVERHEAD, IN_FLIGHT, SPLIT, DONE, Pending, ProducerBatch
@@ -22,6 +23,17 @@ from pystream._native.send_queue cimport (
     NEVER, Lane, SendQueue, close_sequence_gap, forget_idle_lanes, lane_is_ready, next_deadline_of, note_ratio,
     put_back, take_expired, take_first, take_off, take_queued, trim_batch)
 from pystream._native.status cimport NOT_FOUND, OK, Status, raise_for_status
+
+cdef extern from *:
+    """
+    #include <stdint.h>
+    #include <time.h>
+    static inline int64_t pystream_thread_cpu_ns(void) {
+        struct timespec now; clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+        return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+    }
+    """
+    int64_t thread_cpu_ns "pystream_thread_cpu_ns"() noexcept nogil
 
 cdef enum:
     SMALLEST_RELEASE = 16384             # bytes of a batch to compress or to checksum
@@ -41,6 +53,7 @@ cdef inline void unlock(SendQueue *queue) noexcept nogil:
 cdef Status finish(SendQueue *queue, Pending *batch, const BatchFields *fields, codec_buffer *scratch) noexcept nogil:
     """The bytes with the batch's producer fields: packed, or stamped anew."""
     cdef BatchFields stamped = fields[0]
+    cdef int64_t began_ns
     cdef Status status
     if batch.is_packed:
         stamp_producer(
@@ -50,7 +63,12 @@ cdef Status finish(SendQueue *queue, Pending *batch, const BatchFields *fields, 
     stamped.producer_id = batch.producer_id
     stamped.producer_epoch = batch.producer_epoch
     stamped.base_sequence = batch.base_sequence
-    status = pack_batch(&batch.builder, &stamped, scratch)
+    if not queue.is_compressing:
+        status = pack_batch(&batch.builder, &stamped, scratch)
+    else:
+        began_ns = thread_cpu_ns()
+        status = pack_batch(&batch.builder, &stamped, scratch)
+        atomic_count64(&queue.codec_ns, thread_cpu_ns() - began_ns)
     batch.is_packed = status == OK
     return status
 
@@ -440,6 +458,11 @@ cdef class Accumulator(Appender):
     def scratch_bytes(self):
         """Memory of the compressors, which is kept and not counted in `used_bytes`."""
         return self.queue.scratch.capacity
+
+    @property
+    def codec_ns(self):
+        """Nanoseconds of CPU time that went into compression, the checksums of what it gave included."""
+        return atomic_relaxed64(&self.queue.codec_ns)
 
     @property
     def queued_records(self):

@@ -11,12 +11,13 @@ from libc.stdlib cimport free, realloc
 from libc.string cimport memset
 
 from pystream._native.batch cimport TRANSACTIONAL_FLAG
-from pystream._native.column_source cimport ColumnSource, FieldSource, field_at_row, source_of_list
+from pystream._native.column_source cimport (
+    FIXED, NO_FIELD, OFFSETS_32, OFFSETS_64, ColumnSource, FieldSource, field_at_row, source_of_list)
 from pystream._native.compression cimport NO_CODEC, codec_buffer, level_of, release_buffer
 from pystream._native.delivery cimport DONE, Deliveries, Pending, ProducerBatch, new_delivery
-from pystream._native.memory_pool cimport MemoryPool
+from pystream._native.memory_pool cimport BULK_BUFFER, COMMON_BUFFER, MemoryPool
 from pystream._native.posix cimport monotonic_ms, pthread_mutex_lock, pthread_mutex_unlock, wall_clock_ms
-from pystream._native.record_builder cimport BatchFields, put_header, record_room
+from pystream._native.record_builder cimport BatchFields, add_record, put_header, record_room
 from pystream._native.send_queue cimport (
     ANY_PARTITION, NEEDS_BATCH, NEEDS_HOLD, NO_MEMORY, NO_SPAN, PLACED, REFUSED, TOO_LARGE, UNKNOWN_PARTITION, Lane,
     Placed, Placing, Row, SendQueue, add_lanes, free_queue, init_queue, lane_at, place_row, take_off, take_queued)
@@ -40,6 +41,7 @@ cdef enum:
     ROWS_TO_RELEASE = 256
     ROWS_UNDER_LOCK = 1024
     MOST_SPARES = 64
+    RECORD_OVERHEAD = 8                  # of a record with two short fields: its lengths and deltas
     BAD_ROW = 100                        # beside Placed: a row lies outside its column
 
 cdef struct SpanCount:
@@ -83,10 +85,46 @@ cdef Status note_span(Errand *errand, Pending *batch, int32_t index) noexcept no
     return OK
 
 
+cdef Py_ssize_t bytes_of_row(const FieldSource *source) noexcept nogil:
+    """About what a row of the column takes in a batch; 0 when that is not to be seen at a glance."""
+    if source.kind == FIXED:
+        return source.width + RECORD_OVERHEAD
+    if source.kind == OFFSETS_32 or source.kind == OFFSETS_64:
+        return source.data_size // max(source.start + source.rows, 1) + RECORD_OVERHEAD
+    return 0
+
+
+cdef void follow_row(SendQueue *queue, Pending *batch, Errand *errand, Row *row) noexcept nogil:
+    """Rows behind one that was placed go into its batch while they surely fit: place_row() decides of all others."""
+    cdef Lane *lane = lane_at(queue, batch.topic, batch.partition)
+    cdef Py_ssize_t first = errand.row, last = min(errand.rows, errand.row + ROWS_UNDER_LOCK), room
+    cdef Py_ssize_t before = batch.builder.records.size
+    cdef Py_ssize_t most = min(batch.full_at, <Py_ssize_t>batch.builder.records.capacity)
+    while batch.is_open and errand.row < last:
+        if not field_at_row(&errand.values, errand.row, &row.value, &row.value_size) or (
+                not field_at_row(&errand.keys, errand.row, &row.key, &row.key_size)):
+            break
+        room = record_room(row.key_size, row.value_size, 0)
+        if room >= most - <Py_ssize_t>batch.builder.records.size:
+            break
+        row.timestamp_ms = errand.timestamps[errand.row] if errand.timestamps != NULL else errand.timestamp_ms
+        if add_record(
+                &batch.builder, batch.builder.count, row.timestamp_ms, row.key, row.key_size, row.value,
+                row.value_size, NULL, 0, 0) != OK:
+            break
+        errand.row += 1
+    errand.spans[batch.span].count += <int32_t>(errand.row - first)
+    lane.records += errand.row - first
+    queue.queued_records += errand.row - first
+    if queue.topics[batch.topic].sticky == batch.partition:
+        queue.topics[batch.topic].sticky_bytes += <Py_ssize_t>batch.builder.records.size - before
+
+
 cdef int place_rows(SendQueue *queue, Placing *placing, Errand *errand) noexcept nogil:
     """Rows until all are placed or one is not: a Placed, or BAD_ROW."""
     cdef Row row
     cdef int placed = PLACED
+    cdef bint follows = errand.keys.kind == NO_FIELD or placing.partition != ANY_PARTITION
     memset(&row, 0, sizeof(Row))
     pthread_mutex_lock(&queue.lock)
     while placed == PLACED and errand.row < errand.rows:
@@ -102,7 +140,9 @@ cdef int place_rows(SendQueue *queue, Placing *placing, Errand *errand) noexcept
         if note_span(errand, placing.where, placing.index) != OK:
             placing.status = OUT_OF_MEMORY
             placed = REFUSED
-        if errand.row % ROWS_UNDER_LOCK == 0:
+        elif follows:
+            follow_row(queue, placing.where, errand, &row)
+        if follows or errand.row % ROWS_UNDER_LOCK == 0:
             pthread_mutex_unlock(&queue.lock)
             pthread_mutex_lock(&queue.lock)
     pthread_mutex_unlock(&queue.lock)
@@ -166,14 +206,14 @@ cdef class Appender:
     """The half of an Accumulator that any thread may use: topics and append*()."""
 
     def __cinit__(
-            self, *, int64_t limit_bytes=33_554_432, Py_ssize_t batch_bytes=16_384, int64_t linger_ms=5,
-            Py_ssize_t max_request_bytes=1_048_576, int64_t delivery_timeout_ms=120_000, int codec=NO_CODEC,
+            self, *, int64_t limit_bytes=33_554_432, Py_ssize_t batch_bytes=16_384, Py_ssize_t bulk_bytes=0,
+            int64_t linger_ms=5, Py_ssize_t max_request_bytes=1_048_576, int64_t delivery_timeout_ms=120_000, int codec=NO_CODEC,
             level=None, bint transactional=False, bint ignore_keys=False, bint adaptive=True, on_ready=None,
             on_memory=None):
         init_queue(&self.queue)
         self.pool = MemoryPool(limit_bytes, on_memory)
         self.queue.pool = &self.pool.pool
-        if batch_bytes < 0 or linger_ms < 0 or delivery_timeout_ms < 0 or not 0 < max_request_bytes <= INT32_MAX // 2:
+        if batch_bytes < 0 or bulk_bytes < 0 or linger_ms < 0 or delivery_timeout_ms < 0 or not 0 < max_request_bytes <= INT32_MAX // 2:
             raise ValueError("sizes and times must not be negative, and a request takes 1 to 1,073,741,823 bytes")
         if not is_available(codec):
             raise ValueError(f"codec {codec} is unknown, or its library is not installed")
@@ -182,7 +222,9 @@ cdef class Appender:
         self.fields.level = level_of(codec, level)
         self.fields.partition_leader_epoch = -1
         self.queue.batch_bytes = batch_bytes
-        self.pool.pool.buffer_bytes = batch_bytes + record_room(0, 0, 0)
+        self.queue.bulk_bytes = max(batch_bytes, bulk_bytes)
+        self.pool.pool.buffer_bytes[COMMON_BUFFER] = batch_bytes + record_room(0, 0, 0)
+        self.pool.pool.buffer_bytes[BULK_BUFFER] = self.queue.bulk_bytes + record_room(0, 0, 0)
         self.queue.linger_ms = linger_ms
         self.queue.max_request_bytes = max_request_bytes
         self.queue.delivery_timeout_ms = delivery_timeout_ms
@@ -330,6 +372,8 @@ cdef class Appender:
         row.timestamp_ms = wall_clock_ms() if timestamp_ms == -1 else timestamp_ms
         placing.topic = self.last_index if topic is self.last_topic else self.index_of(topic)
         placing.partition = partition
+        placing.batch_bytes = self.queue.batch_bytes
+        placing.expected_bytes = 0
         placing.call = 0
         placing.spare = NULL
         placing.tell = False
@@ -413,15 +457,17 @@ cdef class Appender:
         """Places the rows.  Gives what keeps each batch that took some alive, whatever becomes of it meanwhile."""
         cdef list held = []
         cdef Placing placing
-        cdef Py_ssize_t start = errand.row
+        cdef Py_ssize_t start = errand.row, row_bytes = bytes_of_row(&errand.values) + bytes_of_row(&errand.keys)
         cdef int placed
         memset(&placing, 0, sizeof(Placing))
         self.queue.calls += 1
         placing.call = self.queue.calls
         placing.topic = self.index_of(topic)
         placing.partition = partition
+        placing.batch_bytes = self.queue.bulk_bytes
         while True:
             placing.now_ms = monotonic_ms()
+            placing.expected_bytes = (errand.rows - errand.row) * row_bytes // self.partitions_of(&placing, errand)
             if errand.rows - errand.row < ROWS_TO_RELEASE:
                 placed = place_rows(&self.queue, &placing, errand)
             else:
@@ -443,6 +489,12 @@ cdef class Appender:
                 raise ValueError(f"row {errand.row} lies outside the data of its column")
             self.refuse(placed, placing.status, topic, partition, self.queue.max_request_bytes)
         return held
+
+    cdef Py_ssize_t partitions_of(self, const Placing *placing, const Errand *errand):
+        """Over how many the rows spread at one time: those without key fill one after the other."""
+        if placing.partition != ANY_PARTITION or errand.keys.kind == NO_FIELD or self.queue.ignore_keys:
+            return 1
+        return max(1, self.queue.topics[placing.topic].count) if 0 <= placing.topic < self.queue.topic_count else 1
 
     cdef object hold(self, Placing *placing, list held):
         """Takes the open batch that somebody else began, if there still is one."""

@@ -10,7 +10,7 @@ from _thread import allocate_lock
 from typing import NamedTuple
 
 from pystream._native.batch cimport NO_PRODUCER_ID, NO_SEQUENCE, NO_TIMESTAMP
-from pystream._native.memory_pool cimport pool_force, pool_give_buffer, pool_release
+from pystream._native.memory_pool cimport NO_KIND, pool_force, pool_give_buffer, pool_kind_of, pool_release
 from pystream._native.record_builder cimport free_builder, init_builder
 
 
@@ -201,12 +201,12 @@ cdef class ProducerBatch:
 
     cdef void give_back_memory(self) noexcept:
         cdef int64_t accounted = self.pending.accounted
+        cdef int kind = pool_kind_of(&self.pool.pool, self.pending.builder.records.capacity)
         self.view_size = self.pending.builder.records.size
-        if self.pending.builder.records.data != NULL and (
-                self.pending.builder.records.capacity == self.pool.pool.buffer_bytes):
-            pool_give_buffer(&self.pool.pool, self.pending.builder.records.data)
+        if self.pending.builder.records.data != NULL and kind != NO_KIND:
+            pool_give_buffer(&self.pool.pool, self.pending.builder.records.data, kind)
             self.pending.builder.records.data = NULL
-            accounted -= self.pool.pool.buffer_bytes
+            accounted -= self.pool.pool.buffer_bytes[kind]
         free_builder(&self.pending.builder)
         self.retired = None
         self.pending.accounted = 0

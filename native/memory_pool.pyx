@@ -8,25 +8,35 @@ from pystream._native.atomics cimport (
     atomic_count64, atomic_relaxed64, atomic_reserve64, atomic_store32, atomic_swap32)
 from pystream._native.posix cimport pthread_mutex_init, pthread_mutex_lock, pthread_mutex_unlock
 
+cdef enum:
+    KINDS = 2
 
-cdef void *unlink_all(Pool *pool) noexcept nogil:
+
+cdef void *unlink_all(Pool *pool, int kind) noexcept nogil:
     cdef void *kept
+    cdef void *each
     pthread_mutex_lock(&pool.lock)
-    kept = pool.kept
-    pool.kept = NULL
-    pool.kept_bytes = 0
+    kept = pool.kept[kind]
+    pool.kept[kind] = NULL
+    each = kept
+    while each != NULL:
+        pool.kept_bytes -= pool.buffer_bytes[kind]
+        each = (<void **>each)[0]
     pthread_mutex_unlock(&pool.lock)
     return kept
 
 
 cdef void free_kept(Pool *pool) noexcept nogil:
-    cdef void *kept = unlink_all(pool)
+    cdef void *kept
     cdef void *following
-    while kept != NULL:
-        following = (<void **>kept)[0]
-        free(kept)
-        pool_release(pool, pool.buffer_bytes)
-        kept = following
+    cdef int kind
+    for kind in range(KINDS):
+        kept = unlink_all(pool, kind)
+        while kept != NULL:
+            following = (<void **>kept)[0]
+            free(kept)
+            pool_release(pool, pool.buffer_bytes[kind])
+            kept = following
 
 
 cdef bint pool_try(Pool *pool, int64_t size) noexcept nogil:
@@ -44,31 +54,37 @@ cdef bint pool_reserve(Pool *pool, int64_t size) noexcept nogil:
     return pool_try(pool, size)
 
 
-cdef void *pool_take_buffer(Pool *pool) noexcept nogil:
+cdef int pool_kind_of(const Pool *pool, size_t capacity) noexcept nogil:
+    if capacity == pool.buffer_bytes[COMMON_BUFFER]:
+        return COMMON_BUFFER
+    return BULK_BUFFER if capacity == pool.buffer_bytes[BULK_BUFFER] else NO_KIND
+
+
+cdef void *pool_take_buffer(Pool *pool, int kind) noexcept nogil:
     cdef void *buffer
-    if pool.kept == NULL:
+    if pool.kept[kind] == NULL:
         return NULL
     pthread_mutex_lock(&pool.lock)
-    buffer = pool.kept
+    buffer = pool.kept[kind]
     if buffer != NULL:
-        pool.kept = (<void **>buffer)[0]
-        pool.kept_bytes -= pool.buffer_bytes
+        pool.kept[kind] = (<void **>buffer)[0]
+        pool.kept_bytes -= pool.buffer_bytes[kind]
     pthread_mutex_unlock(&pool.lock)
     return buffer
 
 
-cdef void pool_give_buffer(Pool *pool, void *buffer) noexcept nogil:
+cdef void pool_give_buffer(Pool *pool, void *buffer, int kind) noexcept nogil:
     cdef bint keeps
     pthread_mutex_lock(&pool.lock)
-    keeps = pool.kept_bytes + <int64_t>pool.buffer_bytes <= pool.limit // 4
+    keeps = pool.kept_bytes + <int64_t>pool.buffer_bytes[kind] <= pool.limit // 4
     if keeps:
-        (<void **>buffer)[0] = pool.kept
-        pool.kept = buffer
-        pool.kept_bytes += pool.buffer_bytes
+        (<void **>buffer)[0] = pool.kept[kind]
+        pool.kept[kind] = buffer
+        pool.kept_bytes += pool.buffer_bytes[kind]
     pthread_mutex_unlock(&pool.lock)
     if not keeps:
         free(buffer)
-        pool_release(pool, pool.buffer_bytes)
+        pool_release(pool, pool.buffer_bytes[kind])
 
 
 cdef void pool_force(Pool *pool, int64_t size) noexcept nogil:
@@ -92,12 +108,15 @@ cdef class MemoryPool:
 
     def __dealloc__(self):
         # Nobody else has it any more; in a child process the lock could be held for ever.
-        cdef void *kept = self.pool.kept
+        cdef void *kept
         cdef void *following
-        while kept != NULL:
-            following = (<void **>kept)[0]
-            free(kept)
-            kept = following
+        cdef int kind
+        for kind in range(KINDS):
+            kept = self.pool.kept[kind]
+            while kept != NULL:
+                following = (<void **>kept)[0]
+                free(kept)
+                kept = following
 
     @property
     def limit_bytes(self):

@@ -4,14 +4,16 @@ Source: KIP-480 and KIP-794 (sticky partitioner), KIP-98 and KIP-360 (sequences 
 """
 
 from libc.stdint cimport INT32_MAX, int32_t, int64_t, uint8_t, uint64_t
-from libc.stdlib cimport calloc, free, realloc
-from libc.string cimport memset
+from libc.stdlib cimport calloc, free, malloc, realloc
+from libc.string cimport memcpy, memset
 
 from pystream._native.batch cimport BATCH_HEADER_SIZE, NO_PRODUCER_ID, NO_SEQUENCE
 from pystream._native.compression cimport release_buffer
 from pystream._native.delivery cimport BATCH_OVERHEAD, IN_FLIGHT, QUEUED, TAKEN_OFF, Pending
 from pystream._native.hash cimport partition_of
-from pystream._native.memory_pool cimport pool_release, pool_reserve, pool_take_buffer, pool_try
+from pystream._native.memory_pool cimport (
+    BULK_BUFFER, COMMON_BUFFER, NO_KIND, pool_force, pool_give_buffer, pool_kind_of, pool_release, pool_reserve,
+    pool_take_buffer, pool_try)
 from pystream._native.posix cimport (
     monotonic_ns, pthread_mutex_destroy, pthread_mutex_init)
 from pystream._native.record_builder cimport add_record, init_builder, record_room
@@ -214,23 +216,31 @@ cdef bint grow_batch(SendQueue *queue, Pending *batch, size_t size) noexcept nog
     return True
 
 
+cdef void take_kept_buffer(SendQueue *queue, Pending *batch, int kind) noexcept nogil:
+    batch.builder.records.data = <uint8_t *>pool_take_buffer(queue.pool, kind)
+    if batch.builder.records.data != NULL:
+        batch.builder.records.capacity = queue.pool.buffer_bytes[kind]
+        batch.accounted += queue.pool.buffer_bytes[kind]
+
+
 cdef Placed open_batch(SendQueue *queue, Lane *lane, Placing *placing, Py_ssize_t upper_bound) noexcept nogil:
-    """The spare batch becomes the lane's last; its limit is batch_bytes, or what its first record needs."""
+    """The spare batch becomes the lane's last; its limit is the call's, or what its first record needs."""
     cdef Pending *batch = placing.spare
     cdef double ratio = queue.topics[lane.topic].ratio
-    cdef Py_ssize_t limit = min(<Py_ssize_t>(queue.batch_bytes / ratio), queue.max_request_bytes)
+    cdef Py_ssize_t limit = min(max(placing.batch_bytes, <Py_ssize_t>(queue.batch_bytes / ratio)), queue.max_request_bytes)
+    cdef size_t least = upper_bound + record_room(0, 0, 0)
+    cdef size_t wanted = max(least, <size_t>(min(limit, placing.expected_bytes) + record_room(0, 0, 0)))
     init_builder(&batch.builder, max(limit, upper_bound))
     batch.full_at = limit
     if not pool_reserve(queue.pool, BATCH_OVERHEAD):
         return NO_MEMORY
     batch.accounted = BATCH_OVERHEAD
-    if <size_t>upper_bound + record_room(0, 0, 0) <= queue.pool.buffer_bytes:
-        batch.builder.records.data = <uint8_t *>pool_take_buffer(queue.pool)
-        if batch.builder.records.data != NULL:
-            batch.builder.records.capacity = queue.pool.buffer_bytes
-            batch.accounted += queue.pool.buffer_bytes
-    # `upper_bound` has what add_record() wants to see free; so a batch of one large record takes one allocation.
-    if not grow_batch(queue, batch, upper_bound + record_room(0, 0, 0)) or list_lane(queue, lane) != OK:
+    if wanted <= queue.pool.buffer_bytes[COMMON_BUFFER]:
+        take_kept_buffer(queue, batch, COMMON_BUFFER)
+    elif wanted == queue.pool.buffer_bytes[BULK_BUFFER]:
+        take_kept_buffer(queue, batch, BULK_BUFFER)
+    # `least` has what add_record() wants to see free; so a batch of one large record takes one allocation.
+    if not grow_batch(queue, batch, wanted) and not grow_batch(queue, batch, least) or list_lane(queue, lane) != OK:
         pool_release(queue.pool, batch.accounted)
         batch.accounted = 0
         release_buffer(&batch.builder.records)
@@ -470,10 +480,9 @@ cdef Status put_back(SendQueue *queue, Pending *batch) noexcept nogil:
     return OK
 
 
-cdef Pending *expired_of(Pending *batch, int64_t born_before_ms) noexcept nogil:
-    while batch != NULL and batch.created_ms > born_before_ms:
-        batch = batch.next
-    return batch
+cdef inline Pending *expired_of(Pending *batch, int64_t born_before_ms) noexcept nogil:
+    """The first of a list, if at all: batches of a lane lie in the order in which they were begun."""
+    return batch if batch != NULL and batch.created_ms <= born_before_ms else NULL
 
 
 cdef Pending *take_expired(SendQueue *queue, int64_t now_ms) noexcept nogil:
@@ -562,9 +571,25 @@ cdef void note_ratio(SendQueue *queue, int32_t topic, Py_ssize_t plain_size, Py_
         ratio[0] = max(SMALLEST_RATIO, max(ratio[0] - RATIO_GETS_BETTER_BY, seen))
 
 
+cdef bint move_out(SendQueue *queue, Pending *batch, int kind) noexcept nogil:
+    """Its bytes into memory of their size, so that the whole buffer is there for the next batch, still in the caches."""
+    cdef size_t size = batch.builder.records.size
+    cdef uint8_t *moved = <uint8_t *>malloc(size)
+    if moved == NULL:
+        return False
+    memcpy(moved, batch.builder.records.data, size)
+    pool_force(queue.pool, size)
+    pool_give_buffer(queue.pool, batch.builder.records.data, kind)
+    batch.accounted += <int64_t>size - <int64_t>batch.builder.records.capacity
+    batch.builder.records.data = moved
+    batch.builder.records.capacity = size
+    return True
+
+
 cdef void trim_batch(SendQueue *queue, Pending *batch) noexcept nogil:
     cdef size_t spare = batch.builder.records.capacity - batch.builder.records.size
-    if spare <= batch.builder.records.size // 4:
+    cdef int kind = pool_kind_of(queue.pool, batch.builder.records.capacity)
+    if spare <= batch.builder.records.size // 4 or kind != NO_KIND and move_out(queue, batch, kind):
         return
     if grow_to(<void **>&batch.builder.records.data, batch.builder.records.size, 1) == OK:
         batch.builder.records.capacity = batch.builder.records.size

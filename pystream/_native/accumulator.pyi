@@ -25,6 +25,7 @@ class Accumulator(Appender):
         *,
         limit_bytes: int = 33_554_432,
         batch_bytes: int = 16_384,
+        bulk_bytes: int = 0,
         linger_ms: int = 5,
         max_request_bytes: int = 1_048_576,
         delivery_timeout_ms: int = 120_000,
@@ -113,6 +114,9 @@ class Accumulator(Appender):
     @property
     def scratch_bytes(self) -> int:
         """Memory of the compressors, which is kept and not counted in `used_bytes`."""
+    @property
+    def codec_ns(self) -> int:
+        """Nanoseconds of CPU time that went into compression, the checksums of what it gave included."""
     @property
     def queued_records(self) -> int: ...
     @property

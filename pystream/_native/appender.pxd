@@ -33,5 +33,6 @@ cdef class Appender:
     cdef Deliveries append_rows(
         self, str topic, ColumnSource values, ColumnSource keys, int32_t partition, timestamps, Py_ssize_t start)
     cdef object run_errand(self, Errand *errand, str topic, int32_t partition)
+    cdef Py_ssize_t partitions_of(self, const Placing *placing, const Errand *errand)
     cdef object hold(self, Placing *placing, list held)
     cdef object make_spares(self, Placing *placing, Errand *errand, str topic, list held)

@@ -64,6 +64,7 @@ cdef struct SendQueue:
     Py_ssize_t listed_capacity
     codec_buffer scratch
     Py_ssize_t batch_bytes
+    Py_ssize_t bulk_bytes                # of a batch that a call with many rows begins
     Py_ssize_t max_request_bytes
     int64_t linger_ms
     int64_t delivery_timeout_ms
@@ -80,6 +81,7 @@ cdef struct SendQueue:
     int64_t queued_records
     int64_t in_flight_batches
     int64_t calls
+    int64_t codec_ns                     # CPU time of compression and of checksums of what is compressed
     Py_ssize_t turn                      # which lane ready() begins with
     uint64_t random
 
@@ -98,6 +100,8 @@ cdef struct Placing:                     # one call's errand
     int32_t partition                    # ANY_PARTITION: the partitioner chooses
     int64_t call                         # 0: of append(), which holds the GIL and needs no hold
     int64_t now_ms                       # monotonic
+    Py_ssize_t batch_bytes               # of a batch that is begun
+    Py_ssize_t expected_bytes            # that the call still has for it; 0: nobody knows
     Pending *spare                       # linked by `next`, each with a reference that becomes the queue's when it is used
     Pending *where                       # the batch it went into, at `index`
     Lane *lane                           # of NEEDS_HOLD

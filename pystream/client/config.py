@@ -7,8 +7,9 @@ Values are given as Python has them (5, True, ["a", "b"]) or as text ("5", "true
 value out of bounds and settings that contradict one another raise InvalidConfig, which says what is meant.
 
 Where it differs from Kafka: socket buffers are the operating system's unless set (-1; Kafka: 128 and 64 KiB, which
-switches off Linux's own tuning), `receive.message.max.bytes` bounds an answer as in librdkafka, and `group.protocol`
-unset takes the new protocol where brokers have it.
+switches off Linux's own tuning), send_batch makes larger batches than `batch.size` (`bulk.batch.size`),
+`receive.message.max.bytes` bounds an answer as in librdkafka, and `group.protocol` unset takes the new protocol where
+brokers have it.
 """
 
 from __future__ import annotations
@@ -192,6 +193,12 @@ class ProducerConfig(ClientConfig):
         "max.block.ms", default=60_000, type=ConfigType.LONG, minimum=0, doc="How long send waits for room or metadata."
     )
     batch_size: int = key("batch.size", default=16_384, minimum=0, doc="Bytes of a batch, before compression.")
+    bulk_batch_size: int = key(
+        "bulk.batch.size",
+        default=1 << 18,
+        minimum=0,
+        doc="Bytes of a batch that send_batch begins, where batch.size is smaller: its rows need not be waited for.",
+    )
     linger_ms: int = key(
         "linger.ms", default=5, type=ConfigType.LONG, minimum=0, doc="How long a batch waits for more records."
     )

@@ -24,7 +24,7 @@ import struct
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from pystream.common.error_codes import NONE, UNSUPPORTED_VERSION
 from pystream.common.errors import (
@@ -307,10 +307,9 @@ class Connection(asyncio.BufferedProtocol):
     # --- the transport's calls ----------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's are of no class of asyncio's
         if self.failure is not None:
-            transport.abort()
+            self._transport.abort()
             return
         made = transport.get_extra_info("socket")
         for option, size in (

@@ -352,6 +352,7 @@ def _accumulator(
     return Accumulator(
         limit_bytes=config.buffer_memory,
         batch_bytes=config.batch_size,
+        bulk_bytes=config.bulk_batch_size,
         linger_ms=config.linger_ms,
         max_request_bytes=config.max_request_size,
         delivery_timeout_ms=config.delivery_timeout_ms,

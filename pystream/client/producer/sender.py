@@ -14,7 +14,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from pystream._native.accumulator import Accumulator
 from pystream._native.delivery import ProducerBatch
@@ -23,7 +23,7 @@ from pystream.client.cluster.metadata import ClusterMetadata, Leader, Node, Topi
 from pystream.client.config import ProducerConfig
 from pystream.client.metrics.producer import ProducerMetrics
 from pystream.client.producer import produce_request
-from pystream.client.producer.produce_request import TOPIC_IDS_SINCE
+from pystream.client.producer.produce_request import NEWEST, TOPIC_IDS_SINCE
 from pystream.client.producer.sequencing import Place, Sequencing, Verdict, unknown_outcome
 from pystream.common.error_codes import NONE
 from pystream.common.errors import (
@@ -35,6 +35,7 @@ from pystream.common.errors import (
     InvalidRecord,
     KafkaStorageError,
     LeaderNotAvailable,
+    MalformedInput,
     MessageTooLarge,
     NotLeaderOrFollower,
     PystreamError,
@@ -48,6 +49,10 @@ from pystream.common.logging import get_logger
 from pystream.common.model import NO_BROKER, ZERO_UUID
 from pystream.net.connection import Connection
 from pystream.protocol.api_keys import ApiKey
+from pystream.protocol.messages.produce import ProduceResponse
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 logger = get_logger(__name__)
 
@@ -76,6 +81,19 @@ class _Broker:
     in_flight: int = 0
     connecting: bool = False
     not_before_ms: int = 0  # it asked to be left alone until then (KIP-219)
+
+
+@dataclass(slots=True)
+class _Sent:
+    """A request that is in flight."""
+
+    connection: Connection
+    broker: _Broker
+    node_id: int
+    batches: list[ProducerBatch]
+    ids: Mapping[str, bytes]  # of topics, by name
+    version: int
+    sent_ms: int
 
 
 class Sender:
@@ -228,21 +246,14 @@ class Sender:
             if ids is None:
                 highest = min(highest, TOPIC_IDS_SINCE - 1)
             version = connection.version_of(ApiKey.PRODUCE, LOWEST_PRODUCE, highest)
-            body = produce_request.encode(
-                batches,
-                version,
-                transactional_id=sequencing.transactional_id,
-                acks=self._acks,
-                timeout_ms=self._config.request_timeout_ms,
-                topic_ids=ids or {},
-            )
+            body = self._body(sequencing, batches, version, ids or {})
             if self._acks == 0:
                 connection.send(ApiKey.PRODUCE, version, body)
                 answer: asyncio.Future[Any] = asyncio.ensure_future(connection.drained())
                 for batch in batches:
                     self._deliver(sequencing, batch, NO_OFFSET, -1)
             else:
-                answer = connection.request_parts(ApiKey.PRODUCE, version, body)
+                answer = connection.request_raw(ApiKey.PRODUCE, version, body)
         except PystreamError as error:
             for batch in batches:
                 self._settle(batch, error, answered=not unknown_outcome(error))
@@ -251,8 +262,31 @@ class Sender:
         broker.in_flight += 1
         now_ms = self._cluster.clock.monotonic_ms()
         self._metrics.sent(batches, now_ms)
-        answer.add_done_callback(partial(self._answered, broker, node_id, batches, ids or {}, now_ms))
+        sent = _Sent(connection, broker, node_id, batches, ids or {}, version, now_ms)
+        answer.add_done_callback(partial(self._answered, sent))
         return True
+
+    def _body(
+        self, sequencing: Sequencing, batches: list[ProducerBatch], version: int, ids: Mapping[str, bytes]
+    ) -> list[Buffer]:
+        transactional_id, timeout_ms = sequencing.transactional_id, self._config.request_timeout_ms
+        if version == NEWEST and len(batches) == 1:
+            batch = batches[0]
+            return produce_request.encode_one(
+                batch,
+                transactional_id=transactional_id,
+                acks=self._acks,
+                timeout_ms=timeout_ms,
+                topic_id=ids[batch.topic],
+            )
+        return produce_request.encode(
+            batches,
+            version,
+            transactional_id=transactional_id,
+            acks=self._acks,
+            timeout_ms=timeout_ms,
+            topic_ids=ids,
+        )
 
     def _topic_ids(self, batches: list[ProducerBatch]) -> dict[str, bytes] | None:
         """None when one of them has none."""
@@ -284,39 +318,57 @@ class Sender:
 
     # --- answers ------------------------------------------------------------------------------------------------------
 
-    def _answered(
-        self,
-        broker: _Broker,
-        node_id: int,
-        batches: list[ProducerBatch],
-        ids: dict[str, bytes],
-        sent_ms: int,
-        answer: asyncio.Future[Any],
-    ) -> None:
-        broker.in_flight -= 1
+    def _answered(self, sent: _Sent, answer: asyncio.Future[Any]) -> None:
+        sent.broker.in_flight -= 1
         if answer.cancelled():
             error: BaseException | None = Closed("the producer was closed before the leader answered")
         else:
             error = answer.exception()
-        now_ms = self._cluster.clock.monotonic_ms()
-        throttle_ms = answer.result().throttle_time_ms if self._acks != 0 and error is None else None
-        self._metrics.settled(node_id, now_ms - sent_ms, throttle_ms, now_ms)
         if self._acks == 0:
-            pass  # settled when they were sent
+            self._note_answer(sent, None)  # the batches were settled when they were sent
         elif error is None:
-            self._read(broker, batches, ids, answer.result())
+            error = self._read(sent, answer.result())
         else:
-            told = error if isinstance(error, PystreamError) else Disconnected(f"broker {node_id}: {error}")
-            for batch in batches:
+            self._note_answer(sent, None)
+        if error is not None and self._acks != 0:
+            told = error if isinstance(error, PystreamError) else Disconnected(f"broker {sent.node_id}: {error}")
+            for batch in sent.batches:
                 self._settle(batch, told, answered=not unknown_outcome(told))
         self.wake()
 
-    def _read(self, broker: _Broker, batches: list[ProducerBatch], ids: dict[str, bytes], response: Any) -> None:
+    def _read(self, sent: _Sent, body: memoryview) -> PystreamError | None:
+        """Settle by the answer; the error when it is none, which ends the connection."""
         assert self.sequencing is not None
-        if response.throttle_time_ms > 0:
-            broker.not_before_ms = self._cluster.clock.monotonic_ms() + response.throttle_time_ms
-        waiting = {(batch.topic, batch.partition): batch for batch in batches}
-        names = {topic_id: name for name, topic_id in ids.items()}
+        batches = sent.batches
+        usual = produce_request.written(body, sent.version) if len(batches) == 1 else None
+        if usual is not None:
+            batch = batches[0]
+            if usual.partition == batch.partition and usual.topic_id == sent.ids[batch.topic]:
+                self._note_answer(sent, usual.throttle_time_ms)
+                self._deliver(self.sequencing, batch, usual.base_offset, usual.append_time_ms)
+                return None
+        try:
+            response = ProduceResponse.decode(body, sent.version)
+        except MalformedInput as error:
+            self._note_answer(sent, None)
+            broken = MalformedInput(f"{sent.connection.name}: the answer to Produce {sent.version}: {error}")
+            sent.connection.abort(broken)
+            return broken
+        self._read_any(self.sequencing, sent, response)
+        return None
+
+    def _note_answer(self, sent: _Sent, throttle_ms: int | None) -> None:
+        """None: there is no answer, or none that can be read."""
+        now_ms = self._cluster.clock.monotonic_ms()
+        self._metrics.settled(sent.node_id, now_ms - sent.sent_ms, throttle_ms, now_ms)
+        if throttle_ms:
+            sent.connection.throttle(throttle_ms)
+            sent.broker.not_before_ms = now_ms + throttle_ms
+
+    def _read_any(self, sequencing: Sequencing, sent: _Sent, response: ProduceResponse) -> None:
+        self._note_answer(sent, response.throttle_time_ms)
+        waiting = {(batch.topic, batch.partition): batch for batch in sent.batches}
+        names = {topic_id: name for name, topic_id in sent.ids.items()}
         for topic in response.responses:
             name = topic.name or names.get(topic.topic_id, "")
             for answer in topic.partition_responses:
@@ -324,7 +376,7 @@ class Sender:
                 if batch is None:
                     continue
                 if answer.error_code == NONE:
-                    self._deliver(self.sequencing, batch, answer.base_offset, answer.log_append_time_ms)
+                    self._deliver(sequencing, batch, answer.base_offset, answer.log_append_time_ms)
                 else:
                     self._refused(batch, answer, response.node_endpoints)
         for batch in waiting.values():

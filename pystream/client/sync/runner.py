@@ -31,7 +31,7 @@ class Runner:
     """An event loop in a thread. Thread-safe."""
 
     def __init__(self) -> None:
-        self.loop = asyncio.new_event_loop()
+        self.loop = _new_loop()
         self.clients = 0
         self._process_id = os.getpid()
         self._thread = threading.Thread(target=self._serve, name="pystream-client", daemon=True)
@@ -133,6 +133,15 @@ class _Call(Generic[T]):
             self.answer.set_exception(error)
         else:
             self.answer.set_result(task.result())
+
+
+def _new_loop() -> asyncio.AbstractEventLoop:
+    """uvloop's, which takes a third less of a producer's time; asyncio's where there is none (Windows)."""
+    try:
+        from uvloop import new_event_loop
+    except ImportError:
+        return asyncio.new_event_loop()
+    return new_event_loop()
 
 
 _lock = threading.Lock()
