@@ -13,6 +13,7 @@ from pathlib import Path
 
 import confluent_kafka
 import pytest
+import uvloop
 
 import pystream
 from pystream.common.errors import InvalidConfig
@@ -190,3 +191,21 @@ def test_a_broker_is_up_in_less_than_a_tenth_of_a_second():
         with broker():
             seconds.append(time.perf_counter() - began)
     assert min(seconds[1:]) < 0.1, seconds
+
+
+def test_the_asyncio_clients_run_on_uvloop():
+    async def round_trip(bootstrap: str) -> list[bytes]:
+        async with pystream.aio.Producer(bootstrap_servers=bootstrap) as producer:
+            sent = [await producer.send("t", b"%d" % number) for number in range(10)]
+            for delivery in sent:
+                await delivery
+        async with pystream.aio.Consumer(bootstrap_servers=bootstrap, auto_offset_reset="earliest") as consumer:
+            await consumer.assign([("t", 0)])
+            read: list[bytes] = []
+            while len(read) < 10:
+                read += [message.value for message in await consumer.poll(timeout=SECONDS)]
+            return read
+
+    with broker() as b:
+        b.create_topic("t")
+        assert uvloop.run(round_trip(b.bootstrap)) == [b"%d" % number for number in range(10)]
