@@ -3,15 +3,18 @@
     python -m benchmarks.harness.sdk_load row=send-100b client=pystream port=P topic=T count=300000
 
 Readers read what is filled in beforehand, from the beginning. All producers: acks=all, idempotent, linger 5 ms, batches
-up to 1 MB (against aiokafka 16 KiB, the default of both). A part of the records is sent and acknowledged first; what is
-measured ends when the rest is acknowledged. CPU is that of the process with all its threads.
+up to 1 MB (against aiokafka 16 KiB, the default of both; rows "by default" have everybody's own). Rows with a codec send
+records that are alike, as JSON is; `codec_s` is what our codec took of the CPU time. A part of the records is sent and
+acknowledged first; what is measured ends when the rest is acknowledged. CPU is that of the process with all its threads.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
+import random
 import sys
 import time
 from collections.abc import Callable
@@ -25,7 +28,10 @@ ROWS_AT_ONCE: Final = 10_000
 TASKS_AT_ONCE: Final = 1_000
 FLUSH_SECONDS: Final = 60
 READ_AHEAD: Final = 1.3  # of what is read, so much is there
-LARGE_BATCHES: Final = {"acks": "all", "enable.idempotence": True, "linger.ms": 5, "batch.size": 1_000_000}
+Settings = dict[str, Any]
+OWN_BATCHES: Final[Settings] = {"acks": "all", "enable.idempotence": True, "linger.ms": 5}
+SMALL_BATCHES: Final[Settings] = OWN_BATCHES | {"batch.size": 16_384}
+LARGE_BATCHES: Final[Settings] = {"acks": "all", "enable.idempotence": True, "linger.ms": 5, "batch.size": 1_000_000}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,20 +50,30 @@ class Load:
         return os.urandom(self.value_bytes)
 
 
+CODEC: Final = "compression.type"
+codecs: list[Callable[[], float]] = []  # of producers that compress: seconds of CPU time in the codec so far
 Send = Callable[[int], None]  # sends so many records and returns when they are acknowledged
 
 
-def pystream_producer(load: Load) -> Any:
+def alike(size: int, count: int) -> list[bytes]:
+    """Records as JSON has them: the same words, other numbers."""
+    numbers = random.Random(size)
+    text = '{"id": %d, "customer": "c-%d", "amount": %d.%02d, "currency": "EUR", "country": "DE", "ok": true}'
+    made = (text % (row, numbers.randrange(10**6), numbers.randrange(10**5), row % 100) for row in range(count))
+    return [row.encode().ljust(size)[:size] for row in made]
+
+
+def pystream_producer(load: Load, settings: Settings = LARGE_BATCHES) -> Any:
     from pystream.client import Producer
 
-    return Producer({"bootstrap.servers": load.bootstrap, **LARGE_BATCHES})
+    return Producer({"bootstrap.servers": load.bootstrap, **settings})
 
 
-def confluent_producer(load: Load) -> Any:
+def confluent_producer(load: Load, settings: Settings = LARGE_BATCHES) -> Any:
     from confluent_kafka import Producer
 
     limits = {"queue.buffering.max.messages": 200_000, "queue.buffering.max.kbytes": 32_768, "log_level": 3}
-    return Producer({"bootstrap.servers": load.bootstrap, **LARGE_BATCHES, **limits})
+    return Producer({"bootstrap.servers": load.bootstrap, **settings, **limits})
 
 
 def pystream_send(load: Load) -> Send:
@@ -73,25 +89,36 @@ def pystream_send(load: Load) -> Send:
 
 
 def confluent_send(load: Load) -> Send:
-    producer, topic, value = confluent_producer(load), load.topic, load.value
-
-    def send(count: int) -> None:
-        sent = 0
-        while sent < count:
-            try:
-                producer.produce(topic, value)
-                sent += 1
-            except BufferError:
-                producer.poll(0.01)
-        assert producer.flush(FLUSH_SECONDS) == 0
-
-    return send
+    return confluent_sends(LARGE_BATCHES)(load)
 
 
-def pystream_batches(as_rows: Callable[[list[bytes]], Any]) -> Callable[[Load], Send]:
+def confluent_sends(settings: Settings) -> Callable[[Load], Send]:
     def make(load: Load) -> Send:
-        producer, topic = pystream_producer(load), load.topic
-        rows = as_rows([load.value] * ROWS_AT_ONCE)
+        producer, topic = confluent_producer(load, settings), load.topic
+        values = [load.value] if CODEC not in settings else alike(load.value_bytes, ROWS_AT_ONCE)
+
+        def send(count: int) -> None:
+            for value in itertools.islice(itertools.cycle(values), count):
+                while True:
+                    try:
+                        producer.produce(topic, value)
+                        break
+                    except BufferError:
+                        producer.poll(0.01)
+            assert producer.flush(FLUSH_SECONDS) == 0
+
+        return send
+
+    return make
+
+
+def pystream_batches(
+    as_rows: Callable[[list[bytes]], Any], settings: Settings = LARGE_BATCHES
+) -> Callable[[Load], Send]:
+    def make(load: Load) -> Send:
+        producer, topic = pystream_producer(load, settings), load.topic
+        plain = [load.value] * ROWS_AT_ONCE if CODEC not in settings else alike(load.value_bytes, ROWS_AT_ONCE)
+        rows = as_rows(plain)
 
         def send(count: int) -> None:
             for _ in range(count // ROWS_AT_ONCE):
@@ -99,6 +126,8 @@ def pystream_batches(as_rows: Callable[[list[bytes]], Any]) -> Callable[[Load], 
             producer.flush()
             delivery.result(0)
 
+        if CODEC in settings:
+            codecs.append(lambda: producer._engine.accumulator.codec_ns / 1e9)
         return send
 
     return make
@@ -229,6 +258,39 @@ CASES: Final = {
         600_000,
         {"pystream": pystream_batches(as_numpy), "confluent-kafka": confluent_send},
     ),
+    "batch-default-100b": Case(
+        "send_batch of Arrow, 100 B, batches by default",
+        100,
+        600_000,
+        {"pystream": pystream_batches(as_arrow, OWN_BATCHES), "confluent-kafka": confluent_sends(OWN_BATCHES)},
+    ),
+    "batch-16k-100b": Case(
+        "send_batch of Arrow, 100 B, batches of 16 KiB",
+        100,
+        600_000,
+        {
+            "pystream": pystream_batches(as_arrow, SMALL_BATCHES | {"bulk.batch.size": 0}),
+            "confluent-kafka": confluent_sends(SMALL_BATCHES),
+        },
+    ),
+    "batch-lz4-100b": Case(
+        "send_batch of Arrow, 100 B, lz4",
+        100,
+        1_200_000,
+        {
+            "pystream": pystream_batches(as_arrow, OWN_BATCHES | {CODEC: "lz4"}),
+            "confluent-kafka": confluent_sends(OWN_BATCHES | {CODEC: "lz4"}),
+        },
+    ),
+    "batch-zstd-100b": Case(
+        "send_batch of Arrow, 100 B, zstd",
+        100,
+        1_200_000,
+        {
+            "pystream": pystream_batches(as_arrow, OWN_BATCHES | {CODEC: "zstd"}),
+            "confluent-kafka": confluent_sends(OWN_BATCHES | {CODEC: "zstd"}),
+        },
+    ),
     "asyncio-send-100b": Case(
         "asyncio send, 100 B", 100, 100_000, {"pystream": pystream_asyncio, "aiokafka": aiokafka_asyncio}
     ),
@@ -286,10 +348,14 @@ def main() -> None:
     count = int(given["count"]) // ROWS_AT_ONCE * ROWS_AT_ONCE or ROWS_AT_ONCE
     send = case.clients[given["client"]](Load(int(given["port"]), given["topic"], case.value_bytes, count))
     send(max(int(count * WARM_UP_SHARE), ROWS_AT_ONCE))
+    codec = [spent() for spent in codecs]
     began, cpu = time.perf_counter(), time.process_time()
     send(count)
     seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
-    print(json.dumps({"messages": count, "seconds": seconds, "cpu_s": cpu}), flush=True)
+    found = {"messages": count, "seconds": seconds, "cpu_s": cpu}
+    if codec:
+        found["codec_s"] = codecs[0]() - codec[0]
+    print(json.dumps(found), flush=True)
     os._exit(0)  # clients of others hang in their own ends
 
 
