@@ -3,9 +3,10 @@
     python -m benchmarks.harness.sdk_load row=send-100b client=pystream port=P topic=T count=300000
 
 Readers read what is filled in beforehand, from the beginning. All producers: acks=all, idempotent, linger 5 ms, batches
-up to 1 MB (against aiokafka 16 KiB, the default of both; rows "by default" have everybody's own). Rows with a codec send
-records that are alike, as JSON is; `codec_s` is what our codec took of the CPU time. A part of the records is sent and
-acknowledged first; what is measured ends when the rest is acknowledged. CPU is that of the process with all its threads.
+up to 1 MB (against aiokafka 16 KiB, the default of both; rows "by default" have everybody's own). Rows with a codec
+send records that are alike, as JSON is; `codec_s` is what our codec took of the CPU time. A part of the records is sent
+and acknowledged first; what is measured ends when the rest is acknowledged. CPU is that of the process with all its
+threads.
 """
 
 from __future__ import annotations
