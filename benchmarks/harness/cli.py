@@ -19,7 +19,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from benchmarks.harness import clients_sdk, compaction, crash_start, transactions
+from benchmarks.harness import cli_times, clients_sdk, compaction, crash_start, transactions
 from benchmarks.harness.cache import cache_folder
 from benchmarks.harness.errors import HarnessError
 from benchmarks.harness.groups import Shape, measure_groups, table
@@ -318,6 +318,18 @@ def clients_sdk_command(target: str, rows: list[str], turns: int, scale: float, 
             clients_sdk.measure_clients(one, rows, rounds=turns, scale=scale, report=took)
     print(clients_sdk.table(taken))
     console.print(f"done: {results.path}")
+
+
+@main.command("cli")
+@click.option("--topics", default=10_000, show_default=True)
+@click.option("--repeats", default=9, show_default=True)
+@click.option("--data-root", default="")
+def cli_command(topics: int, repeats: int, data_root: str) -> None:
+    """Measure the command line: --help, a list of many topics, completion."""
+    with data_folder(data_root) as folder:
+        (target,), _ = usable(["pystream"], folder)
+        for times in cli_times.measure(target, topics, repeats):
+            print(times.line(), flush=True)
 
 
 @main.command("report")
