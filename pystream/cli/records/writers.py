@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from json.encoder import encode_basestring
 from struct import Struct
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, Protocol
 
@@ -139,35 +140,37 @@ class EnvelopeWriter:
         self._out = out
 
     def write(self, batch: RecordBatch, rows: int) -> None:
-        dump: Callable[..., str] = json.dumps
-        lines = [dump(envelope(message), ensure_ascii=False) for message in islice(batch, rows)]
-        self._out.write("".join(f"{line}\n" for line in lines).encode())
+        head = f'{{"topic": {encode_basestring(batch.topic)}, "partition": {batch.partition}, "offset": '
+        self._out.write("".join([_envelope(head, message) for message in islice(batch, rows)]).encode())
 
     def close(self) -> None:
         self._out.flush()
 
 
-def envelope(message: Any) -> dict[str, Any]:
-    """A message as JSON has it."""
-    found: dict[str, Any] = {
-        "topic": message.topic,
-        "partition": message.partition,
-        "offset": message.offset,
-        "tstype": TIMESTAMP_TYPES[message.timestamp_type],
-        "ts": message.timestamp,
-    }
-    if message.headers:
-        found["headers"] = [
-            text
-            for name, value in message.headers
-            for text in (name, None if value is None else value.decode("utf-8", "backslashreplace"))
-        ]
-    for name, data in (("key", message.key), ("payload", message.value)):
-        try:
-            found[name] = None if data is None else data.decode()
-        except UnicodeDecodeError:
-            found[f"{name}_base64"] = base64.b64encode(data or b"").decode()
-    return found
+def _envelope(head: str, message: Any) -> str:
+    """One line, put together from the strings that json's C encoder makes: a dict for each costs three times that."""
+    kind = TIMESTAMP_TYPES[message.timestamp_type]
+    headers = f', "headers": {json.dumps(_headers(message.headers), ensure_ascii=False)}' if message.headers else ""
+    key, payload = _field("key", message.key), _field("payload", message.value)
+    return f'{head}{message.offset}, "tstype": "{kind}", "ts": {message.timestamp}{headers}, {key}, {payload}}}\n'
+
+
+def _field(name: str, data: bytes | None) -> str:
+    if data is None:
+        return f'"{name}": null'
+    try:
+        return f'"{name}": {encode_basestring(data.decode())}'
+    except UnicodeDecodeError:
+        return f'"{name}_base64": "{base64.b64encode(data).decode()}"'
+
+
+def _headers(headers: Iterable[tuple[str, bytes | None]]) -> list[str | None]:
+    """Names and values in one list, as kcat has them."""
+    return [
+        text
+        for name, value in headers
+        for text in (name, None if value is None else value.decode("utf-8", "backslashreplace"))
+    ]
 
 
 class ArrowWriter:
