@@ -36,9 +36,9 @@ def feed(pystream: Command, monkeypatch: pytest.MonkeyPatch) -> Feed:
 
 @pytest.fixture
 def topic(pystream: Command) -> str:
-    """With one partition."""
+    """With one partition, which keeps records of any age."""
     name = fresh("records")
-    pystream("topics", "create", name, "--partitions", "1")
+    pystream("topics", "create", name, "--partitions", "1", "--config", "retention.ms=-1")
     return name
 
 
@@ -132,7 +132,7 @@ def test_only_some_partitions_are_read(feed: Feed, pystream: Command):
 
 def test_envelopes_copy_a_topic_bytes_nulls_headers_and_times(feed: Feed, pystream: Command, topic: str):
     other = fresh("copy")
-    pystream("topics", "create", other, "--partitions", "1")
+    pystream("topics", "create", other, "--partitions", "1", "--config", "retention.ms=-1")
     given = (
         b'{"key": "k", "payload": "\\u00e9\\n", "headers": ["h", "v", "n", null], "ts": 1700000000000}\n'
         b'{"key_base64": "/w==", "payload": null, "ts": 1700000000001}\n'
