@@ -227,15 +227,17 @@ def answered(operation: Operation, arguments: Mapping[str, Any], settings: Mappi
     import asyncio
 
     handler = operation.load()
+    given: list[Answer] = []  # not the task's result: asyncio.run writes the repr of that, of every row, to nobody
 
-    async def work() -> Answer:
+    async def work() -> None:
         client = open_client(operation, settings)
         try:
-            return await handler(client, **arguments)
+            given.append(await handler(client, **arguments))
         finally:
             await client.close()
 
-    return asyncio.run(work())
+    asyncio.run(work())
+    return given[0]
 
 
 def open_client(operation: Operation, settings: Mapping[str, str]) -> AdminBase:

@@ -42,6 +42,9 @@ def test_names_of_the_cluster_are_offered(offered, pystream: Command):
 
     assert offered("topics", "describe", name) == [name]
     assert offered("groups", "delete-offsets", "g", "--topic", name) == [name]
+    assert offered("consume", name) == [name]
+    assert offered("produce", name) == [name]
+    assert offered("bench", "produce", name) == [name]
 
 
 def test_a_cluster_that_does_not_answer_offers_nothing(offered):

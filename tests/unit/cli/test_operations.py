@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import shlex
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import get_args, get_type_hints
@@ -106,8 +107,6 @@ def test_help_shows_what_it_does_and_an_example(operation: Operation):
 
 @walk
 def test_examples_parse(operation: Operation):
-    import shlex
-
     command = command_of(operation)
     for example in operation.examples:
         words = shlex.split(example.partition("|")[0])
@@ -128,3 +127,29 @@ def test_every_verb_has_a_test_with_a_broker(operation: Operation):
     written = "\n".join(path.read_text(encoding="utf-8") for path in folder.glob("test_*.py"))
 
     assert re.search(rf'\(\s*"{operation.noun}",\s*"{operation.verb}"', written)
+
+
+@walk
+def test_a_broker_that_is_not_there_is_one_line_and_exit_code_five(operation: Operation, tmp_path: Path):
+    """The first example of each, with the files that it names."""
+    words = shlex.split(operation.examples[0])[3:]
+    documents = {"cluster.yaml": "topics: [{name: a}]", "offsets.csv": "orders,0,1\n"}
+    for name, text in documents.items():
+        (tmp_path / name).write_text(text)
+    given = [str(tmp_path / word) if word in documents else word for word in words]
+
+    result = CliRunner().invoke(command_of(operation), [*given, "-b", "127.0.0.1:1", "--timeout", "0.2"])
+
+    assert (result.exit_code, result.stdout) == (5, "")
+    assert result.stderr.count("\n") == 1
+    assert "--bootstrap-server" in result.stderr
+
+
+@walk
+def test_a_setting_that_nobody_knows_is_one_line_and_exit_code_two(operation: Operation):
+    words = [word for word in shlex.split(operation.examples[0])[3:] if not word.endswith((".yaml", ".csv", "-f"))]
+
+    result = CliRunner().invoke(command_of(operation), [*words, "-X", "bootstrap.server=a:1"])
+
+    assert result.exit_code == 2
+    assert "Traceback" not in result.output
