@@ -269,7 +269,10 @@ cdef class Accumulator(Appender):
         raise_for_status(status, 0, "batch to send again")
 
     def split(self, ProducerBatch batch not None):
-        """A batch that is too large for the broker goes back as smaller ones; how many, 0 when it has a single record."""
+        """A batch that is too large for the broker goes back as smaller ones; how many, 0 when it has a single record.
+
+        Calls with many rows begin batches of at most half its size from then on.
+        """
         cdef list parts
         cdef ProducerBatch part
         self.check_in_flight(batch)
@@ -279,6 +282,7 @@ cdef class Accumulator(Appender):
         lock(&self.queue)
         take_off(&self.queue, &batch.pending)
         self.queue.topics[batch.pending.topic].ratio = 1.0
+        self.queue.bulk_bytes = max(self.queue.batch_bytes, min(self.queue.bulk_bytes, batch.pending.builder.records.size // 2))
         unlock(&self.queue)
         for part in parts:
             Py_INCREF(part)

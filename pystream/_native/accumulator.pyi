@@ -73,7 +73,10 @@ class Accumulator(Appender):
     def retry(self, batch: ProducerBatch, not_before_ms: int = 0) -> None:
         """Back to the front of its partition, in order of sequence; drained again after `not_before_ms`."""
     def split(self, batch: ProducerBatch) -> int:
-        """A batch that is too large for the broker goes back as smaller ones; how many, 0 when it has a single record."""
+        """A batch that is too large for the broker goes back as smaller ones; how many, 0 when it has a single record.
+
+        Calls with many rows begin batches of at most half its size from then on.
+        """
     def expire(self, now_ms: int) -> list[ProducerBatch]:
         """Batches older than delivery_timeout_ms, taken off, in flight or not: fail() them.
 

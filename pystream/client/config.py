@@ -195,7 +195,7 @@ class ProducerConfig(ClientConfig):
     batch_size: int = key("batch.size", default=16_384, minimum=0, doc="Bytes of a batch, before compression.")
     bulk_batch_size: int = key(
         "bulk.batch.size",
-        default=1 << 18,
+        default=1_000_000,
         minimum=0,
         doc="Bytes of a batch that send_batch begins, where batch.size is smaller: its rows need not be waited for.",
     )

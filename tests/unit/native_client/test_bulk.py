@@ -110,3 +110,14 @@ def test_buffers_are_used_again_and_all_memory_comes_back(codec: Codec):
             assert sizes(buffer)
     assert buffer.used_bytes == 0
     assert (buffer.codec_ns > 0) == (codec is not Codec.NONE)
+
+
+def test_a_broker_that_takes_less_is_given_less_from_then_on():
+    buffer = bulk_accumulator()
+    buffer.append_columns("t", column(2_000))
+    batch = buffer.drain("t", 0, LATER)
+    assert batch is not None
+    assert buffer.split(batch) > 1
+    sizes(buffer)
+    buffer.append_columns("t", column(5_000))
+    assert max(sizes(buffer)) <= batch.size_bytes // 2
