@@ -54,9 +54,13 @@ class ConsumerGroupMetadata:
 class Consumer:
     """Reads topics, as a member of `group.id`, or partitions by hand."""
 
+    _closed = True  # before __init__, which a subclass may forget
+
     def __init__(self, config: Mapping[str, Any] | None = None, /, **keywords: Any) -> None:
         self._closed = True
-        named = {**config, **keywords} if isinstance(config, Mapping) else keywords
+        if not isinstance(config, Mapping | None) or (config is None and not keywords):
+            raise TypeError("expected configuration dict")
+        named = {**(config or {}), **keywords}
         if "group.id" not in named and "group_id" not in named:
             raise ValueError("Failed to create consumer: group.id must be set")
         settings = parse(ConsumerConfig, config, keywords, {"error_cb", "stats_cb", "throttle_cb", "on_commit"})
@@ -328,15 +332,17 @@ class Consumer:
     def store_offsets(self, message: Message | None = None, offsets: list[TopicPartition] | None = None) -> None:
         """Have these committed by the next commit; needs enable.auto.offset.store=false."""
         self._check_open()
-        if (message is None) == (offsets is None):
+        if message is None and offsets is None:
             raise ValueError("expected either message or offsets")
+        if message is not None and offsets is not None:
+            raise ValueError("message and offsets are mutually exclusive")
         if self._stores:
             raise local(
                 Codes._INVALID_ARG, "StoreOffsets failed: enable.auto.offset.store must be false to use this API"
             )
         for place, where in self._given(message, offsets).items():
             if place not in self._reader.assignment():
-                raise local(Codes._STATE, f"StoreOffsets failed: {place} is not being read")
+                raise local(Codes._UNKNOWN_PARTITION, f"StoreOffsets failed: {place} is not being read")
             self._reader.stored[place] = where
 
     def commit(
@@ -516,7 +522,6 @@ class Consumer:
             self._reader.close()
 
     def __enter__(self) -> Self:
-        self._check_open()
         return self
 
     def __exit__(self, *_: object) -> None:

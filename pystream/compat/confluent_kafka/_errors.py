@@ -140,11 +140,13 @@ def _number(other: object) -> int | None:
 def text_of(code: int) -> builtins.str:
     """What an error of this number says by itself."""
     if code in _TEXTS:
-        return ("Success" if code == 0 else f"Local: {_TEXTS[code]}") if code in _TEXTS else ""
+        return _TEXTS[code] if code == Codes.NO_ERROR else f"Local: {_TEXTS[code]}"
     if code > BROKER_CODE_FROM and code in TABLE:
         return f"Broker: {TABLE[code].message}"
+    if code not in NAMES:
+        return f"Err-{code}?"
     where = "Broker" if code >= BROKER_CODE_FROM else "Local"
-    return f"{where}: {NAMES.get(code, str(code)).strip('_').replace('_', ' ').capitalize()}"
+    return f"{where}: {NAMES[code].strip('_').replace('_', ' ').capitalize()}"
 
 
 def code_of(error: BaseException) -> int:
@@ -163,6 +165,8 @@ def as_kafka_error(error: BaseException, what: builtins.str = "", code: int | No
         return error.args[0]
     number = code_of(error) if code is None else code
     where = "Broker: " if isinstance(error, errors.KafkaError) and number >= 0 else "Local: "
+    if number == Codes._MSG_TIMED_OUT:
+        where = f"{text_of(number)}: "
     return KafkaError(
         number,
         f"{what}{where}{error}",

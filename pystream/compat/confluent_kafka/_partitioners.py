@@ -18,12 +18,12 @@ WORD: Final = 0xFFFFFFFF
 
 def consistent(key: bytes, partition_count: int) -> int:
     """The CRC-32 of the key."""
-    return zlib.crc32(key) % partition_count
+    return zlib.crc32(key) % _checked(partition_count)
 
 
 def murmur2(key: bytes, partition_count: int) -> int:
     """As the Java client has it."""
-    return partition_of(key, partition_count)
+    return partition_of(key, _checked(partition_count))
 
 
 def fnv1a(key: bytes, partition_count: int) -> int:
@@ -32,7 +32,13 @@ def fnv1a(key: bytes, partition_count: int) -> int:
     for byte in key:
         found = (found ^ byte) * FNV_PRIME & WORD
     signed = found - (1 << 32) if found > POSITIVE else found
-    return abs(signed) % partition_count
+    return abs(signed) % _checked(partition_count)
+
+
+def _checked(partition_count: int) -> int:
+    if partition_count <= 0:
+        raise ValueError("partition_count must be > 0")
+    return partition_count
 
 
 def _anywhere(key: bytes | None, partition_count: int) -> int:

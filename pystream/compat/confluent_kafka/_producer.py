@@ -63,6 +63,8 @@ class _Record(NamedTuple):
 class Producer:
     """Asynchronous producer. Callbacks are called by poll() and flush(), in the thread that calls those."""
 
+    _closed = True  # before __init__, which a subclass may forget
+
     def __init__(self, config: Mapping[str, Any] | None = None, /, **keywords: Any) -> None:
         self._closed = True
         settings = parse(ProducerConfig, config, keywords, {"error_cb", "stats_cb", "throttle_cb", "on_delivery"})
@@ -341,7 +343,7 @@ class Producer:
 
     def __len__(self) -> int:
         """Messages and callbacks that wait."""
-        return self._outstanding
+        return 0 if self._closed else self._outstanding
 
     def __bool__(self) -> bool:
         return True
@@ -419,21 +421,19 @@ class Producer:
         raise local(Codes._UNSUPPORTED_FEATURE, "make a new client with the new credentials")
 
     def close(self, timeout: float | None = None) -> bool:
-        """Let go of everything; what was not flushed is lost. Harmless when closed."""
+        """Flush, for at most `timeout` seconds, and let go of everything. Harmless when closed."""
         if self._closed:
             return True
+        self.flush(timeout)
         self._closed = True
-        self._sdk.close(0 if timeout is None else seconds(timeout))
+        self._sdk.close(0)
         return True
 
     def __enter__(self) -> Self:
-        self._check_open()
         return self
 
     def __exit__(self, *_: object) -> None:
-        if not self._closed:
-            self.flush()
-            self.close()
+        self.close()
 
     def __del__(self) -> None:
         if not getattr(self, "_closed", True) and self._runner.is_running:
@@ -475,7 +475,15 @@ def _with_fatal(error: KafkaError, fatal: bool) -> KafkaError:
 
 def _pairs(headers: Any) -> list[tuple[str | bytes, Any]]:
     """Raises TypeError for what are no headers."""
-    found: Iterable[Any] = headers.items() if isinstance(headers, Mapping) else headers
     if not isinstance(headers, Mapping | list):
         raise TypeError("Headers are expected to be a list of (key, value) tuples or a dict")
-    return [(name, value.encode() if isinstance(value, str) else value) for name, value in found]
+    given: Iterable[Any] = headers.items() if isinstance(headers, Mapping) else headers
+    found = []
+    for pair in given:
+        if not isinstance(pair, tuple) or len(pair) != 2 or not isinstance(pair[0], str):
+            raise TypeError(f"Headers are expected to be a tuple of (key, value), found {pair!r}")
+        name, value = pair
+        if not isinstance(value, str | bytes | None):
+            raise TypeError(f"Unsupported value of header {name}: {type(value).__name__}, expected bytes, str or None")
+        found.append((name, value.encode() if isinstance(value, str) else value))
+    return found

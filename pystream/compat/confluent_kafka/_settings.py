@@ -24,6 +24,7 @@ from pystream.compat.confluent_kafka._codes import Codes
 from pystream.compat.confluent_kafka._errors import local
 
 DEFAULT_PORT: Final = 9092
+NO_SERVERS: Final = "none.invalid:9092"  # librdkafka's clients can be made without brokers; they reach none (RFC 2606)
 
 RENAMED: Final = {  # librdkafka's name -> Kafka's
     "metadata.broker.list": "bootstrap.servers",
@@ -155,7 +156,7 @@ def parse(
 
     Raises TypeError and KafkaException.
     """
-    if config is not None and not isinstance(config, Mapping):
+    if not isinstance(config, Mapping | None) or (config is None and not keywords):
         raise TypeError("expected configuration dict")
     given = dict(config or {})
     for name, value in keywords.items():
@@ -164,6 +165,7 @@ def parse(
     settings = Settings(sdk=dict(DEFAULTS[kind]), own=dict(OWN))
     for name, value in given.items():
         _take(settings, kind, name, value, callbacks)
+    settings.sdk.setdefault("bootstrap.servers", NO_SERVERS)
     _fit(settings.sdk, given, kind)
     return settings
 

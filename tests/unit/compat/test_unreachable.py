@@ -46,7 +46,7 @@ def test_a_full_queue_raises_buffer_error(nobody: str) -> None:
     with pytest.raises(BufferError):
         producer.produce("topic", "3")
     assert len(producer) == 2
-    producer.close()
+    producer.close(0)
 
 
 def test_what_was_purged_is_reported(nobody: str) -> None:
@@ -56,7 +56,7 @@ def test_what_was_purged_is_reported(nobody: str) -> None:
     producer.purge()
     assert producer.poll(10) == 1
     assert reports == [KafkaError._PURGE_QUEUE]
-    producer.close()
+    producer.close(0)
 
 
 def test_an_exception_of_a_callback_comes_out_of_poll(nobody: str) -> None:
@@ -69,7 +69,7 @@ def test_an_exception_of_a_callback_comes_out_of_poll(nobody: str) -> None:
     with pytest.raises(ZeroDivisionError):
         producer.poll(10)
     assert len(producer) == 0
-    producer.close()
+    producer.close(0)
 
 
 def test_a_consumer_gives_none_when_the_time_is_over(nobody: str) -> None:

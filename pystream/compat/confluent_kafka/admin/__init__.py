@@ -9,7 +9,14 @@ from pystream.compat.confluent_kafka._metadata import (
     PartitionMetadata,
     TopicMetadata,
 )
+from pystream.compat.confluent_kafka._model import ConsumerGroupState as _ConsumerGroupState
+from pystream.compat.confluent_kafka._model import ConsumerGroupTopicPartitions as _ConsumerGroupTopicPartitions
+from pystream.compat.confluent_kafka._model import ConsumerGroupType as _ConsumerGroupType
+from pystream.compat.confluent_kafka._model import ElectionType as _ElectionType
+from pystream.compat.confluent_kafka._model import IsolationLevel as _IsolationLevel
+from pystream.compat.confluent_kafka._model import TopicCollection as _TopicCollection
 from pystream.compat.confluent_kafka._values import OFFSET_INVALID
+from pystream.compat.confluent_kafka._values import TopicPartition as _TopicPartition
 from pystream.compat.confluent_kafka.admin._client import AdminClient
 from pystream.compat.confluent_kafka.admin._model import (
     AclBinding,
@@ -108,4 +115,11 @@ __all__ = [
     "UserScramCredentialDeletion",
     "UserScramCredentialUpsertion",
     "UserScramCredentialsDescription",
+    "_ConsumerGroupState",
+    "_ConsumerGroupTopicPartitions",
+    "_ConsumerGroupType",
+    "_ElectionType",
+    "_IsolationLevel",
+    "_TopicCollection",
+    "_TopicPartition",
 ]

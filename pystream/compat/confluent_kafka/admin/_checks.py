@@ -29,9 +29,11 @@ from pystream.compat.confluent_kafka.admin._model import (
 
 
 def instances(values: Any, kind: type) -> None:
-    """A list of nothing else."""
+    """A list of nothing else, not empty."""
     if not isinstance(values, list):
         raise TypeError(f"Expected list of {kind.__name__}, found {type(values).__name__}")
+    if not values:
+        raise ValueError(f"Expected a list of {kind.__name__} that is not empty")
     for value in values:
         if not isinstance(value, kind):
             raise ValueError(f"Expected list of {kind!r}, found {value!r}")
@@ -81,9 +83,9 @@ def group_filters(
     return set(states or ()), set(types or ())
 
 
-def partitions(values: Any) -> None:
+def partitions(values: Any, what: str = "Request") -> None:
     if not isinstance(values, list):
-        raise TypeError(f"Expected a list of partitions, found {type(values).__name__}")
+        raise TypeError(f"Expected {what} to be a list, got '{type(values).__name__}'")
     for value in values:
         if not isinstance(value, TopicPartition):
             raise TypeError(f"Expected TopicPartition, found {type(value).__name__}")
@@ -95,7 +97,7 @@ def election(election_type: Any, wanted: Any) -> None:
     if not isinstance(election_type, ElectionType):
         raise TypeError("Expected 'election_type' to be of type 'ElectionType'")
     if wanted is not None:
-        partitions(wanted)
+        partitions(wanted, "'partitions'")
 
 
 def offset_specs(wanted: Any, isolation_level: Any) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Coroutine, Hashable, Iterable, Mapping
 from concurrent.futures import Future
-from typing import Any, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 from pystream.client.admin import partitions as sdk_partitions
 from pystream.client.admin import topics as sdk_topics
@@ -18,6 +19,7 @@ from pystream.common.config import Password
 from pystream.common.errors import DeadlineExceeded, NetworkFailure, NoBrokersAvailable, PystreamError
 from pystream.compat.confluent_kafka._codes import Codes
 from pystream.compat.confluent_kafka._errors import KafkaError, as_exception, local
+from pystream.compat.confluent_kafka._events import Events, report_unreachable
 from pystream.compat.confluent_kafka._metadata import ClusterMetadata, GroupMetadata, list_topics
 from pystream.compat.confluent_kafka._model import (
     ConsumerGroupTopicPartitions,
@@ -48,6 +50,9 @@ from pystream.compat.confluent_kafka.admin._model import (
     UserScramCredentialUpsertion,
 )
 
+CLOSED: Final = "Handle has been closed: AdminClient has been closed"
+NO_TIMEOUT: Final = -1
+
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
 
@@ -55,11 +60,27 @@ T = TypeVar("T")
 class AdminClient:
     """Administers a cluster. `request_timeout` is in seconds for every operation."""
 
+    _closed = True  # before __init__, which a subclass may forget
+
     def __init__(self, conf: Mapping[str, Any] | None = None, /, **keywords: Any) -> None:
         settings = parse(AdminConfig, conf, keywords, {"error_cb", "stats_cb", "throttle_cb"})
-        self._sdk: SdkAdminClient = loaded(lambda: SdkAdminClient(settings.sdk))
+        self._events = Events()
+        self._open_sdk: SdkAdminClient = loaded(lambda: SdkAdminClient(settings.sdk))
         self._runner = runner.acquire()
         self._closed = False
+        error_cb, cluster = settings.callback("error_cb"), self._open_sdk.cluster
+        if error_cb is not None:
+            told_of = error_cb
+            self._runner.call_soon(
+                lambda: cluster.spawn("report errors", report_unreachable(cluster, self._events, told_of))
+            )
+
+    @property
+    def _sdk(self) -> SdkAdminClient:
+        """Raises RuntimeError when closed."""
+        if self._closed:
+            raise RuntimeError(CLOSED)
+        return self._open_sdk
 
     # --- topics and partitions ----------------------------------------------------------------------------------------
 
@@ -405,14 +426,18 @@ class AdminClient:
     # --- life ---------------------------------------------------------------------------------------------------------
 
     def poll(self, timeout: float = -1) -> int:
-        """There is nothing to serve: futures end by themselves."""
-        return 0
+        """Serve error_cb for up to `timeout` seconds; futures end by themselves."""
+        if self._closed:
+            raise RuntimeError(CLOSED)
+        given = seconds(timeout)
+        ends_at = None if given is None else time.monotonic() + given
+        return self._events.serve() if self._events.wait(lambda: self._closed, ends_at) else 0
 
     def close(self) -> None:
         """Close the connections. Harmless when closed."""
         if not self._closed:
             self._closed = True
-            self._runner.run(self._sdk.close())
+            self._runner.run(self._open_sdk.close())
             runner.release(self._runner)
 
     def __enter__(self) -> Self:
@@ -429,28 +454,21 @@ class AdminClient:
 
     def __del__(self) -> None:
         if not getattr(self, "_closed", True) and self._runner.is_running:
-            asyncio.run_coroutine_threadsafe(self._sdk.close(), self._runner.loop)
+            asyncio.run_coroutine_threadsafe(self._open_sdk.close(), self._runner.loop)
 
     def _wait(self, work: Coroutine[Any, Any, T]) -> T:
-        self._check(work)
         try:
             return self._runner.run(work)
         except PystreamError as error:
             unreachable = isinstance(error, DeadlineExceeded | NetworkFailure | NoBrokersAvailable)
             raise as_exception(error, code=Codes._TRANSPORT if unreachable else None) from error
 
-    def _check(self, work: Coroutine[Any, Any, Any]) -> None:
-        if self._closed:
-            work.close()
-            raise RuntimeError("AdminClient has been closed")
-
     def _one(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         """A future of what `work` gives."""
-        self._check(work)
         future: Future[T] = _running()
 
         def end(done: Future[T]) -> None:
-            error = done.exception()
+            error = _error_of(done)
             if error is None:
                 future.set_result(done.result())
             else:
@@ -469,11 +487,10 @@ class AdminClient:
         with_key: bool = False,
     ) -> dict[K, Future[Any]]:
         """A future for each item: what `convert` makes of what `work` gives for `key(item)`."""
-        self._check(work)
         futures: dict[K, Future[Any]] = {item: _running() for item in items}
 
         def end(done: Future[Mapping[Any, Any]]) -> None:
-            error = done.exception()
+            error = _error_of(done)
             for item, future in futures.items():
                 each = done.result()[key(item)] if error is None else error
                 if isinstance(each, BaseException):
@@ -492,7 +509,16 @@ def _running() -> Future[Any]:
     return future
 
 
+def _error_of(done: Future[Any]) -> BaseException | None:
+    return local(Codes._DESTROY, "the client was closed") if done.cancelled() else done.exception()
+
+
 def _ms(timeout: float) -> int | None:
+    """Raises TypeError and ValueError."""
+    if not isinstance(timeout, int | float):
+        raise TypeError(f"request_timeout: expected seconds, found {timeout!r}")
+    if timeout < 0 and timeout != NO_TIMEOUT:
+        raise ValueError(f"request_timeout: expected seconds, found {timeout!r}")
     given = seconds(timeout)
     return None if given is None else round(given * 1000)
 
