@@ -97,15 +97,15 @@ cdef Py_ssize_t bytes_of_row(const FieldSource *source) noexcept nogil:
 cdef void follow_row(SendQueue *queue, Pending *batch, Errand *errand, Row *row) noexcept nogil:
     """Rows behind one that was placed go into its batch while they surely fit: place_row() decides of all others."""
     cdef Lane *lane = lane_at(queue, batch.topic, batch.partition)
-    cdef Py_ssize_t first = errand.row, last = min(errand.rows, errand.row + ROWS_UNDER_LOCK), room
+    cdef Py_ssize_t first = errand.row, last = min(errand.rows, errand.row + ROWS_UNDER_LOCK)
     cdef Py_ssize_t before = batch.builder.records.size
-    cdef Py_ssize_t most = min(batch.full_at, <Py_ssize_t>batch.builder.records.capacity)
+    cdef Py_ssize_t most = min(batch.full_at, <Py_ssize_t>batch.builder.records.capacity) - record_room(0, 0, 0)
     while batch.is_open and errand.row < last:
-        if not field_at_row(&errand.values, errand.row, &row.value, &row.value_size) or (
-                not field_at_row(&errand.keys, errand.row, &row.key, &row.key_size)):
+        if not field_at_row(&errand.values, errand.row, &row.value, &row.value_size):
             break
-        room = record_room(row.key_size, row.value_size, 0)
-        if room >= most - <Py_ssize_t>batch.builder.records.size:
+        if errand.keys.kind != NO_FIELD and not field_at_row(&errand.keys, errand.row, &row.key, &row.key_size):
+            break
+        if max(row.key_size, 0) + max(row.value_size, 0) >= most - <Py_ssize_t>batch.builder.records.size:
             break
         row.timestamp_ms = errand.timestamps[errand.row] if errand.timestamps != NULL else errand.timestamp_ms
         if add_record(

@@ -30,13 +30,16 @@ class Append:
         self.key_column = None if key == "none" else ColumnSource.fixed(b"account-1" * RECORDS, 9)
         self.buffer = Accumulator(limit_bytes=64 << 20, delivery_timeout_ms=LATER * 2)
         self.buffer.set_topic("t", PARTITIONS)
+        self.bulk = Accumulator(limit_bytes=64 << 20, bulk_bytes=1_000_000, delivery_timeout_ms=LATER * 2)
+        self.bulk.set_topic("t", PARTITIONS)
 
-    def send(self) -> None:
-        while ready := self.buffer.ready(LATER):
+    def send(self, buffer: Accumulator | None = None) -> None:
+        buffer = buffer or self.buffer
+        while ready := buffer.ready(LATER):
             for topic, partition in ready:
-                batch = self.buffer.drain(topic, partition, LATER)
+                batch = buffer.drain(topic, partition, LATER)
                 if batch is not None:
-                    self.buffer.complete(batch, 0)
+                    buffer.complete(batch, 0)
 
     def time_append(self, size: int, key: str) -> None:
         append, value, record_key = self.buffer.append, self.value, self.key
@@ -57,6 +60,10 @@ class Append:
     def time_append_columns(self, size: int, key: str) -> None:
         self.buffer.append_columns("t", self.column, self.key_column)
         self.send()
+
+    def time_append_columns_to_large_batches(self, size: int, key: str) -> None:
+        self.bulk.append_columns("t", self.column, self.key_column)
+        self.send(self.bulk)
 
 
 class Fetched:
