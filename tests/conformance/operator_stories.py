@@ -7,6 +7,7 @@ from tests.conformance.tool_stories import QUORUM_ID, B, every, on_topic
 
 REASSIGN, WRITES, READS = "kafka-reassign-partitions", "kafka-producer-perf-test", "kafka-consumer-perf-test"
 LATENCY, TAKES = "kafka-e2e-latency", "kafka-share-consumer-perf-test"
+RESET = "kafka-streams-application-reset"
 SHARE_GROUPS, STORAGE, TOKENS = "kafka-share-groups", "kafka-storage", "kafka-delegation-tokens"
 
 
@@ -183,9 +184,49 @@ FORMATTED = [
     Run(TOKENS, ("--describe", "--command-config", "FILES/nothing.properties")),
 ]
 
+
+def resetting(*words: str) -> Run:
+    return Run(RESET, (*B, "--application-id", "app-MINE", *words))
+
+
+INPUT, DRY = ("--input-topics", "loaded-MINE"), "--dry-run"
+APPLICATION = [
+    *(
+        on_topic("kafka-topics", "--create", "--partitions", "1", topic=f"app-MINE-{name}")
+        for name in ("x-changelog", "y-repartition")
+    ),
+    resetting(DRY),
+    resetting(*INPUT, DRY),
+    resetting("--to-latest", *INPUT, DRY),
+    resetting("--to-offset", "3", *INPUT, DRY),
+    resetting("--to-offset", "300000", *INPUT, DRY),
+    resetting("--to-offset", "-1", *INPUT, DRY),
+    resetting("--shift-by", "-2", *INPUT, DRY),
+    resetting("--to-datetime", "2020-01-01T00:00:00.000", *INPUT, DRY),
+    resetting("--to-datetime", "2099-01-01T00:00:00.000", *INPUT, DRY),
+    resetting("--to-datetime", "soon", *INPUT, DRY),
+    resetting("--by-duration", "PT1H", *INPUT, DRY),
+    resetting("--from-file", "FILES/plan.csv", *INPUT, DRY),
+    resetting("--from-file", "FILES/no.json", *INPUT, DRY),
+    resetting("--from-file", "/nowhere", *INPUT, DRY),
+    resetting("--input-topics", "loaded-MINE,nosuch", "--intermediate-topics", "five-MINE,nope", DRY),
+    resetting("--internal-topics", "app-MINE-x-changelog", DRY),
+    resetting("--internal-topics", "loaded-MINE", DRY),
+    resetting("--to-latest", "--to-earliest", *INPUT, DRY),
+    resetting("--to-offset", "x", *INPUT, DRY),
+    resetting("--bogus"),
+    resetting("--config-file", "FILES/nothing.properties", DRY),
+    resetting(*INPUT, "--to-latest", "--internal-topics", "app-MINE-x-changelog"),
+    resetting(DRY),
+    resetting(),
+    Run(RESET, B),
+    Run(RESET, ()),
+]
+
 OPERATOR_STORIES = {
     "reassignments": REASSIGNED,
     "loads": LOADED,
     "share groups": SHARE_GROUPS_KEPT,
     "storage and tokens": FORMATTED,
+    "an application begins anew": APPLICATION,
 }

@@ -51,6 +51,7 @@ CLASSES = {
     "kafka-storage": "kafka.tools.StorageTool",
     "kafka-streams-application-reset": f"{TOOLS}.StreamsResetter",
     "kafka-streams-groups": f"{TOOLS}.streams.StreamsGroupCommand",
+    "kafka-topics": f"{TOOLS}.TopicCommand",
     "kafka-transactions": f"{TOOLS}.TransactionsCommand",
     "kafka-verifiable-consumer": f"{TOOLS}.VerifiableConsumer",
     "kafka-verifiable-producer": f"{TOOLS}.VerifiableProducer",

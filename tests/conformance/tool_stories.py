@@ -48,6 +48,7 @@ FILES = {
     "topics.json": '{"version":1,"topics":[{"topic":"five-MINE"}]}',
     "topics-unknown.json": '{"version":1,"topics":[{"topic":"nosuch"}]}',
     "payloads.txt": "a\nbb\nccc\n",
+    "plan.csv": "loaded-MINE,0,2\nloaded-MINE,1,9999999\nloaded-MINE,2,0\n",
     "server.properties": (
         "process.roles=broker,controller\nnode.id=1\ncontroller.quorum.voters=1@localhost:9093\n"
         "listeners=PLAINTEXT://localhost:9092,CONTROLLER://localhost:9093\n"
