@@ -73,6 +73,7 @@ TOOLS: dict[str, str] = {
     "kafka-verifiable-consumer": "pystream.cli.kafka.load.verifiable_consumer:main",
     "kafka-dump-log": "pystream.cli.kafka.server.dump_log:main",
     "kafka-storage": "pystream.cli.kafka.server.storage:main",
+    "kafka-streams-groups": "pystream.cli.kafka.groups.streams_groups:main",
     "kafka-streams-application-reset": "pystream.cli.kafka.groups.application_reset:main",
     "kafka-delegation-tokens": "pystream.cli.kafka.server.delegation_tokens:main",
     "kafka-server-start": "pystream.cli.kafka.server.lifecycle:start",

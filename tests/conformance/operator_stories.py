@@ -223,6 +223,66 @@ APPLICATION = [
     Run(RESET, ()),
 ]
 
+STREAMS, ALL_INPUTS = "kafka-streams-groups", "--all-input-topics"
+OF = ("--group", "streams-MINE")
+
+
+def of_streams(action: str, *words: str) -> Run:
+    return Run(STREAMS, (*B, f"--{action}", *OF, *words))
+
+
+def beginning(*words: str) -> Run:
+    return of_streams("reset-offsets", *words)
+
+
+STREAMS_GROUP_LIVES = [
+    *every(STREAMS, ("--list",), ("--list", "--state"), ("--list", "--state", "stable, Empty"), ()),
+    *(
+        of_streams("describe", *words)
+        for view in ((), ("--offsets",), ("--members",), ("--state",))
+        for words in (view, (*view, "--verbose"))
+    ),
+    *every(STREAMS, ("--describe", "--all-groups"), ("--describe", "--group", "nosuch")),
+    beginning("--to-earliest", ALL_INPUTS, DRY),
+    of_streams("delete"),
+]
+STREAMS_GROUP_LEFT = [
+    *(of_streams("describe", *words) for words in ((), ("--members",), ("--state",), ("--state", "--verbose"))),
+    *(
+        beginning(*words, ALL_INPUTS, DRY)
+        for words in (
+            *(("--to-earliest",), ("--to-latest",), ("--to-current",), ("--to-offset", "4"), ("--to-offset", "700")),
+            *(("--shift-by", "-1"), ("--by-duration", "PT1H"), ("--to-datetime", "2099-01-01T00:00:00.000")),
+            *(("--to-datetime", "soon"), ("--to-earliest", "--to-latest")),
+        )
+    ),
+    beginning("--to-latest", "--input-topic", "five-MINE:0", DRY, "--export"),
+    beginning("--to-latest", "--input-topic", "loaded-MINE", DRY),
+    beginning("--from-file", "/nowhere", DRY),
+    beginning("--to-earliest", DRY),
+    beginning("--to-earliest", ALL_INPUTS),
+    beginning("--to-earliest", ALL_INPUTS, DRY, "--execute"),
+    beginning("--to-earliest", ALL_INPUTS, "--execute"),
+    beginning("--to-current", ALL_INPUTS, DRY),
+    of_streams("delete-offsets"),
+    of_streams("delete-offsets", "--input-topic", "five-MINE"),
+    of_streams("delete-offsets", "--input-topic", "five-MINE"),
+    of_streams("delete", "--input-topic", "five-MINE"),
+    of_streams("list"),
+    of_streams("describe", "--state", "--members"),
+    of_streams("describe", "--list"),
+    of_streams("delete", "--all-groups"),
+    of_streams("delete"),
+    *every(
+        STREAMS,
+        ("--delete", "--group", "nosuch"),
+        ("--delete-offsets", "--group", "nosuch", "--input-topic", "five-MINE"),
+        *((f"--{action}",) for action in ("describe", "delete", "reset-offsets", "delete-offsets", "bogus")),
+    ),
+    Run(STREAMS, ("--list",)),
+    Run(STREAMS, ()),
+]
+
 OPERATOR_STORIES = {
     "reassignments": REASSIGNED,
     "loads": LOADED,

@@ -5,31 +5,25 @@ Its group goes back in the input topics, to their ends in intermediate topics, a
 
 from __future__ import annotations
 
-import re
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from pystream.cli.kafka.failures import java_text
+from pystream.cli.kafka.groups.moves import INTERNAL, ago_ms, at_time, listed, plan_of, within
 from pystream.cli.kafka.groups.resetting import timestamp_of
 from pystream.cli.kafka.options import Given, Mistake, Tool, WrongUsage, flag, former, value
 from pystream.cli.kafka.properties import load
 from pystream.cli.kafka.tool import admin_client, serve
 from pystream.client.admin.groups import GroupDescription
 from pystream.client.admin.partitions import EARLIEST, LATEST
-from pystream.client.consumer.durations import duration_ms
-from pystream.common.errors import GroupIdNotFound, InvalidConfig, PystreamError
+from pystream.common.errors import GroupIdNotFound, PystreamError
 from pystream.common.model import TopicPartition
 
 if TYPE_CHECKING:
     from pystream.client.sync.admin import AdminClient
 
-INTERNAL: Final = re.compile(
-    r".*(-changelog|-repartition|-subscription-registration-topic|-subscription-response-topic"
-    r"|.-KTABLE-FK-JOIN-SUBSCRIPTION-(REGISTRATION|RESPONSE)-\d+-topic)"
-)
 POSITIONS: Final = ("to-offset", "to-datetime", "by-duration", "to-earliest", "to-latest", "from-file", "shift-by")
 TOOL: Final = Tool(
     "kafka-streams-application-reset",
@@ -142,17 +136,12 @@ def _partitions(admin: AdminClient, topics: Sequence[str]) -> list[TopicPartitio
     return [TopicPartition(topic, each.partition) for topic in topics for each in described[topic].partitions]
 
 
-def _listed(admin: AdminClient, places: Sequence[TopicPartition], timestamp: int) -> dict[TopicPartition, int]:
-    found = admin.list_offsets(dict.fromkeys(places, timestamp)).checked()
-    return {place: each.offset for place, each in found.items()}
-
-
 def _print_ends(admin: AdminClient, given: Given, places: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
     group = given.value("application-id")
     print(f"Following intermediate topics offsets will be reset to end (for consumer group {group})")
     for place in places:
         print(f"Topic: {place.topic}")
-    return _listed(admin, places, LATEST)
+    return listed(admin, places, LATEST)
 
 
 def _print_inputs(admin: AdminClient, given: Given, places: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
@@ -172,75 +161,26 @@ def _print_inputs(admin: AdminClient, given: Given, places: Sequence[TopicPartit
 
 def _new_offsets(admin: AdminClient, given: Given, places: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
     if given.has("to-datetime"):
-        return _at(admin, places, timestamp_of(given.value("to-datetime")))
+        return at_time(admin, places, timestamp_of(given.value("to-datetime")))
     if given.has("by-duration"):
-        return _at(admin, places, time.time_ns() // 1_000_000 - _ago_ms(given.value("by-duration")))
+        return at_time(admin, places, time.time_ns() // 1_000_000 - ago_ms(given.value("by-duration")))
     if given.has("to-latest"):
-        return _listed(admin, places, LATEST)
+        return listed(admin, places, LATEST)
     if given.has("to-offset"):
-        return _within(admin, dict.fromkeys(places, given.value("to-offset")))
+        return within(admin, dict.fromkeys(places, given.value("to-offset")))
     if given.has("shift-by"):
         group = given.value("application-id")
-        ends = _listed(admin, places, LATEST)
+        ends = listed(admin, places, LATEST)
         committed = admin.list_consumer_group_offsets([group]).result(group)
         stands = {place: committed[place].offset if place in committed else ends[place] for place in places}
-        return _within(admin, {place: offset + given.value("shift-by") for place, offset in stands.items()})
+        return within(admin, {place: offset + given.value("shift-by") for place, offset in stands.items()})
     if given.has("from-file"):
-        plan = _plan(given.value("from-file"))
+        plan = plan_of(given.value("from-file"))
         absent = [str(place) for place in places if place not in plan]
         if absent:
             raise Mistake(f"the file says nothing of {', '.join(absent)}")
-        return _within(admin, {place: plan[place] for place in places})
-    return _listed(admin, places, EARLIEST)
-
-
-def _ago_ms(text: str) -> int:
-    try:
-        return duration_ms(text)
-    except InvalidConfig:
-        raise Mistake("java.time.format.DateTimeParseException: Text cannot be parsed to a Duration") from None
-
-
-def _at(admin: AdminClient, places: Sequence[TopicPartition], timestamp: int) -> dict[TopicPartition, int]:
-    offsets = _listed(admin, places, timestamp)
-    late = [place for place, offset in offsets.items() if offset < 0]
-    for place in late:
-        print(
-            f"Partition {place.partition} from topic {place.topic} is empty, without a committed record. Falling back "
-            "to latest known offset."
-        )
-    return offsets | (_listed(admin, late, LATEST) if late else {})
-
-
-def _within(admin: AdminClient, wanted: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
-    """The nearest offsets that there are."""
-    starts, ends = (_listed(admin, list(wanted), where) for where in (EARLIEST, LATEST))
-    found = {}
-    for place, offset in wanted.items():
-        if offset >= ends[place]:
-            print(f"New offset ({offset}) is higher than latest offset. Value will be set to {ends[place]}")
-        elif offset <= starts[place]:
-            print(f"New offset ({offset}) is lower than earliest offset. Value will be set to {starts[place]}")
-        found[place] = min(max(offset, starts[place]), ends[place])
-    return found
-
-
-def _plan(path: str) -> dict[TopicPartition, int]:
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
-        raise Mistake(f"java.io.IOException: Unable to read file {path}") from None
-    if not text:
-        raise Mistake("java.text.ParseException: Error parsing reset plan CSV file. It is empty,")
-    found = {}
-    for line in text.rstrip("\n").split("\n"):
-        parts = line.split(",")
-        if len(parts) != 3 or not parts[1].isdecimal() or not parts[2].isdecimal():
-            raise Mistake(
-                "java.text.ParseException: Reset plan CSV file is not following the format `TOPIC,PARTITION,OFFSET`."
-            )
-        found[TopicPartition(parts[0], int(parts[1]))] = int(parts[2])
-    return found
+        return within(admin, {place: plan[place] for place in places})
+    return listed(admin, places, EARLIEST)
 
 
 # --- internal topics --------------------------------------------------------------------------------------------------
