@@ -116,7 +116,7 @@ SHARE_GROUPS_KEPT = [
     *every(
         SHARE_GROUPS,
         ("--list", "--state", "Stable"),
-        ("--reset-offsets", *GROUP, "--to-earliest", "--topic", "loaded-MINE", "--execute"),
+        ("--reset-offsets", *GROUP, "--to-earliest", "--topic", "five-MINE", "--execute"),
         ("--list", "--state"),
         ("--describe", *GROUP),
         ("--describe", *GROUP, "--verbose"),
@@ -129,8 +129,8 @@ SHARE_GROUPS_KEPT = [
         ("--reset-offsets", *GROUP, "--to-datetime", "soon", "--all-topics", "--dry-run"),
         ("--reset-offsets", *GROUP, "--to-latest", "--topic", "nosuch", "--execute"),
         ("--reset-offsets", *GROUP, "--to-latest", "--topic", "five-MINE:9", "--execute"),
-        ("--delete-offsets", *GROUP, "--topic", "loaded-MINE", "--topic", "nosuch"),
-        ("--delete-offsets", "--group", "nosuch", "--topic", "loaded-MINE"),
+        ("--delete-offsets", *GROUP, "--topic", "five-MINE", "--topic", "nosuch"),
+        ("--delete-offsets", "--group", "nosuch", "--topic", "five-MINE"),
         ("--describe", *GROUP),
         ("--delete", *GROUP),
         ("--delete", "--group", "nosuch"),
@@ -189,7 +189,7 @@ def resetting(*words: str) -> Run:
     return Run(RESET, (*B, "--application-id", "app-MINE", *words))
 
 
-INPUT, DRY = ("--input-topics", "loaded-MINE"), "--dry-run"
+INPUT, DRY = ("--input-topics", "five-MINE"), "--dry-run"
 APPLICATION = [
     *(
         on_topic("kafka-topics", "--create", "--partitions", "1", topic=f"app-MINE-{name}")
@@ -209,9 +209,9 @@ APPLICATION = [
     resetting("--from-file", "FILES/plan.csv", *INPUT, DRY),
     resetting("--from-file", "FILES/no.json", *INPUT, DRY),
     resetting("--from-file", "/nowhere", *INPUT, DRY),
-    resetting("--input-topics", "loaded-MINE,nosuch", "--intermediate-topics", "five-MINE,nope", DRY),
+    resetting("--input-topics", "written-MINE,nosuch", "--intermediate-topics", "five-MINE,nope", DRY),
     resetting("--internal-topics", "app-MINE-x-changelog", DRY),
-    resetting("--internal-topics", "loaded-MINE", DRY),
+    resetting("--internal-topics", "five-MINE", DRY),
     resetting("--to-latest", "--to-earliest", *INPUT, DRY),
     resetting("--to-offset", "x", *INPUT, DRY),
     resetting("--bogus"),

@@ -48,7 +48,7 @@ FILES = {
     "topics.json": '{"version":1,"topics":[{"topic":"five-MINE"}]}',
     "topics-unknown.json": '{"version":1,"topics":[{"topic":"nosuch"}]}',
     "payloads.txt": "a\nbb\nccc\n",
-    "plan.csv": "loaded-MINE,0,2\nloaded-MINE,1,9999999\nloaded-MINE,2,0\n",
+    "plan.csv": "five-MINE,0,2\n",
     "server.properties": (
         "process.roles=broker,controller\nnode.id=1\ncontroller.quorum.voters=1@localhost:9093\n"
         "listeners=PLAINTEXT://localhost:9092,CONTROLLER://localhost:9093\n"
@@ -73,6 +73,8 @@ def every(tool: str, *wordings: tuple[str, ...]) -> list[Run]:
 SETUP = [
     on_topic("kafka-topics", "--create", "--partitions", "1"),
     on_topic(PRODUCER, stdin="one\ntwo\nthree\nfour\nfive\n"),
+    on_topic("kafka-topics", "--create", "--partitions", "1", topic="one-MINE"),
+    on_topic(PRODUCER, stdin="alone\n", topic="one-MINE"),
     on_topic("kafka-topics", "--create", "--partitions", "1", topic="written-MINE"),
     on_topic("kafka-topics", "--create", "--partitions", "3", topic="loaded-MINE"),
     Run(
@@ -183,7 +185,7 @@ OFFSETS_TOLD = [
         OFFSETS,
         ("--topic", "five-MINE"),
         ("--topic", "five-MINE", "--time", "earliest"),
-        ("--topic", "five-MINE", "--time", "max-timestamp"),
+        ("--topic", "one-MINE", "--time", "max-timestamp"),
         ("--topic", "five-MINE", "--time", "-5"),
         ("--topic", "five-MINE", "--time", "99999999999999"),
         ("--topic", "five-MINE", "--time", "0"),
