@@ -191,10 +191,7 @@ def resetting(*words: str) -> Run:
 
 INPUT, DRY = ("--input-topics", "five-MINE"), "--dry-run"
 APPLICATION = [
-    *(
-        on_topic("kafka-topics", "--create", "--partitions", "1", topic=f"app-MINE-{name}")
-        for name in ("x-changelog", "y-repartition")
-    ),
+    on_topic("kafka-topics", "--create", "--partitions", "1", topic="app-MINE-x-changelog"),
     resetting(DRY),
     resetting(*INPUT, DRY),
     resetting("--to-latest", *INPUT, DRY),
