@@ -137,7 +137,10 @@ class TransactionCoordinator:
             if code == NONE:
                 return NONE if self._permit(transactional_id, producer, partitions) else CONCURRENT_TRANSACTIONS
             left = deadline - asyncio.get_running_loop().time()
-            if code != CONCURRENT_TRANSACTIONS or left <= 0 or not await self._ended(transactional_id, left):
+            if code != CONCURRENT_TRANSACTIONS or left <= 0:
+                return code
+            # The answer was held back until all before it was committed: the transaction may have ended meanwhile.
+            if self._is_ending(transactional_id) and not await self._ended(transactional_id, left):
                 return code
 
     async def verify_partitions(self, transactional_id: str, producer: Identity, partitions: TopicPartitions) -> Errors:
@@ -312,6 +315,10 @@ class TransactionCoordinator:
     def _find(self, transactional_id: str) -> Transaction | None:
         shard = self.runtime.shard(self.runtime.partition_for(transactional_id))
         return None if shard is None else shard.transactions.get(transactional_id)
+
+    def _is_ending(self, transactional_id: str) -> bool:
+        found = self._find(transactional_id)
+        return found is not None and found.is_prepared
 
     async def _ended(self, transactional_id: str, wait_s: float) -> bool:
         """Wait for the end of the transaction that is being ended; False when that takes longer."""

@@ -79,11 +79,11 @@ class Ports:
 
 
 class Rig:
-    def __init__(self, log: MemoryLog, supervisor: Supervisor, clock: ManualClock) -> None:
+    def __init__(self, log: MemoryLog, supervisor: Supervisor, clock: ManualClock, concurrent_wait_ms: int) -> None:
         self.log = log
         self.clock = clock
         self.ports = Ports()
-        config = TransactionConfig(concurrent_wait_ms=0)
+        config = TransactionConfig(concurrent_wait_ms=concurrent_wait_ms)
         self.runtime: CoordinatorRuntime[TransactionShard] = CoordinatorRuntime(
             TRANSACTION_STATE_TOPIC, lambda partition: self.shard_of(partition), log, log, clock, supervisor
         )
@@ -125,10 +125,10 @@ class Rig:
 
 
 @asynccontextmanager
-async def rig(log: MemoryLog | None = None) -> AsyncIterator[Rig]:
+async def rig(log: MemoryLog | None = None, concurrent_wait_ms: int = 0) -> AsyncIterator[Rig]:
     clock = ManualClock()
     async with Supervisor("test", clock) as supervisor:
-        made = Rig(log or MemoryLog(commits_at_once=False), supervisor, clock)
+        made = Rig(log or MemoryLog(commits_at_once=False), supervisor, clock, concurrent_wait_ms)
         made.runtime.load(0)
         await made.settle()
         yield made
@@ -222,6 +222,27 @@ async def test_what_comes_while_the_transaction_is_ended_is_told_to_wait() -> No
         assert await made.after(made.coordinator.vouch(question)) == CONCURRENT_TRANSACTIONS
         old = Question(11, "t", after, frozenset([P0]))
         assert await made.after(made.coordinator.vouch(old)) == NOT_ENOUGH_REPLICAS
+
+
+@in_a_loop
+async def test_who_is_told_of_the_end_after_it_does_not_wait_for_it() -> None:
+    async with rig(concurrent_wait_ms=300) as made:
+        await made.begin(P0)
+        found = await made.after(made.coordinator.init_producer("u", 60_000, None))
+        other = Identity(found.producer_id, found.producer_epoch)
+        ending = asyncio.ensure_future(made.coordinator.end("t", PRODUCER, commit=True, client_version=2))
+        await turns()
+        prepared = made.log.end_offset(0)
+        another = asyncio.ensure_future(made.coordinator.add_partitions("u", other, frozenset([P0]), client_version=2))
+        await turns()
+        adding = asyncio.ensure_future(made.add(P0, producer=Identity(100, 1)))  # answered after the other's record
+        await turns()
+        made.runtime.committed(0, prepared)
+        await turns()
+        assert made.state is TransactionState.COMPLETE_COMMIT
+        assert not adding.done()
+        assert await made.after(adding) == NONE
+        assert (await ending).error == await another == NONE
 
 
 @in_a_loop
