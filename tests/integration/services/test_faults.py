@@ -279,7 +279,7 @@ def test_help_shows_an_example():
     result = run_admin("--help")
 
     assert result.returncode == 0
-    assert "Example: pystream admin --bootstrap" in " ".join(result.stdout.split())
+    assert "Examples: pystream admin --bootstrap" in " ".join(result.stdout.split())
 
 
 def run_admin(*arguments: str) -> subprocess.CompletedProcess[str]:
