@@ -156,7 +156,7 @@ class Consumer(Generic[M]):
 
         Raises NoOffsetForPartition, OffsetOutOfRange, UnknownTopicOrPartition, CorruptRecordBatch and the like for what
         keeps a partition from being read; SerializationError where a deserializer refuses, which names the record to
-        seek past; Wakeup, Closed.
+        seek past; ClientError when nothing is subscribed to or assigned; Wakeup, Closed.
         """
         most = self.config.max_poll_records if max_records is None else max_records
         deadline = None if timeout is None else asyncio.get_running_loop().time() + timeout
@@ -234,6 +234,7 @@ class Consumer(Generic[M]):
                 engine.hand.drop()
 
     async def _more(self, deadline: float | None) -> bool:
+        self._engine.check_something_to_read()
         left = None if deadline is None else max(deadline - asyncio.get_running_loop().time(), 0)
         return await self._engine.wait(left)
 

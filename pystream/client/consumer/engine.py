@@ -109,6 +109,11 @@ class Engine:
                 self._in_loop(self._auto_commit, self.positions.consumed())
             self._next_commit_ms = now_ms + self.config.auto_commit_interval_ms
 
+    def check_something_to_read(self) -> None:
+        """Raises ClientError where a poll waits for ever: nothing is subscribed to or assigned. Any thread."""
+        if self.subscription is None and not len(self.positions) and not self._has_news():
+            raise ClientError("there is nothing to read: subscribe() to topics, or assign() partitions, before polling")
+
     async def wait(self, timeout_s: float | None) -> bool:
         """Return True when there is something to take or to do, False after `timeout_s`. Raises as begin_poll."""
         self.check_usable()

@@ -166,7 +166,7 @@ class Consumer(Generic[M]):
 
         Raises NoOffsetForPartition, OffsetOutOfRange, UnknownTopicOrPartition, CorruptRecordBatch and the like for what
         keeps a partition from being read; SerializationError where a deserializer refuses, which names the record to
-        seek past; Wakeup, Closed, ClientForked.
+        seek past; ClientError when nothing is subscribed to or assigned; Wakeup, Closed, ClientForked.
         """
         most = self.config.max_poll_records if max_records is None else max_records
         ends_at = None if timeout is None else time.monotonic() + timeout
@@ -233,6 +233,7 @@ class Consumer(Generic[M]):
                 engine.hand.drop()
 
     def _more(self, ends_at: float | None) -> bool:
+        self._engine.check_something_to_read()
         return self._run(self._engine.wait(None if ends_at is None else max(ends_at - time.monotonic(), 0)))
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
