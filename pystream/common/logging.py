@@ -92,9 +92,22 @@ class Logger:
             return
         trace = None if error is None else (type(error), error, error.__traceback__)
         record = self._logger.makeRecord(
-            self._logger.name, level, "", 0, event, (), trace, extra={"event_fields": fields}
+            self._logger.name, level, "", 0, _Message(event, fields), (), trace, extra={"event_fields": fields}
         )
         self._logger.handle(record)
+
+
+class _Message:
+    """What a formatter of the application's own writes: the event with its fields."""
+
+    __slots__ = ("_fields", "event")
+
+    def __init__(self, event: str, fields: dict[str, object]) -> None:
+        self.event = event
+        self._fields = fields
+
+    def __str__(self) -> str:
+        return f"{escape(self.event)}  {_format_fields(self._fields)}".rstrip()
 
 
 class _Allowance:
@@ -152,8 +165,8 @@ class TextFormatter(standard.Formatter):
     def format(self, record: standard.LogRecord) -> str:
         moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record.created))
         level = f"{record.levelname:<7}"
-        event = escape(record.getMessage())
-        fields = " ".join(f"{name}={format_value(value)}" for name, value in _fields_of(record).items())
+        event = escape(event_of(record))
+        fields = _format_fields(_fields_of(record))
         stamp = f"{moment}.{int(record.msecs):03d}"
         if self._colour:
             level = f"{_COLOURS.get(record.levelno, '')}{level}{_RESET}"
@@ -172,13 +185,22 @@ class JsonFormatter(standard.Formatter):
             "time": moment.replace("+00:00", "Z"),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "event": record.getMessage(),
+            "event": event_of(record),
         }
         for name, value in _fields_of(record).items():
             line[name if name not in line else f"field_{name}"] = _json_value(value)
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
         return json.dumps(line, separators=(",", ":"))
+
+
+def event_of(record: standard.LogRecord) -> str:
+    """The event of a line, without its fields."""
+    return record.msg.event if isinstance(record.msg, _Message) else record.getMessage()
+
+
+def _format_fields(fields: dict[str, object]) -> str:
+    return " ".join(f"{name}={format_value(value)}" for name, value in fields.items())
 
 
 def _fields_of(record: standard.LogRecord) -> dict[str, object]:

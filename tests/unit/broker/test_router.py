@@ -12,6 +12,7 @@ from pystream.broker.handlers import describe_cluster
 from pystream.broker.registry import HANDLER_MODULES, PLANE_KEYS
 from pystream.common.error_codes import INVALID_REQUEST, NONE, UNKNOWN_SERVER_ERROR, UNSUPPORTED_VERSION
 from pystream.common.errors import InvalidRequest
+from pystream.common.logging import event_of
 from pystream.protocol.api_keys import ADVERTISED, TELEMETRY_KEYS, ApiKey
 from pystream.protocol.catalogue import request_class
 from pystream.protocol.messages.api_versions import ApiVersionsRequest
@@ -96,7 +97,7 @@ def test_a_fault_of_a_handler_is_answered_and_logged(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(describe_cluster, "handle", broken)
     assert run_cold(scenario).error_code == UNKNOWN_SERVER_ERROR
-    assert "request failed" in [record.message for record in caplog.records]
+    assert "request failed" in [event_of(record) for record in caplog.records]
 
 
 def test_a_handler_may_wait_for_a_future(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture):
@@ -118,7 +119,7 @@ def test_a_handler_may_wait_for_a_future(monkeypatch: pytest.MonkeyPatch, caplog
 
     monkeypatch.setattr(describe_cluster, "handle", handle)
     assert run_cold(scenario) == [NONE, INVALID_REQUEST, UNKNOWN_SERVER_ERROR]
-    assert "request failed" in [record.message for record in caplog.records]
+    assert "request failed" in [event_of(record) for record in caplog.records]
 
 
 def test_an_answer_that_does_not_encode_closes_the_connection(monkeypatch: pytest.MonkeyPatch):

@@ -41,6 +41,16 @@ def test_a_json_line_has_one_member_for_each_field(stream: io.StringIO) -> None:
     assert (line["topic_id"], line["field_time"]) == ("0102", "mine")
 
 
+def test_a_formatter_of_the_application_writes_the_fields_too(stream: io.StringIO) -> None:
+    handler = standard.StreamHandler(stream)
+    handler.setFormatter(standard.Formatter("%(levelname)s:%(name)s:%(message)s"))
+    standard.getLogger().handlers[:] = [handler]
+
+    logging.get_logger("t").warning("group left", group="a b", client="x\nfake")
+
+    assert stream.getvalue() == 'WARNING:t:group left  group="a b" client="x\\nfake"\n'
+
+
 @pytest.mark.parametrize("format", ["text", "json"])
 def test_what_a_client_calls_itself_cannot_break_out_of_its_line(stream: io.StringIO, format: str) -> None:
     logging.configure(format=format, stream=stream)

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from pystream.common.clock import ManualClock, SystemClock
+from pystream.common.logging import event_of
 from pystream.common.tasks import Supervisor, contained, contained_now
 
 
@@ -115,7 +116,7 @@ def test_a_contained_fault_gives_the_other_value_and_a_line_in_the_log(caplog: p
     result = contained_now("request failed", lambda: str(1 // 0), lambda error: type(error).__name__)
 
     assert result == "ZeroDivisionError"
-    assert [record.message for record in caplog.records] == ["request failed"]
+    assert [event_of(record) for record in caplog.records] == ["request failed"]
 
 
 def test_a_contained_fault_of_awaited_work_gives_the_other_value():

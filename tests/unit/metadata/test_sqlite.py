@@ -20,6 +20,7 @@ from pystream.common.errors import (
     StoreUnavailable,
     UnknownFormatVersion,
 )
+from pystream.common.logging import event_of
 from pystream.metadata.store import Absent, Batch, Delete, Event, Put, read_all, sqlite
 from pystream.metadata.store.backups import keep_backups, newest_of, older_of
 from pystream.metadata.store.interface import KEPT_HISTORY_MS
@@ -325,7 +326,7 @@ def test_a_backup_that_cannot_be_made_is_told_of_and_tried_again(path: Path, cap
         keeping.cancel()
 
     with_store(path, scenario)
-    assert [record.message for record in caplog.records] == ["metadata not backed up"]
+    assert [event_of(record) for record in caplog.records] == ["metadata not backed up"]
 
 
 def test_closing_serves_what_waits(path: Path) -> None:

@@ -15,6 +15,7 @@ from pystream.client.grpc.faces import AioAdmin
 from pystream.client.operations.declaration import Answer, Failure, Operation
 from pystream.common.clock import SystemClock
 from pystream.common.errors import DeadlineExceeded, NonEmptyGroup, PystreamError, UnknownServerError
+from pystream.common.logging import event_of
 from pystream.services.admin.config import AdminServerConfig
 from pystream.services.admin.server import AdminServer
 
@@ -60,7 +61,7 @@ def test_a_fault_of_ours_tells_clients_nothing_and_the_log_everything(
     with caplog.at_level(logging.ERROR):
         served(monkeypatch, broken, work)
 
-    assert [record.getMessage() for record in caplog.records if record.exc_info] == ["call failed", "stream failed"]
+    assert [event_of(record) for record in caplog.records if record.exc_info] == ["call failed", "stream failed"]
 
 
 def test_the_callers_deadline_is_the_operations_time(monkeypatch: pytest.MonkeyPatch):

@@ -20,6 +20,7 @@ from pystream.common.errors import (
     ReplicaNotAvailable,
     UnknownTopicOrPartition,
 )
+from pystream.common.logging import event_of
 from pystream.common.model import TopicPartition
 from pystream.storage import interrupted_moves, replica_copy, replica_moves
 from pystream.storage.config import LogConfig, StorageConfig
@@ -232,7 +233,7 @@ def test_a_failed_copy_leaves_the_log_as_it_was(make_rig, monkeypatch, caplog):
     rig.move(target)
     assert facts(log) == before
     assert names_in(target) == []
-    assert "replica not moved" in [record.message for record in caplog.records]
+    assert "replica not moved" in [event_of(record) for record in caplog.records]
     log.native.append(batch(1), leader_epoch=3)
 
 
@@ -403,5 +404,5 @@ def test_a_copy_of_a_replica_that_is_nowhere_is_kept(make_rig, caplog):
     lonely.mkdir()
     again = make_rig()
     assert lonely.exists()
-    assert "copy of a replica that is nowhere is left alone" in [record.message for record in caplog.records]
+    assert "copy of a replica that is nowhere is left alone" in [event_of(record) for record in caplog.records]
     assert again.report.failed == {}
