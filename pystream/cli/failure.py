@@ -1,13 +1,14 @@
 """What a command says about an error that is the machine's or the user's, and the code it exits with.
 
     0 done    1 it did not work    2 wrong usage    3 not found    4 refused    5 no answer in time, or unreachable
-    130 Ctrl-C
+    130 Ctrl-C    141 whoever read standard output is gone
 
 An error is one sentence without error numbers, and says what to do where that is known.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Final
 
@@ -15,6 +16,7 @@ from pystream.common import errors
 from pystream.common.errors import PystreamError
 
 EXIT_INTERRUPTED: Final = 130
+EXIT_PIPE_CLOSED: Final = 141  # as the shell says of a program that SIGPIPE ended
 
 # What to do about an error: of the narrowest class that is here.
 REMEDIES: Final[dict[type[PystreamError], str]] = {
@@ -52,6 +54,11 @@ def report(command: str, error: Exception, *, more: str = "") -> int:
     """Say what went wrong on standard error, in one line; the exit code."""
     print(f"{command}: {advice(error)}{more}", file=sys.stderr)
     return exit_code(error)
+
+
+def silence() -> None:
+    """Standard output takes no more: what is left goes nowhere, or the interpreter would complain at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def exit_code(error: Exception) -> int:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from pystream.cli.connection import CONNECTION, client_settings, connection_options
-from pystream.cli.failure import EXIT_INTERRUPTED, advice, exit_code
+from pystream.cli.failure import EXIT_INTERRUPTED, EXIT_PIPE_CLOSED, advice, exit_code, report, silence
 from pystream.cli.manual import ManualCommand
 from pystream.cli.output import FORMATS, write
 from pystream.cli.settings import from_assignments
@@ -210,8 +210,16 @@ def run(operation: Operation, arguments: Mapping[str, Any], settings: Mapping[st
         return exit_code(error)
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
-    if answer.rows or not answer.failures:
-        write(operation, answer.rows, output_format, sys.stdout)
+    try:
+        if answer.rows or not answer.failures:
+            write(operation, answer.rows, output_format, sys.stdout)
+            sys.stdout.flush()
+    except BrokenPipeError:
+        silence()
+        return EXIT_PIPE_CLOSED
+    except OSError as error:
+        silence()
+        return report(f"{name}: standard output", error)
     for failure in answer.failures:
         said = advice(failure.error)
         print(f"{name}: {said if failure.item in said else f'{failure.item}: {said}'}", file=sys.stderr)

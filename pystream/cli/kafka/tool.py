@@ -12,7 +12,6 @@ Most of them have a `Tool` of options, which `serve` runs; those that Kafka's ow
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -21,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import click
 
-from pystream.cli.failure import EXIT_INTERRUPTED, sentence
+from pystream.cli.failure import EXIT_INTERRUPTED, sentence, silence
 from pystream.cli.kafka.failures import java_text, message
 from pystream.cli.kafka.options import Given, Tool, WrongUsage
 from pystream.cli.operation_command import answered, defaults_of
@@ -90,6 +89,12 @@ def run(made: Parser, arguments: Sequence[str] | None, work: Callable[[argparse.
     options = made.parse_args(arguments)
     try:
         work(options)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        silence()
+        raise SystemExit(1) from None
+    except OSError as error:
+        give_up(error)
     except PystreamError as error:
         print(f"{failed}{error}")
         raise SystemExit(1) from None
@@ -145,12 +150,22 @@ def serve(
         silence()
         raise SystemExit(1) from None
     except (PystreamError, OSError) as error:
-        sys.stdout.flush()
+        try:
+            sys.stdout.flush()
+        except OSError as unwritten:
+            give_up(unwritten)
         print(f"{failed}{_told(error, classes)}", file=sys.stdout if to_output else sys.stderr)
         raise SystemExit(1) from None
     except KeyboardInterrupt:
         raise SystemExit(EXIT_INTERRUPTED) from None
     raise SystemExit(0)
+
+
+def give_up(error: OSError) -> NoReturn:
+    """A file that cannot be read or written; without a name it is standard output."""
+    silence()
+    print(sentence(error) if error.filename else f"standard output: {sentence(error)}", file=sys.stderr)
+    raise SystemExit(1) from None
 
 
 def _told(error: PystreamError | OSError, classes: bool) -> str:
@@ -173,11 +188,6 @@ def _parsed(tool: Tool, words: list[str]) -> Given:
     for warning in given.renamed():
         print(warning)
     return given
-
-
-def silence() -> None:
-    """Whoever read standard output is gone: let nothing more be written to it."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def bootstrap(given: Given, name: str = "bootstrap-server", *, required: bool = True) -> str:

@@ -6,7 +6,6 @@ Batches are taken whole and written at once; a record is made into Python object
 from __future__ import annotations
 
 import io
-import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 import click
 
 from pystream.cli.connection import accepted, client_settings, connection_options
-from pystream.cli.failure import EXIT_INTERRUPTED, report
+from pystream.cli.failure import EXIT_INTERRUPTED, EXIT_PIPE_CLOSED, report, silence
 from pystream.cli.manual import ManualCommand
 from pystream.cli.operation_command import live_names
 from pystream.cli.records.bounds import Bounds, Ends
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
     from pystream.client.sync.consumer import Consumer
 
 COMMAND: Final = "pystream consume"
-EXIT_PIPE_CLOSED: Final = 141  # as the shell says of a program that SIGPIPE ended
 POLL_SECONDS: Final = 0.25
 
 
@@ -144,7 +142,7 @@ def run(given: dict[str, Any]) -> int:
             (_read_group if given["group"] else _read)(given, bounds, writer, out)
             writer.close()
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains at its end
+        silence()
         return EXIT_PIPE_CLOSED
     except (PystreamError, OSError) as error:
         return report(COMMAND, error)

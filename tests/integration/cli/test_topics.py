@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -166,3 +167,43 @@ def test_a_topic_is_trimmed_to_a_position(pystream: Command, produce: Produce):
     assert pystream("topics", "trim", name, "--before", "+1").code == 2
     assert pystream("topics", "trim", name, "--before", "soon").code == 2
     assert pystream("topics", "trim", name, "--before", "1", "--partition", "9").code == 3
+
+
+@pytest.mark.parametrize("words", [("topics", "list"), ("kafka-topics", "--list", "--bootstrap-server", "{bootstrap}")])
+def test_an_output_that_takes_nothing_is_one_sentence(pystream: Command, broker: BrokerProcess, words: tuple[str, ...]):
+    pystream("topics", "create", fresh("told"))
+    arguments = [word.format(bootstrap=broker.bootstrap) for word in words]
+    environment = {**os.environ, "PYSTREAM_BOOTSTRAP_SERVERS": broker.bootstrap}
+
+    with open("/dev/full", "w") as full:
+        process = subprocess.run(
+            [sys.executable, "-m", "pystream.cli.main", *arguments],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment,
+            check=False,
+        )
+
+    assert process.returncode == 1
+    assert process.stderr.endswith("standard output: No space left on device\n")
+    assert process.stderr.count("\n") == 1
+
+
+def test_a_list_whose_reader_goes_away_ends_like_any_program(pystream: Command, broker: BrokerProcess):
+    pystream("topics", "create", *(fresh("many") for _ in range(50)))
+    environment = {**os.environ, "PYSTREAM_BOOTSTRAP_SERVERS": broker.bootstrap}
+    reading, writing = os.pipe()
+    os.close(reading)
+
+    with os.fdopen(writing, "w") as gone:
+        process = subprocess.run(
+            [sys.executable, "-m", "pystream.cli.main", "topics", "list", "--json"],
+            stdout=gone,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment,
+            check=False,
+        )
+
+    assert (process.returncode, process.stderr) == (141, "")

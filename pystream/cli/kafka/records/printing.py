@@ -9,10 +9,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from pystream.cli.failure import silence
 from pystream.cli.kafka.options import Given, WrongUsage, pairs
 from pystream.cli.kafka.properties import load
 from pystream.cli.kafka.records.formatters import Formatter, Record, formatter
-from pystream.cli.kafka.tool import silence
 from pystream.common.errors import PystreamError, Wakeup
 
 if TYPE_CHECKING:
