@@ -12,8 +12,8 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 
 import pystream
 from pystream.client.grpc import messages
+from pystream.client.grpc.calls import Service
 from pystream.client.grpc.faces import Admin
-from pystream.client.grpc.services import Service
 from pystream.client.grpc.status import error_of
 from pystream.common.errors import (
     GroupIdNotFound,
