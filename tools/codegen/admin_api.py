@@ -94,7 +94,7 @@ def relocated(text: str) -> str:
 
 
 def faces(descriptors: descriptor_pb2.FileDescriptorSet, *, aio: bool) -> dict[Path, str]:
-    """A module for each file, with a class for its service, and the package's own, which holds all of them."""
+    """A module for each file, with a class for its service, and `holder`, which has all of them."""
     folder = HERE / ("aio_services" if aio else "services")
     types = {
         f".{PACKAGE}.{message.name}": f"{Path(file.name).stem}_pb2.{message.name}"
@@ -104,7 +104,8 @@ def faces(descriptors: descriptor_pb2.FileDescriptorSet, *, aio: bool) -> dict[P
     ours = {Path(each.name).stem: each for each in descriptors.file if each.service}
     return {
         **{folder / f"{stem}.py": face_text(file, types, aio=aio) for stem, file in ours.items()},
-        folder / "__init__.py": holder_text({stem: file.service[0].name for stem, file in ours.items()}, aio=aio),
+        folder / "holder.py": holder_text({stem: file.service[0].name for stem, file in ours.items()}, aio=aio),
+        folder / "__init__.py": f'"""Typed services{" for asyncio" if aio else ""}, a module a noun. {MARK}"""\n',
     }
 
 
@@ -134,7 +135,7 @@ def modules_in(text: str) -> list[str]:
 
 
 def holder_text(services: dict[str, str], *, aio: bool) -> str:
-    """The package's own module."""
+    """The module with all services."""
     package = f"pystream.client.grpc.{'aio_services' if aio else 'services'}"
     lines = [
         f'"""The services of pystream.admin.v1{", for asyncio" if aio else ""}. {MARK}"""',

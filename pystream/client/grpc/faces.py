@@ -7,8 +7,8 @@ from typing import Any, Self
 import grpc
 import grpc.aio
 
-from pystream.client.grpc.aio_services import AioServices
-from pystream.client.grpc.services import Services
+from pystream.client.grpc.aio_services.holder import AioServices
+from pystream.client.grpc.services.holder import Services
 
 
 def options(max_answer_bytes: int) -> list[tuple[str, Any]]:
