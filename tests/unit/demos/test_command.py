@@ -1,4 +1,4 @@
-"""`pystream demo` finds demos by name and says what is missing."""
+"""`pystream demo` finds demos by name."""
 
 from __future__ import annotations
 
@@ -23,10 +23,3 @@ def test_every_demo_is_found_and_has_its_own_help(name: str):
 
 def test_an_unknown_demo_is_a_usage_error():
     assert CliRunner().invoke(command.demo, ["nothing"]).exit_code == 2
-
-
-def test_a_missing_client_library_is_told_with_the_extra_that_brings_it(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(command, "find_spec", lambda _name: None)
-    result = CliRunner().invoke(command.demo, ["payments"])
-    assert result.exit_code == 1
-    assert command.EXTRA in result.output
