@@ -120,14 +120,14 @@ def test_a_killed_broker_comes_back_with_what_it_acknowledged():
 
 @pytest.mark.parametrize("process", [False, True], ids=["in this process", "in its own"])
 def test_nothing_is_left_at_the_end(process: bool):
-    made = broker(process=process, faults=True)
-    threads = threading.active_count()
-    with made as b:
+    before = set(threading.enumerate())
+    with broker(process=process, faults=True) as b:
         b.create_topic("t")
         assert b.data_dir.is_dir()
+        assert set(threading.enumerate()) - before
     b.close()
     assert not b.data_dir.exists()
-    assert threading.active_count() < threads
+    assert set(threading.enumerate()) <= before
     with pytest.raises(BrokerFailed, match="make a new one"):
         b.start()
 
