@@ -209,7 +209,7 @@ class Producer:
             yield self
             await self.commit_transaction()
         except BaseException:
-            if transactions.state in (State.OPEN, State.BROKEN):
+            if transactions.can_be_aborted:
                 await self.abort_transaction()
             raise
 

@@ -24,7 +24,13 @@ from pystream.client.config import ProducerConfig
 from pystream.client.metrics.producer import ProducerMetrics
 from pystream.client.producer import produce_request
 from pystream.client.producer.produce_request import NEWEST, TOPIC_IDS_SINCE
-from pystream.client.producer.sequencing import Place, Sequencing, Verdict, unknown_outcome
+from pystream.client.producer.sequencing import (
+    WRITTEN_PERHAPS,
+    Place,
+    Sequencing,
+    Verdict,
+    unknown_outcome,
+)
 from pystream.common.error_codes import NONE
 from pystream.common.errors import (
     BrokerNotAvailable,
@@ -399,7 +405,7 @@ class Sender:
         self._settle(
             batch,
             error,
-            answered=True,
+            answered=not isinstance(error, WRITTEN_PERHAPS),
             at_once=moved,
             log_start_offset=answer.log_start_offset,
             record_errors=record_errors,

@@ -25,7 +25,9 @@ from pystream.common.errors import (
     ClusterAuthorizationFailed,
     Disconnected,
     DuplicateSequenceNumber,
+    InvalidProducerIdMapping,
     KafkaError,
+    NotEnoughReplicasAfterAppend,
     OutOfOrderSequenceNumber,
     ProducerFenced,
     PystreamError,
@@ -47,7 +49,14 @@ NO_EPOCH: Final = -1
 LAST_EPOCH: Final = 32_767
 SEQUENCES: Final = 1 << 31
 LATEST_PRODUCE: Final = 32_767
-FATAL: Final = (ClusterAuthorizationFailed, TransactionalIdAuthorizationFailed, ProducerFenced, UnsupportedVersion)
+FATAL: Final = (
+    ClusterAuthorizationFailed,
+    TransactionalIdAuthorizationFailed,
+    ProducerFenced,
+    UnsupportedVersion,
+    InvalidProducerIdMapping,
+)
+WRITTEN_PERHAPS: Final = (RequestTimedOut, NotEnoughReplicasAfterAppend)  # a leader says so of what it has appended
 
 
 class Verdict(Enum):
@@ -163,7 +172,9 @@ class Idempotence:
     def delivered(self, batch: ProducerBatch) -> None:
         place = batch.topic, batch.partition
         last = (batch.base_sequence + batch.record_count - 1) % SEQUENCES
-        self._acknowledged[place] = (batch.producer_id, batch.producer_epoch, last)
+        before = self._acknowledged.get(place)
+        if before is None or before[:2] != (batch.producer_id, batch.producer_epoch) or _is_later(last, before[2]):
+            self._acknowledged[place] = (batch.producer_id, batch.producer_epoch, last)
         self._unresolved.discard(place)
 
     def judge(self, batch: ProducerBatch, error: PystreamError, log_start_offset: int) -> Verdict:
@@ -238,6 +249,11 @@ async def ask_for_id(cluster: Cluster) -> InitProducerIdResponse:
     if response.error_code != NONE:
         raise error_class(response.error_code)(f"{connection.name} gave no producer id")
     return response
+
+
+def _is_later(sequence: int, other: int) -> bool:
+    """Sequences go from the largest to 0."""
+    return (sequence - other) % SEQUENCES < SEQUENCES // 2
 
 
 def _explained(error: PystreamError) -> PystreamError:

@@ -9,7 +9,8 @@ Version 1 (KIP-98): each partition is added to the transaction before its first 
 transaction.version=2 of the cluster): leaders add them, and each end of a transaction raises the producer's epoch.
 Where version 1 leaves sequences in doubt the epoch is raised after the abort (KIP-360).
 
-The end of a transaction is a task: who waited for it and gave up (max.block.ms) may call again and waits on.
+What begins or ends transactions is a task: who waited for it and gave up (max.block.ms, cancelled) calls the same
+again, and gets what became of it even when it has ended meanwhile. Until then nothing else is begun.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from pystream.client.producer.sequencing import (
 )
 from pystream.common.error_codes import NONE
 from pystream.common.errors import (
+    ClientError,
     CommitFailed,
     ConcurrentTransactions,
     CoordinatorNotAvailable,
@@ -86,7 +88,6 @@ TWO_PHASE_SINCE: Final = 6
 LOST_COORDINATOR: Final = (NotCoordinator, CoordinatorNotAvailable, NetworkFailure, RequestTimedOut)
 ABORTABLE: Final = (
     UnknownProducerId,
-    InvalidProducerIdMapping,
     TransactionAbortable,
     TopicAuthorizationFailed,
     GroupAuthorizationFailed,
@@ -108,8 +109,8 @@ class State(Enum):
     FAILED = auto()
 
 
-class _Ending(NamedTuple):
-    """What is under way; calling the same again waits for it."""
+class _UnderWay(NamedTuple):
+    """What somebody waits for, or gave up waiting for; calling the same again waits for it."""
 
     what: str
     task: asyncio.Task[None]
@@ -136,7 +137,8 @@ class Transactions(Idempotence):
         self._config = config
         self._flush = flush
         self._error: PystreamError | None = None
-        self._under_way: _Ending | None = None
+        self._refusal: PystreamError | None = None  # why what is tried again and again was refused last
+        self._under_way: _UnderWay | None = None
         self._added: set[Place] = set()
         self._to_add: set[Place] = set()
         self._adding = False
@@ -188,39 +190,44 @@ class Transactions(Idempotence):
 
     def check_open(self) -> None:
         """May records be sent? Raises TransactionAbortable, InvalidTxnState, and what the producer failed with."""
-        if self.state is not State.OPEN:
+        if self.state is not State.OPEN or self._under_way is not None:
             self._refuse("send")
 
     async def initialize(self) -> None:
         """Get a producer id, and fence and end what an earlier producer of this transactional id left behind."""
-        if self.state is not State.NEW:
+        if self._under_way is None and self.state is not State.NEW:
             self._refuse("init_transactions")
         await self._wait_for("init_transactions", self._initialize)
 
     def begin(self) -> None:
         """Begin a transaction."""
-        if self.state is not State.READY:
+        if self.state is not State.READY or self._under_way is not None:
             self._refuse("begin_transaction")
         self.state = State.OPEN
 
     async def commit(self) -> None:
         """Flush, then commit. Raises TransactionAbortable where a record failed: abort then."""
-        if self.state not in (State.OPEN, State.COMMITTING):
-            self._refuse("commit_transaction")
+        if self._under_way is None:
+            if self.state is not State.OPEN:
+                self._refuse("commit_transaction")
+            self.state = State.COMMITTING
         await self._wait_for("commit_transaction", self._commit)
 
     async def abort(self) -> None:
         """Drop what was not sent yet, and have consumers with read_committed never see what was."""
-        if self.state not in (State.OPEN, State.BROKEN, State.ABORTING):
-            self._refuse("abort_transaction")
+        if self._under_way is None:
+            if self.state not in (State.OPEN, State.BROKEN):
+                self._refuse("abort_transaction")
+            self.state = State.ABORTING
         await self._wait_for("abort_transaction", self._abort)
 
     async def send_offsets(self, offsets: OffsetsToSend, group: Any) -> None:
         """Commit a consumer's offsets with the transaction; `offsets` are those of the next records to read."""
-        if self.state is not State.OPEN:
+        if self.state is not State.OPEN or self._under_way is not None:
             self._refuse("send_offsets_to_transaction")
         if not offsets:
             return
+        self._refusal = None
         deadline = Deadline(self._cluster.clock, self._config.max_block_ms, "send_offsets_to_transaction")
         try:
             async with asyncio.timeout(self._config.max_block_ms / 1000):
@@ -229,42 +236,62 @@ class Transactions(Idempotence):
                 self._started = True
                 await self._commit_offsets(offsets, group)
         except TimeoutError:
-            raise deadline.exceeded(None) from None
+            raise deadline.exceeded(self._refusal) from None
         except PystreamError as error:
             self._sort(error)
             raise
 
+    @property
+    def can_be_aborted(self) -> bool:
+        """Whether abort() has something to do now."""
+        return self.state in (State.OPEN, State.BROKEN) and self._under_way is None
+
     async def finish_for_close(self) -> None:
-        """Abort what is open, as the producer is about to close; when this fails the coordinator's time-out does it."""
-        if self.state in (State.OPEN, State.BROKEN):
+        """Wait for what is under way and abort what is open, as the producer is about to close, for max.block.ms each.
+
+        When this fails the coordinator's time-out does it.
+        """
+        if self._under_way is not None:
+            await asyncio.wait([self._under_way.task], timeout=self._config.max_block_ms / 1000)
+            if self._under_way.task.done():
+                self._under_way = None
+        if self.can_be_aborted:
             await self.abort()
 
     # --- states -------------------------------------------------------------------------------------------------------
 
     def _refuse(self, what: str) -> None:
         """Raise why `what` cannot be done now."""
+        under_way = self._under_way
         if self.state is State.FAILED:
             assert self._error is not None
             raise again(self._error)
+        if under_way is not None:
+            raise InvalidTxnState(
+                f"{what}: nobody has waited for {under_way.what} to end: call {under_way.what} again and wait for it"
+            )
         if self.state is State.BROKEN:
-            raise TransactionAbortable(
-                f"{what}: the transaction of {self.transactional_id!r} cannot be committed any more: abort it and "
-                f"begin anew; the cause was: {self._error}"
-            ) from self._error
+            raise self._broken(what) from self._error
         remedy = {
             State.NEW: "call init_transactions first",
             State.READY: "call begin_transaction first",
             State.OPEN: "a transaction is open: commit or abort it first",
-            State.COMMITTING: "the transaction is being committed: call commit_transaction again and wait for it",
-            State.ABORTING: "the transaction is being aborted: call abort_transaction again and wait for it",
+            State.COMMITTING: "the transaction is being committed",
+            State.ABORTING: "the transaction is being aborted",
         }[self.state]
         if what == "init_transactions" and self.state is State.READY:
             remedy = "transactions are initialized already"
         raise InvalidTxnState(f"{what}: {remedy}")
 
+    def _broken(self, what: str) -> TransactionAbortable:
+        return TransactionAbortable(
+            f"{what}: the transaction of {self.transactional_id!r} cannot be committed any more: abort it and begin "
+            f"anew; the cause was: {self._error}"
+        )
+
     def _break(self, error: PystreamError) -> None:
-        """The transaction can only be aborted."""
-        if self.state in (State.OPEN, State.COMMITTING):
+        """The transaction can only be aborted, or aborted once more."""
+        if self.state in (State.OPEN, State.COMMITTING, State.ABORTING):
             logger.info("transaction broken", transactional_id=self.transactional_id, error=error)
             self.state = State.BROKEN
             self._error = error
@@ -279,8 +306,15 @@ class Transactions(Idempotence):
 
     def _sort(self, error: PystreamError) -> None:
         """What a failed request means for the transaction."""
-        if isinstance(error, ABORTABLE):
-            if isinstance(error, UnknownProducerId | InvalidProducerIdMapping):
+        if isinstance(error, TransactionAbortable) and self.state is State.ABORTING:
+            self._fail(
+                ClientError(
+                    f"the transaction of {self.transactional_id!r} could not be aborted: close this producer and make "
+                    f"a new one, whose init_transactions ends it; the broker said: {error}"
+                )
+            )
+        elif isinstance(error, ABORTABLE):
+            if isinstance(error, UnknownProducerId):
                 self._must_raise_epoch = True
             self._break(error)
         elif not isinstance(error, DeadlineExceeded):
@@ -293,19 +327,20 @@ class Transactions(Idempotence):
 
     async def _wait_for(self, what: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Wait for the task that does `work`, the one that is under way or a new one, for max.block.ms."""
-        if self._under_way is not None and self._under_way.what != what:
-            raise InvalidTxnState(f"{what}: {self._under_way.what} timed out and is under way still: call that again")
         if self._under_way is None:
-            self._under_way = _Ending(what, self._cluster.spawn(what, work()))
+            self._refusal = None
+            self._under_way = _UnderWay(what, self._cluster.spawn(what, work()))
+        elif self._under_way.what != what:
+            self._refuse(what)
         task = self._under_way.task
         deadline = Deadline(self._cluster.clock, self._config.max_block_ms, what)
         try:
             async with asyncio.timeout(self._config.max_block_ms / 1000):
                 await asyncio.shield(task)
         except TimeoutError:
-            raise deadline.exceeded(self._error) from None
+            raise deadline.exceeded(self._refusal or self._error) from None
         finally:
-            if task.done():
+            if task.done() and self._under_way is not None and self._under_way.task is task:
                 self._under_way = None
 
     # --- the work -----------------------------------------------------------------------------------------------------
@@ -319,14 +354,14 @@ class Transactions(Idempotence):
         self.state = State.READY
 
     async def _commit(self) -> None:
-        self.state = State.COMMITTING
         await self._flush()
-        if self.state is not State.COMMITTING:
+        if self.state is State.FAILED:
             self._refuse("commit_transaction")
+        if self.state is not State.COMMITTING:
+            raise self._broken("commit_transaction") from self._error
         await self._end(committed=True)
 
     async def _abort(self) -> None:
-        self.state = State.ABORTING
         self._to_add.clear()
         self._drop(TransactionAbortable("the transaction was aborted before the record was sent"))
         for batch in self._accumulator.incomplete():
@@ -334,14 +369,18 @@ class Transactions(Idempotence):
         await self._end(committed=False)
 
     async def _end(self, *, committed: bool) -> None:
-        lost_id = isinstance(self._error, InvalidProducerIdMapping)  # its coordinator refuses to end it
+        version = self.version
         try:
-            if self._started and not lost_id:
+            if self._started:
                 await self._persist(self._ask_to_end, committed)
-            if self._must_raise_epoch and self.version < 2:
+            # From version 2 on the end of the transaction has raised the epoch; what is learnt now holds for the next.
+            if version < 2 and (self._must_raise_epoch or self.version > version):
                 await self._persist(self._ask_for_epoch)
         except PystreamError as error:
             self._sort(error)
+            if self.state is State.FAILED:
+                assert self._error is not None
+                raise again(self._error) from error
             raise
         self._added.clear()
         self._to_add.clear()
@@ -362,6 +401,7 @@ class Transactions(Idempotence):
                     self._cluster.coordinators.forget(CoordinatorKind.TRANSACTION, self.transactional_id)
                 elif not is_retriable(error) and not isinstance(error, DeadlineExceeded):
                     raise self._explained(error) from error
+                self._refusal = error
                 failures += 1
                 delay_ms = self._cluster.backoff.delay_ms(failures)
                 if isinstance(error, ConcurrentTransactions):
@@ -374,6 +414,11 @@ class Transactions(Idempotence):
             return ProducerFenced(
                 f"another producer with transactional.id={name} took over, or the transaction timed out "
                 f"(transaction.timeout.ms={self._config.transaction_timeout_ms}): close this one"
+            )
+        if isinstance(error, InvalidProducerIdMapping):
+            return InvalidProducerIdMapping(
+                f"the coordinator knows transactional.id={name} no more, or by another producer id; was it idle for "
+                "the brokers' transactional.id.expiration.ms? Close this producer and make a new one"
             )
         if isinstance(error, InvalidTransactionTimeout):
             return InvalidTransactionTimeout(

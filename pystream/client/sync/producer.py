@@ -286,7 +286,7 @@ class Producer:
             yield self
             self.commit_transaction()
         except BaseException:
-            if transactions.state in (State.OPEN, State.BROKEN):
+            if transactions.can_be_aborted:
                 self.abort_transaction()
             raise
 
