@@ -14,9 +14,10 @@ from pystream.client.cluster.cluster import Cluster
 from pystream.client.cluster.coordinators import CoordinatorKind
 from pystream.client.cluster.retry import Deadline
 from pystream.client.consumer.model import OffsetAndMetadata
+from pystream.client.consumer.positions import PlacedOffset
 from pystream.common import error_codes as codes
 from pystream.common.errors import CommitFailed, KafkaError, NetworkFailure, StaleMemberEpoch, error_class
-from pystream.common.model import TopicPartition
+from pystream.common.model import ZERO_UUID, TopicPartition
 from pystream.net.connection import Connection
 from pystream.protocol.api_keys import ApiKey
 from pystream.protocol.messages.offset_commit import (
@@ -36,7 +37,7 @@ from pystream.protocol.messages.offset_fetch import (
 )
 
 NO_GENERATION: Final = -1
-COMMIT_BY_NAME_UP_TO: Final = 9
+COMMIT_BY_ID: Final = 10  # a version; a topic made anew under its name takes no offset of the one before
 FETCH_BY_NAME_UP_TO: Final = 9
 GROUPS_SINCE: Final = 8
 LOST_COORDINATOR: Final = frozenset({codes.COORDINATOR_NOT_AVAILABLE, codes.NOT_COORDINATOR})
@@ -120,7 +121,9 @@ class Commits:
 
     async def _commit_once(self, offsets: Mapping[TopicPartition, OffsetAndMetadata]) -> list[TopicPartition]:
         topics: dict[str, list[OffsetCommitRequestPartition]] = {}
+        ids: dict[str, bytes] = {}
         for key, entry in offsets.items():
+            ids[key.topic] = entry.topic_id if isinstance(entry, PlacedOffset) else ZERO_UUID
             topics.setdefault(key.topic, []).append(
                 OffsetCommitRequestPartition(
                     partition_index=key.partition,
@@ -135,14 +138,19 @@ class Commits:
             generation_id_or_member_epoch=who.generation,
             member_id=who.member_id,
             group_instance_id=who.instance_id,
-            topics=[OffsetCommitRequestTopic(name=name, partitions=parts) for name, parts in topics.items()],
+            topics=[
+                OffsetCommitRequestTopic(name=name, topic_id=ids[name], partitions=parts)
+                for name, parts in topics.items()
+            ],
         )
-        response = await self._ask(request, COMMIT_BY_NAME_UP_TO)
+        has_ids = ZERO_UUID not in ids.values()
+        response = await self._ask(request, COMMIT_BY_ID if has_ids else COMMIT_BY_ID - 1)
         assert isinstance(response, OffsetCommitResponse)
+        names = {topic_id: name for name, topic_id in ids.items()}
         done = []
         for topic in response.topics:
             for told in topic.partitions:
-                key = TopicPartition(topic.name, told.partition_index)
+                key = TopicPartition(topic.name or names[topic.topic_id], told.partition_index)
                 if told.error_code == codes.NONE:
                     done.append(key)
                 else:
@@ -158,6 +166,11 @@ class Commits:
             return  # the epoch is newer by now: again
         if error_code == codes.UNKNOWN_TOPIC_OR_PARTITION:
             raise CommitFailed(f"group {self.group_id!r} did not take the commit of {key}: there is no such partition")
+        if error_code == codes.UNKNOWN_TOPIC_ID:
+            raise CommitFailed(
+                f"group {self.group_id!r} did not take the commit of {key}: the topic that was read is not there any "
+                "more; it was deleted, or deleted and made anew"
+            )
         if error_code in GIVEN_UP:
             raise CommitFailed(
                 f"group {self.group_id!r} did not take the commit of {key} ({error_class(error_code).__name__}): the "

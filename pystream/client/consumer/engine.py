@@ -389,7 +389,7 @@ class Engine:
     ) -> None:
         """Commit these, or all positions."""
         self.check_usable()
-        wanted = self.positions.consumed() if offsets is None else offsets
+        wanted = self.positions.consumed() if offsets is None else self.positions.placed(offsets)
         began_ms = self.cluster.clock.monotonic_ms()
         try:
             await self._commits_done()
@@ -412,7 +412,8 @@ class Engine:
     def commit_in_background(self, offsets: CommittedOffsets, callback: CommitCallback | None = None) -> None:
         """Commit; a failure is told to the callback with a later poll, or in the log."""
         self._last_commit = self.cluster.spawn(
-            "commit", self._commit_quietly(offsets, "commit failed", callback, after=self._last_commit)
+            "commit",
+            self._commit_quietly(self.positions.placed(offsets), "commit failed", callback, after=self._last_commit),
         )
 
     async def _commits_done(self) -> None:
@@ -446,7 +447,7 @@ class Engine:
         """Call back for the commits that are finished. Any thread: the user's."""
         while self._finished_commits:
             callback, offsets, failure = self._finished_commits.popleft()
-            callback(dict(offsets), failure)
+            callback({key: OffsetAndMetadata(*entry) for key, entry in offsets.items()}, failure)
 
     def check_group(self) -> None:
         """Raises InvalidGroupId without a group to commit for."""

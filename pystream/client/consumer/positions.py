@@ -22,6 +22,19 @@ COMMITTED: Final = -3  # as a position: what the group committed, else auto.offs
 NO_TIMESTAMP: Final = -1
 
 
+class PlacedOffset(OffsetAndMetadata):
+    """What is committed, with the id of the topic that it was read from: its name may be another topic's by then."""
+
+    topic_id: bytes
+
+    @classmethod
+    def of(cls, entry: OffsetAndMetadata, topic_id: bytes) -> PlacedOffset:
+        """ZERO_UUID where the topic's id is not known."""
+        placed = cls(*entry)
+        placed.topic_id = topic_id
+        return placed
+
+
 class Phase(Enum):
     """What a partition needs before it is fetched."""
 
@@ -161,10 +174,21 @@ class Positions:
         """The positions, as they would be committed."""
         wanted: Mapping[TopicPartition, object] = self._states if keys is None else dict.fromkeys(keys)
         return {
-            key: OffsetAndMetadata(state.position, "", state.position_epoch)
+            key: PlacedOffset.of(OffsetAndMetadata(state.position, "", state.position_epoch), state.topic_id)
             for key, state in list(self._states.items())
             if key in wanted and state.position >= 0
         }
+
+    def placed(self, offsets: Mapping[TopicPartition, OffsetAndMetadata]) -> dict[TopicPartition, OffsetAndMetadata]:
+        """The same offsets, those of a user's with the ids of the topics that are read now."""
+        return {
+            key: entry if isinstance(entry, PlacedOffset) else PlacedOffset.of(entry, self._topic_id(key))
+            for key, entry in offsets.items()
+        }
+
+    def _topic_id(self, key: TopicPartition) -> bytes:
+        state = self._states.get(key)
+        return ZERO_UUID if state is None else state.topic_id
 
 
 def named(to: int) -> str:

@@ -522,6 +522,28 @@ def test_a_topic_made_anew_while_it_is_read_is_read_from_its_beginning(cluster: 
     asyncio.run(run())
 
 
+@pytest.mark.parametrize("protocol", ["classic", "consumer"])
+def test_a_position_in_a_topic_is_never_committed_for_the_one_made_anew(cluster: RunningCluster, protocol: str):
+    async def run() -> None:
+        settings = {"group_id": cluster.fresh("group"), "group_protocol": protocol, "enable_auto_commit": False}
+        settings |= {"allow_auto_create_topics": False}
+        async with AdminClient(bootstrap_servers=cluster.bootstrap) as admin:
+            topic = await cluster.new_topic(admin, "anew")
+            await fill(cluster, topic, (b"old%d" % n for n in range(5)))
+            async with reader(cluster, **settings) as consumer:
+                await consumer.subscribe(topic)
+                assert await read(consumer, 5) == [b"old%d" % n for n in range(5)]
+                await consumer.pause([(topic, 0)])  # nothing is fetched: it does not hear that the topic has gone
+                await made_anew(cluster, admin, topic, (b"new%d" % n for n in range(20)))
+                with pytest.raises(CommitFailed, match="made anew"):
+                    await consumer.commit()
+            async with reader(cluster, **settings) as consumer:
+                await consumer.subscribe(topic)
+                assert await read(consumer, 20) == [b"new%d" % n for n in range(20)]
+
+    asyncio.run(run())
+
+
 async def values_until(consumer: Consumer, count: int) -> list[bytes | None]:
     """As many values, however often the topic is said not to be there meanwhile."""
     found: list[bytes | None] = []
