@@ -141,6 +141,9 @@ class Connection(asyncio.BufferedProtocol):
                     "(socket.connection.setup.timeout.ms)"
                 ) from None
             raise ConnectFailed(f"{name}: {error.strerror or error}; is a broker listening there?") from error
+        except (ValueError, OverflowError) as error:  # no name or port that there can be: brokers tell of one another
+            connection.abort()
+            raise ConnectFailed(f"{name!r} is no address: {error}") from error
         except BaseException:
             connection.abort()
             raise

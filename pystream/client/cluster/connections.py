@@ -1,20 +1,28 @@
-"""The connections of one client: one for each broker and lane, opened when needed, with back-off after failures."""
+"""The connections of one client: one for each broker and lane, opened when needed, with back-off after failures.
+
+A broker that cannot be reached is told in the log, a warning when that begins and then one in WARNING_INTERVAL_MS.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import random
 from dataclasses import dataclass
+from typing import Final
 
 import pystream
 from pystream.client.cluster.metadata import Node
 from pystream.client.cluster.retry import JITTER, LARGEST_EXPONENT, Backoff
 from pystream.client.config import ClientConfig
 from pystream.common.clock import SleepingClock
-from pystream.common.errors import Closed, PystreamError
+from pystream.common.errors import Closed, ConnectFailed, Disconnected, PystreamError
+from pystream.common.logging import get_logger
 from pystream.net.connection import Connection, ConnectionSettings
 
+logger = get_logger(__name__)
+
 MAIN_LANE = ""  # of requests that are answered at once
+WARNING_INTERVAL_MS: Final = 30_000  # between two lines that say that one address cannot be reached
 TOTALS = (
     "connection-creation-total",
     "connection-close-total",
@@ -37,6 +45,14 @@ class _Lane:
     retry_at_ms: int = 0
 
 
+@dataclass(slots=True)
+class _Unreached:
+    """An address that connections cannot be opened to."""
+
+    warn_at_ms: int
+    failures: int = 1
+
+
 class Connections:
     """Owns connections and the tasks that open them. Used from one loop."""
 
@@ -45,6 +61,7 @@ class Connections:
         self._clock = clock
         self._backoff = Backoff(config.reconnect_backoff_ms, config.reconnect_backoff_max_ms)
         self._lanes: dict[tuple[int, str], _Lane] = {}
+        self._unreached: dict[tuple[str, int], _Unreached] = {}
         self._closed = False
         self._made: set[Connection] = set()  # the open ones, and those that were not added to the totals yet
         self._totals: dict[str, int] = dict.fromkeys(TOTALS, 0)
@@ -76,7 +93,16 @@ class Connections:
         if entry.opening is None:
             entry.opening = asyncio.get_running_loop().create_task(self._open(entry), name=f"connect to {node.node_id}")
             entry.opening.add_done_callback(_look_at)
-        return await asyncio.shield(entry.opening)
+        opening = entry.opening
+        try:
+            return await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if not opening.cancelled() or (task is not None and task.cancelling()):
+                raise
+        if self._closed:
+            raise Closed("the client is closed; make a new one")
+        raise ConnectFailed(f"{node.host}:{node.port}: broker {node.node_id} has left the cluster, or has moved")
 
     def existing(self, node_id: int, lane: str = MAIN_LANE) -> Connection | None:
         """The connection to a broker, where one is open."""
@@ -100,6 +126,8 @@ class Connections:
         for place, entry in list(self._lanes.items()):
             if place[0] >= 0 and place[0] not in node_ids and not _in_use(entry):
                 self._drop(self._lanes.pop(place))
+        known = {entry.node[1:3] for entry in self._lanes.values()}
+        self._unreached = {address: told for address, told in self._unreached.items() if address in known}
 
     async def close(self) -> None:
         """Close all of them; nobody gets another one. Harmless when closed."""
@@ -114,29 +142,27 @@ class Connections:
         if open_ones:
             await asyncio.gather(*(connection.close() for connection in open_ones))
 
-    def abandon(self) -> None:
-        """Drop all of them at once, from a loop that will not run any more."""
-        self._closed = True
-        for entry in self._lanes.values():
-            self._drop(entry)
-        self._lanes.clear()
-
     def _drop(self, entry: _Lane) -> None:
+        """Close at once; whoever waits for an answer may ask again elsewhere."""
         if entry.opening is not None:
             entry.opening.cancel()
         if entry.connection is not None:
-            entry.connection.abort()
+            left = f"{entry.connection.name}: closed, broker {entry.node.node_id} has left the cluster, or has moved"
+            entry.connection.abort(Disconnected(left))
 
     async def _open(self, entry: _Lane) -> Connection:
         try:
             await self._clock.sleep_ms(entry.retry_at_ms - self._clock.monotonic_ms()) if entry.failures else None
             try:
                 connection = await Connection.open(entry.node.host, entry.node.port, self._settings(entry.failures))
-            except PystreamError:
+            except PystreamError as error:
                 entry.failures += 1
                 self._totals["connection-failure-total"] += 1
                 entry.retry_at_ms = self._clock.monotonic_ms() + self._backoff.delay_ms(entry.failures)
+                self._warn(entry.node, error)
                 raise
+            if self._unreached.pop(entry.node[1:3], None) is not None:
+                logger.info("broker reached again", broker=entry.node.node_id, address=connection.name)
             entry.failures = 0
             entry.retry_at_ms = self._clock.monotonic_ms() + self._backoff.delay_ms(1)
             entry.connection = connection
@@ -146,6 +172,18 @@ class Connections:
             return connection
         finally:
             entry.opening = None
+
+    def _warn(self, node: Node, error: PystreamError) -> None:
+        now_ms = self._clock.monotonic_ms()
+        told = self._unreached.get(node[1:3])
+        if told is None:
+            self._unreached[node[1:3]] = _Unreached(now_ms + WARNING_INTERVAL_MS)
+            logger.warning("broker cannot be reached", broker=node.node_id, error=error)
+            return
+        told.failures += 1
+        if now_ms >= told.warn_at_ms:
+            told.warn_at_ms = now_ms + WARNING_INTERVAL_MS
+            logger.warning("broker cannot be reached", broker=node.node_id, failures=told.failures, error=error)
 
     def _settle(self) -> None:
         """Add what closed connections did to the totals, and let go of them."""

@@ -31,6 +31,7 @@ from pystream.common.errors import (
     Closed,
     ConnectFailed,
     DeadlineExceeded,
+    Disconnected,
     GroupAuthorizationFailed,
     NoBrokersAvailable,
     RebootstrapRequired,
@@ -41,6 +42,7 @@ from pystream.common.errors import (
 from pystream.protocol.api_keys import ApiKey
 from pystream.protocol.messages.find_coordinator import Coordinator, FindCoordinatorResponse
 from pystream.protocol.messages.metadata import (
+    MetadataRequest,
     MetadataResponse,
     MetadataResponseBroker,
     MetadataResponsePartition,
@@ -322,6 +324,96 @@ class HurriedClock(ManualClock):
 
     async def sleep_ms(self, duration_ms: int) -> None:
         self.advance(max(duration_ms, 0))
+
+
+class StuckClock(ManualClock):
+    """Time stands still; sleeping lasts for ever."""
+
+    async def sleep_ms(self, duration_ms: int) -> None:
+        await asyncio.get_running_loop().create_future()
+
+
+async def waiting_for_its_back_off(cluster: Cluster, node: Node) -> tuple[Connections, asyncio.Task[Any]]:
+    """Somebody waits for a connection to a broker that is down."""
+    connections = Connections(cluster.config, StuckClock())
+    with pytest.raises(ConnectFailed):
+        await connections.get(node)
+    waiting = asyncio.create_task(connections.get(node))
+    await asyncio.wait([waiting], timeout=0)
+    return connections, waiting
+
+
+def test_who_waits_for_a_broker_that_leaves_the_cluster_gets_an_error_and_is_not_cancelled():
+    async def work(cluster: Cluster, broker: ScriptedBroker) -> None:
+        connections, waiting = await waiting_for_its_back_off(cluster, Node(5, "127.0.0.1", unused_port()))
+        connections.forget_absent({1})
+        with pytest.raises(ConnectFailed, match="broker 5 has left the cluster, or has moved"):
+            await waiting
+        await connections.close()
+
+    run(work)
+
+
+def test_who_waits_for_a_broker_that_moves_gets_an_error_and_is_not_cancelled():
+    async def work(cluster: Cluster, broker: ScriptedBroker) -> None:
+        connections, waiting = await waiting_for_its_back_off(cluster, Node(5, "127.0.0.1", unused_port()))
+        assert (await connections.get(Node(5, "127.0.0.1", broker.port))).is_open
+        with pytest.raises(ConnectFailed, match="has moved"):
+            await waiting
+        await connections.close()
+
+    run(work)
+
+
+def test_who_waits_for_a_broker_when_the_client_closes_is_told_so():
+    async def work(cluster: Cluster, broker: ScriptedBroker) -> None:
+        connections, waiting = await waiting_for_its_back_off(cluster, Node(5, "127.0.0.1", unused_port()))
+        await connections.close()
+        with pytest.raises(Closed):
+            await waiting
+
+    run(work)
+
+
+def test_what_was_asked_of_a_broker_that_moves_can_be_asked_again():
+    async def work(cluster: Cluster, broker: ScriptedBroker) -> None:
+        connections = Connections(cluster.config, cluster.clock)
+        connection = await connections.get(Node(5, "localhost", broker.port))
+        broker.on(ApiKey.METADATA, lambda _: None)
+        answer = connection.request(MetadataRequest())
+        await connections.get(Node(5, "127.0.0.1", broker.port))
+        with pytest.raises(Disconnected, match="has moved"):
+            await answer
+        await connections.close()
+
+    run(work)
+
+
+@pytest.mark.parametrize("node", [Node(5, "no\0name", 9092), Node(5, "a" * 70, 9092), Node(5, "127.0.0.1", 1 << 17)])
+def test_an_address_that_cannot_be_is_a_broker_that_cannot_be_reached(node: Node):
+    async def work(cluster: Cluster, broker: ScriptedBroker) -> None:
+        with pytest.raises(ConnectFailed):
+            await cluster.connections.get(node)
+
+    run(work)
+
+
+def test_a_broker_that_cannot_be_reached_is_told_in_the_log_now_and_then(caplog: pytest.LogCaptureFixture):
+    async def work(cluster: Cluster, broker: ScriptedBroker) -> None:
+        clock = HurriedClock()
+        connections = Connections(cluster.config, clock)
+        node = Node(5, "127.0.0.1", unused_port())
+        for _ in range(100):
+            with pytest.raises(ConnectFailed):
+                await connections.get(node)
+        assert clock.monotonic_ms() > 70_000
+        await connections.close()
+
+    with caplog.at_level("WARNING", "pystream.client"):
+        run(work, reconnect_backoff_ms=1_000, reconnect_backoff_max_ms=1_000)
+    lines = [record.getMessage() for record in caplog.records]
+    assert 3 <= len(lines) <= 5
+    assert all("broker cannot be reached" in line and "broker=5" in line and "127.0.0.1:" in line for line in lines)
 
 
 def test_a_broker_that_nobody_knows():
