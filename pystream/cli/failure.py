@@ -56,6 +56,15 @@ def report(command: str, error: Exception, *, more: str = "") -> int:
     return exit_code(error)
 
 
+def in_its_own_words() -> None:
+    """Have log lines of the client go nowhere unless logging is configured: a command says itself what is wrong."""
+    import logging
+
+    library = logging.getLogger("pystream")
+    if not library.handlers:
+        library.addHandler(logging.NullHandler())
+
+
 def silence() -> None:
     """Standard output takes no more: what is left goes nowhere, or the interpreter would complain at its end."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

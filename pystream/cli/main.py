@@ -72,6 +72,9 @@ def main(arguments: list[str] | None = None) -> None:
     if name in ("--help", "-h", "help"):
         print(overview())
         raise SystemExit(0)
+    from pystream.cli.failure import in_its_own_words
+
+    in_its_own_words()
     if name in TOOLS:
         from importlib import import_module
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import click
 
-from pystream.cli.failure import EXIT_INTERRUPTED, sentence, silence
+from pystream.cli.failure import EXIT_INTERRUPTED, in_its_own_words, sentence, silence
 from pystream.cli.kafka.failures import java_text, message
 from pystream.cli.kafka.options import Given, Tool, WrongUsage
 from pystream.cli.operation_command import answered, defaults_of
@@ -87,6 +87,7 @@ class Cluster:
 def run(made: Parser, arguments: Sequence[str] | None, work: Callable[[argparse.Namespace], None], failed: str) -> None:
     """Parse, do, and leave by SystemExit: 0, or 1 with `failed` and the error on standard output."""
     options = made.parse_args(arguments)
+    in_its_own_words()
     try:
         work(options)
         sys.stdout.flush()
@@ -141,6 +142,7 @@ def serve(
                 raise
             print(f"{parsing}{error}", file=sys.stderr)
             raise SystemExit(1) from None
+        in_its_own_words()
         work(given)
         sys.stdout.flush()
     except WrongUsage as error:
@@ -245,6 +247,7 @@ def serve_commands(
 ) -> NoReturn:
     """Parse, do, and leave by SystemExit; an error goes to standard error."""
     given = made.parse_args(arguments)
+    in_its_own_words()
     try:
         work(given)
         sys.stdout.flush()
