@@ -11,6 +11,20 @@ from importlib import import_module
 
 __version__ = "0.1.0.dev0"
 
+__all__ = [
+    "AcknowledgeType",
+    "AdminClient",
+    "AdminConfig",
+    "Consumer",
+    "ConsumerConfig",
+    "Producer",
+    "ProducerConfig",
+    "RecordBatch",
+    "ShareConsumer",
+    "ShareConsumerConfig",
+    "aio",
+    "testing",
+]
 
 _PACKAGES = {"aio": "pystream.client.aio", "testing": "pystream.testing"}
 
@@ -18,10 +32,10 @@ _PACKAGES = {"aio": "pystream.client.aio", "testing": "pystream.testing"}
 def __getattr__(name: str) -> object:
     if name in _PACKAGES:
         return import_module(_PACKAGES[name])
-    if name.startswith("_") or name not in import_module("pystream.client").__all__:
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module("pystream.client"), name)
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_PACKAGES, *import_module("pystream.client").__all__])
+    return ["__version__", *__all__]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -46,6 +47,30 @@ def test_an_unknown_command_gets_a_hint(capsys: pytest.CaptureFixture[str]):
 
     assert code == 2
     assert "'broker'" in err
+
+
+def test_the_package_can_be_run():
+    done = subprocess.run([sys.executable, "-m", "pystream", "--version"], capture_output=True, text=True, check=True)
+
+    assert done.stdout == f"pystream {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["-m", "pystream", "topics", "list", "--timeout", "0.5", "-b"],
+        ["-m", "pystream", "consume", "orders", "--timeout", "0.5", "-b"],
+    ],
+)
+def test_a_broker_that_is_not_there_is_one_sentence(words: list[str]):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    done = subprocess.run([sys.executable, *words, f"127.0.0.1:{port}"], capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stdout) == (5, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("pystream ")
+    assert "no broker could be reached" in line
 
 
 def test_version_and_help_import_no_command_line_library():

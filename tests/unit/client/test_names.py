@@ -50,9 +50,15 @@ def test_the_root_has_the_names_of_the_sdk_and_no_others():
         name for name in pystream.client.__all__ if getattr(pystream, name) is not getattr(pystream.client, name)
     ] == []
     assert pystream.aio is aio
-    assert {"aio", *pystream.client.__all__} <= set(dir(pystream))
+    assert pystream.__all__ == sorted([*pystream.client.__all__, "aio", "testing"])
+    assert [name for name in pystream.__all__ if not hasattr(pystream, name)] == []
     with pytest.raises(AttributeError, match="Produce"):
         _ = pystream.Produce
+
+
+@pytest.mark.parametrize("module", [pystream, pystream.client, aio])
+def test_what_a_module_lists_is_what_it_promises(module):
+    assert sorted({*dir(module)} - {"__version__"}) == module.__all__
 
 
 def test_type_checkers_are_told_all_names_of_the_root():
