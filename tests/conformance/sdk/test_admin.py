@@ -41,7 +41,7 @@ from pystream.common.errors import (
 )
 from pystream.common.model import TopicPartition, random_uuid
 from pystream.protocol.api_keys import ApiKey
-from tests.conformance.sdk.conftest import RunningCluster, eventually
+from tests.conformance.sdk.conftest import EVENTUALLY_SECONDS, RunningCluster, eventually
 
 BROKER = 1
 
@@ -137,9 +137,12 @@ def test_configs_are_described_and_changed_one_by_one(cluster: RunningCluster):
             AlterConfig("retention.ms", None, AlterOperation.DELETE),
         ]
         (await admin.incremental_alter_configs({topic: changes})).checked()
-        found = (await admin.describe_configs([topic], include_synonyms=True)).result(topic)
+        described = await eventually(
+            lambda: admin.describe_configs([topic], include_synonyms=True),
+            lambda results: results.result(topic)["max.message.bytes"].value == "2000",
+        )
+        found = described.result(topic)
         assert found["cleanup.policy"].value == "delete,compact"
-        assert found["max.message.bytes"].value == "2000"
         assert found["max.message.bytes"].source is ConfigSource.DYNAMIC_TOPIC_CONFIG
         assert found["max.message.bytes"].synonyms[0].name == "max.message.bytes"
         assert found["retention.ms"].source is not ConfigSource.DYNAMIC_TOPIC_CONFIG
@@ -154,7 +157,12 @@ def test_alter_configs_replaces_everything(cluster: RunningCluster):
         name = await cluster.new_topic(admin, retention_ms="1000")
         topic = ConfigResource(ConfigResourceType.TOPIC, name)
         (await admin.alter_configs({topic: {"segment.ms": "5000"}})).checked()
-        found = (await admin.describe_configs([topic], names=["segment.ms", "retention.ms"])).result(topic)
+        names = ["segment.ms", "retention.ms"]
+        described = await eventually(
+            lambda: admin.describe_configs([topic], names=names),
+            lambda results: results.result(topic)["segment.ms"].value == "5000",
+        )
+        found = described.result(topic)
         assert {key: entry.source is ConfigSource.DYNAMIC_TOPIC_CONFIG for key, entry in found.items()} == {
             "segment.ms": True,
             "retention.ms": False,
@@ -322,7 +330,7 @@ def test_log_directories_show_replicas(cluster: RunningCluster):
     async def work(admin: AdminClient) -> None:
         partition = TopicPartition(await cluster.new_topic(admin), 0)
         found = []
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(EVENTUALLY_SECONDS):
             while not found:  # Kafka makes a replica's directory a moment after the topic
                 dirs = (await admin.describe_log_dirs()).result(BROKER)
                 found = [each for each in dirs.values() if partition in each.replicas]
@@ -498,7 +506,7 @@ def test_acls_are_created_found_and_deleted_where_there_is_an_authorizer(cluster
             assert isinstance((await admin.delete_acls([by_name]))[by_name], SecurityDisabled)
             return
         (await admin.create_acls([acl])).checked()
-        assert await admin.describe_acls(by_name) == [acl]
+        assert await eventually(lambda: admin.describe_acls(by_name), bool) == [acl]
         assert (await admin.delete_acls([by_name])).result(by_name).deleted == (acl,)
 
     cluster.with_admin(work)

@@ -31,7 +31,7 @@ from pystream.common.errors import (
 from pystream.common.model import TopicPartition
 from tests.conformance.sdk.conftest import RunningCluster, eventually
 
-PATIENCE = 30.0
+PATIENCE = 120.0  # as long as a machine may need that runs Java and two other suites beside
 BEGAN_MS = int(time.time() * 1000)  # records of long ago would fall to retention while the tests run
 GROUP_SETTINGS: dict[str, Any] = {
     "heartbeat_interval_ms": 200,
@@ -432,19 +432,18 @@ def test_the_blocking_consumer_reads_the_same(cluster: RunningCluster):
         consumer.poll(1)
 
 
-def test_the_first_message_comes_soon_after_subscribe(cluster: RunningCluster):
-    async def run() -> float:
+def test_the_first_message_waits_for_no_second_try(cluster: RunningCluster):
+    """Nothing fails on the way from subscribe to it: whoever tried again would wait for an hour."""
+
+    async def run() -> None:
+        never = {"retry_backoff_ms": 3_600_000, "retry_backoff_max_ms": 3_600_000}
         async with filled(cluster, 1) as topic:
-            took = []
-            for _ in range(3):
-                async with reader(cluster, group_id=cluster.fresh("group")) as consumer:
-                    began = time.perf_counter()
+            for settings in ({}, {} if cluster.is_kafka else never):  # the first of all finds no coordinator yet
+                async with reader(cluster, group_id=cluster.fresh("group"), **settings) as consumer:
                     await consumer.subscribe(topic)
                     assert len(await consumer.poll(PATIENCE)) == 1
-                    took.append(time.perf_counter() - began)
-            return min(took)
 
-    assert asyncio.run(run()) < (0.1 if not cluster.is_kafka else 5.0)
+    asyncio.run(run())
 
 
 def test_commits_in_the_background_keep_their_order_and_call_back(cluster: RunningCluster):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,7 +14,7 @@ from pystream.client.grpc import connect
 from pystream.client.grpc.faces import Admin
 from pystream.client.grpc.status import error_of
 from pystream.common.errors import GroupIdNotFound, SecurityDisabled, TopicAlreadyExists, UnknownTopicOrPartition
-from tests.conformance.sdk.conftest import RunningCluster
+from tests.conformance.sdk.conftest import EVENTUALLY_SECONDS, RunningCluster
 from tests.support.admin_process import AdminProcess
 
 
@@ -19,6 +22,15 @@ from tests.support.admin_process import AdminProcess
 def admin(cluster: RunningCluster, tmp_path: Path) -> Iterator[Admin]:
     with AdminProcess(cluster.bootstrap, tmp_path / "admin.log") as server, connect(server.address) as client:
         yield client
+
+
+def eventually(ask: Callable[[], Any], holds: Callable[[Any], bool]) -> Any:
+    """What `ask` gives once it `holds`: Kafka's brokers hear of changes a moment after they were acknowledged."""
+    ends_at, pause = time.monotonic() + EVENTUALLY_SECONDS, threading.Event()
+    while not holds(found := ask()):
+        assert time.monotonic() < ends_at, found
+        pause.wait(0.05)
+    return found
 
 
 def test_topics_records_and_partitions(cluster: RunningCluster, admin: Admin):
@@ -74,7 +86,7 @@ def test_access_control_lists(cluster: RunningCluster, admin: Admin):
     if not cluster.is_kafka:  # our broker has no authorizer yet, and says so
         assert [type(error_of(each.error)) for each in made.failures] == [SecurityDisabled] * 2
         return
-    listed = admin.acls.list_acls(**chosen, timeout=60)
+    listed = eventually(lambda: admin.acls.list_acls(**chosen, timeout=60), lambda found: len(found.results) == 2)
     planned = admin.acls.delete_acls(**chosen, dry_run=True, timeout=60)
     deleted = admin.acls.delete_acls(**chosen, timeout=60)
 
@@ -83,4 +95,4 @@ def test_access_control_lists(cluster: RunningCluster, admin: Admin):
         ("User:alice", "write", "allow"),
     ]
     assert len(planned.results) == len(deleted.results) == 2
-    assert list(admin.acls.list_acls(**chosen, timeout=60).results) == []
+    eventually(lambda: admin.acls.list_acls(**chosen, timeout=60), lambda found: not found.results)

@@ -13,7 +13,7 @@ from pystream.client.aio import Consumer, Producer
 from pystream.common.errors import ClientError, MessageTooLarge
 from tests.conformance.sdk.conftest import RunningCluster
 
-PATIENCE = 30.0
+PATIENCE = 120.0
 RECORDS = 20
 
 
@@ -60,6 +60,7 @@ def test_a_consumer_counts_what_it_reads(cluster: RunningCluster, protocol: str)
             "group.protocol": protocol,
             "auto.offset.reset": "earliest",
             "heartbeat.interval.ms": 100,
+            "enable.auto.commit": False,
         }
         async with Consumer(settings) as consumer, asyncio.timeout(PATIENCE):
             await consumer.subscribe([topic])

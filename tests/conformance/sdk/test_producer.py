@@ -25,7 +25,7 @@ from pystream.common.errors import (
 from tests.conformance.sdk.conftest import RunningCluster, eventually
 
 PARTITIONS = 3
-SECONDS = 30
+SECONDS = 120
 
 
 @pytest.fixture

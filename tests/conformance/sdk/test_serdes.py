@@ -30,7 +30,7 @@ from tests.conformance.sdk.conftest import RunningCluster
 from tests.support.messages import Order, an_order
 from tests.support.schema_registry import SchemaRegistry
 
-PATIENCE = 30.0
+PATIENCE = 120.0
 USER = {"type": "record", "name": "User", "fields": [{"name": "name", "type": "string"}]}
 NAMES = ["Ann", "Bob", "Cy"]
 EARLIEST = {"auto.offset.reset": "earliest", "enable.auto.commit": False}
@@ -112,7 +112,7 @@ def test_protobuf_goes_through_the_asyncio_clients(cluster: RunningCluster, regi
 def send_numbers_and_a_bad_one(cluster: RunningCluster, topic: str) -> None:
     """1, 2, then bytes that are no int32, then 4."""
     numbers = IntegerSerializer()
-    with BlockingProducer(bootstrap_servers=cluster.bootstrap) as producer:
+    with BlockingProducer(bootstrap_servers=cluster.bootstrap, linger_ms=10_000) as producer:  # one batch
         for data in (numbers(topic, 1), numbers(topic, 2), b"bad", numbers(topic, 4)):
             producer.send(topic, data, partition=0)
         producer.flush()

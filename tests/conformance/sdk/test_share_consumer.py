@@ -20,7 +20,7 @@ from pystream.common.errors import ClientError, Closed, InvalidGroupId, InvalidR
 from pystream.common.model import TopicPartition
 from tests.conformance.sdk.conftest import RunningCluster, eventually
 
-PATIENCE = 40.0
+PATIENCE = 120.0
 EXPLICIT = {"share.acknowledgement.mode": "explicit"}
 LOCK_MS = 4_000  # where a test waits for its end
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,14 +15,15 @@ from pystream.client.admin.topics import NewTopic
 from tests.support.broker_process import BrokerProcess
 from tests.support.ports import hold
 
-REACTS_SECONDS = 2.0  # 0.2 s on an idle machine, closing included
-PATIENCE = 30
+PATIENCE = 120
 SCRIPT = """
 import sys
 from pystream import Consumer, ShareConsumer
 
 kind, way, bootstrap = sys.argv[1:]
-consumer = (Consumer if kind == "consumer" else ShareConsumer)(bootstrap_servers=bootstrap, group_id=f"{kind}-{way}")
+never = dict.fromkeys(["default_api_timeout_ms", "request_timeout_ms"], 3_600_000)  # an end by itself
+settings = {"bootstrap_servers": bootstrap, "group_id": f"{kind}-{way}", **never}
+consumer = (Consumer if kind == "consumer" else ShareConsumer)(settings)
 try:
     with consumer:
         consumer.subscribe("topic")
@@ -51,32 +51,30 @@ def bootstrap(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield broker.bootstrap
 
 
-def interrupted(kind: str, way: str, bootstrap: str, before: Callable[[], object] = lambda: None) -> float:
-    """Seconds from the signal to the end of the process; `before` is called while it waits."""
+def interrupt(kind: str, way: str, bootstrap: str, before: Callable[[], object] = lambda: None) -> str:
+    """Ctrl-C, which ends the process: what that wrote to standard error. `before` is called while it waits."""
     command = [sys.executable, "-c", SCRIPT, kind, way, bootstrap]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "waiting\n", process.communicate(timeout=PATIENCE)
         before()
-        began = time.monotonic()
         process.send_signal(signal.SIGINT)
         told, complaints = process.communicate(timeout=PATIENCE)
-        took = time.monotonic() - began
         assert (process.returncode, told) == (7, "interrupted\n"), complaints
         assert "Traceback" not in complaints
-    return took
+    return complaints
 
 
 @pytest.mark.parametrize("way", ["poll", "batch", "iterate"])
 @pytest.mark.parametrize("kind", ["consumer", "share"])
-def test_a_waiting_consumer_is_interrupted_and_closes_at_once(bootstrap: str, kind: str, way: str):
-    assert interrupted(kind, way, bootstrap) < REACTS_SECONDS
+def test_a_waiting_consumer_is_interrupted_and_closes_in_order(bootstrap: str, kind: str, way: str):
+    assert interrupt(kind, way, bootstrap) == ""
 
 
 @pytest.mark.parametrize("kind", ["consumer", "share"])
 def test_a_consumer_that_nobody_answers_is_interrupted_too(kind: str):
     with hold() as held:  # bound, and nobody listens
-        assert interrupted(kind, "nobody", f"127.0.0.1:{held.getsockname()[1]}") < REACTS_SECONDS
+        interrupt(kind, "nobody", f"127.0.0.1:{held.getsockname()[1]}")
 
 
 @pytest.mark.parametrize("kind", ["consumer", "share"])
@@ -84,11 +82,11 @@ def test_a_consumer_whose_broker_has_died_is_interrupted_too(tmp_path: Path, kin
     with BrokerProcess(tmp_path / "data") as broker:
         with AdminClient(bootstrap_servers=broker.bootstrap) as admin:
             admin.create_topics([NewTopic("topic", 1, 1)]).checked()
-        assert interrupted(kind, "poll", broker.bootstrap, before=broker.kill) < REACTS_SECONDS
+        interrupt(kind, "poll", broker.bootstrap, before=broker.kill)
 
 
 def test_who_was_interrupted_has_left_its_group(bootstrap: str):
-    assert interrupted("consumer", "poll", bootstrap) < REACTS_SECONDS
+    assert interrupt("consumer", "poll", bootstrap) == ""
     with AdminClient(bootstrap_servers=bootstrap) as admin:
         found = admin.describe_consumer_groups(["consumer-poll"]).checked()["consumer-poll"]
         assert list(found.members) == []

@@ -26,7 +26,7 @@ from pystream.protocol.headers import RequestHeader, encode_request, read_respon
 from pystream.testing import EmbeddedBroker, broker
 from pystream.testing.refusals import refusal
 
-SECONDS = 30
+SECONDS = 120
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ def test_a_delayed_request_waits_and_is_done(b: EmbeddedBroker):
         b.faults.delay("Produce", ms=300, times=1)
         began = time.monotonic()
         producer.send("t", b"1").result(SECONDS)
-        assert time.monotonic() - began >= 0.3
+        assert time.monotonic() - began > 0.29  # timers count whole milliseconds
     assert values(b) == [b"0", b"1"]
 
 
@@ -163,10 +163,11 @@ def test_a_broker_that_is_away_refuses_connections_and_comes_back(b: EmbeddedBro
 
 
 def test_a_disk_that_is_full_fails_produce_until_the_restart(b: EmbeddedBroker):
-    with pystream.Producer(
-        bootstrap_servers=b.bootstrap, delivery_timeout_ms=1_500, request_timeout_ms=1_000
-    ) as producer:
+    with pystream.Producer(bootstrap_servers=b.bootstrap) as producer:
         producer.send("t", b"0").result(SECONDS)
+    with pystream.Producer(
+        bootstrap_servers=b.bootstrap, delivery_timeout_ms=5_000, request_timeout_ms=4_000
+    ) as producer:
         b.disk.fail(errno.EIO, call="pwritev")
         with pytest.raises(DeliveryTimeout, match="Disk error"):
             producer.send("t", b"1").result(SECONDS)

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from typing import Any
 
 import pytest
@@ -17,10 +16,10 @@ from pystream.client.sync import runner as runners
 from pystream.common.errors import ClientError, ClientForked, Closed
 from tests.architecture.house import ROOT
 
-REACTS_SECONDS = 2.0  # a Ctrl-C is heard in a tenth of a second on an idle machine
+SECONDS = 60
 
 WAITING_PROGRAM = """
-import asyncio, sys, time
+import asyncio
 from pystream.client.sync import runner as runners
 
 cancelled = []
@@ -37,9 +36,9 @@ runner = runners.acquire()
 try:
     runner.run(for_ever())
 except KeyboardInterrupt:
-    heard = time.time()
+    print("heard", flush=True)
 runners.release(runner)
-print(heard, cancelled, flush=True)
+print(cancelled, flush=True)
 """
 
 
@@ -63,14 +62,16 @@ def test_a_coroutine_gives_its_result_or_its_error(runner: runners.Runner):
         runner.run(fails())
 
 
-def test_all_clients_of_a_process_share_one_thread_which_ends_with_the_last():
+def test_all_clients_of_a_process_share_one_thread_which_ends_with_the_last(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(runners, "_shared", [])  # another test's fixture may still have a client
+    before = set(threading.enumerate())
     first, second = runners.acquire(), runners.acquire()
     assert first is second
     runners.release(first)
     assert second.run(value(1)) == 1
     runners.release(second)
     assert not second.is_running
-    assert [thread for thread in threading.enumerate() if thread.name == "pystream-client"] == []
+    assert [thread for thread in set(threading.enumerate()) - before if thread.name == "pystream-client"] == []
     with pytest.raises(Closed):
         second.run(value(2))
     third = runners.acquire()
@@ -86,7 +87,7 @@ def test_many_threads_run_at_the_same_time(runner: runners.Runner):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(10)
+        thread.join(SECONDS)
     assert sorted(map(str, gathered)) == [str(number) for number in range(8)]
 
 
@@ -101,7 +102,7 @@ def test_a_time_out_cancels_the_work(runner: runners.Runner):
 
     with pytest.raises(TimeoutError):
         runner.run(waits(), timeout_s=0.05)
-    assert cancelled.wait(10)
+    assert cancelled.wait(SECONDS)
 
 
 def test_a_callback_in_the_loop_must_not_wait_for_the_loop(runner: runners.Runner):
@@ -115,7 +116,7 @@ def test_a_callback_in_the_loop_must_not_wait_for_the_loop(runner: runners.Runne
 def test_a_nudge_is_run_in_the_loop(runner: runners.Runner):
     nudged = threading.Event()
     runner.call_soon(nudged.set)
-    assert nudged.wait(10)
+    assert nudged.wait(SECONDS)
 
 
 def test_what_still_runs_at_the_end_is_cancelled_and_cleans_up():
@@ -141,13 +142,9 @@ def test_ctrl_c_ends_a_wait_and_cancels_what_it_waited_for():
     process = subprocess.Popen([sys.executable, "-c", WAITING_PROGRAM], cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stdout.readline() == "waiting\n"
-    sent = time.time()
     process.send_signal(signal.SIGINT)
-    heard, cancelled = process.stdout.readline().split(maxsplit=1)
-    assert process.wait(10) == 0
-    process.stdout.close()
-    assert float(heard) - sent < REACTS_SECONDS
-    assert cancelled == "[True]\n"
+    assert process.communicate(timeout=SECONDS)[0] == "heard\n[True]\n"
+    assert process.returncode == 0
 
 
 def test_an_interrupt_while_work_is_handed_over_cancels_it(runner: runners.Runner, monkeypatch: pytest.MonkeyPatch):
@@ -166,13 +163,13 @@ def test_an_interrupt_while_work_is_handed_over_cancels_it(runner: runners.Runne
     def interrupted(*arguments: Any) -> None:
         monkeypatch.undo()
         hand_over(*arguments)
-        assert begun.wait(10)
+        assert begun.wait(SECONDS)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(runner.loop, "call_soon_threadsafe", interrupted)
     with pytest.raises(KeyboardInterrupt):
         runner.run(for_ever())
-    assert cancelled.wait(10)
+    assert cancelled.wait(SECONDS)
 
 
 def in_a_fork(check) -> int:
