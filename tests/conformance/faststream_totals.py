@@ -14,7 +14,7 @@ import sys
 from faststream import FastStream
 from pydantic import BaseModel
 
-RUN_SECONDS = 90
+RUN_SECONDS = 240
 
 flavour, bootstrap, input_topic, output_topic, orders = sys.argv[1:6]
 broker = importlib.import_module(f"faststream.{flavour}").KafkaBroker(bootstrap)

@@ -7,6 +7,8 @@ it is refused, and a server that binds it by name with SO_REUSEADDR (ours and Ja
 
 from __future__ import annotations
 
+import atexit
+import functools
 import socket
 import weakref
 
@@ -30,6 +32,14 @@ def port_for(owner: object) -> int:
     held = hold()
     weakref.finalize(owner, held.close)
     return int(held.getsockname()[1])
+
+
+@functools.cache
+def nobodys(number: int = 0) -> int:
+    """A port of 127.0.0.1 that refuses connections for as long as this process lives; each `number` is another one."""
+    kept = hold()
+    atexit.register(kept.close)
+    return int(kept.getsockname()[1])
 
 
 class HeldPorts:

@@ -18,6 +18,7 @@ from pystream.protocol.headers import RequestHeader, encode_response
 from pystream.protocol.message import Message
 from pystream.protocol.messages.api_versions import ApiVersion, ApiVersionsResponse
 from pystream.protocol.messages.index import INDEX
+from tests.support import ports
 
 Answer = Callable[[Any], Message | None]
 
@@ -95,7 +96,7 @@ class ScriptedBroker:
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._peers: set[Peer] = set()
-        self.port = 0
+        self.port = ports.port_for(self)
 
     def on(self, api_key: ApiKey, answer: Answer) -> None:
         """Answer requests of a key so; None leaves one unanswered."""
@@ -121,8 +122,7 @@ class ScriptedBroker:
             peer.writer.transport.abort()
 
     async def start(self) -> ScriptedBroker:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
-        self.port = self._server.sockets[0].getsockname()[1]
+        self._server = await asyncio.start_server(self._accept, ports.HOST, self.port)
         return self
 
     async def stop(self) -> None:

@@ -19,7 +19,7 @@ from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, C
 
 RUN_AS = Path(__file__).with_name("run_as.py")
 ROOT = RUN_AS.parents[3]
-EXAMPLE_SECONDS = 90
+EXAMPLE_SECONDS = 240
 
 
 def source(variable: str) -> Path:

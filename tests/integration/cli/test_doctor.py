@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from pathlib import Path
 
 import pytest
@@ -10,6 +9,7 @@ import pytest
 from pystream.cli.main import main
 from tests.integration.cli.conftest import SETTINGS, Command, Produce, fresh
 from tests.support.broker_process import BrokerProcess
+from tests.support.ports import nobodys
 
 QUIET_DISK = ("--disk-percent", "101")
 
@@ -46,8 +46,7 @@ def test_a_group_that_nobody_reads_for_and_a_lag_are_found(pystream: Command, pr
 
 
 def test_a_listener_that_cannot_be_reached_is_an_error_that_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    with socket.create_server(("127.0.0.1", 0)) as nobody:
-        port = nobody.getsockname()[1]
+    port = nobodys()
     settings = {**SETTINGS, "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port}"}
     with BrokerProcess(tmp_path / "data", settings) as broker, pytest.raises(SystemExit) as stopped:
         main(["doctor", "-b", broker.bootstrap, "-o", "csv", "--timeout", "5"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -105,16 +106,18 @@ def test_what_is_no_file_of_a_log_is_refused(run: Run, stopped: Path, tmp_path: 
     assert "at position" in torn.err
 
 
-def test_logs_are_verified_and_repaired(run: Run, stopped: Path):
-    whole = run("logs", "verify", stopped.parent, "orders-0", "--records")
-    segment = stopped / f"{0:020d}.log"
+def test_logs_are_verified_and_repaired(run: Run, stopped: Path, tmp_path: Path):
+    data_dir = tmp_path / "data"
+    shutil.copytree(stopped.parent, data_dir)
+    whole = run("logs", "verify", data_dir, "orders-0", "--records")
+    segment = data_dir / stopped.name / f"{0:020d}.log"
     damaged = bytearray(segment.read_bytes())
     damaged[30] ^= 1
     segment.write_bytes(damaged)
-    found = run("log", "verify", stopped.parent, "orders")
-    repaired = run("logs", "repair", stopped.parent, "orders-0", "--salvage")
+    found = run("log", "verify", data_dir, "orders")
+    repaired = run("logs", "repair", data_dir, "orders-0", "--salvage")
 
     assert (whole.code, found.code, repaired.code) == (0, 1, 0)
     assert "1 partitions read, 0 damaged" in whole.out
     assert "DAMAGED" in found.out
-    assert run("logs", "verify", stopped.parent, "orders", "--compacted").code == 0
+    assert run("logs", "verify", data_dir, "orders", "--compacted").code == 0

@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -19,6 +18,7 @@ import pytest
 
 from tests.integration.cli.conftest import Command, Outcome, fresh
 from tests.support.broker_process import BrokerProcess
+from tests.support.ports import nobodys
 
 Feed = Callable[..., Outcome]
 
@@ -217,7 +217,7 @@ def test_files_are_read_by_line_or_whole(pystream: Command, topic: str, tmp_path
     second.write_text("3")
 
     assert pystream("produce", topic, str(first), str(second), "-k", "key", "-z", "zstd").code == 0
-    assert pystream("produce", topic, str(first), str(second), "--format", "raw", "--acks", "1").code == 0
+    assert pystream("produce", topic, str(first), str(second), "--format", "raw", "--acks", "all").code == 0
 
     assert pystream("consume", topic, "-e", "-q", "-D", "|").out == "1|2|3|1\n2\n|3|"
 
@@ -259,10 +259,8 @@ def test_a_mistake_is_one_line_and_a_code(
 
 @pytest.mark.parametrize("command", [("produce", "t"), ("consume", "t", "-e"), ("consume", "t", "-G", "g")], ids=str)
 def test_a_broker_that_is_not_there_is_exit_code_five(command: tuple[str, ...]):
-    with socket.create_server(("127.0.0.1", 0)) as nobody:
-        address = f"127.0.0.1:{nobody.getsockname()[1]}"
     done = subprocess.run(
-        [sys.executable, "-m", "pystream.cli.main", *command, "-b", address, "--timeout", "1"],
+        [sys.executable, "-m", "pystream.cli.main", *command, "-b", f"127.0.0.1:{nobodys()}", "--timeout", "1"],
         input=b"x\n",
         capture_output=True,
         check=False,
@@ -310,7 +308,7 @@ def test_sigterm_leaves_the_group_with_what_was_read_committed(
         assert process.stdout is not None
         lines = [process.stdout.readline() for _ in range(3)]
         os.kill(process.pid, signal.SIGTERM)
-        assert process.wait(30) == 130
+        assert process.wait(120) == 130
 
     described = pystream("groups", "describe", group, "--json").json[0]
     assert lines == [b"1\n", b"2\n", b"3\n"]

@@ -57,7 +57,7 @@ from pystream.protocol.messages.metadata import (
 )
 from tests.support.scripted_broker import ScriptedBroker
 
-TEST_SECONDS = 20
+TEST_SECONDS = 120
 QUICK: dict[str, Any] = {"retry_backoff_ms": 1, "retry_backoff_max_ms": 4, "reconnect_backoff_ms": 1}
 
 
@@ -115,9 +115,9 @@ def test_an_item_that_the_broker_leaves_out_has_an_error():
 def test_items_that_go_on_failing_get_the_last_error_when_the_time_is_over():
     async def work(admin: AdminClient, broker: ScriptedBroker) -> None:
         broker.on(ApiKey.CREATE_TOPICS, lambda _: created(("a", NOT_CONTROLLER)))
-        error = (await admin.create_topics([NewTopic("a")], timeout_ms=600))["a"]
+        error = (await admin.create_topics([NewTopic("a")], timeout_ms=2_000))["a"]
         assert isinstance(error, DeadlineExceeded)
-        assert "create_topics: not done within 600 ms" in str(error)
+        assert "create_topics: not done within 2000 ms" in str(error)
         assert isinstance(error.last_error, PystreamError)
 
     run(work)
@@ -270,7 +270,7 @@ def test_metrics_count_what_went_over_the_wire():
     async def work(admin: AdminClient, broker: ScriptedBroker) -> None:
         await admin.list_topics()
         await broker.drop()
-        await admin.list_topics(timeout_ms=5_000)
+        await admin.list_topics(timeout_ms=60_000)
         counts = await admin.metrics()
         assert (counts["connection-creation-total"], counts["connection-count"]) == (2, 1)
         assert counts["connection-close-total"] == 1

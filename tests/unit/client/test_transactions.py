@@ -40,7 +40,7 @@ from pystream.protocol.messages.metadata import (
 from pystream.protocol.messages.produce import PartitionProduceResponse, ProduceResponse, TopicProduceResponse
 from tests.support.scripted_broker import ScriptedBroker, all_versions
 
-TEST_SECONDS = 20
+TEST_SECONDS = 120
 TOPIC, TOPIC_ID = "topic", b"t" * 16
 QUICK: dict[str, Any] = {"retry_backoff_ms": 1, "retry_backoff_max_ms": 4, "reconnect_backoff_ms": 1, "linger_ms": 0}
 Work = Callable[[Producer, "Cluster"], Awaitable[None]]
@@ -189,7 +189,7 @@ def test_no_transaction_begins_before_the_end_of_the_last_one_was_waited_for():
 
 def test_a_commit_that_takes_too_long_says_what_keeps_it():
     async def work(producer: Producer, cluster: Cluster) -> None:
-        cluster.on_end = [codes.CONCURRENT_TRANSACTIONS] * 1_000
+        cluster.on_end = [codes.CONCURRENT_TRANSACTIONS] * 100_000
         await a_record_in_a_transaction(producer)
         with pytest.raises(DeadlineExceeded) as caught:
             await producer.commit_transaction()
@@ -197,7 +197,7 @@ def test_a_commit_that_takes_too_long_says_what_keeps_it():
         cluster.on_end.clear()
         await producer.commit_transaction()
 
-    run(work, max_block_ms=100)
+    run(work, max_block_ms=2_000)
 
 
 def test_closing_waits_for_the_commit_that_is_under_way():

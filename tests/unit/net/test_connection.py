@@ -29,7 +29,7 @@ from pystream.protocol.messages.heartbeat import HeartbeatRequest, HeartbeatResp
 from pystream.protocol.messages.metadata import MetadataRequest, MetadataResponse, MetadataResponseTopic
 from tests.support.scripted_broker import Peer, ScriptedBroker, frame
 
-TEST_SECONDS = 20
+TEST_SECONDS = 120
 SOON_MS = 60  # a time-out that a test waits for
 
 Script = Callable[[Peer], Awaitable[None]]

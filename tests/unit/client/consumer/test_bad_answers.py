@@ -34,7 +34,7 @@ from tests.support.misbehaving_broker import (
     torn,
 )
 
-TEST_SECONDS = 20
+TEST_SECONDS = 120
 FLIPS = 150
 VALUES = [b"v0", b"v1", b"v2"]
 

@@ -22,7 +22,7 @@ from pystream.protocol.messages.metadata import MetadataResponse, MetadataRespon
 from pystream.protocol.messages.push_telemetry import PushTelemetryResponse
 from tests.support.scripted_broker import ScriptedBroker, all_versions
 
-SECONDS = 20
+SECONDS = 120
 CLIENT = b"c" * 16
 Work = Callable[[AdminClient, ScriptedBroker], Awaitable[None]]
 

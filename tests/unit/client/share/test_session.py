@@ -31,7 +31,7 @@ from pystream.protocol.messages.share_acknowledge import ShareAcknowledgeRespons
 from tests.support.misbehaving_broker import QUICK, TOPIC, Act, MisbehavingBroker, acknowledged, acquired, records
 from tests.support.scripted_broker import Peer, all_versions
 
-TEST_SECONDS = 20
+TEST_SECONDS = 120
 KEY = TopicPartition(TOPIC, 0)
 EXPLICIT = {"share_acknowledgement_mode": "explicit"}
 THREE = acquired(records(), (0, 2, 1))

@@ -9,13 +9,18 @@ producer = Producer({"bootstrap.servers": bootstrap})
 for number in range(30):
     producer.produce(topic, str(number), partition=number % 2)
 producer.flush()
-base = {"bootstrap.servers": bootstrap, "group.id": topic, "auto.offset.reset": "earliest", "session.timeout.ms": 6000}
+base = {
+    "bootstrap.servers": bootstrap,
+    "group.id": topic,
+    "auto.offset.reset": "earliest",
+    "session.timeout.ms": 30_000,
+}
 
 
 def read(consumer, count):
     found = []
     while len(found) < count:
-        message = consumer.poll(15)
+        message = consumer.poll(60)
         assert message is not None
         assert message.error() is None, message.error()
         found.append(message)
@@ -26,6 +31,7 @@ told = []
 first = Consumer(
     {
         **base,
+        "auto.commit.interval.ms": 3_600_000,
         "on_commit": lambda error, partitions: told.append(
             ("commit", error, sorted((p.partition, p.offset) for p in partitions))
         ),

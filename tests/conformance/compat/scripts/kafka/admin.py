@@ -73,7 +73,7 @@ for spec in (OffsetSpec.EARLIEST, OffsetSpec.LATEST, OffsetTimestamp(1_004)):
     print(admin.list_partition_offsets({place: spec})[place][:2])
 print([sorted(each.items()) for each in admin.delete_records({place: 4}).values()])
 consumer = KafkaConsumer(
-    mine, bootstrap_servers=bootstrap, group_id=mine, auto_offset_reset="earliest", consumer_timeout_ms=9_000
+    mine, bootstrap_servers=bootstrap, group_id=mine, auto_offset_reset="earliest", consumer_timeout_ms=60_000
 )
 print([next(consumer).offset for _ in range(6)])
 group = admin.describe_groups([mine])[mine]

@@ -34,7 +34,7 @@ base = {
     "bootstrap_servers": bootstrap,
     "group_id": topic,
     "auto_offset_reset": "earliest",
-    "consumer_timeout_ms": 8_000,
+    "consumer_timeout_ms": 60_000,
 }
 first = KafkaConsumer(**base, partition_assignment_strategy=[RoundRobinPartitionAssignor], session_timeout_ms=10_000)
 first.subscribe([topic], listener=Listener())
@@ -49,7 +49,7 @@ second.unsubscribe()
 print(second.assignment(), second.subscription())
 second.close()
 
-alone = KafkaConsumer(bootstrap_servers=bootstrap, auto_offset_reset="earliest", consumer_timeout_ms=8_000)
+alone = KafkaConsumer(bootstrap_servers=bootstrap, auto_offset_reset="earliest", consumer_timeout_ms=60_000)
 alone.subscribe(pattern="^" + topic + "$")
 print(sorted(int(next(alone).value) for _ in range(30)) == list(range(30)), topic in alone.subscription())
 alone.close()

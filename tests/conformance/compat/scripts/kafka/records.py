@@ -47,12 +47,12 @@ consumer = KafkaConsumer(
     topic,
     bootstrap_servers=[bootstrap],
     auto_offset_reset="earliest",
-    consumer_timeout_ms=3_000,
+    consumer_timeout_ms=60_000,
     value_deserializer=JsonSerializer(),
     key_deserializer=DefaultSerializer(),
 )
-records = sorted(consumer)
-print(len(records))
+records = sorted(next(consumer) for _ in range(21))
+print(len(list(KafkaConsumer(topic, bootstrap_servers=bootstrap, consumer_timeout_ms=500))))
 for record in records:
     print(record)
 print(
