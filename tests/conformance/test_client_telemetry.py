@@ -211,9 +211,6 @@ def test_our_clients_push_to_apache_kafka(sink: tuple[KafkaProcess, Path]) -> No
     while not all(found[client][-1][0] for client in (sender, reader)):  # nobody waits for long when he says good-bye
         assert time.monotonic() < deadline, found
         found = pushes_in(file)
-    while not all(found[client][-1][0] for client in (sender, reader)):  # nobody waits for long when he says good-bye
-        assert time.monotonic() < deadline, found
-        found = pushes_in(file)
     for client, total in (
         (sender, "org.apache.kafka.producer.record.send.total"),
         (reader, "org.apache.kafka.consumer.fetch.manager.records.consumed.total"),
