@@ -28,7 +28,7 @@ BROKER_SETTINGS = {
     "group.min.session.timeout.ms": "1000",
     "advertised.listeners": "PLAINTEXT://127.0.0.1:0",
 }
-ADMIN_SECONDS = 30
+ADMIN_SECONDS = 120
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ from types import TracebackType
 from tests.conformance import java
 
 ROOT = Path(__file__).resolve().parents[2]
-CLOSE_SECONDS = 30
+CLOSE_SECONDS = 90
 Partition = tuple[str, int]
 
 

@@ -27,9 +27,9 @@ with warnings.catch_warnings():
 
 CLIENTS = ("confluent", "kafka-python", "aiokafka")
 PARTITIONS = 4
-SECONDS, JAVA_SECONDS = 30, 60
+SECONDS, JAVA_SECONDS = 90, 120
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(400)
 
 
 def produce(bootstrap: str, topic: str, count: int) -> None:

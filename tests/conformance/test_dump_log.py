@@ -40,7 +40,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 ),
             ),
             Run("kafka-console-consumer", (*orders, "--group", "group", "--from-beginning", "--max-messages", "3")),
-            Run("kafka-console-share-consumer", (*orders, "--group", "share", "--timeout-ms", "1000")),
+            Run("kafka-console-share-consumer", (*orders, "--group", "share", "--timeout-ms", "5000")),
         ):
             said = run_ours(run)
             assert said.code == 0, (run, said)

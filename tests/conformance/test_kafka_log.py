@@ -28,7 +28,7 @@ from tests.support.broker_process import BrokerProcess
 TOPIC = "dumped"
 SEGMENT_BYTES = 1 << 20
 RECORDS_PER_CODEC = 6_000
-ADMIN_SECONDS = 30
+ADMIN_SECONDS = 120
 WRITE_SECONDS = 120
 
 pytestmark = pytest.mark.skipif("PYSTREAM_TEST_BOOTSTRAP" in os.environ, reason="looks at the files of its own brokers")

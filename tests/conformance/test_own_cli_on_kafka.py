@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -39,11 +40,22 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaProcess]:
         yield broker
 
 
-def pystream(kafka: KafkaProcess, *arguments: str, given: bytes = b"", code: int = 0) -> str:
+def run(kafka: KafkaProcess, *arguments: str, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
     command = [sys.executable, "-m", "pystream.cli.main", *arguments, "-b", kafka.bootstrap, "--timeout", "60"]
-    done = subprocess.run(command, input=given, capture_output=True, timeout=TOOL_SECONDS, check=False)
+    return subprocess.run(command, input=given, capture_output=True, timeout=TOOL_SECONDS, check=False)
+
+
+def pystream(kafka: KafkaProcess, *arguments: str, given: bytes = b"", code: int = 0) -> str:
+    done = run(kafka, *arguments, given=given)
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout.decode()
+
+
+def eventually(kafka: KafkaProcess, wanted: Callable[[str], bool], *arguments: str) -> None:
+    """It says what is wanted in the end: Kafka's brokers hear of changes a moment after they were acknowledged."""
+    ends_at = time.monotonic() + TOOL_SECONDS
+    while (done := run(kafka, *arguments)).returncode or not wanted(done.stdout.decode()):
+        assert time.monotonic() < ends_at, done.stdout + done.stderr
 
 
 def test_acls_are_applied_pruned_and_shown(kafka: KafkaProcess, tmp_path: Path):
@@ -53,7 +65,7 @@ def test_acls_are_applied_pruned_and_shown(kafka: KafkaProcess, tmp_path: Path):
     planned = json.loads(pystream(kafka, "diff", "-f", str(manifest), "--json", code=1))
     done = json.loads(pystream(kafka, "apply", "-f", str(manifest), "--json"))
     assert len(planned) == len(done) == 5
-    assert pystream(kafka, "diff", "-f", str(manifest), "-o", "name") == ""
+    eventually(kafka, lambda said: said == "", "diff", "-f", str(manifest), "-o", "name")
     acls = json.loads(pystream(kafka, "acls", "list", "--json"))
     assert [(row["principal"], row["operation"], row["pattern"]) for row in acls] == [
         ("User:bob", "alter", "literal"),
@@ -62,13 +74,13 @@ def test_acls_are_applied_pruned_and_shown(kafka: KafkaProcess, tmp_path: Path):
     ]
     entry = ("--resource", "topic", "--name", "other", "--principal", "User:carol", "--operation", "write")
     pystream(kafka, "acls", "create", *entry)
-    assert "User:carol" in pystream(kafka, "acls", "delete", *entry, "--dry-run")
+    eventually(kafka, lambda said: "User:carol" in said, "acls", "delete", *entry, "--dry-run")
 
     manifest.write_text(LESS)
     pystream(kafka, "apply", "-f", str(manifest), "--prune")
+    eventually(kafka, lambda said: said == "", "diff", "-f", str(manifest), "--prune", "-o", "name")
     assert [row["principal"] for row in json.loads(pystream(kafka, "acls", "list", "--json"))] == ["User:bob"]
     assert json.loads(pystream(kafka, "quotas", "describe", "--json")) == []
-    assert pystream(kafka, "diff", "-f", str(manifest), "--prune", "-o", "name") == ""
 
 
 def test_records_go_in_and_come_out_and_groups_move(kafka: KafkaProcess):

@@ -33,7 +33,7 @@ from tests.conformance import wire
 from tests.conformance.clients import CLIENTS, kafka_python_batch
 from tests.conformance.records import CODECS
 
-ADMIN_SECONDS = 30
+ADMIN_SECONDS = 120
 INVALID_CONFIG = 40
 INVALID_RECORD = 87
 UNSUPPORTED_VERSION = 35

@@ -38,7 +38,7 @@ SETTINGS = {
     "transaction.state.log.num.partitions": "4",
 }
 GROUP_RESOURCE = 32
-SECONDS = 30
+SECONDS = 90
 TOOL_SECONDS = 120
 pytestmark = [
     pytest.mark.timeout(400),

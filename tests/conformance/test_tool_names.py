@@ -26,6 +26,8 @@ SETTINGS = {
     "group.share.min.heartbeat.interval.ms": "100",
     "group.share.heartbeat.interval.ms": "200",
     "group.streams.initial.rebalance.delay.ms": "0",
+    "group.streams.max.session.timeout.ms": "3600000",  # of a member that says one word before a dozen tools are run
+    "group.streams.session.timeout.ms": "3600000",
 }
 SIDES = ("kafkas", "ourown")  # as long as one another: columns are as wide as names
 MEASURED = {"loads": (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d:\d{3}", r"\d+(\.\d+)?")}  # times, rates, counts

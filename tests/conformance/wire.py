@@ -17,7 +17,7 @@ from kio.serial import entity_reader, entity_writer
 
 from tests.conformance.records import CODECS
 
-TIMEOUT_SECONDS = 30
+TIMEOUT_SECONDS = 120
 CORRELATION_ID = 0x5EED
 EARLIEST, LATEST, MAX_TIMESTAMP = -2, -1, -3
 COORDINATOR_LOAD_IN_PROGRESS = 14

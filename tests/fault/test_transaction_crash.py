@@ -33,7 +33,7 @@ FULL_ROUNDS = 100
 TRANSACTIONS_A_ROUND = 6
 MOST_RECORDS = 400
 LONGEST_DELAY_S = 0.03
-SECONDS = 60
+SECONDS = 120
 PRODUCER = """
 import random, sys, pystream
 from tests.fault.test_transaction_crash import send_one

@@ -30,7 +30,7 @@ SETTINGS = {
     "share.coordinator.state.topic.num.partitions": "2",
     "group.share.min.record.lock.duration.ms": "1000",
 }
-SECONDS = 30
+SECONDS = 120
 PASSING = {COORDINATOR_LOAD_IN_PROGRESS, COORDINATOR_NOT_AVAILABLE, NOT_COORDINATOR}
 GROUP_RESOURCE, SET = 32, 0
 Range = tuple[int, int, int]

@@ -340,7 +340,7 @@ async def waiting_for_its_back_off(cluster: Cluster, node: Node) -> tuple[Connec
 
 def test_who_waits_for_a_broker_that_leaves_the_cluster_gets_an_error_and_is_not_cancelled():
     async def work(cluster: Cluster, broker: ScriptedBroker) -> None:
-        connections, waiting = await waiting_for_its_back_off(cluster, Node(5, "127.0.0.1", unused_port()))
+        connections, waiting = await waiting_for_its_back_off(cluster, Node(5, "127.0.0.1", nobodys()))
         connections.forget_absent({1})
         with pytest.raises(ConnectFailed, match="broker 5 has left the cluster, or has moved"):
             await waiting
@@ -351,7 +351,7 @@ def test_who_waits_for_a_broker_that_leaves_the_cluster_gets_an_error_and_is_not
 
 def test_who_waits_for_a_broker_that_moves_gets_an_error_and_is_not_cancelled():
     async def work(cluster: Cluster, broker: ScriptedBroker) -> None:
-        connections, waiting = await waiting_for_its_back_off(cluster, Node(5, "127.0.0.1", unused_port()))
+        connections, waiting = await waiting_for_its_back_off(cluster, Node(5, "127.0.0.1", nobodys()))
         assert (await connections.get(Node(5, "127.0.0.1", broker.port))).is_open
         with pytest.raises(ConnectFailed, match="has moved"):
             await waiting
@@ -362,7 +362,7 @@ def test_who_waits_for_a_broker_that_moves_gets_an_error_and_is_not_cancelled():
 
 def test_who_waits_for_a_broker_when_the_client_closes_is_told_so():
     async def work(cluster: Cluster, broker: ScriptedBroker) -> None:
-        connections, waiting = await waiting_for_its_back_off(cluster, Node(5, "127.0.0.1", unused_port()))
+        connections, waiting = await waiting_for_its_back_off(cluster, Node(5, "127.0.0.1", nobodys()))
         await connections.close()
         with pytest.raises(Closed):
             await waiting
@@ -397,7 +397,7 @@ def test_a_broker_that_cannot_be_reached_is_told_in_the_log_now_and_then(caplog:
     async def work(cluster: Cluster, broker: ScriptedBroker) -> None:
         clock = HurriedClock()
         connections = Connections(cluster.config, clock)
-        node = Node(5, "127.0.0.1", unused_port())
+        node = Node(5, "127.0.0.1", nobodys())
         for _ in range(100):
             with pytest.raises(ConnectFailed):
                 await connections.get(node)
