@@ -56,7 +56,7 @@ def unknown_command(name: str) -> str:
 def main(arguments: list[str] | None = None) -> None:
     """Entry point of the console script; always leaves by SystemExit."""
     if instruction := os.environ.get(COMPLETE_VARIABLE):
-        from pystream.cli.completion import answer
+        from pystream.cli.completion.answer import answer
 
         raise SystemExit(answer(instruction))
     arguments = sys.argv[1:] if arguments is None else arguments

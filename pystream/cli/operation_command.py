@@ -9,7 +9,7 @@ Every one of them takes, besides its own arguments and the options of `pystream.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,6 +18,8 @@ import click
 from pystream.cli.connection import CONNECTION, client_settings, connection_options
 from pystream.cli.failure import EXIT_INTERRUPTED, EXIT_PIPE_CLOSED, advice, exit_code, report, silence
 from pystream.cli.manual import ManualCommand
+from pystream.cli.names import NOUNS as NAMED_NOUNS
+from pystream.cli.names import LiveNames, amend, connection_of, remember
 from pystream.cli.output import FORMATS, write
 from pystream.cli.settings import from_assignments
 from pystream.client.operations.declaration import ADMIN_BASE, Answer, Argument, Kind, Operation
@@ -25,11 +27,8 @@ from pystream.client.operations.registry import find, operations_of
 from pystream.common.errors import PystreamError
 
 if TYPE_CHECKING:
-    from click.shell_completion import CompletionItem
-
     from pystream.client.admin.base import AdminBase
 
-LIVE_SECONDS: Final = 1.0  # a cluster that takes longer has no names to complete
 COMMON: Final = (*CONNECTION, "output_format", "as_json")
 
 
@@ -64,8 +63,7 @@ def command_of(operation: Operation) -> click.Command:
 
     def callback(**values: Any) -> None:
         common = {name: values.pop(name) for name in COMMON}
-        output_format = "json" if common["as_json"] else common["output_format"]
-        raise SystemExit(run(operation, arguments_from(operation, values), client_settings(common), output_format))
+        raise SystemExit(run(operation, arguments_from(operation, values), common))
 
     return ManualCommand(
         operation.verb,
@@ -83,6 +81,7 @@ def command_of(operation: Operation) -> click.Command:
 
 
 def _parameter(argument: Argument) -> click.Parameter:
+    completer = None if argument.completes is None else LiveNames(argument.completes)
     if argument.positional:
         return click.Argument(
             [argument.name],
@@ -90,7 +89,7 @@ def _parameter(argument: Argument) -> click.Parameter:
             required=argument.required,
             type=_type(argument),
             metavar=argument.metavar,
-            shell_complete=_completer(argument),
+            shell_complete=completer,
         )
     names = [f"--{argument.name.replace('_', '-')}", argument.name]
     if argument.short:
@@ -106,14 +105,8 @@ def _parameter(argument: Argument) -> click.Parameter:
         show_default=argument.default is not None,
         metavar="KEY=VALUE" if argument.kind is Kind.ASSIGNMENT else argument.metavar,
         help=argument.doc,
-        shell_complete=_completer(argument),
+        shell_complete=completer,
     )
-
-
-def _completer(argument: Argument) -> Callable[[click.Context, click.Parameter, str], list[CompletionItem]] | None:
-    if argument.completes is None:
-        return None
-    return live_names(argument.completes)
 
 
 def _type(argument: Argument) -> click.ParamType[Any]:
@@ -176,43 +169,54 @@ def defaults_of(operation: Operation) -> dict[str, Any]:
 # --- completion -------------------------------------------------------------------------------------------------------
 
 
-def live_names(noun: str) -> Callable[[click.Context, click.Parameter, str], list[CompletionItem]]:
-    """Completes the names that the noun's list shows."""
-    from click.shell_completion import CompletionItem
-
-    def complete(ctx: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        return [CompletionItem(name) for name in names(find(noun, "list"), ctx) if name.startswith(incomplete)]
-
-    return complete
-
-
-def names(operation: Operation, ctx: click.Context) -> list[str]:
-    """What the operation lists in the cluster that the words so far mean; none where it does not answer at once."""
-    common = {name: ctx.params.get(name) for name in COMMON}
-    common |= {"timeout": LIVE_SECONDS, "client_settings": common["client_settings"] or ()}
+def listed_names(noun: str, connection: Sequence[str], seconds: float) -> list[str] | None:
+    """What the noun's list shows of the cluster that the words of a command line mean; None for no answer in time."""
+    operation = find(noun, "list")
     try:
+        common = command_of(operation).make_context(operation.verb, [*connection, "--timeout", str(seconds)]).params
         rows = answered(operation, defaults_of(operation), client_settings(common)).rows
     except (PystreamError, click.UsageError):
-        return []
+        return None
+    return _names(operation, rows)
+
+
+def _names(operation: Operation, rows: Sequence[Any]) -> list[str]:
     return [str(getattr(row, operation.columns[0])) for row in rows]
+
+
+def _keep_names(operation: Operation, arguments: Mapping[str, Any], common: Mapping[str, Any], rows: list[Any]) -> None:
+    """Leave what was listed, created or deleted for the shell's next question."""
+    if operation.noun not in NAMED_NOUNS or operation.verb not in ("list", "create", "delete"):
+        return
+    words = connection_of(common["bootstrap_server"], common["command_config"], common["client_settings"])
+    if operation.verb == "list":
+        if dict(arguments) == defaults_of(operation):
+            remember(operation.noun, words, _names(operation, rows))
+    elif not arguments.get("dry_run"):
+        changed = {"added" if operation.verb == "create" else "gone": _names(operation, rows)}
+        amend(operation.noun, words, **changed)
 
 
 # --- running ----------------------------------------------------------------------------------------------------------
 
 
-def run(operation: Operation, arguments: Mapping[str, Any], settings: Mapping[str, str], output_format: str) -> int:
-    """Run it, write rows to standard output and a sentence for each failure to standard error; the exit code."""
+def run(operation: Operation, arguments: Mapping[str, Any], common: Mapping[str, Any]) -> int:
+    """Run it, write rows to standard output and a sentence for each failure to standard error; the exit code.
+
+    `common` has the values of the options that every command takes.
+    """
     name = f"pystream {operation.noun} {operation.verb}"
     try:
-        answer = answered(operation, arguments, settings)
+        answer = answered(operation, arguments, client_settings(common))
     except PystreamError as error:
         print(f"{name}: {advice(error)}", file=sys.stderr)
         return exit_code(error)
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
+    _keep_names(operation, arguments, common, answer.rows)
     try:
         if answer.rows or not answer.failures:
-            write(operation, answer.rows, output_format, sys.stdout)
+            write(operation, answer.rows, "json" if common["as_json"] else common["output_format"], sys.stdout)
             sys.stdout.flush()
     except BrokenPipeError:
         silence()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from tools.codegen import admin_api, coordinator_records, error_codes, messages
+from tools.codegen import admin_api, completion, coordinator_records, error_codes, messages
 
 if __name__ == "__main__":
-    sys.exit(max(error_codes.main(), messages.main(), coordinator_records.main(), admin_api.main()))
+    sys.exit(max(error_codes.main(), messages.main(), coordinator_records.main(), admin_api.main(), completion.main()))

@@ -12,7 +12,7 @@ from pystream.cli.connection import client_settings, connection_options
 from pystream.cli.failure import EXIT_INTERRUPTED, report
 from pystream.cli.live.load import Advance, Figures, consume, produce, round_trip, topic_for
 from pystream.cli.manual import ManualCommand
-from pystream.cli.operation_command import live_names
+from pystream.cli.names import LiveNames
 from pystream.cli.output import FORMATS, Layout, write
 from pystream.cli.progress import progress
 from pystream.common.errors import PystreamError
@@ -45,7 +45,7 @@ def _options(command: click.Command) -> click.Command:
 
 
 def topic_argument(required: bool) -> Callable[[Any], Any]:
-    return click.argument("topic", required=required, shell_complete=live_names("topics"))
+    return click.argument("topic", required=required, shell_complete=LiveNames("topics"))
 
 
 def count_option(default: int) -> Callable[[Any], Any]:

@@ -19,7 +19,7 @@ import click
 from pystream.cli.connection import accepted, client_settings, connection_options
 from pystream.cli.failure import EXIT_INTERRUPTED, EXIT_PIPE_CLOSED, report, silence
 from pystream.cli.manual import ManualCommand
-from pystream.cli.operation_command import live_names
+from pystream.cli.names import LiveNames
 from pystream.cli.records.bounds import Bounds, Ends
 from pystream.cli.records.text import unescaped
 from pystream.cli.records.writers import ArrowWriter, EnvelopeWriter, Format, TextWriter, Writer
@@ -109,7 +109,7 @@ class Reader:
     ),
     elsewhere=("kcat -C -t TOPIC", "kafka-console-consumer --topic TOPIC", "rpk topic consume TOPIC"),
 )
-@click.argument("topics", nargs=-1, required=True, metavar="TOPIC...", shell_complete=live_names("topics"))
+@click.argument("topics", nargs=-1, required=True, metavar="TOPIC...", shell_complete=LiveNames("topics"))
 @click.option("-p", "--partition", "partitions", type=click.IntRange(min=0), multiple=True, help="Only these.")
 @click.option("-o", "--offset", "offsets", multiple=True, help="Where to begin, and e@TIME where to end.")
 @click.option("-c", "--count", type=click.IntRange(min=1), help="End after so many records.")

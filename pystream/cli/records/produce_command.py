@@ -20,7 +20,7 @@ import click
 from pystream.cli.connection import client_settings, connection_options, timeout_ms_of
 from pystream.cli.failure import EXIT_INTERRUPTED, report
 from pystream.cli.manual import ManualCommand
-from pystream.cli.operation_command import live_names
+from pystream.cli.names import LiveNames
 from pystream.cli.progress import progress
 from pystream.cli.records.sources import COLUMNAR, FORMATS, Reading, Rows, rows_of
 from pystream.cli.records.text import unescaped
@@ -135,7 +135,7 @@ def _settle(delivery: BatchDelivery, sent: Sent) -> None:
     ),
     elsewhere=("kcat -P -t TOPIC", "kafka-console-producer --topic TOPIC", "rpk topic produce TOPIC"),
 )
-@click.argument("topic", shell_complete=live_names("topics"))
+@click.argument("topic", shell_complete=LiveNames("topics"))
 @click.argument("files", nargs=-1, metavar="[FILE]...", type=click.Path(path_type=Path, dir_okay=False, exists=True))
 @click.option("--format", "format_", type=click.Choice(FORMATS), default="lines", show_default=True, help="See below.")
 @click.option("-p", "--partition", type=click.IntRange(min=0), help="To this partition only.")
