@@ -250,6 +250,7 @@ def await_no_stream(admin: Admin) -> None:
 
 
 def test_a_tail_that_is_cancelled_is_closed_on_the_server(admin: Admin, topic: str):
+    await_no_stream(admin)  # of another test's
     tail = admin.records.tail_records(topic=topic, timeout=60)
     tail.wait_until_begun()
     assert open_streams(admin) == 1
@@ -291,6 +292,7 @@ next(tail)
 
 
 def test_a_tail_ends_with_the_process_that_asked_for_it(server: AdminProcess, admin: Admin, topic: str):
+    await_no_stream(admin)  # of another test's
     process = subprocess.Popen([sys.executable, "-c", FOLLOWER, server.address, topic], stdout=subprocess.PIPE)
     assert process.stdout is not None
     assert process.stdout.readline() == b"begun\n"
