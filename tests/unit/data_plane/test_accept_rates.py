@@ -96,7 +96,7 @@ def test_a_listener_above_its_rate_accepts_later_and_closes_nobody(plane: PlaneU
     bound_listeners(plane, *rates)
     while plane.plane.counters()["accepts_delayed"] < 2:  # with the first four, where they come quickly
         assert connected(plane, 4) == [True, True, True, True]
-    bound_listeners(plane, 0)
+    bound_listeners(plane, 0, 0)
     before = plane.plane.counters()["accepts_delayed"]
     assert connected(plane, 6) == [True] * 6
     assert plane.plane.counters()["accepts_delayed"] == before
