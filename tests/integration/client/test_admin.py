@@ -44,6 +44,7 @@ def test_blocking_calls_from_many_threads(tmp_path: Path):
 
 def test_two_clients_share_the_background_thread_and_close_apart(tmp_path: Path):
     with BrokerProcess(tmp_path / "data") as broker:
+        before = set(threading.enumerate())
         first = pystream.AdminClient(bootstrap_servers=broker.bootstrap)
         second = pystream.AdminClient(bootstrap_servers=broker.bootstrap)
         assert first.describe_cluster() == second.describe_cluster()
@@ -52,7 +53,7 @@ def test_two_clients_share_the_background_thread_and_close_apart(tmp_path: Path)
         with pytest.raises(Closed):
             first.describe_cluster()
         second.close()
-        assert [thread for thread in threading.enumerate() if thread.name == "pystream-client"] == []
+        assert [thread for thread in set(threading.enumerate()) - before if thread.name == "pystream-client"] == []
 
 
 def test_a_broker_that_is_killed_and_comes_back_is_found_again(tmp_path: Path):
@@ -61,8 +62,8 @@ def test_a_broker_that_is_killed_and_comes_back_is_found_again(tmp_path: Path):
         async with pystream.aio.AdminClient(settings, bootstrap_servers=broker.bootstrap) as admin:
             (await admin.create_topics([NewTopic("kept", 1, 1)])).checked()
             broker.kill()
-            with pytest.raises(DeadlineExceeded, match=r"not done within 300 ms.*127\.0\.0\.1"):
-                await admin.list_topics(timeout_ms=300)
+            with pytest.raises(DeadlineExceeded, match=r"not done within 2000 ms.*127\.0\.0\.1"):
+                await admin.list_topics(timeout_ms=2_000)
             waiting = asyncio.create_task(admin.list_topics())
             await asyncio.to_thread(broker.start)
             assert list(await waiting) == ["kept"]
