@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pystream.testing.faults import Faults as Faults
     from pystream.testing.local_broker import BrokerFailed as BrokerFailed
     from pystream.testing.local_broker import LocalBroker as LocalBroker
+    from pystream.testing.local_broker import NotRunning as NotRunning
     from pystream.testing.local_broker import NotThere as NotThere
     from pystream.testing.make import broker as broker
     from pystream.testing.process_broker import ProcessBroker as ProcessBroker
@@ -29,6 +30,7 @@ _HOMES = {
     "Fault": "faults",
     "Faults": "faults",
     "LocalBroker": "local_broker",
+    "NotRunning": "local_broker",
     "NotThere": "local_broker",
     "ProcessBroker": "process_broker",
     "broker": "make",

@@ -11,6 +11,7 @@ clients, and the timestamps that the broker itself gives to records (LogAppendTi
 from __future__ import annotations
 
 import asyncio
+import threading
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -36,6 +37,7 @@ class BrokerClock:
         self._ahead_ms = 0
         self._stands_at = (self._system.now_ms(), self._system.monotonic_ms()) if stands else None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._turning = threading.Lock()  # a loop that is being asked to let time pass is not taken away
         self._sleepers: set[_Sleeper] = set()
         self._stirring: set[asyncio.Task[Any]] = set()  # woken by a test, and neither asleep again nor done
         self._at_rest = asyncio.Event()
@@ -57,18 +59,20 @@ class BrokerClock:
         span_ms = ms + round(seconds * SECOND_MS + minutes * MINUTE_MS + hours * HOUR_MS + days * DAY_MS)
         if span_ms < 0:
             raise ValueError(f"time cannot run back by {-span_ms} ms")
-        if self._loop is None:
-            self._ahead_ms += span_ms
-        else:
-            asyncio.run_coroutine_threadsafe(self._advance(span_ms), self._loop).result()
+        with self._turning:
+            if self._loop is None:
+                self._ahead_ms += span_ms
+            else:
+                asyncio.run_coroutine_threadsafe(self._advance(span_ms), self._loop).result()
 
     # ------------------------------------------------------------------------------------------------ the broker's side
 
     def attach(self, loop: asyncio.AbstractEventLoop | None) -> None:
         """The loop of the broker that sleeps on this clock, None when there is none any more."""
-        self._loop = loop
-        self._sleepers.clear()
-        self._stirring.clear()
+        with self._turning:
+            self._loop = loop
+            self._sleepers.clear()
+            self._stirring.clear()
 
     def now_ms(self) -> int:
         return (self._system.now_ms() if self._stands_at is None else self._stands_at[0]) + self._ahead_ms

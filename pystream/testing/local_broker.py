@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-import shutil
+import os
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from pystream.broker.config import BrokerConfig
 from pystream.common.errors import PystreamError
 from pystream.testing.clock import BrokerClock
+from pystream.testing.data_dir import TemporaryData
 from pystream.testing.disk import DiskFaults
 from pystream.testing.faults import Faults
 from pystream.testing.ports import HeldPort
 from pystream.testing.relay import Relay
-from pystream.testing.settings import DEFAULTS, DIRECT_LISTENER, HOST, listeners, new_data_dir
+from pystream.testing.settings import DEFAULTS, DIRECT_LISTENER, HOST, check_names, checked, listeners
 
 
 class BrokerFailed(PystreamError):
     """The broker did not start, did not stop, or a part of it failed meanwhile."""
+
+
+class NotRunning(BrokerFailed):
+    """The broker does not run: it was not started, was stopped or killed, or ended by itself."""
 
 
 class NotThere(PystreamError):
@@ -29,17 +36,21 @@ class NotThere(PystreamError):
 class LocalBroker(ABC):
     """A broker on 127.0.0.1 for tests: `pystream.testing.broker` makes it, `with` starts it and cleans up after it.
 
-    Its port and data stay through `stop`, `start` and `restart`. `settings` may be changed in between.
+    Its port and data stay through `stop`, `start` and `restart`. `settings` may be changed in between. Threads may
+    share it; a fork of the test's process cannot use it, and leaves it as it is.
     """
 
     def __init__(self, settings: Mapping[str, str], *, faults: bool, data_dir: Path | None) -> None:
+        check_names(settings)
         self.settings = {**DEFAULTS, **settings}
-        self._temporary = new_data_dir() if data_dir is None else None
-        self.data_dir = (Path(self._temporary.name) if self._temporary else Path(str(data_dir))).resolve()
+        self._temporary = TemporaryData() if data_dir is None else None
+        self.data_dir = (self._temporary.path if self._temporary else Path(str(data_dir))).resolve()
         self._held = HeldPort()
         self._relay = Relay(self._held.number) if faults else None
         self._addresses: Mapping[str, str] = {}  # host:port by listener, of the last start
         self._is_closed = False
+        self._life = threading.RLock()  # held by whoever starts, stops, kills or closes it
+        self._owner_pid = os.getpid()
 
     # ------------------------------------------------------------------------------------------------ what tests use
 
@@ -86,10 +97,15 @@ class LocalBroker(ABC):
     def is_running(self) -> bool: ...
 
     def create_topic(self, name: str, partitions: int = 1, **configs: str | int) -> str:
-        """Create a topic (retention_ms=1000 sets retention.ms) and return its name. Raises what the broker answers."""
+        """Create a topic (retention_ms=1000 sets retention.ms) and return its name.
+
+        Raises NotRunning, and what the broker answers.
+        """
         from pystream.client import AdminClient
         from pystream.client.admin.topics import NewTopic
 
+        if not self.is_running:
+            raise NotRunning(self._not_running())
         settings = {key.replace("_", "."): str(value) for key, value in configs.items()}
         with AdminClient(bootstrap_servers=self.direct_bootstrap) as admin:
             outcome = admin.create_topics([NewTopic(name, partitions, configs=settings)])[name]
@@ -100,44 +116,58 @@ class LocalBroker(ABC):
     # ------------------------------------------------------------------------------------------------ its life
 
     def start(self) -> Self:
-        """Return once clients can produce and consume. Raises BrokerFailed; the broker may then be started again."""
-        if self._is_closed:
-            raise BrokerFailed("this broker was closed, and its data is gone; make a new one")
-        if not self.is_running:
-            places = listeners(self._held.number, advertised_port=None if self._relay is None else self._relay.port)
-            self._addresses = self._start({**places, "log.dirs": str(self.data_dir), **self.settings})
+        """Return once clients can produce and consume; harmless when it runs.
+
+        Raises InvalidConfig for its settings, and BrokerFailed; the broker may then be started again.
+        """
+        with self._own_life():
+            if self._is_closed:
+                raise BrokerFailed("this broker was closed, and its data is gone; make a new one")
+            if not self.is_running:
+                places = listeners(self._held.number, advertised_port=None if self._relay is None else self._relay.port)
+                config = checked(self.settings, {**places, "log.dirs": str(self.data_dir)})
+                if self._relay is not None:
+                    self._relay.longest_frame = config.socket_request_max_bytes
+                self._addresses = self._start(config)
         return self
 
     def stop(self) -> None:
-        """Stop as on SIGTERM: data and port stay. Harmless when it does not run. Raises BrokerFailed."""
-        if self.is_running:
+        """Stop as on SIGTERM: data and port stay. Harmless when it does not run.
+
+        Raises BrokerFailed, also when it had ended by itself before.
+        """
+        with self._own_life():
             self._stop()
 
     def restart(self) -> Self:
         """`stop` and `start`."""
-        self.stop()
-        return self.start()
+        with self._own_life():
+            self.stop()
+            return self.start()
 
     def kill(self) -> None:
         """As kill -9: nothing is flushed, nothing is said. Raises NotThere where it has no process of its own."""
-        raise NotThere("a broker in the test's own process cannot be killed; broker(process=True) can")
+        with self._own_life():
+            self._kill()
 
     def close(self) -> None:
         """Stop it and remove its data, but for a data_dir that was given. Closing twice is no error."""
-        if self._is_closed:
+        if os.getpid() != self._owner_pid:
             return
-        self._is_closed = True
-        try:
-            self.stop()
-        finally:
-            self._held.close()
+        with self._life:
+            if self._is_closed:
+                return
+            self._is_closed = True
             try:
-                if self._relay is not None:
-                    self._relay.stop()
+                self._stop()
             finally:
-                if self._temporary is not None:
-                    shutil.rmtree(self.data_dir, ignore_errors=True)
-                    self._temporary.cleanup()
+                self._held.close()
+                try:
+                    if self._relay is not None:
+                        self._relay.stop()
+                finally:
+                    if self._temporary is not None:
+                        self._temporary.remove()
 
     def __enter__(self) -> Self:
         try:
@@ -151,9 +181,23 @@ class LocalBroker(ABC):
     ) -> None:
         self.close()
 
+    def _own_life(self) -> threading.RLock:
+        if os.getpid() != self._owner_pid:
+            raise NotRunning("this broker is that of the process that this one was forked from; make a new one")
+        return self._life
+
+    def _not_running(self) -> str:
+        if self._is_closed:
+            return "this broker was closed, and its data is gone; make a new one"
+        return "the broker does not run: start() it, or make it in a `with` statement"
+
     @abstractmethod
-    def _start(self, settings: Mapping[str, str]) -> Mapping[str, str]:
+    def _start(self, config: BrokerConfig) -> Mapping[str, str]:
         """Start; the addresses by listener."""
 
     @abstractmethod
-    def _stop(self) -> None: ...
+    def _stop(self) -> None:
+        """Harmless when it does not run."""
+
+    def _kill(self) -> None:
+        raise NotThere("a broker in the test's own process cannot be killed; broker(process=True) can")

@@ -21,8 +21,12 @@ class LoopThread:
         self._thread.start()
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """What `work` gives, run in the loop while this thread waits. Raises what it raises."""
-        return asyncio.run_coroutine_threadsafe(work, self.loop).result()
+        """What `work` gives, run in the loop while this thread waits. Raises what it raises; Ctrl-C ends it too."""
+        future = asyncio.run_coroutine_threadsafe(work, self.loop)
+        try:
+            return future.result()
+        finally:
+            future.cancel()  # harmless when it is done
 
     def stop(self) -> None:
         """Cancel what still runs in the loop, wait for it, and end the thread."""

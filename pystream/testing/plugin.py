@@ -5,7 +5,8 @@ def test_it(pystream_broker): ...                                  # a broker of
 @pytest.mark.pystream(process=True, num_partitions=3)              # what pystream.testing.broker takes
 def test_that(pystream_broker): ...
 
-def test_these(pystream_session_broker): ...                       # one broker for the whole run
+def test_these(pystream_session_broker): ...                       # one broker for the whole run, and for each worker
+                                                                   # of pytest-xdist one
 
 @pytest.fixture(scope="session")
 def pystream_options(): return {"num_partitions": 3}               # what both begin with
@@ -25,7 +26,9 @@ MARKER = "pystream"
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "pystream(**options): the broker of this test, as pystream.testing.broker takes")
+    config.addinivalue_line(
+        "markers", "pystream(settings, **options): the broker of this test, as pystream.testing.broker takes"
+    )
 
 
 @pytest.fixture(scope="session")
@@ -39,11 +42,13 @@ def pystream_broker(request: pytest.FixtureRequest, pystream_options: dict[str, 
     """A broker for one test, with faults=True unless the marker `pystream` says otherwise."""
     from pystream.testing.make import broker
 
-    marks = [mark.kwargs for mark in reversed(list(request.node.iter_markers(MARKER)))]  # the nearest wins
+    settings: dict[str, Any] = {}
     options: dict[str, Any] = {"faults": True, **pystream_options}
-    for mark in marks:
-        options |= mark
-    with broker(**options) as made:
+    for mark in reversed(list(request.node.iter_markers(MARKER))):  # the nearest wins
+        for given in mark.args:
+            settings |= given
+        options |= mark.kwargs
+    with broker(settings, **options) as made:
         yield made
 
 

@@ -12,6 +12,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
+from pystream.common.config import INT_MAX
 from pystream.testing.faults import Fault, Faults, Kind
 from pystream.testing.loop_thread import LoopThread
 from pystream.testing.ports import HeldPort, bound
@@ -30,6 +31,7 @@ class Relay:
         self.faults = Faults(self)
         self.failures: list[BaseException] = []  # of its own: bugs
         self._broker_port = broker_port
+        self.longest_frame = INT_MAX  # of a client; as the broker has it
         self._held = HeldPort()
         self._thread = LoopThread("pystream-relay")
         self._server: asyncio.Server | None = None
@@ -75,7 +77,10 @@ class Relay:
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None, "a server calls it in a task"
-        link = _Link(self.faults, reader, writer)
+        if self._server is None:  # taken from the queue of connections before it was closed
+            writer.transport.abort()
+            return
+        link = _Link(self.faults, reader, writer, self.longest_frame)
         self._links[task] = link
         try:
             await link.run(self._broker_port)
@@ -102,8 +107,11 @@ class _Due:
 class _Link:
     """One connection of a client, and that to the broker behind it."""
 
-    def __init__(self, faults: Faults, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(
+        self, faults: Faults, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, longest_frame: int
+    ) -> None:
         self._faults = faults
+        self._longest_frame = longest_frame
         self._from_client, self._to_client = reader, writer
         self._due: deque[_Due] = deque()
 
@@ -126,7 +134,7 @@ class _Link:
 
     async def _pass_requests(self, to_broker: asyncio.StreamWriter) -> None:
         while True:
-            frame = await received(self._from_client)
+            frame = await received(self._from_client, self._longest_frame)
             fault = self._faults.strike(*asked_by(frame))
             if fault is not None and fault.kind is Kind.DROP:
                 return
@@ -161,9 +169,12 @@ def _due(fault: Fault | None, frame: bytes) -> _Due:
     return _Due(answer=refusal(frame, fault.code) if fault.kind is Kind.FAIL else None, is_lost=fault.kind is Kind.LOSE)
 
 
-async def received(reader: asyncio.StreamReader) -> bytes:
-    """The next frame, without its length."""
-    return await reader.readexactly(int.from_bytes(await reader.readexactly(LENGTH_BYTES), "big", signed=True))
+async def received(reader: asyncio.StreamReader, longest: int = INT_MAX) -> bytes:
+    """The next frame, without its length. Raises ConnectionError for a length that no broker takes, as brokers do."""
+    length = int.from_bytes(await reader.readexactly(LENGTH_BYTES), "big", signed=True)
+    if not 0 <= length <= longest:
+        raise ConnectionError(f"a frame of {length} bytes")
+    return await reader.readexactly(length)
 
 
 def send(writer: asyncio.StreamWriter, frame: bytes) -> None:

@@ -1,4 +1,4 @@
-"""What a broker under test is started with, and where its data lies.
+"""What a broker under test is started with.
 
 Defaults differ from a server's where a test would wait for nothing: a group's first rebalance is not delayed, internal
 topics have one partition, metrics are not served. What the test gives wins over all of them.
@@ -6,20 +6,26 @@ topics have one partition, metrics are not served. What the test gives wins over
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
+import difflib
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Final
 
+from pystream.broker.config import SILENTLY_ACCEPTED, BrokerConfig, broker_keys
 from pystream.common.config import INT_MAX
+from pystream.common.errors import InvalidConfig
 
 HOST: Final = "127.0.0.1"
 LISTENER: Final = "PLAINTEXT"  # what clients connect to
 DIRECT_LISTENER: Final = "DIRECT"  # the broker itself, where faults stand in front of the other
-MEMORY: Final = Path("/dev/shm")
-LEAST_MEMORY_BYTES: Final = 128 << 20
+OPTIONS: Final = ("process", "faults", "manual_clock", "data_dir")  # of broker() itself
+OURS: Final[Mapping[str, str]] = {
+    "listeners": "a broker under test has a port of its own, its `bootstrap`",
+    "advertised.listeners": "clients are told the broker's `bootstrap`",
+    "listener.security.protocol.map": "a broker under test has a port of its own, its `bootstrap`",
+    "log.dirs": "broker(data_dir=...) says where data lies",
+    "log.dir": "broker(data_dir=...) says where data lies",
+}
+LISTENER_PREFIX: Final = "listener.name."
 DEFAULTS: Final[Mapping[str, str]] = {
     "broker.session.timeout.ms": str(INT_MAX),  # a test lets days pass at once
     "controlled.shutdown.enable": "true",
@@ -58,7 +64,27 @@ def listeners(port: int, *, advertised_port: int | None) -> dict[str, str]:
     }
 
 
-def new_data_dir() -> tempfile.TemporaryDirectory[str]:
-    """In memory where the machine has room there, else where temporary files lie. Goes with its object."""
-    parent = MEMORY if os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free >= LEAST_MEMORY_BYTES else None
-    return tempfile.TemporaryDirectory(prefix="pystream-", dir=parent, ignore_cleanup_errors=True)
+def check_names(settings: Mapping[str, str]) -> None:
+    """Raises InvalidConfig for the first name that no setting of a broker has, with the nearest that there is.
+
+    A server only warns of such names, as Kafka does; in a test they are slips of the pen.
+    """
+    known = broker_keys().keys() | SILENTLY_ACCEPTED
+    for name in settings:
+        if name in OURS:
+            raise InvalidConfig(f"{name} cannot be set: {OURS[name]}")
+        if name not in known and not name.startswith(LISTENER_PREFIX):
+            near = difflib.get_close_matches(name, [*known, *(option.replace("_", ".") for option in OPTIONS)], n=1)
+            hint = f"; did you mean {_as_keyword(near[0])}?" if near else ""
+            raise InvalidConfig(f"a broker has no setting {name}{hint}")
+
+
+def checked(settings: Mapping[str, str], ours: Mapping[str, str]) -> BrokerConfig:
+    """The configuration that settings and what the kit adds to them make. Raises InvalidConfig."""
+    check_names(settings)
+    return BrokerConfig.from_settings({**settings, **ours})
+
+
+def _as_keyword(name: str) -> str:
+    option = name.replace(".", "_")
+    return option if option in OPTIONS else name

@@ -162,6 +162,31 @@ def test_a_broker_that_is_away_refuses_connections_and_comes_back(b: EmbeddedBro
     assert values(b) == [b"0", b"1"]
 
 
+def test_lengths_that_no_broker_takes_close_the_connection_as_the_broker_does(b: EmbeddedBroker):
+    """What is no Kafka client ("GET " is 1.2 GB) is not waited for, and is no failure of the kit."""
+    for bootstrap in (b.bootstrap, b.direct_bootstrap):
+        for said in (b"GET / HTTP/1.1\r\n\r\n", (-5).to_bytes(4, "big", signed=True), b"\x7f\xff\xff\xff"):
+            host, _, port = bootstrap.partition(":")
+            with socket.create_connection((host, int(port)), SECONDS) as connection:
+                connection.sendall(said)
+                try:
+                    assert connection.recv(1) == b""
+                except ConnectionResetError:
+                    continue
+
+
+def test_whoever_connects_while_connections_are_refused_is_not_served(b: EmbeddedBroker):
+    """Also where the connection was taken from the queue a moment before."""
+    host, _, port = b.bootstrap.partition(":")
+    for _ in range(50):
+        with socket.create_connection((host, int(port)), SECONDS) as connection, b.faults.refused_connections():
+            connection.settimeout(SECONDS)
+            try:
+                assert connection.recv(1) == b""
+            except ConnectionResetError:
+                continue
+
+
 def test_a_disk_that_is_full_fails_produce_until_the_restart(b: EmbeddedBroker):
     with pystream.Producer(bootstrap_servers=b.bootstrap) as producer:
         producer.send("t", b"0").result(SECONDS)

@@ -80,6 +80,59 @@ def test_fixtures_and_marker_shape_the_broker(tmp_path: Path):
     assert "5 passed" in result.stdout, result.stdout + result.stderr
 
 
+def test_the_marker_takes_settings_by_kafkas_names_and_refuses_slips(tmp_path: Path):
+    result = run_suite(
+        tmp_path,
+        """
+        import pytest
+
+        @pytest.mark.pystream({"num.partitions": 4}, faults=False)
+        class TestNames:
+            def test_they_are_the_brokers(self, pystream_broker):
+                assert pystream_broker.settings["num.partitions"] == "4"
+
+            @pytest.mark.pystream({"num.partitions": 5})
+            def test_the_nearest_wins(self, pystream_broker):
+                assert pystream_broker.settings["num.partitions"] == "5"
+
+        @pytest.mark.pystream(num_partitons=3)
+        def test_a_slip(pystream_broker):
+            pass
+        """,
+    )
+    assert "2 passed, 1 error" in result.stdout, result.stdout + result.stderr
+    assert "did you mean num.partitions?" in result.stdout
+
+
+def test_each_worker_of_xdist_has_brokers_of_its_own(tmp_path: Path):
+    result = run_suite(
+        tmp_path,
+        """
+        import os, pytest
+        from pathlib import Path
+
+        SEEN = Path(__file__).parent
+
+        @pytest.mark.parametrize("number", range(8))
+        def test_a_session(number, pystream_session_broker, worker_id):
+            seen = SEEN / f"seen-{worker_id}"
+            seen.touch()
+            assert seen.read_text() in ("", pystream_session_broker.bootstrap)
+            seen.write_text(pystream_session_broker.bootstrap)
+            pystream_session_broker.create_topic(f"t-{number}")
+
+        @pytest.mark.pystream(process=True)
+        @pytest.mark.parametrize("number", range(4))
+        def test_processes(number, pystream_broker):
+            assert pystream_broker.create_topic("t")
+        """,
+        "-n", "2", "-p", "xdist",
+    )  # fmt: skip
+    assert "12 passed" in result.stdout, result.stdout + result.stderr
+    addresses = [seen.read_text() for seen in tmp_path.glob("seen-*")]
+    assert len(addresses) == len(set(addresses)) == 2
+
+
 def test_a_suite_that_uses_none_of_it_loads_none_of_it(tmp_path: Path):
     result = run_suite(
         tmp_path,

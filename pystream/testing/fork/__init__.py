@@ -1,0 +1,1 @@
+"""Processes for brokers in milliseconds, forked from one that has imported all of it."""
