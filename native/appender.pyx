@@ -54,6 +54,9 @@ cdef struct Errand:                      # rows of one append_many() or append_c
     FieldSource values
     const int64_t *timestamps            # NULL: `timestamp_ms` for all
     int64_t timestamp_ms
+    const uint8_t *headers               # of all rows, as a record holds them
+    Py_ssize_t headers_size
+    int32_t header_count
     Py_ssize_t start                     # the first row to place
     Py_ssize_t row
     Py_ssize_t rows
@@ -105,12 +108,12 @@ cdef void follow_row(SendQueue *queue, Pending *batch, Errand *errand, Row *row)
             break
         if errand.keys.kind != NO_FIELD and not field_at_row(&errand.keys, errand.row, &row.key, &row.key_size):
             break
-        if max(row.key_size, 0) + max(row.value_size, 0) >= most - <Py_ssize_t>batch.builder.records.size:
+        if max(row.key_size, 0) + max(row.value_size, 0) + row.headers_size >= most - <Py_ssize_t>batch.builder.records.size:
             break
         row.timestamp_ms = errand.timestamps[errand.row] if errand.timestamps != NULL else errand.timestamp_ms
         if add_record(
                 &batch.builder, batch.builder.count, row.timestamp_ms, row.key, row.key_size, row.value,
-                row.value_size, NULL, 0, 0) != OK:
+                row.value_size, row.headers, row.headers_size, row.header_count) != OK:
             break
         errand.row += 1
     errand.spans[batch.span].count += <int32_t>(errand.row - first)
@@ -126,6 +129,9 @@ cdef int place_rows(SendQueue *queue, Placing *placing, Errand *errand) noexcept
     cdef int placed = PLACED
     cdef bint follows = errand.keys.kind == NO_FIELD or placing.partition != ANY_PARTITION
     memset(&row, 0, sizeof(Row))
+    row.headers = errand.headers
+    row.headers_size = errand.headers_size
+    row.header_count = errand.header_count
     pthread_mutex_lock(&queue.lock)
     while placed == PLACED and errand.row < errand.rows:
         if not field_at_row(&errand.values, errand.row, &row.value, &row.value_size) or (
@@ -402,30 +408,34 @@ cdef class Appender:
 
     def append_many(
             self, str topic not None, values not None, keys=None, *, int32_t partition=ANY_PARTITION, timestamps=-1,
-            Py_ssize_t start=0):
-        """Add a record for each value from `start` on; values and keys are bytes or None.
+            headers=None, Py_ssize_t start=0):
+        """Add a record for each value from `start` on; values and keys are bytes or None; `headers` go with each.
 
         `timestamps`: one for all, or int64s by the buffer protocol; -1 is now.  Ends before the first row that the
         memory has no room for or that append() would refuse: see Deliveries.taken.  When that is row `start` itself,
         `taken` is 0 for want of memory, and for all else it raises as append() does.
         """
         return self.append_rows(
-            topic, source_of_list(values), None if keys is None else source_of_list(keys), partition, timestamps, start)
+            topic, source_of_list(values), None if keys is None else source_of_list(keys), partition, timestamps, headers,
+            start)
 
     def append_columns(
             self, str topic not None, ColumnSource values not None, ColumnSource keys=None, *,
-            int32_t partition=ANY_PARTITION, timestamps=-1, Py_ssize_t start=0):
+            int32_t partition=ANY_PARTITION, timestamps=-1, headers=None, Py_ssize_t start=0):
         """The same for columns: without a Python object a record, and without the GIL."""
-        return self.append_rows(topic, values, keys, partition, timestamps, start)
+        return self.append_rows(topic, values, keys, partition, timestamps, headers, start)
 
     cdef Deliveries append_rows(
-            self, str topic, ColumnSource values, ColumnSource keys, int32_t partition, timestamps, Py_ssize_t start):
+            self, str topic, ColumnSource values, ColumnSource keys, int32_t partition, timestamps, headers,
+            Py_ssize_t start):
         cdef const int64_t[::1] times = None if isinstance(timestamps, int) else timestamps
         cdef Errand errand
+        cdef codec_buffer header_bytes
         cdef Deliveries deliveries = Deliveries.__new__(Deliveries)
         if self.queue.is_closed or self.forks != fork_count():
             self.check_open()
         memset(&errand, 0, sizeof(Errand))
+        memset(&header_bytes, 0, sizeof(codec_buffer))
         errand.values = values.source
         errand.rows = values.source.rows
         if keys is not None:
@@ -443,6 +453,10 @@ cdef class Appender:
         errand.start = errand.row = start
         deliveries.batches = []
         try:
+            if headers:
+                errand.header_count = put_headers(&header_bytes, headers)
+                errand.headers = header_bytes.data
+                errand.headers_size = header_bytes.size
             _held = self.run_errand(&errand, topic, partition)
             deliveries.taken = errand.row - start
             for place in range(errand.span_count):
@@ -451,13 +465,15 @@ cdef class Appender:
                     errand.spans[place].count))
         finally:
             free(errand.spans)
+            release_buffer(&header_bytes)
         return deliveries
 
     cdef object run_errand(self, Errand *errand, str topic, int32_t partition):
         """Places the rows.  Gives what keeps each batch that took some alive, whatever becomes of it meanwhile."""
         cdef list held = []
         cdef Placing placing
-        cdef Py_ssize_t start = errand.row, row_bytes = bytes_of_row(&errand.values) + bytes_of_row(&errand.keys)
+        cdef Py_ssize_t start = errand.row
+        cdef Py_ssize_t row_bytes = bytes_of_row(&errand.values) + bytes_of_row(&errand.keys) + errand.headers_size
         cdef int placed
         memset(&placing, 0, sizeof(Placing))
         self.queue.calls += 1

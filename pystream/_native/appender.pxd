@@ -31,7 +31,8 @@ cdef class Appender:
     cdef Pending *new_spare(self, str topic) except NULL
     cdef Placed place(self, str topic, Placing *placing, const Row *row) except *
     cdef Deliveries append_rows(
-        self, str topic, ColumnSource values, ColumnSource keys, int32_t partition, timestamps, Py_ssize_t start)
+        self, str topic, ColumnSource values, ColumnSource keys, int32_t partition, timestamps, headers,
+        Py_ssize_t start)
     cdef object run_errand(self, Errand *errand, str topic, int32_t partition)
     cdef Py_ssize_t partitions_of(self, const Placing *placing, const Errand *errand)
     cdef object hold(self, Placing *placing, list held)

@@ -46,9 +46,10 @@ class Appender:
         *,
         partition: int = -1,
         timestamps: int | Buffer = -1,
+        headers: _Headers | None = None,
         start: int = 0,
     ) -> Deliveries:
-        """Add a record for each value from `start` on; values and keys are bytes or None.
+        """Add a record for each value from `start` on; values and keys are bytes or None; `headers` go with each.
 
         `timestamps`: one for all, or int64s by the buffer protocol; -1 is now.  Ends before the first row that the
         memory has no room for or that append() would refuse: see Deliveries.taken.  When that is row `start` itself,
@@ -62,6 +63,7 @@ class Appender:
         *,
         partition: int = -1,
         timestamps: int | Buffer = -1,
+        headers: _Headers | None = None,
         start: int = 0,
     ) -> Deliveries:
         """The same for columns: without a Python object a record, and without the GIL."""

@@ -11,7 +11,8 @@ import pytest
 from pystream._native.accumulator import Accumulator
 from pystream._native.column_source import ColumnSource
 from pystream._native.compression import Codec, is_available
-from tests.support.sending import LATER, drained, records_of
+from pystream.common.errors import MessageTooLarge
+from tests.support.sending import LATER, drained, only, records_of
 
 BULK = 262_144
 
@@ -121,3 +122,26 @@ def test_a_broker_that_takes_less_is_given_less_from_then_on():
     sizes(buffer)
     buffer.append_columns("t", column(5_000))
     assert max(sizes(buffer)) <= batch.size_bytes // 2
+
+
+@pytest.mark.parametrize("rows", [3, 1_000])
+@pytest.mark.parametrize("kind", ["list", "column"])
+def test_headers_of_a_call_go_with_each_of_its_rows(kind: str, rows: int):
+    headers: list[tuple[str | bytes, bytes | None]] = [("name", b"value"), (b"bytes", None)]
+    buffer = bulk_accumulator()
+    if kind == "list":
+        taken = buffer.append_many("t", [b"%d" % number for number in range(rows)], headers=headers)
+    else:
+        taken = buffer.append_columns("t", column(rows), headers=headers)
+    assert taken.taken == rows
+    buffer.append_many("t", [b"without"])
+    found = [record.headers for record in records_of(only(buffer))]
+    assert found == [(("name", b"value"), ("bytes", None))] * rows + [()]
+
+
+def test_headers_of_a_call_count_for_the_size_of_its_records_and_batches():
+    buffer = bulk_accumulator(bulk_bytes=10_000, batch_bytes=10_000, max_request_bytes=20_000)
+    assert buffer.append_columns("t", column(500), headers=[("h", bytes(1_000))]).taken == 500
+    assert max(sizes(buffer)) <= 10_000
+    with pytest.raises(MessageTooLarge):
+        buffer.append_columns("t", column(1), headers=[("h", bytes(20_000))])
