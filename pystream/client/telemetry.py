@@ -12,7 +12,8 @@
 Names and attributes are those of the semantic conventions for messaging and Kafka. The context travels in the headers
 of records as W3C's traceparent and tracestate, or as the global propagator writes it: what OpenTelemetry's
 instrumentations of confluent-kafka, aiokafka and kafka-python write is understood here, and the other way round.
-A span of a record ends when the record is acknowledged. `send_batch` has one span, and no context in its records.
+A span of a record ends when the record is acknowledged. `send_batch` has one span, whose context goes with all its
+records, and which ends when the last of them is acknowledged.
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 import pystream
 from pystream.client.config import ClientConfig, addresses
 from pystream.client.extras import need
+from pystream.client.producer.batch_delivery import BatchDelivery
+from pystream.client.producer.columns import RowHeaders
+from pystream.client.producer.records import pairs_of
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
@@ -114,45 +118,37 @@ class ProducerTracing(_ClientTracing):
         async def later(
             topic: str, value: Any = None, key: Any = None, headers: Any = None, *rest: Any, **named: Any
         ) -> Any:
-            with _Sending(self, topic, value, key, headers) as sending:
-                return sending.until(await send(topic, value, key, sending.pairs, *rest, **named))
+            with self._single(topic, value, key, headers) as sending:
+                return sending.until(await send(topic, value, key, sending.headers, *rest, **named))
 
         def now(topic: str, value: Any = None, key: Any = None, headers: Any = None, *rest: Any, **named: Any) -> Any:
-            with _Sending(self, topic, value, key, headers) as sending:
-                return sending.until(send(topic, value, key, sending.pairs, *rest, **named))
+            with self._single(topic, value, key, headers) as sending:
+                return sending.until(send(topic, value, key, sending.headers, *rest, **named))
 
         return later if inspect.iscoroutinefunction(send) else now
 
     def around_batch(self, send_batch: Callable[..., Any]) -> Callable[..., Any]:
-        """A producer's `send_batch` within one span, which ends when all is in the buffer."""
+        """A producer's `send_batch` within one span, whose context goes into the headers of all its records."""
 
-        async def later(topic: str, *rest: Any, **named: Any) -> Any:
-            with self._batch(topic) as span:
-                delivery = await send_batch(topic, *rest, **named)
-                span.set_attribute(COUNT, len(delivery))
-                return delivery
+        async def later(
+            topic: str, values: Any, keys: Any = None, headers: Any = None, *rest: Any, **named: Any
+        ) -> Any:
+            with self._batch(topic, headers) as sending:
+                return sending.until(await send_batch(topic, values, keys, sending.headers, *rest, **named))
 
-        def now(topic: str, *rest: Any, **named: Any) -> Any:
-            with self._batch(topic) as span:
-                delivery = send_batch(topic, *rest, **named)
-                span.set_attribute(COUNT, len(delivery))
-                return delivery
+        def now(topic: str, values: Any, keys: Any = None, headers: Any = None, *rest: Any, **named: Any) -> Any:
+            with self._batch(topic, headers) as sending:
+                return sending.until(send_batch(topic, values, keys, sending.headers, *rest, **named))
 
         return later if inspect.iscoroutinefunction(send_batch) else now
 
-    @contextmanager
-    def _batch(self, topic: str) -> Iterator[Span]:
-        span = self._span("send", "send", topic, kind=self._kinds.CLIENT)
-        try:
-            yield span
-        except BaseException as error:
-            self.fail(span, error)
-            raise
-        finally:
-            span.end()
+    def _batch(self, topic: str, headers: Any) -> _Sending:
+        span = self._span("send", "send", topic, kind=self._kinds.PRODUCER)
+        of_all = isinstance(headers, Mapping)
+        common = self._with_context(span, pairs_of(headers) if of_all else [])
+        return _Sending(self, span, RowHeaders(None if of_all else headers, common))
 
-    def begin(self, topic: str, value: Any, key: Any, headers: Any) -> tuple[Span, Pairs]:
-        """The span of a record, and its headers with the context."""
+    def _single(self, topic: str, value: Any, key: Any, headers: Any) -> _Sending:
         attributes: dict[str, Any] = {}
         text = _key_text(key)
         if text is not None:
@@ -161,16 +157,23 @@ class ProducerTracing(_ClientTracing):
             attributes[TOMBSTONE] = True
         span = self._span("send", "send", topic, kind=self._kinds.PRODUCER, attributes=attributes)
         given = headers.items() if isinstance(headers, Mapping) else headers or ()
-        pairs: Pairs = list(given)
+        return _Sending(self, span, self._with_context(span, list(given)))
+
+    def _with_context(self, span: Span, pairs: Pairs) -> Pairs:
+        """Headers, and the span's context behind them."""
         context = self._tracing.trace.set_span_in_context(span)
         self._tracing.propagator.inject(pairs, context=context, setter=_SETTER)
-        return span, pairs
+        return pairs
 
     def end(self, span: Span, delivery: Any) -> None:
-        """The record was acknowledged, or failed."""
+        """All that was sent was acknowledged, or failed."""
         error = delivery.exception(0)
         if error is not None:
             self.fail(span, error)
+        elif isinstance(delivery, BatchDelivery):
+            partitions = {part.partition for part in delivery}
+            if len(partitions) == 1:
+                span.set_attribute(PARTITION, str(partitions.pop()))
         else:
             span.set_attribute(PARTITION, str(delivery.partition))
             if delivery.offset >= 0:
@@ -179,14 +182,17 @@ class ProducerTracing(_ClientTracing):
 
 
 class _Sending:
-    """One record on its way into the buffer."""
+    """A record, or those of a batch, on the way into the buffer; `headers` have the span's context."""
 
-    def __init__(self, tracing: ProducerTracing, topic: str, value: Any, key: Any, headers: Any) -> None:
+    def __init__(self, tracing: ProducerTracing, span: Span, headers: Any) -> None:
         self._tracing = tracing
-        self._span, self.pairs = tracing.begin(topic, value, key, headers)
+        self._span = span
+        self.headers = headers
 
     def until(self, delivery: D) -> D:
         """It is there: the span ends with the delivery."""
+        if isinstance(delivery, BatchDelivery):
+            self._span.set_attribute(COUNT, len(delivery))
         delivery.add_callback(lambda done: self._tracing.end(self._span, done))
         return delivery
 

@@ -13,19 +13,30 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from operator import index
 from typing import TYPE_CHECKING, Any, Self
 
 from pystream._native.delivery import Delivery
 from pystream.client.config import ProducerConfig
 from pystream.client.metrics.model import Metrics
 from pystream.client.metrics.reporter import as_ms, reporter_of
-from pystream.client.producer.batch_delivery import BatchDelivery
-from pystream.client.producer.columns import rows_of
+from pystream.client.producer.batch_delivery import BatchDelivery, noted
+from pystream.client.producer.columns import given_rows, rows_of
 from pystream.client.producer.engine import Engine
 from pystream.client.producer.offsets import OffsetsToSend
-from pystream.client.producer.records import ANY_PARTITION, NOW, Partitioner, Serializer, Serializers, pairs_of
+from pystream.client.producer.records import (
+    ANY_PARTITION,
+    NOW,
+    UNFIT,
+    Partitioner,
+    Serializer,
+    Serializers,
+    complaint,
+    pairs_of,
+)
+from pystream.client.producer.row_serializers import RowSerializers
 from pystream.client.producer.transactions import State
-from pystream.common.errors import Closed, PystreamError, UnknownTopicOrPartition
+from pystream.common.errors import Closed, UnknownTopicOrPartition
 
 if TYPE_CHECKING:
     from pystream.client.producer.records import Headers
@@ -56,6 +67,7 @@ class Producer:
         self._append = self._engine.append_now
         self._serializers = Serializers(key_serializer, value_serializer)
         self._partitioner = partitioner
+        self._rows = RowSerializers(self._serializers, partitioner)
         self._converts = any(given is not None for given in (key_serializer, value_serializer, partitioner))
         if tracing is not None:  # over the methods of the class, which stay free of it
             spans = tracing.of_producer(self.config)
@@ -83,20 +95,24 @@ class Producer:
         now. `partition` is chosen by the key's hash, or without a key to fill batches, unless given. `on_delivery` is
         called with the delivery once it is done.
 
-        Raises UnknownTopicOrPartition, MessageTooLarge, BufferFull (after max.block.ms), SerializationError, Closed,
-        ClientForked, and what the producer failed with for good.
+        Raises UnknownTopicOrPartition, InvalidTopic, MessageTooLarge, BufferFull (after max.block.ms),
+        SerializationError, InvalidTimestamp, Closed, ClientForked, and what the producer failed with for good;
+        TypeError and ValueError for what is no record.
         """
         if self._converts:
             key, value, headers, partition = await self._converted(topic, key, value, headers, partition)
-        where = ANY_PARTITION if partition is None else partition
-        when = NOW if timestamp is None else timestamp
         pairs = None if headers is None else pairs_of(headers)
         try:
-            delivery = self._append(topic, value, key, pairs, where, when)
-        except (UnknownTopicOrPartition, Closed):
-            delivery = None
-        if delivery is None:
-            delivery = await self._engine.append(topic, value, key, pairs, where, when)
+            where = ANY_PARTITION if partition is None else index(partition)
+            when = NOW if timestamp is None else index(timestamp)
+            try:
+                delivery = self._append(topic, value, key, pairs, where, when)
+            except (UnknownTopicOrPartition, Closed):
+                delivery = None
+            if delivery is None:
+                delivery = await self._engine.append(topic, value, key, pairs, where, when)
+        except UNFIT as error:
+            raise complaint(topic, value, key, pairs, partition, timestamp) or error from None
         if on_delivery is not None:
             delivery.add_callback(on_delivery)
         return delivery
@@ -115,17 +131,21 @@ class Producer:
         `values`: a list of bytes or None, NumPy rows of fixed width (S, V, 2-D uint8), an Arrow array of binaries or
         texts, or an Arrow table with the columns value, key, headers, partition, timestamp. `keys`, `headers` (name and
         value pairs of each row), `timestamps` and `partitions` (one int for all, or one for each row) may be given
-        beside it. Rows with headers cost about as much as `send`. Serializers are not applied.
+        beside it. Headers that are a dict go with all rows; rows with headers of their own cost as much as `send`.
 
-        Raises as `send`; rows before the one that is refused are sent, and its number is noted on the error.
+        With a serializer or a partitioner each row is a Python object, and costs as much, too: what the list, the array
+        or the column holds goes through them.
+
+        Raises as `send`; rows before the one that is refused are sent, and their number is noted on the error.
         """
-        rows = rows_of(values, keys=keys, headers=headers, timestamps=timestamps, partitions=partitions)
+        given = given_rows(values, keys=keys, headers=headers, timestamps=timestamps, partitions=partitions)
         delivery = BatchDelivery()
-        try:
-            await self._engine.append_all(topic, rows, delivery)
-        except PystreamError as error:
-            error.add_note(f"{len(delivery)} rows before the one that was refused are in the buffer")
-            raise
+        with noted(topic, delivery):
+            if self._converts:
+                count = 0 if self._rows.partitioner is None else await self.partitions(topic)
+                await self._engine.append_made(topic, self._rows.begin(topic, given, count), delivery)
+            else:
+                await self._engine.append_all(topic, rows_of(given), delivery)
         return delivery
 
     async def _converted(

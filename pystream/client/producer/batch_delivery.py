@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from itertools import count
 from typing import Any, Self
 
 from pystream._native.delivery import Deliveries, Delivery, Span
+from pystream.common.errors import PystreamError
 
 
 class BatchDelivery:
@@ -89,6 +91,21 @@ class BatchDelivery:
 
     def __repr__(self) -> str:
         return f"BatchDelivery({len(self)} records, done={self.done()})"
+
+
+@contextmanager
+def noted(topic: object, delivery: BatchDelivery) -> Iterator[None]:
+    """What is raised says how much of the call is in the buffer, and for what is no row what to do."""
+    try:
+        yield
+    except TypeError as error:
+        if not isinstance(topic, str):
+            raise TypeError(f"a topic is a str, not {type(topic).__name__}") from None
+        error.add_note("a producer with key_serializer or value_serializer takes rows of any kind, without them bytes")
+        raise
+    except PystreamError as error:
+        error.add_note(f"{len(delivery)} rows before the one that was refused are in the buffer")
+        raise
 
 
 def _set(future: asyncio.Future[None]) -> None:

@@ -6,26 +6,31 @@
     Arrow binary, string, large_, fixed       nulls are nulls; chunked too; also what `to_arrow()` gives (Polars)
     Arrow table or record batch               columns value (which must be there), key, headers, partition, timestamp
 
+For serializers the rows come as Python objects, some at a time: whatever the list, the array or the column holds.
 NumPy and Arrow are imported only where they were given.
 """
 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from operator import index
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from pystream._native.column_source import ColumnSource
+from pystream.client.producer.records import ANY_PARTITION, NOW, header_complaint, pairs_of
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-ANY_PARTITION: Final = -1
-NOW: Final = -1
+    from pystream.client.producer.records import Pairs
+
+ROWS_AT_ONCE: Final = 1_000  # that serializers are given
 TABLE_COLUMNS: Final = ("value", "key", "headers", "partition", "timestamp")
 ARROW_MILLISECONDS: Final = "ms"
+_COLUMNS: Final = ("values", "keys", "headers", "timestamps", "partitions")
 
 Column: TypeAlias = "ColumnSource | list[bytes | None]"
 
@@ -39,38 +44,83 @@ class Rows:
     headers: Sequence[Any] | None = None  # of each row; such rows are appended one by one
     timestamps: int | Buffer = NOW
     partition: int = ANY_PARTITION
+    common: Pairs | None = None  # headers of all rows
 
 
-@dataclass(frozen=True, slots=True)
-class _Given:
-    """The same with columns as the caller has them, and a partition for each row."""
+class RowHeaders(NamedTuple):
+    """Headers of each row, and some of all."""
+
+    each: Any
+    common: Pairs
+
+
+class GivenRows(NamedTuple):
+    """The columns as the caller has them; timestamps and partitions are one for all or one for each row."""
 
     values: Any
-    keys: Any
-    headers: Any
-    timestamps: Any
-    partitions: Any
+    keys: Any = None
+    headers: Any = None
+    timestamps: Any = None
+    partitions: Any = None
+    common: Pairs | None = None
 
 
-def rows_of(
+def given_rows(
     values: Any, *, keys: Any = None, headers: Any = None, timestamps: Any = None, partitions: Any = None
-) -> Iterator[Rows]:
-    """The rows, cut where Arrow's chunks end, and gathered by partition where `partitions` has one for each.
+) -> GivenRows:
+    """What send_batch was given. Raises TypeError and ValueError for what does not fit."""
+    common: Pairs | None = None
+    if isinstance(headers, Mapping):
+        headers, common = None, pairs_of(headers)
+    elif isinstance(headers, RowHeaders):
+        headers, common = headers
+    wrong = header_complaint(common)
+    if wrong is not None:
+        raise wrong
+    given = GivenRows(
+        _plain(values, "values"),
+        None if keys is None else _plain(keys, "keys"),
+        None if headers is None else _plain(headers, "headers"),
+        _numbers(timestamps, "timestamps are milliseconds since 1970"),
+        _numbers(partitions, "partitions are ints"),
+        common,
+    )
+    for name, column in zip(("keys", "headers", "timestamps", "partitions"), given[1:5], strict=True):
+        if column is not None and not isinstance(column, int) and len(column) != len(given.values):
+            raise ValueError(f"{len(column)} {name} for {len(given.values)} values")
+    return given
 
-    `timestamps` and `partitions` are an int for all or one for each row. Raises TypeError and ValueError for what does
-    not fit.
+
+def rows_of(given: GivenRows) -> Iterator[Rows]:
+    """The rows, cut where Arrow's chunks end, and gathered by partition where there is one for each.
+
+    Raises TypeError and ValueError for what does not fit.
     """
-    given = _Given(_plain(values), _plain(keys), _plain(headers), _plain(timestamps), _plain(partitions))
     for piece in _pieces(given):
         for partition, part in _by_partition(piece):
             yield _rows(part, partition)
 
 
+def object_rows_of(given: GivenRows, *, keys: bool, values: bool) -> Iterator[GivenRows]:
+    """At most ROWS_AT_ONCE rows each, as lists: `keys` and `values` say which are objects, else they are bytes."""
+    if _is_table(given.values):
+        import pyarrow
+
+        given = _out_of_table(pyarrow, given)
+    for start in range(0, len(given.values), ROWS_AT_ONCE):
+        part = given._replace(**{name: _slice(getattr(given, name), start) for name in _COLUMNS})
+        yield part._replace(
+            values=_objects(part.values) if values else _listed(part.values),
+            keys=None if part.keys is None else _objects(part.keys) if keys else _listed(part.keys),
+            headers=None if part.headers is None else _objects(part.headers),
+        )
+
+
 # ---- what was given
 
 
-def _plain(given: Any) -> Any:
-    """Polars and pandas as Arrow, NumPy or lists; everything else as it is."""
+def _plain(given: Any, what: str) -> Any:
+    """Polars and pandas as Arrow, NumPy or lists; other rows as a list, where they are none."""
     if hasattr(given, "to_arrow"):
         return given.to_arrow()
     kind = type(given).__module__.partition(".")[0]
@@ -78,38 +128,69 @@ def _plain(given: Any) -> Any:
         if hasattr(given, "columns"):
             raise TypeError("a pandas DataFrame has no binary columns: give its columns one by one, or an Arrow table")
         return given.tolist()
-    if kind == "numpy":
-        return given.tolist() if given.dtype.kind == "O" or given.ndim == 0 else given
-    return given
+    if kind == "numpy" and given.ndim > 0:
+        return given.tolist() if given.dtype.kind == "O" else given
+    if isinstance(given, list | tuple) or kind == "pyarrow":
+        return given
+    if isinstance(given, str | bytes | bytearray | memoryview | Mapping) or not isinstance(given, Iterable):
+        raise TypeError(f"send_batch takes rows of {what}, found a {type(given).__name__}; send takes a single record")
+    return list(given)
+
+
+def _numbers(given: Any, what: str) -> Any:
+    """None, an int, Arrow, NumPy, or a sequence."""
+    if given is None or isinstance(given, int):
+        return given
+    if hasattr(given, "__index__") and not getattr(given, "shape", ()):
+        return index(given)
+    if isinstance(given, array):
+        return given
+    try:
+        return _plain(given, what)
+    except TypeError:
+        raise TypeError(f"{what}: one for all, or one for each row; found {type(given).__name__}") from None
 
 
 def _is_arrow(given: Any) -> bool:
     return type(given).__module__.partition(".")[0] == "pyarrow"
 
 
-def _pieces(given: _Given) -> Iterator[_Given]:
+def _is_table(given: Any) -> bool:
+    return _is_arrow(given) and hasattr(given, "column_names")
+
+
+def _pieces(given: GivenRows) -> Iterator[GivenRows]:
     """Each with columns of Arrow in one chunk, or without Arrow."""
-    columns = (given.values, given.keys, given.headers, given.timestamps, given.partitions)
-    if not any(map(_is_arrow, columns)):
+    if not any(map(_is_arrow, given[:5])):
         yield given
         return
     import pyarrow
 
-    table = _table(pyarrow, columns)
-    for batch in table.to_batches():
-        found = [batch.column(name) if name in table.column_names else None for name in TABLE_COLUMNS]
-        value, key, headers, partition, timestamp = found
-        yield _Given(
-            value,
-            key,
-            headers,
-            given.timestamps if timestamp is None else timestamp,
-            given.partitions if partition is None else partition,
-        )
+    for batch in _table(pyarrow, given).to_batches():
+        found = [batch.column(name) if name in batch.schema.names else None for name in TABLE_COLUMNS]
+        yield _given_of(found, given)
 
 
-def _table(pyarrow: Any, columns: tuple[Any, ...]) -> Any:
-    values, keys, headers, timestamps, partitions = columns
+def _out_of_table(pyarrow: Any, given: GivenRows) -> GivenRows:
+    """The columns of a table, and those beside it."""
+    table = _table(pyarrow, given)
+    return _given_of([table.column(name) if name in table.column_names else None for name in TABLE_COLUMNS], given)
+
+
+def _given_of(found: list[Any], given: GivenRows) -> GivenRows:
+    value, key, headers, partition, timestamp = found
+    return GivenRows(
+        value,
+        key,
+        headers,
+        given.timestamps if timestamp is None else timestamp,
+        given.partitions if partition is None else partition,
+        given.common,
+    )
+
+
+def _table(pyarrow: Any, given: GivenRows) -> Any:
+    values = given.values
     if isinstance(values, pyarrow.RecordBatch):
         values = pyarrow.Table.from_batches([values])
     if not isinstance(values, pyarrow.Table):
@@ -120,7 +201,12 @@ def _table(pyarrow: Any, columns: tuple[Any, ...]) -> Any:
             f"a table has the columns {', '.join(TABLE_COLUMNS)}, of which value must be there; found "
             f"{', '.join(values.column_names)}: rename or select them"
         )
-    beside = {"key": keys, "headers": headers, "timestamp": timestamps, "partition": partitions}
+    beside = {
+        "key": given.keys,
+        "headers": given.headers,
+        "timestamp": given.timestamps,
+        "partition": given.partitions,
+    }
     for name, column in beside.items():
         if column is None or isinstance(column, int):
             continue
@@ -137,7 +223,7 @@ def _arrow(pyarrow: Any, column: Any) -> Any:
 # ---- by partition
 
 
-def _by_partition(given: _Given) -> Iterator[tuple[int, _Given]]:
+def _by_partition(given: GivenRows) -> Iterator[tuple[int, GivenRows]]:
     """(partition, rows) in the order of the rows within each."""
     partitions = given.partitions
     if partitions is None or isinstance(partitions, int):
@@ -147,20 +233,21 @@ def _by_partition(given: _Given) -> Iterator[tuple[int, _Given]]:
         partitions = partitions.fill_null(ANY_PARTITION).to_pylist()
     elif hasattr(partitions, "tolist"):
         partitions = partitions.tolist()
-    if len(partitions) != len(given.values):
-        raise ValueError(f"{len(partitions)} partitions for {len(given.values)} values")
-    places: dict[int, list[int]] = {}
+    places: dict[Any, list[int]] = {}
     for row, partition in enumerate(partitions):
         places.setdefault(ANY_PARTITION if partition is None else partition, []).append(row)
     for partition, chosen in places.items():
+        if not isinstance(partition, int):
+            raise TypeError(f"partitions are ints; row {chosen[0]} has a {type(partition).__name__}")
         yield (
             partition,
-            _Given(
+            GivenRows(
                 _take(given.values, chosen),
                 _take(given.keys, chosen),
                 _take(given.headers, chosen),
                 _take(given.timestamps, chosen),
                 partition,
+                given.common,
             ),
         )
 
@@ -176,8 +263,8 @@ def _take(column: Any, chosen: list[int]) -> Any:
 # ---- as the accumulator takes it
 
 
-def _rows(given: _Given, partition: int) -> Rows:
-    rows = Rows(_column(given.values), None, None, _times(given.timestamps), partition)
+def _rows(given: GivenRows, partition: int) -> Rows:
+    rows = Rows(_column(given.values), None, None, _times(given.timestamps), partition, given.common)
     if given.headers is not None:
         headers = given.headers.to_pylist() if _is_arrow(given.headers) else list(given.headers)
         listed = None if given.keys is None else _listed(given.keys)
@@ -199,8 +286,6 @@ def _column(given: Any) -> Column:
         return _arrow_column(given)
     if type(given).__module__ == "numpy":
         return _numpy_column(given)
-    if isinstance(given, str | bytes | bytearray | memoryview) or not isinstance(given, Iterable):
-        raise TypeError(f"send_batch takes rows, found one {type(given).__name__}; send takes a single record")
     return list(given)
 
 
@@ -264,6 +349,23 @@ def _listed(given: Any) -> list[Any]:
     return list(given)
 
 
+def _objects(given: Any) -> list[Any]:
+    """One object a row, whatever it is."""
+    if _is_arrow(given):
+        rows: list[Any] = given.to_pylist()
+        return rows
+    if hasattr(given, "tolist"):
+        return given.tolist() if given.ndim == 1 and given.dtype.kind != "V" else [bytes(row) for row in given]
+    return list(given)
+
+
+def _slice(column: Any, start: int) -> Any:
+    """ROWS_AT_ONCE rows of it."""
+    if column is None or isinstance(column, int):
+        return column
+    return column.slice(start, ROWS_AT_ONCE) if _is_arrow(column) else column[start : start + ROWS_AT_ONCE]
+
+
 def _times(given: Any) -> int | Buffer:
     """An int, or int64 milliseconds of each row."""
     if given is None:
@@ -279,4 +381,19 @@ def _times(given: Any) -> int | Buffer:
     if type(given).__module__ == "numpy":
         whole = given.astype("datetime64[ms]") if given.dtype.kind == "M" else given
         return array("q", whole.astype("int64").tobytes())
-    return array("q", given)
+    try:
+        return given if isinstance(given, array) and given.typecode == "q" else array("q", given)
+    except TypeError:
+        return array("q", _whole_times(given))
+
+
+def _whole_times(given: Iterable[Any]) -> list[int]:
+    times = []
+    for row, time in enumerate(given):
+        if time is not None and not hasattr(time, "__index__"):
+            raise TypeError(
+                f"timestamps are milliseconds since 1970 as ints; row {row} has a {type(time).__name__}: of a datetime "
+                "give round(when.timestamp() * 1000)"
+            )
+        times.append(NOW if time is None else index(time))
+    return times

@@ -24,7 +24,8 @@ from pystream.client.metrics.producer import ProducerMetrics
 from pystream.client.metrics.reporter import TelemetryReporter
 from pystream.client.producer.batch_delivery import BatchDelivery
 from pystream.client.producer.columns import Rows
-from pystream.client.producer.records import pairs_of
+from pystream.client.producer.records import UNFIT, complaint, pairs_of
+from pystream.client.producer.row_serializers import MadeRows
 from pystream.client.producer.sender import Sender
 from pystream.client.producer.sequencing import Idempotence, Sequencing, Unsequenced, again
 from pystream.client.producer.transactions import Transactions
@@ -38,6 +39,7 @@ from pystream.common.errors import (
     UnknownTopicOrPartition,
 )
 from pystream.common.logging import get_logger
+from pystream.common.model import validate_topic_name
 
 logger = get_logger(__name__)
 
@@ -160,16 +162,17 @@ class Engine:
             self.transactions.check_open()
         if rows.headers is not None:
             return self._append_row(topic, rows, rows.headers, start)
+        options: dict[str, Any] = {
+            "partition": rows.partition,
+            "timestamps": rows.timestamps,
+            "headers": rows.common,
+        }
         if isinstance(rows.values, list):
             assert not isinstance(rows.keys, ColumnSource)
-            taken = self.accumulator.append_many(
-                topic, rows.values, rows.keys, partition=rows.partition, timestamps=rows.timestamps, start=start
-            )
+            taken = self.accumulator.append_many(topic, rows.values, rows.keys, start=start, **options)
         else:
             assert not isinstance(rows.keys, list)
-            taken = self.accumulator.append_columns(
-                topic, rows.values, rows.keys, partition=rows.partition, timestamps=rows.timestamps, start=start
-            )
+            taken = self.accumulator.append_columns(topic, rows.values, rows.keys, start=start, **options)
         return taken if taken.taken > 0 or start == len(rows.values) else None
 
     def _append_row(self, topic: str, rows: Rows, headers: Sequence[Any], row: int) -> Delivery | None:
@@ -177,8 +180,11 @@ class Engine:
         assert not isinstance(rows.keys, ColumnSource)
         key = None if rows.keys is None else rows.keys[row]
         when = rows.timestamps if isinstance(rows.timestamps, int) else memoryview(rows.timestamps)[row]
-        pairs = pairs_of(headers[row]) if headers[row] else None
-        return self.accumulator.append(topic, rows.values[row], key, pairs, rows.partition, when)
+        pairs = [*(pairs_of(headers[row]) if headers[row] else ()), *(rows.common or ())]
+        try:
+            return self.accumulator.append(topic, rows.values[row], key, pairs, rows.partition, when)
+        except UNFIT as error:
+            raise complaint(topic, rows.values[row], key, pairs, rows.partition, when) or error from None
 
     async def append_all(self, topic: str, all_rows: Iterable[Rows], delivery: BatchDelivery) -> None:
         """Add all rows, waiting as append() does, up to max.block.ms each time. Raises where a row is refused."""
@@ -201,6 +207,14 @@ class Engine:
                 start += 1 if isinstance(taken, Delivery) else taken.taken
                 deadline = self.deadline()
 
+    async def append_made(self, topic: str, all_rows: Iterable[MadeRows], delivery: BatchDelivery) -> None:
+        """The same for rows that are to be serialized; other tasks of the loop run in between."""
+        for made in all_rows:
+            await made.make_async()
+            await self.append_all(topic, made.rows(), delivery)
+            made.check()
+            await asyncio.sleep(0)
+
     async def partition_count(self, topic: str) -> int:
         """How many partitions a topic has; asks when it is not known."""
         if self.accumulator.partition_count(topic) == 0:
@@ -212,10 +226,11 @@ class Engine:
         return Deadline(self.cluster.clock, self.config.max_block_ms, "producing")
 
     async def learn(self, topic: str, partition: int, deadline: Deadline) -> None:
-        """Make a topic known that append() did not know. Raises UnknownTopicOrPartition, and as check()."""
+        """Make a topic known that append() did not know. Raises UnknownTopicOrPartition, InvalidTopic, as check()."""
         self.check()
         known = self.accumulator.partition_count(topic)
         if known == 0:
+            validate_topic_name(topic)
             info = await self.cluster.topic(topic, timeout_ms=deadline.left_ms)
             self.sender.know(info)
             return

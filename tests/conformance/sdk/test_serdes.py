@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Iterator
 from typing import Any
 
+import numpy
+import pyarrow
 import pytest
 
 from pystream.client import Consumer as BlockingConsumer
@@ -227,3 +229,120 @@ def test_plain_serdes_and_what_a_serializer_refuses(cluster: RunningCluster):
     with blocking_reader(cluster, topic, value_deserializer=JsonDeserializer()) as consumer:
         message = read(consumer, 1)[0]
         assert (message.key, message.value, message.offset) == (b"k", {"a": 1}, 0)
+
+
+# ---- rows of send_batch
+
+
+class Refusing:
+    """Serializes numbers, but not the one it was told."""
+
+    def __init__(self, refused: int) -> None:
+        self.refused = refused
+
+    def __call__(self, topic: str, value: int) -> bytes:
+        if value == self.refused:
+            raise ValueError("not this one")
+        return b"%d" % value
+
+
+ROWS_TO_SERIALIZE = {
+    "a list": ([{"n": 0}, {"n": 1}, None], ["0", "1", None]),
+    "an Arrow column": (pyarrow.array([{"n": 0}, {"n": 1}, None]), pyarrow.array(["0", "1", None])),
+    "an Arrow table": (
+        pyarrow.table({"value": pyarrow.array([{"n": 0}, {"n": 1}, None]), "key": ["0", "1", None]}),
+        None,
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", ROWS_TO_SERIALIZE)
+@pytest.mark.parametrize("face", ["blocking", "asyncio"])
+def test_rows_of_a_batch_go_through_the_serializers(cluster: RunningCluster, face: str, kind: str):
+    topic = topic_of(cluster)
+    rows, keys = ROWS_TO_SERIALIZE[kind]
+    serializers: dict[str, Any] = {"key_serializer": StringSerializer(), "value_serializer": JsonSerializer()}
+
+    async def produce() -> None:
+        async with Producer(bootstrap_servers=cluster.bootstrap, **serializers) as producer:
+            await (await producer.send_batch(topic, rows, keys, headers={"all": "1"}))
+
+    if face == "asyncio":
+        asyncio.run(produce())
+    else:
+        with BlockingProducer(bootstrap_servers=cluster.bootstrap, **serializers) as blocking:
+            blocking.send_batch(topic, rows, keys, headers={"all": "1"}).result(PATIENCE)
+    with blocking_reader(cluster, topic) as consumer:
+        messages = read(consumer, 3)
+    assert [(message.key, message.value) for message in messages] == [
+        (b"0", b'{"n":0}'),
+        (b"1", b'{"n":1}'),
+        (None, None),
+    ]
+    assert [message.headers for message in messages] == [(("all", b"1"),)] * 3
+
+
+@pytest.mark.parametrize("place", ["prefix", "header"])
+@pytest.mark.parametrize("face", ["blocking", "asyncio"])
+def test_rows_of_a_batch_are_written_with_their_schema(
+    cluster: RunningCluster, registry: SchemaRegistry, face: str, place: str
+):
+    topic = topic_of(cluster)
+    rows = [{"name": name} for name in NAMES]
+    with SchemaRegistryClient(url=registry.url) as client:
+        serializer = AvroSerializer(client, USER, schema_id_serializer=place)
+
+        async def produce() -> None:
+            async with Producer(bootstrap_servers=cluster.bootstrap, value_serializer=serializer) as producer:
+                await (await producer.send_batch(topic, rows, headers=[{"own": b"1"}, None, None]))
+            await client.aclose()
+
+        if face == "asyncio":
+            asyncio.run(produce())
+        else:
+            with BlockingProducer(bootstrap_servers=cluster.bootstrap, value_serializer=serializer) as blocking:
+                blocking.send_batch(topic, rows, headers=[{"own": b"1"}, None, None]).result(PATIENCE)
+        with blocking_reader(cluster, topic, value_deserializer=AvroDeserializer(client)) as consumer:
+            messages = read(consumer, 3)
+    assert [message.value for message in messages] == rows
+    assert [dict(message.headers).get("own") for message in messages] == [b"1", None, None]
+
+
+@pytest.mark.parametrize("face", ["blocking", "asyncio"])
+def test_rows_before_one_that_is_refused_are_sent(cluster: RunningCluster, face: str):
+    topic = topic_of(cluster)
+    rows = numpy.arange(2_500)
+
+    def send() -> None:
+        with BlockingProducer(bootstrap_servers=cluster.bootstrap, value_serializer=Refusing(2_100)) as producer:
+            producer.send_batch(topic, rows)
+
+    async def send_later() -> None:
+        async with Producer(bootstrap_servers=cluster.bootstrap, value_serializer=Refusing(2_100)) as producer:
+            await producer.send_batch(topic, rows)
+
+    with pytest.raises(SerializationError, match="the value's serializer refused a int: not this one") as caught:
+        send() if face == "blocking" else asyncio.run(send_later())
+    assert caught.value.__notes__ == ["2100 rows before the one that was refused are in the buffer"]
+    with blocking_reader(cluster, topic) as consumer:
+        assert [int(message.value) for message in read(consumer, 2_100)] == list(range(2_100))
+
+
+@pytest.mark.parametrize("face", ["blocking", "asyncio"])
+def test_a_partitioner_of_ones_own_is_asked_for_rows_too(cluster: RunningCluster, face: str):
+    topic = cluster.with_admin(lambda admin: cluster.new_topic(admin, "serdes", partitions=3))
+    own: dict[str, Any] = {
+        "key_serializer": IntegerSerializer(),
+        "partitioner": lambda _topic, key, count: int.from_bytes(key, "big") % count,
+    }
+
+    async def produce() -> list[Any]:
+        async with Producer(bootstrap_servers=cluster.bootstrap, **own) as producer:
+            return await (await producer.send_batch(topic, [b"v"] * 6, range(6), partitions=[None] * 5 + [0]))
+
+    if face == "asyncio":
+        spans = asyncio.run(produce())
+    else:
+        with BlockingProducer(bootstrap_servers=cluster.bootstrap, **own) as blocking:
+            spans = blocking.send_batch(topic, [b"v"] * 6, range(6), partitions=[None] * 5 + [0]).result(PATIENCE)
+    assert sorted((span.partition, span.record_count) for span in spans) == [(0, 3), (1, 2), (2, 1)]

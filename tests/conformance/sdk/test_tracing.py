@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import aiokafka
+import numpy
+import pyarrow
 import pytest
 from confluent_kafka import Consumer as TheirConsumer
 from confluent_kafka import Producer as TheirProducer
@@ -109,7 +111,7 @@ def test_a_poll_is_linked_to_what_was_sent_and_processing_is_explicit(
         for value in (b"a", b"b", None):
             producer.send(topic, value)
         producer.flush()
-        producer.send_batch(topic, [b"c", b"d"]).result(PATIENCE)
+        producer.send_batch(topic, [b"c", b"d"], headers={"mine": "1"}).result(PATIENCE)
     with reader(cluster, topic, recorder) as consumer:
         messages = consumer.poll(PATIENCE)
         while len(messages) < 5:
@@ -119,11 +121,13 @@ def test_a_poll_is_linked_to_what_was_sent_and_processing_is_explicit(
         with recorder.provider.get_tracer("user").start_as_current_span("user"):
             with consumer.processing(messages[2]):
                 pass
-    singles = [span.context.span_id for span in recorder.of("send") if span.kind is SpanKind.PRODUCER]
-    (batch,) = [span for span in recorder.of("send") if span.kind is SpanKind.CLIENT]
-    assert batch.attributes["messaging.batch.message_count"] == 2
+    *sent, batch = recorder.of("send")
+    singles = [span.context.span_id for span in sent]
+    assert (batch.kind, batch.attributes["messaging.batch.message_count"]) == (SpanKind.PRODUCER, 2)
+    assert batch.attributes["messaging.destination.partition.id"] == "0"
+    assert [name for name, _ in messages[4].headers] == ["mine", "traceparent"]
     links = [link.context.span_id for span in recorder.of("poll") for link in span.links]
-    assert sorted(links) == sorted(singles)
+    assert sorted(links) == sorted([*singles, batch.context.span_id, batch.context.span_id])
     assert sum(span.attributes["messaging.batch.message_count"] for span in recorder.of("poll")) == 5
     failed, fine = recorder.of("process")
     assert (failed.status.status_code, failed.attributes["error.type"]) == (StatusCode.ERROR, "ZeroDivisionError")
@@ -152,12 +156,52 @@ def test_asyncio_clients_trace_the_same(cluster: RunningCluster, topic: str, rec
             assert not trace.get_current_span().get_span_context().is_valid
 
     asyncio.run(work())
-    sent = [span for span in recorder.of("send") if span.kind is SpanKind.PRODUCER]
+    sent = recorder.of("send")
     processed = recorder.of("process")
     assert [span.attributes["messaging.kafka.offset"] for span in processed] == [0, 1, 2, 3]
-    assert [span.parent.span_id for span in processed[:3]] == [span.context.span_id for span in sent]
-    assert processed[3].parent is None  # of a batch: it carries no context
+    assert [span.parent.span_id for span in processed] == [span.context.span_id for span in sent]
     assert len(recorder.of("poll")) == 1
+
+
+ROWS = {
+    "list": ([b"a", b"b"], None),
+    "numpy": (numpy.array([b"a", b"b"], "S1"), None),
+    "arrow": (pyarrow.array([b"a", b"b"]), None),
+    "rows with headers of their own": ([b"a", b"b"], [{"own": "1"}, None]),
+    "a table with headers": (
+        pyarrow.table(
+            {
+                "value": [b"a", b"b"],
+                "headers": pyarrow.array([[("own", b"1")], None], pyarrow.map_(pyarrow.string(), pyarrow.binary())),
+            }
+        ),
+        None,
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", ROWS)
+def test_all_rows_of_a_batch_carry_its_context(cluster: RunningCluster, topic: str, recorder: Recorder, kind: str):
+    rows, headers = ROWS[kind]
+    with BlockingProducer(bootstrap_servers=cluster.bootstrap, tracing=recorder.tracing) as producer:
+        producer.send_batch(topic, rows, headers=headers).result(PATIENCE)
+    (span,) = recorder.of("send")
+    with reader(cluster, topic, None) as consumer:
+        messages = consumer.poll(PATIENCE)
+    contexts = [dict(message.headers)["traceparent"] for message in messages]
+    assert [f"{span.context.span_id:016x}".encode() in (context or b"") for context in contexts] == [True, True]
+    assert [dict(message.headers).get("own") for message in messages] == [b"1" if "headers" in kind else None, None]
+
+
+def test_the_span_of_a_batch_tells_what_became_of_it(cluster: RunningCluster, topic: str, recorder: Recorder):
+    with BlockingProducer(bootstrap_servers=cluster.bootstrap, tracing=recorder.tracing) as producer:
+        with pytest.raises(MessageTooLarge):
+            producer.send_batch(topic, [bytes(2_000)]).result(PATIENCE)
+        with pytest.raises(TypeError):
+            producer.send_batch(topic, 5)
+    refused, wrong = recorder.of("send")
+    assert refused.attributes["error.type"] == "MessageTooLarge"
+    assert wrong.attributes["error.type"] == "TypeError"
 
 
 def test_what_fails_is_told(cluster: RunningCluster, topic: str, recorder: Recorder):

@@ -1,0 +1,143 @@
+"""What is no record is refused with what to do."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy
+import pytest
+
+from pystream import testing
+from pystream.client import Producer, aio
+from pystream.common.errors import InvalidTimestamp, InvalidTopic
+
+TOPIC = "records"
+Send = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def bootstrap() -> Iterator[str]:
+    with testing.broker() as broker:
+        yield broker.bootstrap
+
+
+@pytest.fixture(params=["blocking", "asyncio"])
+def send(request: pytest.FixtureRequest, bootstrap: str) -> Iterator[Send]:
+    """`send` of either face."""
+    if request.param == "blocking":
+        with Producer(bootstrap_servers=bootstrap) as producer:
+            yield producer.send
+    else:
+        with asyncio.Runner() as runner:
+
+            async def begun() -> aio.Producer:
+                return aio.Producer(bootstrap_servers=bootstrap)
+
+            later = runner.run(begun())
+            yield lambda *given, **named: runner.run(later.send(*given, **named))
+            runner.run(later.close())
+
+
+WRONG: dict[str, tuple[tuple[Any, ...], dict[str, Any], type[Exception], str]] = {
+    "a number": ((TOPIC, 5), {}, TypeError, r"value is bytes-like or None, not int: .*\.LongSerializer\(\)"),
+    "a text": ((TOPIC, "text"), {}, TypeError, r"value is bytes-like .*, not str: .*\.StringSerializer\(\)"),
+    "a dict as key": ((TOPIC, b"", {}), {}, TypeError, r"key is bytes-like .*, not dict: .* a key_serializer, such as"),
+    "an object": ((TOPIC, object()), {}, TypeError, "not object: make bytes of it, or give the producer a value_seria"),
+    "no topic": ((None, b""), {}, TypeError, "a topic is a str, not NoneType"),
+    "a topic of bytes": ((b"records", b""), {}, TypeError, "a topic is a str, not bytes"),
+    "a bad name": (
+        ("bad/topic", b""),
+        {},
+        InvalidTopic,
+        r"'bad/topic' contains .* other than ASCII alphanumerics, '\.'",
+    ),
+    "no name": (("", b""), {}, InvalidTopic, "the empty string is not allowed"),
+    "two dots": (("..", b""), {}, InvalidTopic, r"'\.\.' is not allowed"),
+    "a long name": (("x" * 250, b""), {}, InvalidTopic, "longer than the max allowed length 249"),
+    "a text as time": (
+        (TOPIC, b""),
+        {"timestamp": "now"},
+        TypeError,
+        "milliseconds since 1970 as an int, not str 'now'",
+    ),
+    "seconds": ((TOPIC, b""), {"timestamp": 1.5}, TypeError, "milliseconds since 1970 as an int, not float"),
+    "a datetime": ((TOPIC, b""), {"timestamp": datetime.now(UTC)}, TypeError, r"round\(when\.timestamp\(\) \* 1000\)"),
+    "before 1970": ((TOPIC, b""), {"timestamp": -2}, InvalidTimestamp, "0 and above, not -2"),
+    "too late": ((TOPIC, b""), {"timestamp": 1 << 70}, InvalidTimestamp, "milliseconds since 1970"),
+    "a text as partition": (
+        (TOPIC, b""),
+        {"partition": "0"},
+        TypeError,
+        "a partition is an int, not str '0'; leave it",
+    ),
+    "half a partition": ((TOPIC, b""), {"partition": 0.5}, TypeError, "a partition is an int, not float"),
+    "a large partition": ((TOPIC, b""), {"partition": 1 << 40}, ValueError, "leave it out to have one chosen"),
+    "a text as headers": ((TOPIC, b"", None, "text"), {}, TypeError, "headers are a dict, or a list with pairs"),
+    "texts as headers": ((TOPIC, b"", None, ["ab"]), {}, TypeError, "not list of what is no pair"),
+    "three": ((TOPIC, b"", None, [("a", b"b", b"c")]), {}, TypeError, "not list of what is no pair"),
+    "a number as headers": (
+        (TOPIC, b"", None, 5),
+        {},
+        TypeError,
+        "headers are a dict, or a list with pairs .* not int",
+    ),
+    "a header's number": (
+        (TOPIC, b"", None, {"a": 5}),
+        {},
+        TypeError,
+        "header 'a' is bytes-like, a str or None, not int",
+    ),
+    "a header's name": ((TOPIC, b"", None, {5: b"a"}), {}, TypeError, "the name of a header is a str, not int 5"),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_what_is_no_record_is_refused_with_what_to_do(send: Send, what: str):
+    given, named, kind, told = WRONG[what]
+    with pytest.raises(kind, match=told):
+        send(*given, **named)
+
+
+def test_whatever_is_a_whole_number_is_a_time_and_a_partition(send: Send):
+    delivery = send(TOPIC, b"", timestamp=numpy.int64(1_700_000_000_000), partition=numpy.int8(0))
+    assert (delivery.timestamp, delivery.partition) == (1_700_000_000_000, 0)
+
+
+def test_a_name_that_no_topic_can_have_is_refused_before_any_broker_is_asked():
+    with Producer(bootstrap_servers="127.0.0.1:1") as producer, pytest.raises(InvalidTopic):
+        producer.send_batch("bad/topic", [b"value"])
+
+
+WRONG_ROWS: dict[str, tuple[tuple[Any, ...], dict[str, Any], type[Exception], str]] = {
+    "no topic": ((5, [b""]), {}, TypeError, "a topic is a str, not int"),
+    "one value": ((TOPIC, b"value"), {}, TypeError, "takes rows of values, found a bytes; send takes a single record"),
+    "one key": ((TOPIC, [b""], b"key"), {}, TypeError, "takes rows of keys, found a bytes"),
+    "a number": ((TOPIC, 5), {}, TypeError, "takes rows of values, found a int"),
+    "numbers": ((TOPIC, [5]), {}, TypeError, "row 0: bytes or None expected, found int"),
+    "too many keys": ((TOPIC, [b""], [b"", b""]), {}, ValueError, "2 keys for 1 values"),
+    "too many headers": ((TOPIC, [b""]), {"headers": [None, None]}, ValueError, "2 headers for 1 values"),
+    "too few times": ((TOPIC, [b""] * 3), {"timestamps": [1, 2]}, ValueError, "2 timestamps for 3 values"),
+    "too few partitions": ((TOPIC, [b""] * 3), {"partitions": [0]}, ValueError, "1 partitions for 3 values"),
+    "a text as time": ((TOPIC, [b""]), {"timestamps": "now"}, TypeError, "timestamps are milliseconds .*; found str"),
+    "texts as times": ((TOPIC, [b""]), {"timestamps": ["now"]}, TypeError, "row 0 has a str"),
+    "a text as partition": ((TOPIC, [b""]), {"partitions": "0"}, TypeError, "partitions are ints.*; found str"),
+    "texts as partitions": ((TOPIC, [b""]), {"partitions": ["0"]}, TypeError, "partitions are ints; row 0 has a str"),
+    "a text as headers": ((TOPIC, [b""]), {"headers": ["ab"]}, TypeError, "headers are a dict, or a list with pairs"),
+    "a header's number": ((TOPIC, [b""]), {"headers": {"a": 5}}, TypeError, "header 'a' is bytes-like, a str or None"),
+}
+
+
+@pytest.mark.parametrize("what", WRONG_ROWS)
+def test_what_are_no_rows_is_refused_with_what_to_do(bootstrap: str, what: str):
+    given, named, kind, told = WRONG_ROWS[what]
+    with Producer(bootstrap_servers=bootstrap) as producer, pytest.raises(kind, match=told):
+        producer.send_batch(*given, **named)
+
+
+def test_times_that_are_left_out_are_now(bootstrap: str):
+    with Producer(bootstrap_servers=bootstrap) as producer:
+        (span,) = producer.send_batch(TOPIC, [b"a", b"b"], timestamps=[None, 5], partitions=[None, None]).result(10)
+    assert span.record_count == 2
