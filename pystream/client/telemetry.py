@@ -26,9 +26,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 import pystream
 from pystream.client.config import ClientConfig, addresses
 from pystream.client.extras import need
-from pystream.client.producer.batch_delivery import BatchDelivery
-from pystream.client.producer.columns import RowHeaders
-from pystream.client.producer.records import pairs_of
+from pystream.client.headers import RowHeaders, pairs_of
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
@@ -146,7 +144,7 @@ class ProducerTracing(_ClientTracing):
         span = self._span("send", "send", topic, kind=self._kinds.PRODUCER)
         of_all = isinstance(headers, Mapping)
         common = self._with_context(span, pairs_of(headers) if of_all else [])
-        return _Sending(self, span, RowHeaders(None if of_all else headers, common))
+        return _SendingBatch(self, span, RowHeaders(None if of_all else headers, common))
 
     def _single(self, topic: str, value: Any, key: Any, headers: Any) -> _Sending:
         attributes: dict[str, Any] = {}
@@ -166,23 +164,29 @@ class ProducerTracing(_ClientTracing):
         return pairs
 
     def end(self, span: Span, delivery: Any) -> None:
-        """All that was sent was acknowledged, or failed."""
+        """The record was acknowledged, or failed."""
         error = delivery.exception(0)
         if error is not None:
             self.fail(span, error)
-        elif isinstance(delivery, BatchDelivery):
-            partitions = {part.partition for part in delivery}
-            if len(partitions) == 1:
-                span.set_attribute(PARTITION, str(partitions.pop()))
         else:
             span.set_attribute(PARTITION, str(delivery.partition))
             if delivery.offset >= 0:
                 span.set_attribute(OFFSET, delivery.offset)
         span.end()
 
+    def end_batch(self, span: Span, delivery: Any) -> None:
+        """All records of a batch were acknowledged, or failed."""
+        error = delivery.exception(0)
+        partitions = {part.partition for part in delivery}
+        if len(partitions) == 1:
+            span.set_attribute(PARTITION, str(partitions.pop()))
+        if error is not None:
+            self.fail(span, error)
+        span.end()
+
 
 class _Sending:
-    """A record, or those of a batch, on the way into the buffer; `headers` have the span's context."""
+    """A record on its way into the buffer; `headers` have the span's context."""
 
     def __init__(self, tracing: ProducerTracing, span: Span, headers: Any) -> None:
         self._tracing = tracing
@@ -191,8 +195,6 @@ class _Sending:
 
     def until(self, delivery: D) -> D:
         """It is there: the span ends with the delivery."""
-        if isinstance(delivery, BatchDelivery):
-            self._span.set_attribute(COUNT, len(delivery))
         delivery.add_callback(lambda done: self._tracing.end(self._span, done))
         return delivery
 
@@ -203,6 +205,16 @@ class _Sending:
         if error is not None:
             self._tracing.fail(self._span, error)
             self._span.end()
+
+
+class _SendingBatch(_Sending):
+    """The records of a batch, likewise."""
+
+    def until(self, delivery: Any) -> Any:
+        """They are there: the span ends with the last of them."""
+        self._span.set_attribute(COUNT, len(delivery))
+        delivery.add_callback(lambda done: self._tracing.end_batch(self._span, done))
+        return delivery
 
 
 class ConsumerTracing(_ClientTracing):

@@ -20,12 +20,13 @@ from operator import index
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from pystream._native.column_source import ColumnSource
-from pystream.client.producer.records import ANY_PARTITION, NOW, header_complaint, pairs_of
+from pystream.client.headers import RowHeaders, header_complaint, pairs_of
+from pystream.client.producer.records import ANY_PARTITION, NOW
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-    from pystream.client.producer.records import Pairs
+    from pystream.client.headers import Pairs
 
 ROWS_AT_ONCE: Final = 1_000  # that serializers are given
 TABLE_COLUMNS: Final = ("value", "key", "headers", "partition", "timestamp")
@@ -45,13 +46,6 @@ class Rows:
     timestamps: int | Buffer = NOW
     partition: int = ANY_PARTITION
     common: Pairs | None = None  # headers of all rows
-
-
-class RowHeaders(NamedTuple):
-    """Headers of each row, and some of all."""
-
-    each: Any
-    common: Pairs
 
 
 class GivenRows(NamedTuple):

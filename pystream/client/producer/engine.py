@@ -20,11 +20,12 @@ from pystream._native.delivery import Deliveries, Delivery, ProducerBatch
 from pystream.client.cluster.cluster import Cluster
 from pystream.client.cluster.retry import Deadline
 from pystream.client.config import ProducerConfig
+from pystream.client.headers import pairs_of
 from pystream.client.metrics.producer import ProducerMetrics
 from pystream.client.metrics.reporter import TelemetryReporter
 from pystream.client.producer.batch_delivery import BatchDelivery
 from pystream.client.producer.columns import Rows
-from pystream.client.producer.records import UNFIT, complaint, pairs_of
+from pystream.client.producer.records import UNFIT, complaint
 from pystream.client.producer.row_serializers import MadeRows
 from pystream.client.producer.sender import Sender
 from pystream.client.producer.sequencing import Idempotence, Sequencing, Unsequenced, again

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from operator import index
-from typing import TYPE_CHECKING, Any, SupportsIndex, TypeAlias, TypeGuard, cast
+from typing import TYPE_CHECKING, Any, SupportsIndex, TypeAlias, TypeGuard
 
+from pystream.client.headers import header_complaint, is_bytes_like, pairs_of, shown, type_of
 from pystream.client.serdes.unanswered import Unanswered
 from pystream.common.errors import InvalidTimestamp, PystreamError, SerializationError
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-    Headers: TypeAlias = Mapping[str, str | Buffer | None] | Iterable[tuple[str | bytes, str | Buffer | None]]
-    Pairs: TypeAlias = list[tuple[str | bytes, Buffer | None]]
+    from pystream.client.headers import Headers, Pairs
 
 Serializer: TypeAlias = Callable[..., "Buffer | None"]
 """`serializer(topic, value)` gives bytes, or None for a null. With an attribute `uses_headers` that is true it is
@@ -25,7 +25,6 @@ ANY_PARTITION = -1
 NOW = -1
 INT32_MAX = (1 << 31) - 1
 INT64_MAX = (1 << 63) - 1
-LONGEST_SHOWN = 80
 
 
 UNFIT: tuple[type[Exception], ...] = (TypeError, ValueError, OverflowError, InvalidTimestamp)
@@ -39,56 +38,28 @@ SERIALIZER_OF: dict[type, str] = {
 }
 
 
-def pairs_of(headers: Headers) -> Pairs:
-    """Headers as the accumulator takes them; a value that is text is UTF-8. Raises TypeError."""
-    found = headers.items() if isinstance(headers, Mapping) else headers
-    pairs: Pairs = []
-    try:
-        for entry in found:
-            if isinstance(entry, str | bytes):  # of two letters it would pass for a pair
-                raise TypeError
-            name, value = entry
-            pairs.append((name, value.encode() if isinstance(value, str) else value))
-    except (TypeError, ValueError):
-        raise TypeError(
-            "headers are a dict, or a list with pairs of a name and a value, as in [('source', b'web')], not "
-            f"{_type(headers)}{' of what is no pair' if isinstance(headers, list | tuple) else ''}"
-        ) from None
-    return pairs
-
-
 def complaint(
     topic: object, value: object, key: object, pairs: object, partition: object = None, timestamp: object = None
 ) -> Exception | None:
     """What is wrong with a record that appending refused, and what to do; None where that is something else."""
     if not isinstance(topic, str):
-        return TypeError(f"a topic is a str, not {_shown(topic)}")
+        return TypeError(f"a topic is a str, not {shown(topic)}")
     for what, given in (("value", value), ("key", key)):
-        if given is not None and not _is_bytes_like(given):
+        if given is not None and not is_bytes_like(given):
             remedy = SERIALIZER_OF.get(type(given))
             hint = f", such as pystream.client.serdes.{remedy}()" if remedy else ""
             return TypeError(
-                f"{topic}: a {what} is bytes-like or None, not {_type(given)}: make bytes of it, or give the producer "
-                f"a {what}_serializer{hint}"
+                f"{topic}: a {what} is bytes-like or None, not {type_of(given)}: make bytes of it, or give the "
+                f"producer a {what}_serializer{hint}"
             )
     return header_complaint(pairs) or _place_complaint(topic, partition) or _time_complaint(topic, timestamp)
-
-
-def header_complaint(pairs: object) -> Exception | None:
-    """The same for headers alone, as `pairs_of` gives them."""
-    for name, data in cast("Iterable[tuple[object, object]]", pairs or ()):
-        if not isinstance(name, str | bytes):
-            return TypeError(f"the name of a header is a str, not {_shown(name)}")
-        if data is not None and not _is_bytes_like(data):
-            return TypeError(f"header {name!r} is bytes-like, a str or None, not {_type(data)}")
-    return None
 
 
 def _place_complaint(topic: str, partition: object) -> Exception | None:
     if partition is None:
         return None
     if not _is_whole(partition):
-        return TypeError(f"{topic}: a partition is an int, not {_shown(partition)}; leave it out to have one chosen")
+        return TypeError(f"{topic}: a partition is an int, not {shown(partition)}; leave it out to have one chosen")
     if not ANY_PARTITION <= index(partition) <= INT32_MAX:
         return ValueError(f"{topic}: a partition is 0 and above, not {partition}; leave it out to have one chosen")
     return None
@@ -99,12 +70,12 @@ def _time_complaint(topic: str, timestamp: object) -> Exception | None:
         return None
     if hasattr(timestamp, "timestamp"):
         return TypeError(
-            f"{topic}: a timestamp is milliseconds since 1970 as an int, not {_shown(timestamp)}: give "
+            f"{topic}: a timestamp is milliseconds since 1970 as an int, not {shown(timestamp)}: give "
             "round(when.timestamp() * 1000), or leave it out for now"
         )
     if not _is_whole(timestamp):
         return TypeError(
-            f"{topic}: a timestamp is milliseconds since 1970 as an int, not {_shown(timestamp)}; leave it out for now"
+            f"{topic}: a timestamp is milliseconds since 1970 as an int, not {shown(timestamp)}; leave it out for now"
         )
     if not NOW <= index(timestamp) <= INT64_MAX:
         return InvalidTimestamp(
@@ -115,24 +86,6 @@ def _time_complaint(topic: str, timestamp: object) -> Exception | None:
 
 def _is_whole(given: object) -> TypeGuard[SupportsIndex]:
     return hasattr(given, "__index__")
-
-
-def _is_bytes_like(given: object) -> bool:
-    try:
-        memoryview(given)  # type: ignore[arg-type]
-    except TypeError:
-        return False
-    return True
-
-
-def _shown(given: object) -> str:
-    """Its type, and what it is where that is short."""
-    text = repr(given)
-    return f"{_type(given)} {text}" if len(text) <= LONGEST_SHOWN else _type(given)
-
-
-def _type(given: object) -> str:
-    return type(given).__name__
 
 
 class Serializers:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from pystream.client.headers import pairs_of
 from pystream.client.producer.columns import GivenRows, Rows, object_rows_of, rows_of
-from pystream.client.producer.records import Partitioner, Serializers, pairs_of
+from pystream.client.producer.records import Partitioner, Serializers
 from pystream.client.serdes.unanswered import Unanswered
 from pystream.common.errors import PystreamError
 
 if TYPE_CHECKING:
-    from pystream.client.producer.records import Pairs
+    from pystream.client.headers import Pairs
 
 
 class RowSerializers:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pystream._native.delivery import Delivery
 from pystream.client.config import ProducerConfig
+from pystream.client.headers import pairs_of
 from pystream.client.metrics.model import Metrics
 from pystream.client.metrics.reporter import as_ms, reporter_of
 from pystream.client.producer.batch_delivery import BatchDelivery, noted
@@ -32,7 +33,6 @@ from pystream.client.producer.records import (
     Serializer,
     Serializers,
     complaint,
-    pairs_of,
 )
 from pystream.client.producer.row_serializers import RowSerializers
 from pystream.client.producer.transactions import State
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from pystream.client.cluster.retry import Deadline
-    from pystream.client.producer.records import Headers
+    from pystream.client.headers import Headers
     from pystream.client.telemetry import Tracing
 
 
