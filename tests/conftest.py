@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -16,6 +17,10 @@ FULL_TIMEOUT_S = 3_600  # of a test that names none: at their whole size many ta
 
 # Brokers under test are stopped and started, never lose power, and many a /tmp lies in memory.
 os.environ.setdefault("PYSTREAM_LOG_DIR_VOLATILE_ALLOW", "true")
+
+# What a shell starts in the background ignores Ctrl-C, and so would all programs that tests send it to.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
