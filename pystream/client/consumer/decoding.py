@@ -77,11 +77,28 @@ class DecodedMessage:
         return f"DecodedMessage({self.topic}-{self.partition}, offset {self.offset}, {self.key!r}: {self.value!r})"
 
 
+Advice: TypeAlias = Callable[[Message], str]
+"""What to do about a record that does not decode."""
+
+
+def seek_past(message: Message) -> str:
+    """The advice of consumers, which stay in front of it."""
+    return f"to go on, seek to {message.offset + 1}"
+
+
 class Decoder:
     """Applies the deserializers of one consumer."""
 
-    def __init__(self, key: Deserializer | None, value: Deserializer | None, *, may_block: bool) -> None:
+    def __init__(
+        self,
+        key: Deserializer | None,
+        value: Deserializer | None,
+        *,
+        may_block: bool,
+        advice: Advice = seek_past,
+    ) -> None:
         """Unless it `may_block`, deserializers that must ask a registry have Unasked raised instead."""
+        self._advice = advice
         turn = getattr(key, "for_key", None)
         self._key = _step(key if turn is None else turn(), may_block)
         self._value = _step(value, may_block)
@@ -104,26 +121,26 @@ class Decoder:
             decoded.append(DecodedMessage(message, key, value))
         return decoded
 
-    @staticmethod
-    def _apply(step: _Step | None, message: Message, data: bytes | None, what: str) -> Any:
+    def _apply(self, step: _Step | None, message: Message, data: bytes | None, what: str) -> Any:
         if step is None or data is None:
             return data
         try:
             return step(message, data)
         except Unanswered as missing:
-            raise Unasked(missing, message, what) from None
+            raise Unasked(missing, message, what, self._advice) from None
         except Exception as error:
             if _is_passing(error):
                 raise
-            raise _refused(message, what, error) from error
+            raise _refused(message, what, error, self._advice) from error
 
 
 class Unasked(Exception):
     """Not an error: a registry must be asked before a record can be decoded."""
 
-    def __init__(self, missing: Unanswered, message: Message, what: str) -> None:
+    def __init__(self, missing: Unanswered, message: Message, what: str, advice: Advice) -> None:
         super().__init__(str(missing))
         self._missing = missing
+        self._advice = advice
         self._message = message
         self._what = what
 
@@ -134,7 +151,7 @@ class Unasked(Exception):
         except PystreamError as error:
             if _is_passing(error):
                 raise
-            raise _refused(self._message, self._what, error) from error
+            raise _refused(self._message, self._what, error, self._advice) from error
 
 
 def _is_passing(error: Exception) -> bool:
@@ -142,21 +159,20 @@ def _is_passing(error: Exception) -> bool:
     return isinstance(error, SchemaRegistryError) and error.status != NOT_FOUND
 
 
-def _refused(message: Message, what: str, error: Exception) -> SerializationError:
+def _refused(message: Message, what: str, error: Exception, advice: Advice) -> SerializationError:
     place = f"{message.topic}-{message.partition} at offset {message.offset}"
     refused = SerializationError(
-        f"{place}: the {what}'s deserializer refused it: {str(error) or type(error).__name__}; "
-        f"to go on, seek to {message.offset + 1}"
+        f"{place}: the {what}'s deserializer refused it: {str(error) or type(error).__name__}; {advice(message)}"
     )
     refused.topic, refused.partition, refused.offset = message.topic, message.partition, message.offset
     return refused
 
 
 def decoder(
-    key: Deserializer | None, value: Deserializer | None, *, may_block: bool
+    key: Deserializer | None, value: Deserializer | None, *, may_block: bool, advice: Advice = seek_past
 ) -> Callable[[Sequence[Message]], list[DecodedMessage]] | None:
     """What decodes messages; None where there is nothing to do."""
-    return None if key is None and value is None else Decoder(key, value, may_block=may_block).decode
+    return None if key is None and value is None else Decoder(key, value, may_block=may_block, advice=advice).decode
 
 
 def _step(deserializer: Deserializer | None, may_block: bool) -> _Step | None:
