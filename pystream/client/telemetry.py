@@ -21,6 +21,8 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import groupby
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 import pystream
@@ -243,6 +245,11 @@ class ConsumerTracing(_ClientTracing):
             start_time=began_ns,
             attributes={PARTITION: str(first.partition), COUNT: len(messages)},
         ).end()
+
+    def received_of_any(self, messages: Sequence[Any], began_ns: int) -> None:
+        """The same for messages of any partitions: a span for each of them."""
+        for _, part in groupby(messages, key=attrgetter("topic", "partition")):
+            self.received(list(part), began_ns)
 
     @contextmanager
     def processing(self, message: Any) -> Iterator[Span]:

@@ -176,7 +176,8 @@ class SerializationError(ClientError):
     """A serializer or deserializer refused a key or a value.
 
     Of a record that was read, `topic`, `partition` and `offset` say which: the consumer stays in front of it, and goes
-    on behind it after `seek((error.topic, error.partition), error.offset + 1)`. None where nothing was read.
+    on behind it after `seek((error.topic, error.partition), error.offset + 1)`; a share consumer releases it, and goes
+    on by itself. None where nothing was read.
     """
 
     topic: str | None = None

@@ -5,23 +5,32 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from typing import Any
+from contextlib import AbstractContextManager, nullcontext
+from time import time_ns as now_ns
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from pystream._native.message_batch import Message
 from pystream.client.config import ShareConsumerConfig
+from pystream.client.consumer.decoding import DecodedMessage, Deserializer, M, Unasked, decoder
 from pystream.client.consumer.group.subscription import Subscription
 from pystream.client.consumer.record_batch import RecordBatch
 from pystream.client.metrics.model import Metrics
 from pystream.client.metrics.reporter import as_ms, reporter_of
 from pystream.client.share.delivery import AcknowledgeType
 from pystream.client.share.engine import AcknowledgementResult, ShareEngine
+from pystream.client.share.hand_out import advice_of
 from pystream.common.errors import Closed, PystreamError
 from pystream.common.model import TopicPartition
 
+if TYPE_CHECKING:
+    from pystream.client.telemetry import Tracing
+
+T = TypeVar("T")
+N = TypeVar("N", int, int | None)
 AcknowledgementCallback = Callable[[AcknowledgementResult], Awaitable[None] | None]
 
 
-class ShareConsumer:
+class ShareConsumer(Generic[M]):
     """Takes records as a member of a share group: a queue, in which each record goes to one member at a time.
 
         async with ShareConsumer({"bootstrap.servers": "127.0.0.1:9092", "group.id": "mails"}) as consumer:
@@ -41,9 +50,60 @@ class ShareConsumer:
     Belongs to one loop and one task.
     """
 
-    def __init__(self, settings: Mapping[str, Any] | None = None, /, **keywords: Any) -> None:
+    @overload
+    def __init__(
+        self: ShareConsumer[DecodedMessage],
+        settings: Mapping[str, Any] | None = None,
+        /,
+        *,
+        key_deserializer: Deserializer | None = None,
+        value_deserializer: Deserializer,
+        tracing: Tracing | None = None,
+        **keywords: Any,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: ShareConsumer[DecodedMessage],
+        settings: Mapping[str, Any] | None = None,
+        /,
+        *,
+        key_deserializer: Deserializer,
+        value_deserializer: None = None,
+        tracing: Tracing | None = None,
+        **keywords: Any,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: ShareConsumer[Message],
+        settings: Mapping[str, Any] | None = None,
+        /,
+        *,
+        key_deserializer: None = None,
+        value_deserializer: None = None,
+        tracing: Tracing | None = None,
+        **keywords: Any,
+    ) -> None: ...
+    def __init__(
+        self,
+        settings: Mapping[str, Any] | None = None,
+        /,
+        *,
+        key_deserializer: Deserializer | None = None,
+        value_deserializer: Deserializer | None = None,
+        tracing: Tracing | None = None,
+        **keywords: Any,
+    ) -> None:
+        """Settings are those of ShareConsumerConfig, as a dict with dotted names or as keywords. Raises InvalidConfig.
+
+        With deserializers messages are DecodedMessages: `key` and `value` are what was made of the bytes. `tracing`
+        (pystream.client.telemetry) makes spans of what is received and processed.
+        """
         self.config = ShareConsumerConfig.load(settings, **keywords)
         self._engine = ShareEngine(self.config)
+        self._tracing = None if tracing is None else tracing.of_consumer(self.config, self.config.group_id)
+        self._engine.hand.decode = decoder(
+            key_deserializer, value_deserializer, may_block=False, advice=advice_of(self.config)
+        )
         self._callback: AcknowledgementCallback | None = None
 
     # --- what to take -------------------------------------------------------------------------------------------------
@@ -68,48 +128,58 @@ class ShareConsumer:
 
     # --- taking -------------------------------------------------------------------------------------------------------
 
-    async def poll(self, timeout: float | None = None, max_records: int | None = None) -> list[Message]:
+    async def poll(self, timeout: float | None = None, max_records: int | None = None) -> list[M]:
         """Messages of any partitions, at most `max_records` (max.poll.records); none when `timeout` seconds are over.
 
         `message.delivery_count` says how often it was given out. Renewed messages come once more. Raises ClientError
-        for records that are still to be acknowledged; CorruptRecordBatch, GroupAuthorizationFailed and the like;
+        for records that are still to be acknowledged; SerializationError where a deserializer refuses, which names the
+        record: it is released, and the next poll goes on behind it; with `explicit` it can be acknowledged otherwise
+        until then, by `acknowledge_offset`. CorruptRecordBatch, GroupAuthorizationFailed and the like;
         Wakeup, Closed.
         """
         most = self._most(max_records)
         deadline = _deadline(timeout)
+        began_ns = now_ns()
         await self._begin()
-        with self._engine.taking():
-            while not (messages := self._engine.messages(most)):
+        with self._engine.hand.taking():
+            while not (messages := await self._taken(self._engine.hand.messages, most)):
                 if not await self._more(deadline, most):
                     break
             await self._tell()
+        if messages and self._tracing is not None:
+            self._tracing.received_of_any(messages, began_ns)
         return messages
 
     async def poll_batch(self, timeout: float | None = None, max_records: int | None = None) -> RecordBatch | None:
         """Records of one partition and delivery count as columns; None when the time is over. Raises as `poll`."""
         most = self._most(max_records)
         deadline = _deadline(timeout)
+        began_ns = now_ns()
         await self._begin()
-        with self._engine.taking():
-            while (batch := self._engine.batch(most)) is None:
+        with self._engine.hand.taking():
+            while (batch := await self._taken(self._engine.hand.batch, most)) is None:
                 if not await self._more(deadline, most):
                     break
             await self._tell()
+        if batch is not None and self._tracing is not None:
+            self._tracing.received(batch, began_ns)
         return batch
 
-    async def __aiter__(self) -> AsyncIterator[Message]:
+    async def __aiter__(self) -> AsyncIterator[M]:
         """Messages for ever, until the share consumer is closed. What the loop did not come to is not handed out."""
         most = self.config.max_poll_records
         while not self._engine.is_closed:
             try:
                 await self._begin()
-                with self._engine.taking():
-                    while (chunk := self._engine.chunk(most)) is None:
+                with self._engine.hand.taking():
+                    while (chunk := await self._taken(self._engine.hand.chunk, most)) is None:
                         await self._more(None, most)
                     await self._tell()
             except Closed:
                 return
             for message in chunk:
+                if self._tracing is not None:
+                    self._tracing.begin(message)
                 yield message
             await asyncio.sleep(0)  # a loop that always finds messages must let the fetches run
 
@@ -118,7 +188,17 @@ class ShareConsumer:
             raise ValueError(f"expected max_records of 1 and above, found {max_records}")
         return self.config.max_poll_records if max_records is None else max_records
 
+    async def _taken(self, take: Callable[[N], T], most: N) -> T:
+        """What came; a deserializer that must ask a registry first is given the time."""
+        while True:
+            try:
+                return take(most)
+            except Unasked as missing:
+                await self._engine.resolve(missing)
+
     async def _begin(self) -> None:
+        if self._tracing is not None:
+            self._tracing.finish()
         self._engine.check_usable()
         await self._tell()
         self._engine.begin_poll()
@@ -133,7 +213,9 @@ class ShareConsumer:
 
     # --- acknowledging ------------------------------------------------------------------------------------------------
 
-    def acknowledge(self, record: Message | RecordBatch, kind: AcknowledgeType | int = AcknowledgeType.ACCEPT) -> None:
+    def acknowledge(
+        self, record: Message | DecodedMessage | RecordBatch, kind: AcknowledgeType | int = AcknowledgeType.ACCEPT
+    ) -> None:
         """Say what became of a message, or of all rows of a batch; sent by the next poll, commit or close.
 
         Until it is sent it can be said anew. Raises ClientError for what is not held, and with
@@ -185,7 +267,7 @@ class ShareConsumer:
     # --- life ---------------------------------------------------------------------------------------------------------
 
     def metrics(self) -> Metrics:
-        """What the share consumer measures of its connections now, under the names of Kafka's own metrics."""
+        """What the share consumer measures of itself now, under the names of Kafka's own metrics."""
         return self._engine.metrics.values()
 
     async def client_instance_id(self, timeout: float | None = None) -> bytes:
@@ -195,16 +277,22 @@ class ShareConsumer:
         """
         return await reporter_of(self._engine.reporter).client_instance_id(as_ms(timeout))
 
+    def processing(self, message: Any) -> AbstractContextManager[Any]:
+        """Within it a message is processed: a span, where the consumer traces; else nothing."""
+        return nullcontext() if self._tracing is None else self._tracing.processing(message)
+
     def wakeup(self) -> None:
         """End the poll that waits, or the next one, with Wakeup. From any thread, and from signal handlers."""
         self._engine.wakeup()
 
     async def close(self) -> None:
         """Send what was acknowledged, release the rest, leave the group, close. Harmless when closed."""
+        if self._tracing is not None:
+            self._tracing.finish()
         await self._engine.close()
         await self._tell()
 
-    async def __aenter__(self) -> ShareConsumer:
+    async def __aenter__(self) -> ShareConsumer[M]:
         return self
 
     async def __aexit__(self, *_: object) -> None:

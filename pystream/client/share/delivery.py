@@ -174,6 +174,11 @@ class Delivery:
         """Rows of which nothing was said."""
         return self._left
 
+    @property
+    def size_bytes(self) -> int:
+        """About what its records take: their share of what was fetched."""
+        return memoryview(self.batch.data).nbytes * len(self) // max(len(self.batch), 1)
+
     def messages(self) -> list[Message]:
         return self.batch.messages(self.start, self.stop)
 

@@ -1,34 +1,30 @@
 """The share consumer's machinery behind both faces: asyncio, without threads of its own.
 
     face (user's task or thread)                      engine (loop)
-      settle ─▶ outbox ─────────────────────────────▶   post ─▶ BrokerSession, one for each broker
-      take   ◀─ buffer ◀─────────────────────────────   arrived ◀── ShareFetch
+      hand.settle ─▶ outbox ────────────────────────▶   post ─▶ BrokerSession, one for each broker
+      hand.take   ◀─ buffer ◀────────────────────────   arrived ◀── ShareFetch
       nothing here: await wait(...)                     membership ─▶ assigned
 
-What was handed out is `held` until everything is said about it: by the next poll (implicit), or by the user (explicit).
+What came and what was handed out of it is in `hand`.
 Memory is bounded by one answer (fetch.max.bytes) of each broker: nothing is fetched while something is here.
 """
 
 from __future__ import annotations
 
 import asyncio
-import sys
-import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from operator import length_hint
-from typing import Final
 
-from pystream._native.message_batch import Message
 from pystream.client.cluster.cluster import Cluster
 from pystream.client.cluster.metadata import ClusterMetadata
 from pystream.client.config import ShareConsumerConfig
+from pystream.client.consumer.decoding import Unasked
 from pystream.client.consumer.record_batch import RecordBatch
-from pystream.client.metrics.client import ClientMetrics
 from pystream.client.metrics.reporter import TelemetryReporter
-from pystream.client.share.delivery import AcknowledgeType, Delivery, Said, gather
+from pystream.client.metrics.share import ShareMetrics
+from pystream.client.share.delivery import AcknowledgeType, Delivery, Said
+from pystream.client.share.hand_out import HandOut
 from pystream.client.share.membership import Assignment, ShareMembership
 from pystream.client.share.session import BrokerSession, Plan, Wish
 from pystream.common.clock import SleepingClock
@@ -38,15 +34,13 @@ from pystream.common.errors import (
     DeadlineExceeded,
     InvalidGroupId,
     PystreamError,
-    UnsupportedVersion,
+    SerializationError,
     Wakeup,
 )
 from pystream.common.logging import get_logger
 from pystream.common.model import TopicPartition
 
 logger = get_logger(__name__)
-
-IMPLICIT: Final = "implicit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +58,7 @@ class ShareEngine:
     def __init__(self, config: ShareConsumerConfig, *, clock: SleepingClock | None = None) -> None:
         self.config = config
         self.cluster = Cluster(config, clock=clock, auto_create_topics=config.allow_auto_create_topics)
-        self.metrics = ClientMetrics("consumer-share", self.cluster)
+        self.metrics = ShareMetrics(self.cluster)
         self.reporter = (
             TelemetryReporter(self.cluster, self.metrics, self._labels) if config.enable_metrics_push else None
         )
@@ -78,11 +72,7 @@ class ShareEngine:
         self.wants_results = False  # somebody is told of every result
         self.results: deque[AcknowledgementResult] = deque()
         self._sessions: dict[int, BrokerSession] = {}
-        self._lock = threading.Lock()  # of the buffer
-        self._buffer: deque[Delivery] = deque()
-        self._held: list[Delivery] = []
-        self._found_at = 0  # in it, the last acknowledgement
-        self._chunk: tuple[list[Message], Iterator[Message]] | None = None
+        self.hand = HandOut(config, self.metrics, self.cluster.clock, self._raise_failure)
         self._outbox: list[Said] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._waiter: asyncio.Future[None] | None = None
@@ -112,8 +102,7 @@ class ShareEngine:
 
     def begin_poll(self) -> None:
         """The user is alive. Raises Closed, Wakeup, ClientError without a subscription."""
-        if self.is_closed:
-            raise Closed("the share consumer is closed; make a new one")
+        self._check_open()
         if self._woken:
             self._woken = False
             raise Wakeup("poll was ended by wakeup()")
@@ -122,92 +111,22 @@ class ShareEngine:
         self.last_poll_ms = self.cluster.clock.monotonic_ms()
 
     def settle(self) -> None:
-        """What was handed out before is accepted (implicit), or must have been acknowledged (explicit). Any thread."""
-        self._put_back_unread()
-        if self.config.share_acknowledgement_mode == IMPLICIT:
-            self._say_all(AcknowledgeType.ACCEPT)
-        left = sum(delivery.unsaid for delivery in self._held)
-        if left:
-            raise ClientError(
-                f"{left} records of the last poll are not acknowledged; with share.acknowledgement.mode=explicit each "
-                "has to be, before the next poll"
-            )
-        self._outbox += gather(self._held)
-        self._held = []
+        """What was handed out before goes to its brokers, with the next fetch. Any thread.
 
-    def take(self, most: int, *, single: bool = False) -> list[Delivery]:
-        """What is here, at most `most` records, or the first of `single`; held from now on. Any thread.
-
-        Raises what failed when nothing is here.
+        Raises ClientError for records that are still to be acknowledged (explicit).
         """
-        found: list[Delivery] = []
-        now_ms = self.cluster.clock.monotonic_ms()
-        with self._lock:
-            while self._buffer and most > 0 and not (single and found):
-                delivery = self._buffer.popleft()
-                if not delivery.is_current or delivery.expires_at_ms <= now_ms:
-                    continue  # the broker has given it to somebody else by now
-                if len(delivery) > most:
-                    self._buffer.appendleft(delivery.split(most))
-                most -= len(delivery)
-                found.append(delivery)
-        self._held += found
-        if self._outbox and found:
+        self.metrics.polled(self.cluster.clock.monotonic_ms())
+        self._outbox += self.hand.settle()
+        if self._outbox and self.hand.has_some():  # there will be no fetch to take it along
             self.in_loop(self.post)
-        if not found:
-            self._raise_failure()
-        return found
 
-    def messages(self, most: int) -> list[Message]:
-        """Up to `most` messages, of any partitions."""
-        taken = self.take(most)
-        if len(taken) == 1:
-            return taken[0].messages()
-        return [message for delivery in taken for message in delivery.messages()]
-
-    def chunk(self, most: int) -> Iterator[Message] | None:
-        """Up to `most` messages, handed out as they are iterated over; None when nothing is here."""
-        messages = self.messages(most)
-        if not messages:
-            return None
-        self._chunk = messages, iter(messages)
-        return self._chunk[1]
-
-    def batch(self, most: int | None) -> RecordBatch | None:
-        """What one partition gave with one delivery count, whole or `most` rows of it; None when nothing is here."""
-        taken = self.take(sys.maxsize if most is None else most, single=True)
-        return RecordBatch(taken[0].batch, taken[0].start, taken[0].stop) if taken else None
-
-    @contextmanager
-    def taking(self) -> Iterator[None]:
-        """What a poll takes that then fails (a callback, Ctrl-C) is seen by nobody: it comes with the next one."""
+    async def resolve(self, missing: Unasked) -> None:
+        """Ask a registry what a deserializer needs to know. Raises as handing out does."""
         try:
-            yield
-        except BaseException:
-            held, self._held = self._held, []
-            self._chunk = None
-            with self._lock:
-                self._buffer.extendleft(reversed(held))
+            await missing.resolve()
+        except SerializationError as error:
+            self.hand.give_up_on(error)
             raise
-
-    def _put_back_unread(self) -> None:
-        """What the iteration did not come to is not handed out yet."""
-        chunk, self._chunk = self._chunk, None
-        if chunk is None:
-            return
-        messages, iterator = chunk
-        unread = length_hint(iterator)
-        del messages[len(messages) - unread :]
-        back: list[Delivery] = []
-        while unread > 0:
-            delivery = self._held.pop()
-            if len(delivery) > unread:
-                self._held.append(delivery)
-                delivery = delivery.split(len(delivery) - unread)
-            unread -= len(delivery)
-            back.append(delivery)
-        with self._lock:
-            self._buffer.extendleft(back)
 
     def _raise_failure(self) -> None:
         failure, self._failure = self._failure, None
@@ -218,60 +137,23 @@ class ShareEngine:
 
     def acknowledge(self, topic: str, partition: int, offset: int, kind: AcknowledgeType) -> None:
         """Say what became of one record. Raises ClientError unless it was handed out and is to be acknowledged."""
-        self._check_explicit(kind)
-        key = (topic, partition)
-        held = self._held
-        begin = self._found_at if self._found_at < len(held) else 0  # most say it in the order of what they got
-        for place in (*range(begin, len(held)), *range(begin)):
-            delivery = held[place]
-            row = delivery.find(offset) if delivery.key == key else None
-            if row is None:
-                continue
-            self._found_at = place
-            self._check_renewal(delivery, kind)
-            if delivery.say(row, kind):
-                return
-            break
-        raise ClientError(f"offset {offset} of {topic}-{partition} is not held by this share consumer, or is committed")
+        self._check_open()
+        self.hand.acknowledge(topic, partition, offset, kind)
 
     def acknowledge_rows(self, batch: RecordBatch, kind: AcknowledgeType) -> None:
         """Say what became of all rows of a batch that `poll_batch` gave."""
-        self._check_explicit(kind)
-        for offset in batch.offsets:
-            self.acknowledge(batch.topic, batch.partition, offset, kind)
-
-    def _check_explicit(self, kind: AcknowledgeType) -> None:
-        if self.is_closed:
-            raise Closed("the share consumer is closed; make a new one")
-        if self.config.share_acknowledgement_mode == IMPLICIT:
-            raise ClientError(
-                f"{AcknowledgeType(kind).name} by hand needs share.acknowledgement.mode=explicit; with implicit, the "
-                "next poll accepts what was polled"
-            )
-
-    @staticmethod
-    def _check_renewal(delivery: Delivery, kind: AcknowledgeType) -> None:
-        if kind == AcknowledgeType.RENEW and not delivery.session.supports_renewal():
-            raise UnsupportedVersion(
-                f"broker {delivery.session.node_id} cannot renew (KIP-1222): process faster, or raise "
-                "group.share.record.lock.duration.ms"
-            )
-
-    def _say_all(self, kind: AcknowledgeType) -> None:
-        for delivery in self._held:
-            delivery.say_all(kind)
+        self._check_open()
+        self.hand.acknowledge_rows(batch, kind)
 
     def settle_for_commit(self) -> list[Said]:
         """What can be committed now: everything handed out (implicit), or what was acknowledged (explicit)."""
+        self._check_open()
+        outbox, self._outbox = self._outbox, []
+        return outbox + self.hand.settle_for_commit()
+
+    def _check_open(self) -> None:
         if self.is_closed:
             raise Closed("the share consumer is closed; make a new one")
-        self._put_back_unread()
-        if self.config.share_acknowledgement_mode == IMPLICIT:
-            self._say_all(AcknowledgeType.ACCEPT)
-        said = gather(self._held)
-        self._held = [delivery for delivery in self._held if delivery.unsaid]
-        outbox, self._outbox = self._outbox, []
-        return outbox + said
 
     async def commit(
         self, said: Iterable[Said], timeout_ms: int | None = None
@@ -327,6 +209,7 @@ class ShareEngine:
                 self._look()
                 return False
             waiter = self._waiter = loop.create_future()
+            began = loop.time()
             self._look()
             timer = None if ends_at is None else loop.call_at(ends_at, _release, waiter)
             try:
@@ -335,10 +218,11 @@ class ShareEngine:
                 if timer is not None:
                     timer.cancel()
                 waiter.cancel()
+                self.metrics.waited((loop.time() - began) * 1_000)
         return True
 
     def _has_news(self) -> bool:
-        return self._woken or self.is_closed or self._failure is not None or bool(self._buffer)
+        return self._woken or self.is_closed or self._failure is not None or self.hand.has_some()
 
     def notify(self) -> None:
         """Something came: whoever waits looks again."""
@@ -366,8 +250,7 @@ class ShareEngine:
 
     def check_usable(self) -> None:
         """Raises Closed, ClientForked, ClientError on another loop."""
-        if self.is_closed:
-            raise Closed("the share consumer is closed; make a new one")
+        self._check_open()
         self.cluster.check_usable()
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
@@ -385,11 +268,8 @@ class ShareEngine:
 
     def arrived(self, deliveries: Iterable[Delivery]) -> None:
         """Records came."""
-        with self._lock:
-            before = len(self._buffer)
-            self._buffer.extend(deliveries)
-            if len(self._buffer) == before:
-                return
+        if not self.hand.arrived(deliveries):
+            return
         self.wish = None
         self.notify()
 
@@ -400,10 +280,11 @@ class ShareEngine:
             expires_at_ms = self.cluster.clock.monotonic_ms() + lock_ms
             for delivery in said.renewed:
                 delivery.expires_at_ms = max(expires_at_ms, delivery.expires_at_ms)
-            with self._lock:
-                self._buffer.extendleft(reversed(said.renewed))
+            self.hand.renewed(said.renewed)
             self.notify()
         offsets = said.offsets
+        if error is not None:
+            self.metrics.refused(sum(last - first + 1 for first, last in offsets))
         if self.wants_results and offsets:
             self.results.append(AcknowledgementResult(said.key, offsets, error))
         elif error is not None and offsets and said.result is None:
@@ -416,12 +297,8 @@ class ShareEngine:
         if assignment == self.assignment:
             return
         self.assignment = assignment
-        with self._lock:
-            gone = [delivery for delivery in self._buffer if delivery.place not in assignment]
-            self._buffer = deque(delivery for delivery in self._buffer if delivery.place in assignment)
-        for delivery in gone:
-            delivery.say_all(AcknowledgeType.RELEASE)
-        self._outbox += gather(gone)
+        self.metrics.rebalanced()
+        self._outbox += self.hand.keep(assignment)
         self.post()
         self._look()
 
@@ -477,9 +354,7 @@ class ShareEngine:
         self.topics = []
 
     async def _leave(self) -> None:
-        self._put_back_unread()
-        self._outbox += gather(self._held)
-        self._held = []
+        self._outbox += self.hand.leave()
         self.wish = None
         self.post()
         sessions, self._sessions = list(self._sessions.values()), {}
@@ -498,8 +373,7 @@ class ShareEngine:
         finally:
             self.membership = None
         self.assignment = {}
-        with self._lock:
-            self._buffer.clear()
+        self.hand.clear()
 
     async def close(self) -> None:
         """Say what was acknowledged, release the rest, leave the group, close. Harmless when closed, after a fork."""

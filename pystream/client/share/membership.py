@@ -17,6 +17,7 @@ from pystream.client.cluster.coordinators import CoordinatorKind
 from pystream.client.cluster.metadata import ClusterMetadata
 from pystream.client.cluster.retry import is_retriable
 from pystream.client.config import ShareConsumerConfig
+from pystream.client.metrics.share import ShareMetrics
 from pystream.common import error_codes as codes
 from pystream.common.errors import (
     Closed,
@@ -53,6 +54,7 @@ class Member(Protocol):
     cluster: Cluster
     topics: list[str]
     last_poll_ms: int
+    metrics: ShareMetrics
 
     @property
     def is_polling(self) -> bool:
@@ -228,7 +230,10 @@ class ShareMembership:
     async def _ask(self, request: ShareGroupHeartbeatRequest) -> ShareGroupHeartbeatResponse:
         connection = await self._cluster.coordinator(CoordinatorKind.GROUP, self.group_id)
         self._is_known = request.member_epoch != LEAVING
+        clock = self._cluster.clock
+        asked_at_ms = clock.monotonic_ms()
         response: ShareGroupHeartbeatResponse = await connection.request(request)
+        self._member.metrics.heartbeat(clock.monotonic_ms() - asked_at_ms)
         if response.error_code != codes.NONE:
             raise error_class(response.error_code)(
                 f"heartbeat in share group {self.group_id!r}: {response.error_message or ''}".rstrip(": ")

@@ -21,6 +21,7 @@ from pystream.client.cluster.cluster import Cluster
 from pystream.client.cluster.metadata import Leader, Node
 from pystream.client.cluster.retry import is_retriable
 from pystream.client.config import ShareConsumerConfig
+from pystream.client.metrics.share import ShareMetrics
 from pystream.client.share.delivery import Delivery, Said, deliveries_of, ranges_of
 from pystream.common import error_codes as codes
 from pystream.common.errors import (
@@ -84,6 +85,7 @@ class Member(Protocol):
     cluster: Cluster
     wish: Wish | None
     acquisition_lock_timeout_ms: int | None
+    metrics: ShareMetrics
 
     @property
     def group_id(self) -> str: ...
@@ -268,6 +270,9 @@ class BrokerSession:
 
     async def _ask(self, connection: Connection, request: Any, version: int, sent: list[Said], wait_ms: int) -> Any:
         """The answer; where there is none, everything that went along failed."""
+        acknowledged = sum(last - first + 1 for said in sent for first, last in said.offsets)
+        if acknowledged:
+            self._member.metrics.acknowledging(acknowledged)
         try:
             response = await connection.request(request, version, timeout_ms=self._config.request_timeout_ms + wait_ms)
             if response.error_code != codes.NONE:
@@ -290,6 +295,7 @@ class BrokerSession:
         asked_at_ms = self._now_ms()
         response: ShareFetchResponse = await self._ask(connection, request, version, sent, request.max_wait_ms)
         self._known = dict.fromkeys(plan)
+        self._note_fetch(response, asked_at_ms)
         left = {said.place: said for said in sent}
         nodes = {e.node_id: Node(e.node_id, e.host, e.port, e.rack) for e in response.node_endpoints}
         lock_ms = response.acquisition_lock_timeout_ms or DEFAULT_LOCK_MS
@@ -304,6 +310,14 @@ class BrokerSession:
                     self._note_leader(key, data.current_leader, nodes)
                     self._take_partition(key, place, data, asked_at_ms + lock_ms)
         self._left_out(connection, left.values())
+
+    def _note_fetch(self, response: ShareFetchResponse, asked_at_ms: int) -> None:
+        now_ms, metrics = self._now_ms(), self._member.metrics
+        metrics.fetched(self.node_id, now_ms - asked_at_ms, response.throttle_time_ms, now_ms)
+        parts = [part for topic in response.responses for part in topic.partitions]
+        acquired = sum(each.last_offset - each.first_offset + 1 for part in parts for each in part.acquired_records)
+        if acquired:
+            metrics.received(sum(memoryview(part.records or b"").nbytes for part in parts), acquired)
 
     def _fetch_request(self, plan: Plan, sent: Sequence[Said], version: int) -> ShareFetchRequest:
         config = self._config

@@ -7,24 +7,31 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
-from typing import Any, TypeVar
+from contextlib import AbstractContextManager, nullcontext
+from time import time_ns as now_ns
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from pystream._native.message_batch import Message
 from pystream.client.config import ShareConsumerConfig
+from pystream.client.consumer.decoding import DecodedMessage, Deserializer, M, decoder
 from pystream.client.consumer.group.subscription import Subscription
 from pystream.client.consumer.record_batch import RecordBatch
 from pystream.client.metrics.model import Metrics
 from pystream.client.metrics.reporter import as_ms, reporter_of
 from pystream.client.share.delivery import AcknowledgeType
 from pystream.client.share.engine import AcknowledgementResult, ShareEngine
+from pystream.client.share.hand_out import advice_of
 from pystream.client.sync import runner
 from pystream.common.errors import Closed, PystreamError
 from pystream.common.model import TopicPartition
 
+if TYPE_CHECKING:
+    from pystream.client.telemetry import Tracing
+
 T = TypeVar("T")
 
 
-class ShareConsumer:
+class ShareConsumer(Generic[M]):
     """Takes records as a member of a share group: a queue, in which each record goes to one member at a time.
 
         with ShareConsumer({"bootstrap.servers": "127.0.0.1:9092", "group.id": "mails"}) as consumer:
@@ -44,9 +51,60 @@ class ShareConsumer:
     Used by one thread at a time.
     """
 
-    def __init__(self, settings: Mapping[str, Any] | None = None, /, **keywords: Any) -> None:
+    @overload
+    def __init__(
+        self: ShareConsumer[DecodedMessage],
+        settings: Mapping[str, Any] | None = None,
+        /,
+        *,
+        key_deserializer: Deserializer | None = None,
+        value_deserializer: Deserializer,
+        tracing: Tracing | None = None,
+        **keywords: Any,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: ShareConsumer[DecodedMessage],
+        settings: Mapping[str, Any] | None = None,
+        /,
+        *,
+        key_deserializer: Deserializer,
+        value_deserializer: None = None,
+        tracing: Tracing | None = None,
+        **keywords: Any,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: ShareConsumer[Message],
+        settings: Mapping[str, Any] | None = None,
+        /,
+        *,
+        key_deserializer: None = None,
+        value_deserializer: None = None,
+        tracing: Tracing | None = None,
+        **keywords: Any,
+    ) -> None: ...
+    def __init__(
+        self,
+        settings: Mapping[str, Any] | None = None,
+        /,
+        *,
+        key_deserializer: Deserializer | None = None,
+        value_deserializer: Deserializer | None = None,
+        tracing: Tracing | None = None,
+        **keywords: Any,
+    ) -> None:
+        """Settings are those of ShareConsumerConfig, as a dict with dotted names or as keywords. Raises InvalidConfig.
+
+        With deserializers messages are DecodedMessages: `key` and `value` are what was made of the bytes. `tracing`
+        (pystream.client.telemetry) makes spans of what is received and processed.
+        """
         self.config = ShareConsumerConfig.load(settings, **keywords)
         self._engine = ShareEngine(self.config)
+        self._tracing = None if tracing is None else tracing.of_consumer(self.config, self.config.group_id)
+        self._engine.hand.decode = decoder(
+            key_deserializer, value_deserializer, may_block=True, advice=advice_of(self.config)
+        )
         self._callback: Callable[[AcknowledgementResult], object] | None = None
         self._runner = runner.acquire()
         self._released = False
@@ -74,48 +132,61 @@ class ShareConsumer:
 
     # --- taking -------------------------------------------------------------------------------------------------------
 
-    def poll(self, timeout: float | None = None, max_records: int | None = None) -> list[Message]:
+    def poll(self, timeout: float | None = None, max_records: int | None = None) -> list[M]:
         """Messages of any partitions, at most `max_records` (max.poll.records); none when `timeout` seconds are over.
 
         `message.delivery_count` says how often it was given out. Renewed messages come once more. Raises ClientError
-        for records that are still to be acknowledged; CorruptRecordBatch, GroupAuthorizationFailed and the like;
+        for records that are still to be acknowledged; SerializationError where a deserializer refuses, which names the
+        record: it is released, and the next poll goes on behind it; with `explicit` it can be acknowledged otherwise
+        until then, by `acknowledge_offset`. CorruptRecordBatch, GroupAuthorizationFailed and the like;
         Wakeup, Closed, ClientForked.
         """
         most = self._most(max_records)
         ends_at = _end(timeout)
+        began_ns = now_ns()
         self._begin()
-        with self._engine.taking():
-            while not (messages := self._engine.messages(most)):
+        with self._engine.hand.taking():
+            while not (messages := self._engine.hand.messages(most)):
                 if not self._more(ends_at, most):
                     break
             self._tell()
+        if messages and self._tracing is not None:
+            self._tracing.received_of_any(messages, began_ns)
         return messages
 
     def poll_batch(self, timeout: float | None = None, max_records: int | None = None) -> RecordBatch | None:
         """Records of one partition and delivery count as columns; None when the time is over. Raises as `poll`."""
         most = self._most(max_records)
         ends_at = _end(timeout)
+        began_ns = now_ns()
         self._begin()
-        with self._engine.taking():
-            while (batch := self._engine.batch(most)) is None:
+        with self._engine.hand.taking():
+            while (batch := self._engine.hand.batch(most)) is None:
                 if not self._more(ends_at, most):
                     break
             self._tell()
+        if batch is not None and self._tracing is not None:
+            self._tracing.received(batch, began_ns)
         return batch
 
-    def __iter__(self) -> Iterator[Message]:
+    def __iter__(self) -> Iterator[M]:
         """Messages for ever, until the share consumer is closed. What the loop did not come to is not handed out."""
         most = self.config.max_poll_records
         while not self._engine.is_closed:
             try:
                 self._begin()
-                with self._engine.taking():
-                    while (chunk := self._engine.chunk(most)) is None:
+                with self._engine.hand.taking():
+                    while (chunk := self._engine.hand.chunk(most)) is None:
                         self._more(None, most)
                     self._tell()
             except Closed:
                 return
-            yield from chunk
+            if self._tracing is None:
+                yield from chunk
+                continue
+            for message in chunk:
+                self._tracing.begin(message)
+                yield message
 
     def _most(self, max_records: int | None) -> int:
         if max_records is not None and max_records < 1:
@@ -123,6 +194,8 @@ class ShareConsumer:
         return self.config.max_poll_records if max_records is None else max_records
 
     def _begin(self) -> None:
+        if self._tracing is not None:
+            self._tracing.finish()
         self._check()
         self._tell()
         self._engine.begin_poll()
@@ -136,7 +209,9 @@ class ShareConsumer:
 
     # --- acknowledging ------------------------------------------------------------------------------------------------
 
-    def acknowledge(self, record: Message | RecordBatch, kind: AcknowledgeType | int = AcknowledgeType.ACCEPT) -> None:
+    def acknowledge(
+        self, record: Message | DecodedMessage | RecordBatch, kind: AcknowledgeType | int = AcknowledgeType.ACCEPT
+    ) -> None:
         """Say what became of a message, or of all rows of a batch; sent by the next poll, commit or close.
 
         Until it is sent it can be said anew. Raises ClientError for what is not held, and with
@@ -197,7 +272,7 @@ class ShareConsumer:
         return self._runner.run(work)
 
     def metrics(self) -> Metrics:
-        """What the share consumer measures of its connections now, under the names of Kafka's own metrics."""
+        """What the share consumer measures of itself now, under the names of Kafka's own metrics."""
         return self._engine.metrics.values()
 
     def client_instance_id(self, timeout: float | None = None) -> bytes:
@@ -207,6 +282,10 @@ class ShareConsumer:
         """
         return self._run(reporter_of(self._engine.reporter).client_instance_id(as_ms(timeout)))
 
+    def processing(self, message: Any) -> AbstractContextManager[Any]:
+        """Within it a message is processed: a span, where the consumer traces; else nothing."""
+        return nullcontext() if self._tracing is None else self._tracing.processing(message)
+
     def wakeup(self) -> None:
         """End the poll that waits, or the next one, with Wakeup. From any thread, and from signal handlers."""
         self._engine.wakeup()
@@ -215,6 +294,8 @@ class ShareConsumer:
         """Send what was acknowledged, release the rest, leave the group, close. Harmless when closed, after a fork."""
         if self._released:
             return
+        if self._tracing is not None:
+            self._tracing.finish()
         try:
             self._runner.check()
         except PystreamError:
@@ -227,7 +308,7 @@ class ShareConsumer:
             runner.release(self._runner)
         self._tell()
 
-    def __enter__(self) -> ShareConsumer:
+    def __enter__(self) -> ShareConsumer[M]:
         return self
 
     def __exit__(self, *_: object) -> None:
