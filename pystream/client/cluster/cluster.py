@@ -69,6 +69,7 @@ class Cluster:
         self.backoff = Backoff(config.retry_backoff_ms, config.retry_backoff_max_ms)
         self.connections = Connections(config, self.clock)
         self.coordinators = Coordinators(self)
+        self.on_fault: Callable[[PystreamError], object] | None = None  # is told when a task of ours dies of a bug
         self._auto_create_topics = auto_create_topics
         self._bootstrap = [
             Node(FIRST_BOOTSTRAP_ID - place, host, port)
@@ -86,9 +87,15 @@ class Cluster:
         self._closed = False
         self._updated_at_ms = self.clock.monotonic_ms()
 
-    def closing_timeout_s(self, timeout_ms: int = CLOSING_TIMEOUT_MS) -> float:
+    def closing_timeout_s(self, timeout_ms: int | None = None) -> float:
         """How long saying goodbye may take: not for long where no broker is connected any more."""
-        return (timeout_ms if self.connections.has_some else ALONE_TIMEOUT_MS) / 1000
+        allowed_ms = CLOSING_TIMEOUT_MS if timeout_ms is None else max(timeout_ms, 0)
+        return (allowed_ms if self.connections.has_some else min(allowed_ms, ALONE_TIMEOUT_MS)) / 1000
+
+    @property
+    def is_forked(self) -> bool:
+        """Whether this is the child of a process that was forked after the client was made."""
+        return os.getpid() != self._process_id
 
     # --- brokers ------------------------------------------------------------------------------------------------------
 
@@ -178,14 +185,15 @@ class Cluster:
         allowed = allowed_ms(self.clock, wanted)
         deadline = Deadline(self.clock, allowed, what)
         try:
-            async with asyncio.timeout(allowed / 1000):
-                return await retrying(
-                    lambda: work(deadline),
-                    deadline=deadline,
-                    backoff=self.backoff,
-                    clock=self.clock,
-                    after_error=after_error,
-                )
+            with deadline.under_way():
+                async with asyncio.timeout(allowed / 1000):
+                    return await retrying(
+                        lambda: work(deadline),
+                        deadline=deadline,
+                        backoff=self.backoff,
+                        clock=self.clock,
+                        after_error=after_error,
+                    )
         except TimeoutError:
             raise deadline.exceeded() from deadline.last_error
 
@@ -198,6 +206,10 @@ class Cluster:
     def untrack(self, topics: Iterable[str]) -> None:
         """Forget these topics at the next refresh."""
         self._tracked.difference_update(topics)
+
+    def track_only(self, topics: Iterable[str]) -> None:
+        """Forget all topics but these at the next refresh."""
+        self._tracked.intersection_update(topics)
 
     def track_all(self, wanted: bool = True) -> None:
         """Keep metadata of all topics there are: what a pattern is matched with."""
@@ -308,6 +320,8 @@ class Cluster:
         if response.error_code == REBOOTSTRAP_REQUIRED:
             self.metadata = ClusterMetadata()
             raise error_class(response.error_code)(f"{connection.name} asks to begin anew at bootstrap.servers")
+        if not response.brokers:
+            raise LeaderNotAvailable(f"{connection.name} knows of no brokers yet")
         kept = None if whole else self._tracked
         self._publish(self.metadata.merged(response, whole=whole, kept=kept))
         return self.metadata
@@ -333,7 +347,7 @@ class Cluster:
         """Raises Closed, ClientForked, and ClientError on another loop than the first."""
         if self._closed:
             raise Closed("the client is closed; make a new one")
-        if os.getpid() != self._process_id:
+        if self.is_forked:
             raise ClientForked("this client was made before the process was forked; make a new one in the child")
         loop = asyncio.get_running_loop()
         if self._loop is None:
@@ -355,6 +369,8 @@ class Cluster:
         error = task.exception()
         if error is not None and not isinstance(error, PystreamError):
             logger.exception("a task of the client failed", error, task=task.get_name())
+            if self.on_fault is not None:
+                self.on_fault(ClientError(f"the client's task {task.get_name()!r} died: {error!r}; please report this"))
 
     async def close(self) -> None:
         """Stop the tasks and close the connections. Harmless when closed, and in a forked child."""
@@ -364,7 +380,7 @@ class Cluster:
         if self._aging is not None:
             self._aging.cancel()
             self._aging = None
-        if os.getpid() != self._process_id:
+        if self.is_forked:
             return
         current = asyncio.current_task()
         tasks = [task for task in self._tasks if task is not current]

@@ -68,12 +68,12 @@ class ClusterMetadata:
     failed: Mapping[str, int] = field(default_factory=dict)  # topics that were asked for -> error code
 
     def leader_of(self, topic: str, partition: int) -> Leader | None:
-        """None when there is none, or the partition is not known."""
+        """None when there is none, when it is no broker of the cluster, or the partition is not known."""
         found = self.topics.get(topic)
         if found is None or not 0 <= partition < len(found.partitions):
             return None
         info = found.partitions[partition]
-        return None if info.leader == NO_BROKER else Leader(info.leader, info.leader_epoch)
+        return Leader(info.leader, info.leader_epoch) if info.leader in self.nodes else None
 
     def topic_by_id(self, topic_id: bytes) -> TopicInfo | None:
         """The topic of an id."""

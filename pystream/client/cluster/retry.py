@@ -18,6 +18,7 @@ LARGEST_EXPONENT: Final = 32
 
 
 _ends_at_ms: ContextVar[int | None] = ContextVar("ends_at_ms", default=None)  # of the caller's `time_limit`
+_around: ContextVar[Deadline | None] = ContextVar("around", default=None)  # of the operation under way
 
 
 @contextmanager
@@ -40,6 +41,7 @@ def without_time_limit() -> Context:
     """The caller's context without its `time_limit`: for tasks that serve others, too."""
     context = copy_context()
     context.run(_ends_at_ms.set, None)
+    context.run(_around.set, None)
     return context
 
 
@@ -67,7 +69,7 @@ class Backoff:
 class Deadline:
     """The end of an operation with all its retries."""
 
-    __slots__ = ("_clock", "_ends_at_ms", "last_error", "timeout_ms", "what")
+    __slots__ = ("_around", "_clock", "_ends_at_ms", "last_error", "timeout_ms", "what")
 
     def __init__(self, clock: Clock, timeout_ms: int, what: str) -> None:
         self.timeout_ms = timeout_ms
@@ -75,6 +77,23 @@ class Deadline:
         self.last_error: Exception | None = None  # what kept the operation from succeeding so far
         self._clock = clock
         self._ends_at_ms = clock.monotonic_ms() + timeout_ms
+        self._around = _around.get()
+
+    def note(self, error: Exception) -> None:
+        """What keeps this operation from succeeding, and those that it is a part of."""
+        deadline: Deadline | None = self
+        while deadline is not None:
+            deadline.last_error = error
+            deadline = deadline._around
+
+    @contextmanager
+    def under_way(self) -> Iterator[None]:
+        """Operations that begin within are parts of this one."""
+        token = _around.set(self)
+        try:
+            yield
+        finally:
+            _around.reset(token)
 
     @property
     def left_ms(self) -> int:
@@ -101,8 +120,8 @@ async def retrying(
 ) -> T:
     """What `work` gives, called again after errors that are retriable until the deadline or `retries` are used up.
 
-    `after_error` may first mend what the error shows to be stale. Raises DeadlineExceeded with the last error, and
-    errors that are not retriable as they are.
+    `after_error` may first mend what the error shows to be stale; where that fails for now, `work` is tried all the
+    same. Raises DeadlineExceeded with the last error, and errors that are not retriable as they are.
     """
     failures = 0
     while True:
@@ -112,10 +131,19 @@ async def retrying(
             if not is_retriable(error) or (retries is not None and failures >= retries):
                 raise
             failures += 1
-            deadline.last_error = error
+            deadline.note(error)
             delay = backoff.delay_ms(failures)
             if deadline.left_ms <= delay:
                 raise deadline.exceeded() from error
             if after_error is not None:
-                await after_error(error)
+                await _mend(after_error, error, deadline)
         await clock.sleep_ms(delay)
+
+
+async def _mend(after_error: Callable[[Exception], Awaitable[None]], error: Exception, deadline: Deadline) -> None:
+    try:
+        await after_error(error)
+    except Exception as failure:
+        if not is_retriable(failure):
+            raise
+        deadline.note(failure)

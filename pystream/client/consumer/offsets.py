@@ -62,14 +62,16 @@ class Offsets:
                 raise failed
             return found
 
-        for topic in {key.topic for key in wanted}:
+        async def refresh(_: Exception) -> None:
+            self._cluster.track(topics)  # a rebalance may have them forgotten meanwhile
+            await self._cluster.refresh()
+
+        topics = {key.topic for key in wanted}
+        for topic in topics:
             await self._cluster.topic(topic, timeout_ms=timeout_ms)
         return await self._cluster.retrying(
-            "offsets of partitions", ask_the_rest, timeout_ms=timeout_ms, after_error=self._refresh
+            "offsets of partitions", ask_the_rest, timeout_ms=timeout_ms, after_error=refresh
         )
-
-    async def _refresh(self, _: Exception) -> None:
-        await self._cluster.refresh()
 
     async def try_once(
         self, wanted: Mapping[TopicPartition, int]

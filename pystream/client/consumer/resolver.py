@@ -61,6 +61,7 @@ class Resolver:
         self._on_change = on_change
         self._changed = asyncio.Event()
         self._unknown: dict[TopicPartition, int] = {}
+        self.last_error: PystreamError | None = None  # what keeps positions from being found now
         self._task: asyncio.Task[None] | None = None
 
     def wake(self) -> None:
@@ -85,10 +86,13 @@ class Resolver:
                 left = await self._resolve([state for state in todo if state.phase is Phase.RESET])
                 left = await self._validate([s for s in todo if s.phase is Phase.VALIDATING]) or left
                 left = left or not all(map(self._has_leader, todo))
+                if not left:
+                    self.last_error = None
             except Closed:
                 return
             except PystreamError as error:
                 left = True
+                self.last_error = error
                 logger.debug("positions not found", error=str(error))
                 if not is_retriable(error) and not isinstance(error, DeadlineExceeded):
                     for state in todo:
@@ -174,6 +178,7 @@ class Resolver:
             if not self._positions.is_current(state, version):
                 continue
             if isinstance(answer, KafkaError):
+                self.last_error = answer
                 if is_retriable(answer):
                     left = True
                     self._cluster.refresh_soon()
@@ -184,6 +189,11 @@ class Resolver:
                 state.reset_to = END
                 left = True
             else:
+                if state.reset_to == END:  # for lag(), until an answer to Fetch tells
+                    if self._config.isolation_level == "read_committed":
+                        state.last_stable_offset = answer.offset
+                    else:
+                        state.high_watermark = answer.offset
                 logger.debug("position reset", partition=str(key), to=named(state.reset_to), offset=answer.offset)
                 state.seek(answer.offset)
         return left

@@ -202,7 +202,7 @@ def test_an_older_leader_epoch_is_not_believed_until_the_topic_is_another():
     known = ClusterMetadata().merged(metadata(broker, topic("a", [(1, 7)])), whole=False)
     older = known.merged(metadata(broker, topic("a", [(2, 6)])), whole=False)
     assert older.leader_of("a", 0) == Leader(1, 7)
-    reborn = known.merged(metadata(broker, topic("a", [(2, 0)], topic_id=b"n" * 16)), whole=False)
+    reborn = known.merged(metadata(broker, topic("a", [(2, 0)], topic_id=b"n" * 16), node_id=2), whole=False)
     assert reborn.leader_of("a", 0) == Leader(2, 0)
 
 
