@@ -24,7 +24,7 @@ class Fetched:
         self.version = version  # of the state when they were asked for
         self.batch = batch
         self.start = 0
-        self.size_bytes = batch.size_bytes
+        self.size_bytes = max(batch.size_bytes, memoryview(batch.data).nbytes)  # what it became, where compressed
 
     @property
     def is_current(self) -> bool:

@@ -67,12 +67,16 @@ class FetchSession:
         """The broker answered without an error; id 0 means that it keeps no session for us."""
         if session_id == NO_SESSION:
             self.reset()
+            self._id = NO_SESSION
             return
         if session_id != self._id:
             self._id, self._epoch = session_id, FIRST_EPOCH
         self._epoch = 1 if self._epoch == LARGEST_EPOCH else self._epoch + 1
 
     def reset(self) -> None:
-        """Begin anew with the next request: the answer was lost, or the broker forgot."""
-        self._id, self._epoch = NO_SESSION, FIRST_EPOCH
+        """Begin anew with the next request: the answer was lost, or the broker forgot.
+
+        The old id goes with it, so that the broker lets go of a session that it still has.
+        """
+        self._epoch = FIRST_EPOCH
         self._known = {}

@@ -112,8 +112,8 @@ class Fetcher:
             return
         leaders = {leader for state in self._positions if (leader := self._broker_of(state)) is not None}
         for node_id in leaders:
-            if node_id not in self._nodes:
-                broker = self._nodes[node_id] = _Broker(node_id)
+            broker = self._nodes.setdefault(node_id, _Broker(node_id))
+            if broker.task is None or broker.task.done():
                 broker.task = self._cluster.spawn(f"fetch from {node_id}", self._serve(broker))
         for broker in self._nodes.values():
             broker.changed.set()
@@ -313,11 +313,22 @@ class Fetcher:
                 if found is None:
                     continue  # of a partition that was not asked for, or is forgotten
                 state, version, wanted = found
+                self._note_offsets(state, data, wanted)
                 if not self._positions.is_current(state, version) or state.fetch_offset != wanted.offset:
                     continue
                 heard = self._take_partition(connection, state, data, nodes) or heard
         if heard:
             self._on_data()
+
+    def _note_offsets(self, state: PartitionState, data: PartitionData, wanted: PartitionWanted) -> None:
+        """How far the log reaches, which an answer that comes too late for its records tells all the same."""
+        if data.error_code != codes.NONE or self._positions.get(state.key) is not state:
+            return
+        if state.topic_id not in (ZERO_UUID, wanted.topic_id):
+            return  # of the topic before
+        state.high_watermark = data.high_watermark
+        state.last_stable_offset = data.last_stable_offset
+        state.log_start_offset = data.log_start_offset
 
     def _take_partition(
         self, connection: Connection, state: PartitionState, data: PartitionData, nodes: dict[int, Node]
@@ -329,9 +340,6 @@ class Fetcher:
             self._cluster.note_leader(state.topic, state.partition, told, nodes.get(leader.leader_id))
         if data.error_code != codes.NONE:
             return self._failed(connection, state, data.error_code)
-        state.high_watermark = data.high_watermark
-        state.last_stable_offset = data.last_stable_offset
-        state.log_start_offset = data.log_start_offset
         diverging = data.diverging_epoch
         if diverging is not None and diverging.end_offset >= 0:
             self._truncated(state, diverging.end_offset)
@@ -384,6 +392,9 @@ class Fetcher:
             if state.preferred_replica != NO_BROKER:
                 state.preferred_replica = NO_BROKER  # a follower that lags: ask the leader
                 self.wake()
+                return False
+            if state.queued_bytes > 0:  # what was fetched before it is read first
+                state.retry_at_ms = self._cluster.clock.monotonic_ms() + self._cluster.backoff.delay_ms(1)
                 return False
             return self._out_of_range(state, what)
         if error_code in STALE:
