@@ -16,7 +16,14 @@ from pystream.client.cluster.retry import Deadline
 from pystream.client.consumer.model import OffsetAndMetadata
 from pystream.client.consumer.positions import PlacedOffset
 from pystream.common import error_codes as codes
-from pystream.common.errors import CommitFailed, KafkaError, NetworkFailure, StaleMemberEpoch, error_class
+from pystream.common.errors import (
+    CommitFailed,
+    KafkaError,
+    NetworkFailure,
+    RebalanceInProgress,
+    StaleMemberEpoch,
+    error_class,
+)
 from pystream.common.model import ZERO_UUID, TopicPartition
 from pystream.net.connection import Connection
 from pystream.protocol.api_keys import ApiKey
@@ -40,12 +47,12 @@ NO_GENERATION: Final = -1
 COMMIT_BY_ID: Final = 10  # a version; a topic made anew under its name takes no offset of the one before
 FETCH_BY_NAME_UP_TO: Final = 9
 GROUPS_SINCE: Final = 8
+STALE_PATIENCE: Final = 5  # so often an epoch may be found stale before its successor is here
 LOST_COORDINATOR: Final = frozenset({codes.COORDINATOR_NOT_AVAILABLE, codes.NOT_COORDINATOR})
 GIVEN_UP: Final = frozenset(
     {
         codes.ILLEGAL_GENERATION,
         codes.UNKNOWN_MEMBER_ID,
-        codes.REBALANCE_IN_PROGRESS,
         codes.FENCED_INSTANCE_ID,
         codes.FENCED_MEMBER_EPOCH,
     }
@@ -69,18 +76,30 @@ class Commits:
         self.group_id = group_id
         self._on_commit = on_commit
         self.identity = Identity()
+        self.is_rebalancing = False  # classic: the group meets, and the generation of `identity` may be over
+        self.needs_member = False  # of a subscribed consumer: who lost its place must not commit as nobody
         self._cluster = cluster
 
     async def commit(
         self, offsets: Mapping[TopicPartition, OffsetAndMetadata], *, timeout_ms: int | None = None
     ) -> None:
-        """Raises CommitFailed when the group has given the partitions to others, DeadlineExceeded, KafkaError."""
+        """Raises CommitFailed when the group has given the partitions to others, DeadlineExceeded, KafkaError.
+
+        RebalanceInProgress: the partitions may stay; poll, then commit again.
+        """
         if not offsets:
             return
         left = dict(offsets)
+        stale: list[StaleMemberEpoch] = []
 
         async def try_once(_: Deadline) -> None:
-            done = await self._commit_once(left)
+            try:
+                done = await self._commit_once(left)
+            except StaleMemberEpoch as error:  # the heartbeat's answer with the new one may be a moment behind
+                stale.append(error)
+                if len(stale) > STALE_PATIENCE:
+                    raise CommitFailed(f"{error}: poll, then commit again") from error
+                raise error_class(codes.COORDINATOR_LOAD_IN_PROGRESS)(str(error)) from error
             for key in done:
                 left.pop(key, None)
             if left:
@@ -101,6 +120,15 @@ class Commits:
         return await self._cluster.retrying(
             f"committed offsets of group {self.group_id!r}", lambda _: self._fetch_once(wanted), timeout_ms=timeout_ms
         )
+
+    def member(self) -> Identity:
+        """Who commits now. Raises CommitFailed when that is a member that has no place in the group."""
+        if self.needs_member and not self.identity.member_id:
+            raise CommitFailed(
+                f"group {self.group_id!r}: this consumer has no place in it now, it did not join yet or was given up; "
+                "its partitions may be another member's. Poll to join"
+            )
+        return self.identity
 
     # --- one try ------------------------------------------------------------------------------------------------------
 
@@ -132,7 +160,7 @@ class Commits:
                     committed_leader_epoch=entry.leader_epoch,
                 )
             )
-        who = self.identity
+        who = self.member()
         request = OffsetCommitRequest(
             group_id=self.group_id,
             generation_id_or_member_epoch=who.generation,
@@ -150,7 +178,7 @@ class Commits:
         done = []
         for topic in response.topics:
             for told in topic.partitions:
-                key = TopicPartition(topic.name or names[topic.topic_id], told.partition_index)
+                key = TopicPartition(topic.name or names.get(topic.topic_id, ""), told.partition_index)
                 if told.error_code == codes.NONE:
                     done.append(key)
                 else:
@@ -160,10 +188,14 @@ class Commits:
     def _commit_failed(self, key: TopicPartition, error_code: int, who: Identity) -> None:
         if error_code in LOST_COORDINATOR:
             self._forget()
-        if error_code == codes.STALE_MEMBER_EPOCH and self.identity == who:
-            raise CommitFailed(f"group {self.group_id!r}: {StaleMemberEpoch.__name__}; poll, then commit again")
         if error_code == codes.STALE_MEMBER_EPOCH:
-            return  # the epoch is newer by now: again
+            raise StaleMemberEpoch(f"commit of {key} for group {self.group_id!r} in epoch {who.generation}")
+        is_over = error_code == codes.ILLEGAL_GENERATION and (self.is_rebalancing or self.identity != who)
+        if is_over or error_code == codes.REBALANCE_IN_PROGRESS:
+            raise RebalanceInProgress(
+                f"group {self.group_id!r} did not take the commit of {key}: it is being rebalanced; poll, then commit "
+                "again what is still assigned"
+            )
         if error_code == codes.UNKNOWN_TOPIC_OR_PARTITION:
             raise CommitFailed(f"group {self.group_id!r} did not take the commit of {key}: there is no such partition")
         if error_code == codes.UNKNOWN_TOPIC_ID:

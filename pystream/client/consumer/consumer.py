@@ -8,17 +8,19 @@ import re
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from time import time_ns as now_ns
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, overload
 
 from pystream._native.message_batch import Message
 from pystream.client.config import ConsumerConfig
 from pystream.client.consumer.decoding import DecodedMessage, Deserializer, M, Unasked, decoder
 from pystream.client.consumer.engine import Engine
+from pystream.client.consumer.group.membership import RebalanceStep
 from pystream.client.consumer.group.subscription import Subscription
 from pystream.client.consumer.model import (
     BEGINNING,
     END,
     CommitCallback,
+    GroupMetadata,
     OffsetAndMetadata,
     OffsetAndTimestamp,
     RebalanceCallback,
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
 Partition = TopicPartition | tuple[str, int]
 T = TypeVar("T")
 N = TypeVar("N", int, int | None)
+LONGEST_TURN_SECONDS: Final = 0.005
 
 
 class Consumer(Generic[M]):
@@ -104,6 +107,7 @@ class Consumer(Generic[M]):
         self.config = ConsumerConfig.load(settings, **keywords)
         self._engine = Engine(self.config)
         self._tracing = None if tracing is None else tracing.of_consumer(self.config, self.config.group_id)
+        self._let_run_at = 0.0  # on the loop's clock: when other tasks had their turn
         self._engine.hand.decode = decoder(key_deserializer, value_deserializer, may_block=False)
 
     # --- what to read -------------------------------------------------------------------------------------------------
@@ -129,10 +133,13 @@ class Consumer(Generic[M]):
         await self._engine.subscribe(subscription, RebalanceCallbacks(on_assigned, on_revoked, on_lost))
 
     async def unsubscribe(self) -> None:
-        """Leave the group, hold no partition."""
+        """Leave the group, hold no partition. Commits first (with enable.auto.commit) and calls `on_revoked`."""
         self._engine.hand.settle()
-        await self._engine.unsubscribe()
-        self._engine.hand.drop()
+        try:
+            await self._give_up_all(None)
+        finally:
+            await self._engine.unsubscribe()
+            self._engine.hand.drop()
 
     async def assign(self, partitions: Iterable[Partition]) -> None:
         """Read exactly these partitions, without a group; those read already go on where they are."""
@@ -200,7 +207,6 @@ class Consumer(Generic[M]):
                 if self._tracing is not None:
                     self._tracing.begin(message)
                 yield message
-            await asyncio.sleep(0)  # a loop that always finds messages must let the fetches run
 
     async def _taken(self, take: Callable[[N], T], most: N) -> T:
         """What was fetched; a deserializer that must ask a registry first is given the time."""
@@ -215,23 +221,44 @@ class Consumer(Generic[M]):
         if self._tracing is not None:
             self._tracing.finish()
         engine.check_usable()
+        await self._let_others_run()
         engine.tell_of_commits()
         engine.begin_poll()
-        if engine.membership is not None:
-            engine.membership.polled()
         while engine.steps:
             engine.hand.settle()
             step = engine.steps.popleft()
-            await engine.begin_step(step)
             try:
-                callback = engine.callbacks.of(step.kind)
-                if callback is not None and step.partitions:
-                    result = callback(list(step.partitions))
-                    if inspect.isawaitable(result):
-                        await result
-            finally:
-                await engine.finish_step(step)
-                engine.hand.drop()
+                await engine.begin_step(step)
+            except BaseException:  # the user gave up waiting: the next poll begins it again
+                engine.steps.appendleft(step)
+                raise
+            await self._take(step)
+
+    async def _take(self, step: RebalanceStep) -> None:
+        """The user's callback, once what comes is there and what goes is committed."""
+        engine = self._engine
+        try:
+            callback = engine.callbacks.of(step.kind)
+            if callback is not None and step.partitions:
+                result = callback(list(step.partitions))
+                if inspect.isawaitable(result):
+                    await result
+        finally:
+            engine.finish_step(step)
+            engine.hand.drop()
+
+    async def _give_up_all(self, timeout_ms: int | None) -> None:
+        """Before the group is left."""
+        step = await self._engine.begin_last_step(timeout_ms)
+        if step is not None:
+            await self._take(step)
+
+    async def _let_others_run(self) -> None:
+        """Who always finds messages must let the fetches and heartbeats run."""
+        now = asyncio.get_running_loop().time()
+        if now - self._let_run_at > LONGEST_TURN_SECONDS:
+            self._let_run_at = now
+            await asyncio.sleep(0)
 
     async def _more(self, deadline: float | None) -> bool:
         self._engine.check_something_to_read()
@@ -342,6 +369,13 @@ class Consumer(Generic[M]):
         """What the group has committed; None where it has nothing."""
         return await self._engine.committed(as_partitions(partitions), as_ms(timeout))
 
+    def group_metadata(self) -> GroupMetadata:
+        """Who this consumer is in its group, for `Producer.send_offsets_to_transaction`.
+
+        Raises InvalidGroupId without group.id, CommitFailed while it has no place in the group.
+        """
+        return self._engine.group_metadata()
+
     # --- life ---------------------------------------------------------------------------------------------------------
 
     def metrics(self) -> Metrics:
@@ -363,15 +397,21 @@ class Consumer(Generic[M]):
         """End the poll that waits, or the next one, with Wakeup. From any thread, and from signal handlers."""
         self._engine.wakeup()
 
-    async def close(self, *, leave_group: bool = True) -> None:
-        """Commit (with enable.auto.commit), leave the group, close. Harmless when closed.
+    async def close(self, *, leave_group: bool = True, timeout: float | None = None) -> None:
+        """Commit (with enable.auto.commit), call `on_revoked`, leave the group, close. Harmless when closed.
 
-        With `leave_group=False` the group keeps the place of this member until its session is over.
+        With `leave_group=False` the group keeps the place of this member until its session is over. Brokers are waited
+        for at most `timeout` seconds (30), 0.5 while none of them is connected.
         """
         if self._tracing is not None:
             self._tracing.finish()
+        ends_at = None if timeout is None else asyncio.get_running_loop().time() + timeout
         self._engine.hand.settle()
-        await self._engine.close(leave_group=leave_group)
+        try:
+            await self._give_up_all(as_ms(timeout))
+        finally:
+            left = None if ends_at is None else max(ends_at - asyncio.get_running_loop().time(), 0)
+            await self._engine.close(leave_group=leave_group, timeout_ms=as_ms(left))
         self._engine.tell_of_commits()
 
     async def __aenter__(self) -> Consumer[M]:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from pystream.client.cluster.cluster import Cluster
 from pystream.client.cluster.metadata import ClusterMetadata
+from pystream.client.cluster.retry import Deadline
 from pystream.client.config import ConsumerConfig
 from pystream.client.consumer.commits import Commits
 from pystream.client.consumer.durations import duration_ms
@@ -28,6 +29,7 @@ from pystream.client.consumer.model import (
     BEGINNING,
     END,
     CommitCallback,
+    GroupMetadata,
     OffsetAndMetadata,
     OffsetAndTimestamp,
     RebalanceCallbacks,
@@ -56,6 +58,7 @@ class Engine:
             duration_ms(config.auto_offset_reset.removeprefix("by_duration:"))
         self.config = config
         self.cluster = Cluster(config, clock=clock, auto_create_topics=config.allow_auto_create_topics)
+        self.cluster.on_fault = self.fail
         self.positions = Positions()
         self.callbacks = RebalanceCallbacks()
         self.subscription: Subscription | None = None
@@ -96,13 +99,18 @@ class Engine:
     # --- polling ------------------------------------------------------------------------------------------------------
 
     def begin_poll(self) -> None:
-        """The user is alive. Any thread. Raises Closed, Wakeup."""
+        """The user is alive. Any thread. Raises Closed, Wakeup, and what ended the membership."""
         if self.is_closed:
             raise Closed("the consumer is closed; make a new one")
         if self._woken:
             self._woken = False
             raise Wakeup("poll was ended by wakeup()")
         self.last_poll_ms = now_ms = self.cluster.clock.monotonic_ms()
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure
+        if self.membership is not None and self.membership.awaits_poll:
+            self._in_loop(self.membership.polled)
         self.metrics.polled(now_ms)
         if self._next_commit_ms <= now_ms and self.commits is not None and self.config.enable_auto_commit:
             if self._next_commit_ms:
@@ -128,6 +136,8 @@ class Engine:
             self.metrics.waited((loop.time() - began) * 1_000)
 
     async def _wait_until(self, loop: asyncio.AbstractEventLoop, ends_at: float | None) -> bool:
+        if ends_at is not None and loop.time() >= ends_at:
+            await asyncio.sleep(0)  # who never waits must let the fetches run all the same
         while not self._has_news():
             if ends_at is not None and loop.time() >= ends_at:
                 return False
@@ -165,10 +175,7 @@ class Engine:
         self._in_loop(self.notify)
 
     def raise_failure(self) -> None:
-        """Raise what the user must know, once nothing is left that came before it. Any thread."""
-        failure, self._failure = self._failure, None
-        if failure is not None:
-            raise failure
+        """Raise what keeps a partition from being read, once nothing is left that came before it. Any thread."""
         for state in self.positions:
             if state.failure is not None and not state.withdrawn:
                 failure, state.failure = state.failure, None
@@ -223,11 +230,30 @@ class Engine:
         elif step.kind == RebalanceKind.REVOKED:
             await self.commit_before_leaving(step.partitions)
 
-    async def finish_step(self, step: RebalanceStep) -> None:
+    def finish_step(self, step: RebalanceStep) -> None:
         """After the user's callback: what goes is gone, and the group is told."""
-        if step.kind != RebalanceKind.ASSIGNED:
+        if step.kind != RebalanceKind.ASSIGNED and not step.finished.done():
             step.apply()
         _release(step.finished)
+
+    async def finished(self, step: RebalanceStep) -> None:
+        """Return when a step is finished."""
+        await asyncio.wait([step.finished])
+
+    async def begin_last_step(self, timeout_ms: int | None = None) -> RebalanceStep | None:
+        """Before the group is left: what is held goes, and is committed; None where the user need not be told."""
+        if self.is_closed or self._loop is None or self.membership is None or self.cluster.is_forked:
+            return None
+        self.check_usable()
+        step = self.membership.last_step()
+        if step is None:
+            return None
+        try:
+            async with asyncio.timeout(self.cluster.closing_timeout_s(timeout_ms)):
+                await self.begin_step(step)
+        except TimeoutError:
+            logger.warning("left without a commit: no broker answered", group=self.config.group_id)
+        return step
 
     def check_usable(self) -> None:
         """Raises Closed, ClientForked, ClientError on another loop."""
@@ -250,11 +276,18 @@ class Engine:
         """Hold exactly these; gives the states that are new."""
         added, _ = self.positions.assign(partitions)
         self.cluster.track({state.topic for state in added})
-        if self.subscription is None:
-            topics = {state.topic for state in self.positions}
-            self.cluster.untrack(set(self.cluster.metadata.topics) - topics)
+        self._forget_topics()
         self._moved()
         return added
+
+    def _forget_topics(self) -> None:
+        """Keep metadata of nothing but what is read or subscribed to: asking for more may create topics."""
+        topics = {state.topic for state in self.positions}
+        if self.subscription is not None:
+            topics |= self.subscription.topics
+        if self.membership is not None:
+            topics |= self.membership.led_topics
+        self.cluster.track_only(topics)
 
     async def subscribe(self, subscription: Subscription, callbacks: RebalanceCallbacks) -> None:
         """Have the group assign partitions of these topics."""
@@ -266,7 +299,9 @@ class Engine:
         self.subscription = subscription
         self.callbacks = callbacks
         self.last_poll_ms = self.cluster.clock.monotonic_ms()
+        self.commits.needs_member = True
         subscription.follow(self.cluster)
+        self._forget_topics()
         self.cluster.spawn("learn of topics", self.cluster.refresh())  # while the group is being joined
         if self.membership is None:
             self.membership = Membership(self, classic=ClassicProtocol, consumer=ConsumerProtocol)
@@ -277,6 +312,8 @@ class Engine:
         self.check_usable()
         membership, self.membership = self.membership, None
         self.subscription = None
+        if self.commits is not None:
+            self.commits.needs_member = False
         self.cluster.track_all(False)
         if membership is not None:
             await membership.leave()
@@ -343,18 +380,20 @@ class Engine:
         """The offset of the next record; waits for it to be found. Raises as poll does, and DeadlineExceeded."""
         state = self.state_of(key)
 
-        async def look() -> int:
+        async def look(deadline: Deadline) -> int:
             while state.position < 0:
+                self.check_usable()
                 if state.failure is not None:
                     failure, state.failure = state.failure, None
                     self._look_again()
                     raise failure
+                deadline.last_error = None if self._resolver is None else self._resolver.last_error
                 waiting = asyncio.get_running_loop().create_future()
                 self._position_waiters.append(waiting)
                 await waiting
             return state.position
 
-        return await self.cluster.retrying(f"position of {key}", lambda _: look(), timeout_ms=timeout_ms)
+        return await self.cluster.retrying(f"position of {key}", look, timeout_ms=timeout_ms)
 
     async def committed(
         self, keys: Iterable[TopicPartition], timeout_ms: int | None = None
@@ -396,6 +435,11 @@ class Engine:
             await self._group().commit(wanted, timeout_ms=timeout_ms)
         finally:
             self.metrics.committing_ms += self.cluster.clock.monotonic_ms() - began_ms
+
+    def group_metadata(self) -> GroupMetadata:
+        """Who this consumer is in its group now. Raises InvalidGroupId, CommitFailed."""
+        who = self._group().member()
+        return GroupMetadata(self._group().group_id, who.generation, who.member_id, who.instance_id)
 
     def _group(self) -> Commits:
         if self.commits is None:
@@ -462,14 +506,14 @@ class Engine:
 
     # --- the end ------------------------------------------------------------------------------------------------------
 
-    async def close(self, *, leave_group: bool = True) -> None:
+    async def close(self, *, leave_group: bool = True, timeout_ms: int | None = None) -> None:
         """Commit what is to be committed by itself, leave the group, close. Harmless when closed, and after a fork."""
         if self.is_closed:
             return
         try:
-            if self._loop is not None:
+            if self._loop is not None and not self.cluster.is_forked:
                 self.cluster.check_usable()
-                async with asyncio.timeout(self.cluster.closing_timeout_s()):
+                async with asyncio.timeout(self.cluster.closing_timeout_s(timeout_ms)):
                     await self.commit_before_leaving()
                     await self._commits_done()
                     membership, self.membership = self.membership, None
@@ -482,7 +526,7 @@ class Engine:
             self.fetcher.close()
             self.steps.clear()
             self.notify()
-            if self.reporter is not None and self._loop is not None:
+            if self.reporter is not None and self._loop is not None and not self.cluster.is_forked:
                 await self.reporter.close()
             await self.cluster.close()
 

@@ -13,6 +13,7 @@ __all__ = [
     "BEGINNING",
     "END",
     "CommitCallback",
+    "GroupMetadata",
     "OffsetAndMetadata",
     "OffsetAndTimestamp",
     "RebalanceCallback",
@@ -31,6 +32,15 @@ class OffsetAndMetadata(NamedTuple):
     offset: int
     metadata: str = ""
     leader_epoch: int = NO_LEADER_EPOCH
+
+
+class GroupMetadata(NamedTuple):
+    """A member of a group: by it `send_offsets_to_transaction` refuses one that lost its partitions (KIP-447)."""
+
+    group_id: str
+    generation_id: int
+    member_id: str
+    group_instance_id: str | None = None
 
 
 class OffsetAndTimestamp(NamedTuple):

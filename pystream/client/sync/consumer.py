@@ -18,11 +18,13 @@ from pystream.client.config import ConsumerConfig
 from pystream.client.consumer.consumer import Partition, as_commit, as_ms
 from pystream.client.consumer.decoding import DecodedMessage, Deserializer, M, decoder
 from pystream.client.consumer.engine import Engine
+from pystream.client.consumer.group.membership import RebalanceStep
 from pystream.client.consumer.group.subscription import Subscription
 from pystream.client.consumer.model import (
     BEGINNING,
     END,
     CommitCallback,
+    GroupMetadata,
     OffsetAndMetadata,
     OffsetAndTimestamp,
     RebalanceCallback,
@@ -134,10 +136,13 @@ class Consumer(Generic[M]):
         self._run(self._engine.subscribe(subscription, RebalanceCallbacks(on_assigned, on_revoked, on_lost)))
 
     def unsubscribe(self) -> None:
-        """Leave the group, hold no partition."""
+        """Leave the group, hold no partition. Commits first (with enable.auto.commit) and calls `on_revoked`."""
         self._engine.hand.settle()
-        self._run(self._engine.unsubscribe())
-        self._engine.hand.drop()
+        try:
+            self._give_up_all(None)
+        finally:
+            self._run(self._engine.unsubscribe())
+            self._engine.hand.drop()
 
     def assign(self, partitions: Iterable[Partition]) -> None:
         """Read exactly these partitions, without a group; those read already go on where they are."""
@@ -223,14 +228,30 @@ class Consumer(Generic[M]):
         while engine.steps:
             engine.hand.settle()
             step = engine.steps.popleft()
-            self._run(engine.begin_step(step))
             try:
-                callback = engine.callbacks.of(step.kind)
-                if callback is not None and step.partitions:
-                    callback(list(step.partitions))
-            finally:
-                self._run(engine.finish_step(step))
-                engine.hand.drop()
+                self._run(engine.begin_step(step))
+            except BaseException:  # a signal ended the wait: the next poll begins it again
+                engine.steps.appendleft(step)
+                raise
+            self._take(step)
+
+    def _take(self, step: RebalanceStep) -> None:
+        """The user's callback, once what comes is there and what goes is committed."""
+        engine = self._engine
+        try:
+            callback = engine.callbacks.of(step.kind)
+            if callback is not None and step.partitions:
+                callback(list(step.partitions))
+        finally:
+            self._runner.call_soon(engine.finish_step, step)
+            self._run(engine.finished(step))
+            engine.hand.drop()
+
+    def _give_up_all(self, timeout_ms: int | None) -> None:
+        """Before the group is left."""
+        step = self._run(self._engine.begin_last_step(timeout_ms))
+        if step is not None:
+            self._take(step)
 
     def _more(self, ends_at: float | None) -> bool:
         self._engine.check_something_to_read()
@@ -351,6 +372,8 @@ class Consumer(Generic[M]):
         `callback(offsets, error)` gets what was committed and None, or what it failed with; without a callback a
         failure is told in the log. The next `commit` or `close` commits what matters.
         """
+        if self._released:
+            raise Closed("the consumer is closed; make a new one")
         self._engine.check_group()
         self._engine.hand.note_position()
         wanted = as_commit(offsets)
@@ -362,6 +385,13 @@ class Consumer(Generic[M]):
     ) -> dict[TopicPartition, OffsetAndMetadata | None]:
         """What the group has committed; None where it has nothing."""
         return self._run(self._engine.committed(as_partitions(partitions), as_ms(timeout)))
+
+    def group_metadata(self) -> GroupMetadata:
+        """Who this consumer is in its group, for `Producer.send_offsets_to_transaction`.
+
+        Raises InvalidGroupId without group.id, CommitFailed while it has no place in the group.
+        """
+        return self._engine.group_metadata()
 
     # --- life ---------------------------------------------------------------------------------------------------------
 
@@ -384,10 +414,12 @@ class Consumer(Generic[M]):
         """End the poll that waits, or the next one, with Wakeup. From any thread, and from signal handlers."""
         self._engine.wakeup()
 
-    def close(self, *, leave_group: bool = True) -> None:
-        """Commit (with enable.auto.commit), leave the group, close. Harmless when closed, and in a forked child.
+    def close(self, *, leave_group: bool = True, timeout: float | None = None) -> None:
+        """Commit (with enable.auto.commit), call `on_revoked`, leave the group, close. Harmless when closed, and in a
+        forked child.
 
-        With `leave_group=False` the group keeps the place of this member until its session is over.
+        With `leave_group=False` the group keeps the place of this member until its session is over. Brokers are waited
+        for at most `timeout` seconds (30), 0.5 while none of them is connected.
         """
         if self._released:
             return
@@ -398,12 +430,17 @@ class Consumer(Generic[M]):
         except PystreamError:
             self._released = True
             return
+        ends_at = None if timeout is None else time.monotonic() + timeout
         try:
             self._engine.hand.settle()
-            self._run(self._engine.close(leave_group=leave_group))
+            self._give_up_all(as_ms(timeout))
         finally:
-            self._released = True
-            runner.release(self._runner)
+            left = None if ends_at is None else max(ends_at - time.monotonic(), 0)
+            try:
+                self._run(self._engine.close(leave_group=leave_group, timeout_ms=as_ms(left)))
+            finally:
+                self._released = True
+                runner.release(self._runner)
         self._engine.tell_of_commits()
 
     def __enter__(self) -> Consumer[M]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Self, TypeVar
 
 from pystream.client.config import ConsumerConfig
-from pystream.client.consumer.model import OffsetAndMetadata
+from pystream.client.consumer.model import OffsetAndMetadata, RebalanceCallbacks
 from pystream.common.errors import DeadlineExceeded, NetworkFailure, NoBrokersAvailable, PystreamError
 from pystream.common.model import TopicPartition as Place
 from pystream.compat.confluent_kafka._codes import Codes
@@ -211,6 +211,7 @@ class Consumer:
         places = list(self._reader.assignment())
         if self._reader.engine.subscription is not None and places:
             self._revoked(places)
+            self._reader.engine.callbacks = RebalanceCallbacks()  # told, while the consumer is open
         elif self._commits:
             self._commit_stored(None)
 

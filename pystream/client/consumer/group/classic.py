@@ -13,15 +13,19 @@ import asyncio
 from typing import Final
 
 from pystream.client.cluster.metadata import ClusterMetadata
+from pystream.client.cluster.retry import is_retriable
 from pystream.client.consumer.commits import NO_GENERATION, Identity
 from pystream.client.consumer.group.assignors import Assignor, Member, assignors_of
 from pystream.client.consumer.group.membership import Membership
 from pystream.common import error_codes as codes
 from pystream.common.errors import (
+    ClientError,
+    DeadlineExceeded,
     FencedInstanceId,
     IllegalGeneration,
     InconsistentGroupProtocol,
     KafkaError,
+    MalformedInput,
     MemberIdRequired,
     PystreamError,
     RebalanceInProgress,
@@ -98,7 +102,7 @@ class ClassicProtocol:
     async def run(self) -> None:
         """Join and follow rebalances until polls stop. Raises what the user must know."""
         try:
-            while not self._group.is_late():
+            while not self._group.is_late():  # a turn ends with a reason to join again
                 self._rejoin.clear()
                 self._group.metrics.rebalance_began()
                 if not self._is_cooperative:
@@ -117,6 +121,7 @@ class ClassicProtocol:
             self._group.note_error(error)
             if isinstance(error, FencedInstanceId):
                 self._forget(keep_id=False)
+                self._group.take_away(self._group.held, lost=True)
             raise
         logger.warning("polls stopped, the group is left", group=self._group.group_id)
         await self.leave()
@@ -130,14 +135,29 @@ class ClassicProtocol:
         self._group.commits.identity = Identity()
 
     async def _stay(self) -> None:
-        """Heartbeats, until there is reason to join again."""
-        interval_s = self._config.heartbeat_interval_ms / 1000
+        """Heartbeats, until there is reason to join again: a coordinator that is away for a while is none."""
+        failures = 0
         while not self._rejoin.is_set() and not self._group.is_late():
+            wait_ms = self._config.heartbeat_interval_ms
+            if failures:
+                wait_ms = min(wait_ms, self._group.cluster.backoff.delay_ms(failures))
             try:
-                async with asyncio.timeout(interval_s):
+                async with asyncio.timeout(wait_ms / 1000):
                     await self._rejoin.wait()
             except TimeoutError:
-                await self._beat()
+                failures = 0 if await self._is_heard() else failures + 1
+
+    async def _is_heard(self) -> bool:
+        """Whether a heartbeat was answered; raises the answers that end this generation."""
+        try:
+            await self._beat()
+        except PystreamError as error:
+            if not is_retriable(error) and not isinstance(error, DeadlineExceeded):
+                raise
+            logger.debug("heartbeat failed", group=self._group.group_id, error=str(error))
+            self._group.note_error(error)
+            return False
+        return True
 
     async def _while_beating(self, step: asyncio.Future[None]) -> None:
         """Wait for the user's callback without losing the place in the group."""
@@ -153,7 +173,7 @@ class ClassicProtocol:
                     await self._beat()
                 except RebalanceInProgress:
                     continue
-                except KafkaError as error:
+                except (KafkaError, ClientError) as error:
                     logger.debug("heartbeat failed while a callback runs", error=str(error))
                     self._group.note_error(error)
                     if isinstance(error, UnknownMemberId | IllegalGeneration):
@@ -187,13 +207,11 @@ class ClassicProtocol:
     async def _rebalance(self) -> None:
         if self._group.engine.subscription is not None and self._group.engine.subscription.pattern is not None:
             await self._group.cluster.refresh()
-        response = await self._join()
-        assignments = []
-        self._watched = {}
-        if response.leader == response.member_id and not response.skip_assignment:
-            assignments = await self._assign(response)
-        assigned = await self._sync(response, assignments)
-        self._group.commits.identity = Identity(self._generation, self._member_id, self._config.group_instance_id)
+        self._group.commits.is_rebalancing = True
+        try:
+            assigned = await self._meet()
+        finally:
+            self._group.commits.is_rebalancing = False
         held = set(self._group.held)
         gone = [key for key in self._group.held if key not in assigned]
         came = [key for key in assigned if key not in held]
@@ -204,6 +222,20 @@ class ClassicProtocol:
             await self._while_beating(self._group.take_away(gone))
             self._rejoin.set()  # others wait for what we gave up
         await self._while_beating(self._group.give(came))
+
+    async def _meet(self) -> list[TopicPartition]:
+        """Join and sync; gives what this member gets."""
+        response = await self._join()
+        assignments = []
+        self._watched = {}
+        self._group.led_topics = frozenset()
+        if response.leader == response.member_id:
+            assignments = await self._assign(response)
+            if response.skip_assignment:  # a static leader came back: all stays, but its topics are watched (KIP-814)
+                assignments = []
+        assigned = await self._sync(response, assignments)
+        self._group.commits.identity = Identity(self._generation, self._member_id, self._config.group_instance_id)
+        return assigned
 
     async def _join(self) -> JoinGroupResponse:
         self._joined_topics = self._group.topics
@@ -256,6 +288,7 @@ class ClassicProtocol:
             )
         members = [self._member(assignor, m.member_id, m.group_instance_id, m.metadata) for m in response.members]
         topics = set().union(*(member.topics for member in members))
+        self._group.led_topics = frozenset(topics)
         self._group.cluster.track(topics)
         if not topics <= self._group.cluster.metadata.topics.keys():
             await self._group.cluster.refresh()
@@ -291,7 +324,11 @@ class ClassicProtocol:
         )
         generation = told.generation_id
         if told.user_data:
-            told_owned, told_generation = assignor.reads_user_data(bytes(told.user_data))
+            try:
+                told_owned, told_generation = assignor.reads_user_data(bytes(told.user_data))
+            except MalformedInput as error:  # of one member: it owns nothing then, the others are assigned to as ever
+                logger.limited("user data of a member does not parse", member=member_id, error=error)
+                told_owned, told_generation = None, NO_GENERATION
             owned = owned if told_owned is None else told_owned
             generation = max(generation, told_generation)
         return Member(member_id, frozenset(told.topics), instance_id, owned, generation)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable
+from itertools import chain
 from typing import Final, Protocol
 
 from pystream.client.cluster.cluster import Cluster
@@ -27,10 +28,12 @@ from pystream.common.errors import (
     Closed,
     CoordinatorNotAvailable,
     DeadlineExceeded,
+    FencedInstanceId,
     InconsistentGroupProtocol,
     NetworkFailure,
     NotCoordinator,
     PystreamError,
+    RequestTimedOut,
     UnsupportedVersion,
 )
 from pystream.common.logging import get_logger
@@ -128,6 +131,8 @@ class Membership:
         self.group_id: str = engine.config.group_id
         self.protocol: GroupProtocol | None = None
         self._prefers_classic = engine.config.group_protocol == CLASSIC
+        self.led_topics: frozenset[str] = frozenset()  # the leader's: what all members subscribe to
+        self.awaits_poll = False  # the task waits for the user's next poll
         self._polled = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -185,6 +190,10 @@ class Membership:
                     "the new group protocol cannot be used, falling back", group=self.group_id, error=str(error)
                 )
                 self._prefers_classic, self.protocol = True, None
+            except FencedInstanceId as error:
+                while True:  # another process has this group.instance.id now: joining again would put that one out
+                    self.engine.fail(FencedInstanceId(f"{error}; another consumer has the same group.instance.id"))
+                    await self._wait_for_poll(after_failure=True)
             except PystreamError as error:
                 if not is_retriable(error) and not isinstance(error, DeadlineExceeded):
                     self.engine.fail(error)
@@ -206,7 +215,9 @@ class Membership:
         """Return when the user polls: after this moment, or with what was too long ago."""
         if after_failure or not self.engine.is_polling:
             self._polled.clear()
+            self.awaits_poll = True
             await self._polled.wait()
+            self.awaits_poll = False
 
     # --- for the protocols --------------------------------------------------------------------------------------------
 
@@ -216,7 +227,7 @@ class Membership:
 
     def note_error(self, error: Exception) -> None:
         """Forget the coordinator where an error says so."""
-        if isinstance(error, NotCoordinator | CoordinatorNotAvailable | NetworkFailure):
+        if isinstance(error, NotCoordinator | CoordinatorNotAvailable | NetworkFailure | RequestTimedOut):
             self.cluster.coordinators.forget(CoordinatorKind.GROUP, self.group_id)
 
     @property
@@ -250,24 +261,46 @@ class Membership:
 
     def take_away(self, partitions: Iterable[TopicPartition], *, lost: bool = False) -> asyncio.Future[None]:
         """Hand out no more of these at once, and let go of them with the user's next poll."""
-        gone = [key for key in partitions if key in self.engine.positions]
+        waiting = list(self.engine.steps)  # what was not come to is settled by this: once given up, once told
+        self.engine.steps.clear()
+        wanted = {*partitions, *chain.from_iterable(s.partitions for s in waiting if s.kind != RebalanceKind.ASSIGNED)}
+        gone = [key for key in self.held if key in wanted]
         if not gone:
             done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             done.set_result(None)
-            return done
-        for key in gone:
-            state = self.engine.positions.get(key)
-            if state is not None:
-                state.withdrawn = True
-        left = set(gone)
-        return self._step(
-            RebalanceKind.LOST if lost else RebalanceKind.REVOKED,
-            gone,
-            lambda: self.engine.set_assignment([key for key in self.held if key not in left]),
-        )
+            finished = done
+        else:
+            for key in gone:
+                state = self.engine.positions.get(key)
+                if state is not None:
+                    state.withdrawn = True
+            lost = lost or any(step.kind == RebalanceKind.LOST for step in waiting)
+            finished = self._step(
+                RebalanceKind.LOST if lost else RebalanceKind.REVOKED,
+                gone,
+                lambda: self.engine.set_assignment([key for key in self.held if key not in wanted]),
+            )
+        for step in waiting:
+            follow(finished, step.finished)
+        return finished
+
+    def last_step(self) -> RebalanceStep | None:
+        """What the user is told before the group is left: all goes, lost where it has been lost; None for nothing."""
+        self.take_away(self.held, lost=not self.commits.identity.member_id)
+        return self.engine.steps.popleft() if self.engine.steps else None
 
     def _step(self, kind: str, partitions: list[TopicPartition], apply: Callable[[], object]) -> asyncio.Future[None]:
         step = RebalanceStep(kind, partitions, apply)
         self.engine.steps.append(step)
         self.engine.notify()
         return step.finished
+
+
+def follow(first: asyncio.Future[None], second: asyncio.Future[None]) -> None:
+    """The second is done when the first is."""
+
+    def finish(_: asyncio.Future[None]) -> None:
+        if not second.done():
+            second.set_result(None)
+
+    first.add_done_callback(finish)

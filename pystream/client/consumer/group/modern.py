@@ -17,14 +17,13 @@ from pystream.client.consumer.commits import Identity
 from pystream.client.consumer.group.membership import Membership
 from pystream.common import error_codes as codes
 from pystream.common.errors import (
-    FencedInstanceId,
+    ClientError,
+    DeadlineExceeded,
     FencedMemberEpoch,
     KafkaError,
-    NetworkFailure,
+    NoBrokersAvailable,
     PystreamError,
-    RequestTimedOut,
     UnknownMemberId,
-    UnreleasedInstanceId,
     error_class,
 )
 from pystream.common.logging import get_logger
@@ -76,8 +75,12 @@ class ConsumerProtocol:
         if self._epoch <= JOINING and not self._sent:
             return
         static = self._config.group_instance_id is not None
-        request = self._request()
-        request.member_epoch = LEAVING_FOR_A_WHILE if static else LEAVING
+        request = ConsumerGroupHeartbeatRequest(
+            group_id=self._group.group_id,
+            member_id=self._member_id,
+            member_epoch=LEAVING_FOR_A_WHILE if static else LEAVING,
+            instance_id=self._config.group_instance_id,
+        )
         self._epoch, self._sent = JOINING, {}
         connection = await self._group.coordinator()
         await connection.request(request)
@@ -89,13 +92,14 @@ class ConsumerProtocol:
         if self._group.engine.subscription is not None and self._group.engine.subscription.pattern is not None:
             await self._group.cluster.refresh()
         failures = 0
+        self._follow_target()
         try:
             while not self._group.is_late():
                 self._due.clear()
                 try:
                     await self._heartbeat()
                     failures = 0
-                except (NetworkFailure, RequestTimedOut, KafkaError) as error:
+                except (KafkaError, NoBrokersAvailable, DeadlineExceeded) as error:
                     failures += 1
                     await self._failed(error, failures)
                     continue
@@ -112,7 +116,7 @@ class ConsumerProtocol:
         self._out()
         self._group.take_away(self._group.held, lost=True)
 
-    async def _failed(self, error: KafkaError, failures: int) -> None:
+    async def _failed(self, error: KafkaError | ClientError, failures: int) -> None:
         """Mend what a failed heartbeat shows; raises what cannot be mended."""
         self._group.note_error(error)
         if isinstance(error, UnknownMemberId | FencedMemberEpoch):
@@ -121,8 +125,9 @@ class ConsumerProtocol:
             self._out()
             await self._group.take_away(self._group.held, lost=True)
             return
-        if isinstance(error, FencedInstanceId | UnreleasedInstanceId) or not error.retriable:
+        if isinstance(error, KafkaError) and not error.retriable:
             self._out()
+            self._group.take_away(self._group.held, lost=True)
             raise error
         self._sent = {}  # say everything again
         await self._group.cluster.clock.sleep_ms(self._group.cluster.backoff.delay_ms(failures))
@@ -152,9 +157,12 @@ class ConsumerProtocol:
         self._group.commits.identity = Identity(self._epoch, self._member_id, self._config.group_instance_id)
         if response.assignment is not None:
             self._target = {part.topic_id: list(part.partitions) for part in response.assignment.topic_partitions}
-            self._target_changed.set()
-            if self._reconciling is None or self._reconciling.done():
-                self._reconciling = self._group.cluster.spawn("reconcile", self._reconcile())
+            self._follow_target()
+
+    def _follow_target(self) -> None:
+        self._target_changed.set()
+        if self._target is not None and (self._reconciling is None or self._reconciling.done()):
+            self._reconciling = self._group.cluster.spawn("reconcile", self._reconcile())
 
     def _request(self) -> ConsumerGroupHeartbeatRequest:
         """The next heartbeat: everything when joining, else what the coordinator does not know yet."""
