@@ -102,27 +102,30 @@ class Runner:
 class _Call(Generic[T]):
     """A coroutine on its way into the loop and its answer on the way back. Whoever waits may give up at any moment."""
 
-    __slots__ = ("_abandoned", "_loop", "_task", "_work", "answer")
+    __slots__ = ("_loop", "_task", "_work", "answer")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> None:
         self.answer: concurrent.futures.Future[T] = concurrent.futures.Future()
         self._loop = loop
         self._work = work
         self._task: asyncio.Task[T] | None = None
-        self._abandoned = False
 
     def begin(self) -> None:
         """In the loop."""
         self._task = self._loop.create_task(self._work)
         self._task.add_done_callback(self._ended)
-        if self._abandoned:  # looked at after the task is there: one of both sees the other
-            self._task.cancel()
 
     def abandon(self) -> None:
-        """Cancel the coroutine; from any thread, before or after it has begun."""
-        self._abandoned = True
-        if self._task is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._task.cancel)
+        """Cancel the coroutine; by who handed it over, or was kept from that."""
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._cancel)
+
+    def _cancel(self) -> None:
+        """In the loop, behind `begin` if that ever came there."""
+        if self._task is None:
+            self._work.close()
+        else:
+            self._task.cancel()
 
     def _ended(self, task: asyncio.Task[T]) -> None:
         if task.cancelled():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import os
 import signal
 import subprocess
@@ -170,6 +171,27 @@ def test_an_interrupt_while_work_is_handed_over_cancels_it(runner: runners.Runne
     with pytest.raises(KeyboardInterrupt):
         runner.run(for_ever())
     assert cancelled.wait(SECONDS)
+
+
+def test_work_that_an_interrupt_kept_from_being_handed_over_is_dropped(
+    runner: runners.Runner, monkeypatch: pytest.MonkeyPatch
+):
+    begun: list[bool] = []
+
+    async def never() -> None:
+        begun.append(True)
+
+    def interrupted(*_: Any) -> None:
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runner.loop, "call_soon_threadsafe", interrupted)
+    work = never()
+    with pytest.raises(KeyboardInterrupt):
+        runner.run(work)
+    assert runner.run(value(1)) == 1  # behind what drops it
+    assert inspect.getcoroutinestate(work) == inspect.CORO_CLOSED
+    assert begun == []
 
 
 def in_a_fork(check) -> int:
