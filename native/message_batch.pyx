@@ -239,6 +239,10 @@ def _restored(topic, partition, offset, timestamp, timestamp_type, leader_epoch,
 
 # ---- the batch
 
+cdef struct FetchedBuffer:               # hidden from the garbage collector, which would take a view from under its owner
+    Py_buffer view
+
+
 @cython.final
 cdef class MessageBatch:
     """The records of one partition in one fetch answer, decoded on first use, or by decode().
@@ -252,7 +256,7 @@ cdef class MessageBatch:
     cdef readonly str topic
     cdef readonly int32_t partition
     cdef object source
-    cdef Py_buffer fetched
+    cdef FetchedBuffer fetched
     cdef bint is_fetched
     cdef int64_t from_offset
     cdef Py_ssize_t limit
@@ -288,14 +292,14 @@ cdef class MessageBatch:
         if acquired:
             self.note_acquired(acquired)
         self.source = data
-        PyObject_GetBuffer(data, &self.fetched, PyBUF_SIMPLE)
+        PyObject_GetBuffer(data, &self.fetched.view, PyBUF_SIMPLE)
         self.is_fetched = True
-        if self.fetched.len > INT32_MAX:
-            raise ValueError(f"a batch holds at most {INT32_MAX} bytes, there are {self.fetched.len}")
+        if self.fetched.view.len > INT32_MAX:
+            raise ValueError(f"a batch holds at most {INT32_MAX} bytes, there are {self.fetched.view.len}")
 
     def __dealloc__(self):
         if self.is_fetched:
-            PyBuffer_Release(&self.fetched)
+            PyBuffer_Release(&self.fetched.view)
         free(self.runs)
         free(self.acquired)
 
@@ -334,8 +338,8 @@ cdef class MessageBatch:
         if self.columns is not None:
             return
         memset(&decoding, 0, sizeof(Decoding))
-        decoding.data = <const uint8_t *>self.fetched.buf
-        decoding.size = self.fetched.len
+        decoding.data = <const uint8_t *>self.fetched.view.buf
+        decoding.size = self.fetched.view.len
         decoding.from_offset = self.from_offset
         decoding.limit = self.limit
         decoding.check_crc = self.check_crc
@@ -412,7 +416,7 @@ cdef class MessageBatch:
     @property
     def size_bytes(self):
         """Of the data fetched."""
-        return self.fetched.len
+        return self.fetched.view.len
 
     @property
     def is_decoded(self):
@@ -530,7 +534,7 @@ cdef class MessageBatch:
         return gathered(self.base, self.key_start_items, self.key_size_items, max(start, 0), min(stop, self.count))
 
     def __repr__(self):
-        state = f"{self.count} messages" if self.columns is not None else f"{self.fetched.len} bytes, not decoded"
+        state = f"{self.count} messages" if self.columns is not None else f"{self.fetched.view.len} bytes, not decoded"
         return f"MessageBatch({self.topic}-{self.partition}, {state})"
 
 

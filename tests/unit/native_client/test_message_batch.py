@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import copy
+import gc
 import pickle
+import sys
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -210,3 +213,16 @@ def test_ranges_out_of_order_are_refused(acquired):
 def test_messages_come_from_batches_only():
     with pytest.raises(AttributeError):
         repr(Message())
+
+
+def test_a_batch_in_a_cycle_is_collected_with_what_it_views(monkeypatch: pytest.MonkeyPatch):
+    """The collector once cleared the view of what was fetched before its owner gave it back."""
+    unraisable: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", unraisable.append)
+    fetched = bytearray(encoded([b"a"]))
+    cycle: dict[str, Any] = {"batch": MessageBatch(memoryview(fetched), "t", 0)}
+    cycle["itself"] = cycle
+    del cycle
+    gc.collect()
+    assert unraisable == []
+    fetched.clear()  # raises BufferError while anybody views it
