@@ -17,6 +17,7 @@ from pystream.common.model import TopicPartition
 from tests.conformance.operator_stories import OPERATOR_STORIES, STREAMS_GROUP_LEFT, STREAMS_GROUP_LIVES
 from tests.conformance.tool_runs import KafkaTools, Run, Said, run_ours
 from tests.conformance.tool_stories import FILES, SETUP, STORIES
+from tests.conformance.topic_stories import TOPIC_STORIES
 from tests.support import raw_streams
 from tests.support.broker_process import BrokerProcess
 
@@ -30,6 +31,7 @@ SETTINGS = {
     "group.streams.session.timeout.ms": "3600000",
 }
 SIDES = ("kafkas", "ourown")  # as long as one another: columns are as wide as names
+ALL_STORIES = STORIES | OPERATOR_STORIES | TOPIC_STORIES
 MEASURED = {"loads": (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d:\d{3}", r"\d+(\.\d+)?")}  # times, rates, counts
 FAILED = re.compile(r"(^|\s)Error: ")  # kafka-share-groups says it, and exits with 0; ours with 1
 TIMES = (
@@ -38,6 +40,7 @@ TIMES = (
     r"\b1[0-9]{12}\b",
     r"\d+ ms ago *",
     r"directory\.id=\S+",
+    r"(?<=TopicId: )\S{22}",
     r"^\S{22}$",
     r"^Bootstrap metadata: .*",
 )
@@ -95,9 +98,9 @@ def compare(stage: Stage, runs: Sequence[Run], drop: tuple[str, ...]) -> None:
         assert (str(run), *shown(ours, drop, complains=complains)) == expected
 
 
-@pytest.mark.parametrize("story", [*STORIES, *OPERATOR_STORIES])
+@pytest.mark.parametrize("story", list(ALL_STORIES))
 def test_a_tool_does_and_says_what_kafkas_does(stage: Stage, story: str):
-    compare(stage, (STORIES | OPERATOR_STORIES)[story], TIMES + MEASURED.get(story, ()))
+    compare(stage, ALL_STORIES[story], TIMES + MEASURED.get(story, ()))
 
 
 def test_streams_groups_are_shown_moved_and_deleted_as_by_kafkas(stage: Stage):

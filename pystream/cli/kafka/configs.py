@@ -1,182 +1,309 @@
-"""`kafka-configs`, as Kafka's ConfigCommand."""
+"""`kafka-configs`, as Kafka's ConfigCommand: settings of topics, brokers, groups; of users and clients see `users`."""
 
 from __future__ import annotations
 
-import argparse
 import re
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, Final
+import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Final
 
-from pystream.cli.kafka.tool import Cluster, Parser, actions, parser, run
-from pystream.cli.settings import from_file
-from pystream.common.errors import InvalidRequest
+from pystream.cli.kafka import users
+from pystream.cli.kafka.failures import java_text
+from pystream.cli.kafka.options import Given, Mistake, Tool, WrongUsage, flag, value
+from pystream.cli.kafka.properties import load
+from pystream.cli.kafka.tool import admin_client, bootstrap, serve
+from pystream.client.admin.configs import (
+    AlterConfig,
+    AlterOperation,
+    ConfigEntry,
+    ConfigResource,
+    ConfigResourceType,
+)
+from pystream.common.config import ConfigSource
+from pystream.common.errors import InvalidTopic, PystreamError
+from pystream.common.model import validate_topic_name
 
-RESOURCES: Final = ("topics", "brokers", "broker-loggers", "client-metrics", "groups")
-QUOTA_PARTS: Final = {"users": "user", "clients": "client-id", "ips": "ip"}
-QUOTA_NAMES: Final = {"users": "user-principal", "clients": "client-id", "ips": "ip"}
+if TYPE_CHECKING:
+    from pystream.client.sync.admin import AdminClient
+
+TYPES: Final = (
+    *("topics", "clients", "users", "brokers", "ips", "client-metrics", "groups"),
+    "broker-loggers",
+)
 # --topic NAME is --entity-type topics --entity-name NAME, and --user-defaults the default of users
-SHORT: Final = {
+FLAGS: Final = {
     "topic": "topics",
-    "broker": "brokers",
-    "broker_logger": "broker-loggers",
-    "group": "groups",
-    "client_metrics": "client-metrics",
-    "user": "users",
     "client": "clients",
+    "user": "users",
+    "broker": "brokers",
+    "broker-logger": "broker-loggers",
     "ip": "ips",
+    "client-metrics": "client-metrics",
+    "group": "groups",
 }
-PAIR: Final = re.compile(r"\s*([^=,\s]+)\s*=\s*(\[[^\]]*\]|[^,]*)\s*(?:,|$)")
+DEFAULT_FLAGS: Final = {
+    "client-defaults": "clients",
+    "user-defaults": "users",
+    "broker-defaults": "brokers",
+    "ip-defaults": "ips",
+}
+QUOTA_TYPES: Final = ("users", "clients", "ips")
+RESOURCES: Final = {
+    "topics": (ConfigResourceType.TOPIC, ConfigSource.DYNAMIC_TOPIC_CONFIG),
+    "brokers": (ConfigResourceType.BROKER, ConfigSource.DYNAMIC_BROKER_CONFIG),
+    "broker-loggers": (ConfigResourceType.BROKER_LOGGER, None),
+    "client-metrics": (ConfigResourceType.CLIENT_METRICS, ConfigSource.DYNAMIC_CLIENT_METRICS_CONFIG),
+    "groups": (ConfigResourceType.GROUP, ConfigSource.DYNAMIC_GROUP_CONFIG),
+}
+PAIRS: Final = re.compile(r",(?=[^\]]*(?:\[|$))")
+EQUALS: Final = re.compile(r"\s*=\s*(?=[^\]]*(?:\[|$))")
+KEY: Final = re.compile(r"[a-zA-Z0-9._-]*")
+SECRET: Final = re.compile(r"(?<=password=)[^\],]*")
+WRITTEN_WRONGLY: Final = (
+    'requirement failed: Invalid entity config: all configs to be added must be in the format "key=val" or  '
+    '"key=[val1,val2]" to group values which contain commas.'
+)
+TOOL: Final = Tool(
+    "kafka-configs",
+    "This tool helps to manipulate and describe entity config for a topic, client, user, broker, ip, client-metrics or "
+    "group",
+    (
+        value("bootstrap-server", "The Kafka servers to connect to.", "server to connect to"),
+        value("bootstrap-controller", "The Kafka controllers to connect to.", "controller to connect to"),
+        value("command-config", "Property file containing configs to be passed to Admin Client.", "file"),
+        flag("describe", "List configs for the given entity."),
+        flag("alter", "Alter the configuration for the entity."),
+        flag("all", "List all configs for the given entity, including static configs if available."),
+        value("entity-type", f"Type of entity ({'/'.join(TYPES)})"),
+        value("entity-name", "Name of the entity."),
+        flag("entity-default", "Default of clients, users, brokers or ips."),
+        value("add-config", "Settings: k1=v1,k2=[v1,v2],k3=v3.", "k1=v1,k2=[v1,v2]"),
+        value("add-config-file", "Properties file with settings.", "file"),
+        value("delete-config", "Settings to take back: k1,k2.", "k1,k2", separator=","),
+        *(value(name, f"The same as --entity-type {kind} --entity-name.") for name, kind in FLAGS.items()),
+        *(flag(name, f"The same as --entity-type {kind} --entity-default.") for name, kind in DEFAULT_FLAGS.items()),
+    ),
+)
 
-Entity = tuple[str, str | None]  # (type, name); None for the default
-
-
-def options() -> Parser:
-    made = parser("kafka-configs", "Describe and change settings of topics, brokers, users, clients and others.")
-    actions(made, describe="List settings of the entity.", alter="Change settings of the entity.")
-    made.add_argument("--entity-type", action="append", default=[], choices=[*RESOURCES, *QUOTA_PARTS])
-    made.add_argument("--entity-name", action="append", default=[], help="Its name.")
-    made.add_argument("--entity-default", action="store_true", help="The default of its type.")
-    for name in SHORT:
-        made.add_argument(
-            f"--{name.replace('_', '-')}", metavar="NAME", help=f"The same as --entity-type {SHORT[name]}."
-        )
-        if SHORT[name] in (*QUOTA_PARTS, "brokers"):
-            made.add_argument(f"--{name}-defaults", action="store_true", help=f"The default of {SHORT[name]}.")
-    made.add_argument("--all", action="store_true", help="Settings that are the default, too.")
-    made.add_argument("--add-config", metavar="K1=V1,K2=[V2,V3]", help="Settings to set.")
-    made.add_argument("--add-config-file", type=Path, metavar="FILE", help="Properties with settings to set.")
-    made.add_argument("--delete-config", metavar="K1,K2", help="Settings to take back.")
-    return made
+Entity = tuple[str, str | None]  # (type, name); "" for the default, None for all of the type
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the console script; always leaves by SystemExit."""
-    run(options(), arguments, work, "Error while executing config command: ")
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    serve(TOOL, words, lambda given: work(given, words))
 
 
-def work(given: argparse.Namespace) -> None:
-    cluster = Cluster(given)
-    meant = entities(given)
-    quotas = [kind in QUOTA_PARTS for kind, _ in meant]
-    if given.action == "alter":
-        _alter(cluster, given, meant)
-    elif all(quotas):
-        _describe_quotas(cluster, meant)
-    elif any(quotas) or len(meant) > 1:
-        raise InvalidRequest("only users, clients and ips can be named together")
-    else:
-        _describe(cluster, given, *meant[0])
+def work(given: Given, words: Sequence[str]) -> None:
+    entities = check(given)
+    try:
+        _work(given, entities)
+    except Mistake:
+        raise
+    except (PystreamError, OSError) as error:
+        typed = SECRET.sub("...", " ".join(words))
+        said = java_text(error) if isinstance(error, PystreamError) else f"{error.filename}: {error.strerror}"
+        raise Mistake(f"Error while executing config command with args '{typed}'\n{said}") from None
 
 
-def entities(given: argparse.Namespace) -> list[Entity]:
-    """What the flags mean. Raises InvalidRequest for nothing, and for names without types."""
-    names: list[str | None] = [*given.entity_name, *([None] if given.entity_default else [])]
-    if len(names) > len(given.entity_type):
-        raise InvalidRequest("an --entity-name needs an --entity-type")
-    if len(given.entity_type) > 1 and len(names) < len(given.entity_type):
-        raise InvalidRequest("each of several --entity-type needs its --entity-name")
-    names += [""] * (len(given.entity_type) - len(names))  # all of a type
-    found: list[Entity] = list(zip(given.entity_type, names, strict=True))
-    for name, kind in SHORT.items():
-        if getattr(given, name) is not None:
-            found.append((kind, getattr(given, name)))
-        if getattr(given, f"{name}_defaults", False):
-            found.append((kind, None))
-    if not found:
-        raise InvalidRequest("At least one entity type must be specified")
+def _work(given: Given, entities: Sequence[Entity]) -> None:
+    add, delete = settings_of(given), [name.strip() for name in given.values("delete-config")]
+    name = "bootstrap-controller" if given.has("bootstrap-controller") else "bootstrap-server"
+    with admin_client(bootstrap(given, name), load(given.value("command-config"))) as admin:
+        kind, entity = entities[0]
+        if given.has("describe"):
+            if kind in QUOTA_TYPES:
+                users.describe(admin, dict(entities))
+            else:
+                _describe(admin, kind, entity, every=given.has("all"))
+            return
+        named = [(each, whose) for each, whose in entities if whose is not None]
+        if len(named) != len(entities):
+            raise Mistake("An entity name must be specified for every entity type")
+        if kind in QUOTA_TYPES:
+            users.alter(admin, dict(named), add, delete)
+        else:
+            _alter(admin, kind, entity or "", add, delete)
+        if entity:
+            print(f"Completed updating config for {kind[:-1]} {entity}.")
+        else:
+            print(f"Completed updating default config for {kind} in the cluster.")
+
+
+# --- what is meant ----------------------------------------------------------------------------------------------------
+
+
+def entities_of(given: Given) -> list[Entity]:
+    """What the flags mean, in order; types without a name have None."""
+    types = [*given.values("entity-type"), *(kind for name, kind in FLAGS.items() if given.has(name))]
+    types += [kind for name, kind in DEFAULT_FLAGS.items() if given.has(name)]
+    texts = iter(given.values("entity-name"))
+    names: list[str | None] = [
+        next(texts) if name == "entity-name" else ""
+        for name in given.order
+        if name in ("entity-name", "entity-default")
+    ]
+    names += [given.value(name) for name in FLAGS if given.has(name)]
+    names += ["" for name in DEFAULT_FLAGS if given.has(name)]
+    if types and len(names) > len(types):
+        raise Mistake("An entity name must be specified for every entity type")
+    names += [None] * (len(types) - len(names))
+    return list(zip(types, names, strict=False))
+
+
+def check(given: Given) -> list[Entity]:
+    """The entities. Raises WrongUsage and Mistake for options that do not go together."""
+    if given.has("describe") == given.has("alter"):
+        raise WrongUsage("Command must include exactly one action: --describe, --alter")
+    for name in ("add-config", "delete-config"):
+        given_with = f"[{name}]"
+        if given.has("describe") and given.has(name):
+            raise WrongUsage(f'Option "[describe]" can\'t be used with option "{given_with}"')
+    entities = entities_of(given)
+    types = [kind for kind, _ in entities]
+    twice = [kind for place, kind in enumerate(types) if kind in types[:place]]
+    if twice:
+        raise Mistake(f"Duplicate entity type(s) specified: {','.join(twice)}")
+    if not given.has("bootstrap-server") and not given.has("bootstrap-controller"):
+        raise Mistake("Either --bootstrap-server or --bootstrap-controller must be specified.")
+    if given.has("bootstrap-server") and given.has("bootstrap-controller"):
+        raise Mistake("Only one of --bootstrap-server or --bootstrap-controller can be specified.")
+    for kind in types:
+        if kind not in TYPES:
+            raise Mistake(
+                f"Invalid entity type {kind}, the entity type must be one of {', '.join(TYPES)} with a "
+                "--bootstrap-server or --bootstrap-controller argument"
+            )
+    if not types:
+        raise Mistake("At least one entity type must be specified")
+    if len(types) > 1 and set(types) != {"users", "clients"}:
+        raise Mistake("Only 'users' and 'clients' entity types may be specified together")
+    general = any(map(given.has, ("entity-type", "entity-name", "entity-default")))
+    if general and any(map(given.has, (*FLAGS, *DEFAULT_FLAGS))):
+        raise Mistake("--entity-{type,name,default} should not be used in conjunction with specific entity flags")
+    _check_names(given, entities)
+    return entities
+
+
+def _check_names(given: Given, entities: Sequence[Entity]) -> None:
+    for kind, name in entities:
+        if name and kind in ("brokers", "broker-loggers") and not re.fullmatch(r"[+-]?\d+", name):
+            raise Mistake(f"The entity name for {kind} must be a valid integer broker id, but it is: {name}")
+        if name and kind == "ips":
+            users.check_address(name)
+    kind, name = entities[0]
+    if given.has("describe"):
+        if name == "" and kind in ("topics", "groups", "client-metrics", "broker-loggers"):
+            raise Mistake(f"--entity-default must not be specified with --describe of {kind}")
+        return
+    if kind in QUOTA_TYPES or kind == "brokers":
+        if any(whose is None for _, whose in entities):
+            raise Mistake(
+                f"An entity name or default entity must be specified with --alter of {','.join(k for k, _ in entities)}"
+            )
+    elif not name:
+        raise Mistake(f"An entity name must be specified with --alter of {kind}")
+    if not any(map(given.has, ("add-config", "add-config-file", "delete-config"))):
+        raise Mistake(
+            "At least one of --add-config, --add-config-file, or --delete-config must be specified with --alter"
+        )
+    if given.has("add-config") and given.has("add-config-file"):
+        raise Mistake("Only one of --add-config or --add-config-file must be specified")
+
+
+def settings_of(given: Given) -> dict[str, str]:
+    """What is to be set. Raises Mistake, OSError."""
+    path = given.value("add-config-file")
+    found = {name: str(text) for name, text in load(path).items()} if path else {}
+    found |= parse_pairs(given.value("add-config") or "")
+    for name in found:
+        if not KEY.fullmatch(name):
+            raise Mistake(f"Invalid character found for config key: {name}")
     return found
 
 
 def parse_pairs(text: str) -> dict[str, str]:
-    """ "k1=v1,k2=[v2,v3]" -> {"k1": "v1", "k2": "v2,v3"}."""
+    """ "k1=v1,k2=[v2,v3]" -> {"k1": "v1", "k2": "v2,v3"}. Raises Mistake."""
     found: dict[str, str] = {}
-    position = 0
-    while position < len(text):
-        pair = PAIR.match(text, position)
-        if pair is None:
-            raise InvalidRequest('Invalid entity config: all configs to be added must be in the format "key=val".')
-        found[pair[1]] = pair[2].strip().removeprefix("[").removesuffix("]")
-        position = pair.end()
+    for pair in PAIRS.split(text) if text else ():
+        parts = EQUALS.split(pair)
+        if len(parts) != 2:
+            raise Mistake(WRITTEN_WRONGLY)
+        found[parts[0].strip()] = parts[1].replace("[", "").replace("]", "").strip()
     return found
 
 
-def _alter(cluster: Cluster, given: argparse.Namespace, meant: list[Entity]) -> None:
-    add = from_file(given.add_config_file) if given.add_config_file else {}
-    add |= parse_pairs(given.add_config or "")
-    delete = [name.strip() for name in (given.delete_config or "").split(",") if name.strip()]
-    if not add and not delete:
-        raise InvalidRequest("At least one of --add-config, --add-config-file, or --delete-config must be specified")
-    if any(name == "" for _, name in meant):
-        raise InvalidRequest("an entity name must be specified with --alter")
-    kind, name = meant[0]
-    if kind in QUOTA_PARTS:
-        if any(other not in QUOTA_PARTS for other, _ in meant):
-            raise InvalidRequest("only users, clients and ips can be named together")
-        entity = {QUOTA_PARTS[other]: each or "" for other, each in meant}
-        cluster.rows("quotas", "alter", entity=entity, set=add, unset=delete)
-    elif len(meant) > 1:
-        raise InvalidRequest("only users, clients and ips can be named together")
-    else:
-        names = [] if name is None else [name]
-        cluster.rows("configs", "alter", type=kind, names=names, set=add, unset=delete)
-    if name is None:
-        print(f"Completed updating default config for {kind} in the cluster.")
-    else:
-        print(f"Completed updating config for {kind.removesuffix('s')} {name}.")
+# --- resources --------------------------------------------------------------------------------------------------------
 
 
-def _describe(cluster: Cluster, given: argparse.Namespace, kind: str, name: str | None) -> None:
-    for each in [name] if name != "" else _all_names(cluster, kind):
-        if each is None:
+def _described(admin: AdminClient, kind: str, name: str, *, every: bool) -> list[ConfigEntry]:
+    """The settings of one resource by name; without `every` those that were made for it."""
+    resource_type, source = RESOURCES[kind]
+    if kind == "topics" and name:
+        _check_topic(name)
+    if kind == "brokers" and not name:
+        source = ConfigSource.DYNAMIC_DEFAULT_BROKER_CONFIG
+    resource = ConfigResource(resource_type, name)
+    entries = admin.describe_configs([resource], include_synonyms=True).result(resource)
+    return [entry for _, entry in sorted(entries.items()) if every or source is None or entry.source is source]
+
+
+def _check_topic(name: str) -> None:
+    try:
+        validate_topic_name(name)
+    except InvalidTopic as error:
+        raise Mistake(str(error)) from None
+
+
+def _describe(admin: AdminClient, kind: str, name: str | None, *, every: bool) -> None:
+    if kind == "topics" and name:
+        _check_topic(name)
+    if name and not every and not _is_there(admin, kind, name):
+        print(f"The {kind[:-1]} '{name}' doesn't exist and doesn't have dynamic config.")
+        return
+    for each in [name] if name is not None else _all(admin, kind):
+        if each == "":
             print(f"Default configs for {kind} in the cluster are:")
         else:
-            print(f"{'All' if given.all else 'Dynamic'} configs for {kind.removesuffix('s')} {each} are:")
-        names = [] if each is None else [each]
-        for row in cluster.rows("configs", "describe", type=kind, names=names, all=True):
-            if given.all or _own(kind, each, row):
-                value = "null" if row.value is None else row.value
-                sensitive = "true" if row.sensitive else "false"
-                print(f"  {row.name}={value} sensitive={sensitive} synonyms={{{', '.join(row.synonyms)}}}")
+            print(f"{'All' if every else 'Dynamic'} configs for {kind[:-1]} {each} are:")
+        for entry in _described(admin, kind, each, every=every):
+            synonyms = ", ".join(f"{one.source.name}:{one.name}={_text(one.value)}" for one in entry.synonyms)
+            sensitive = "true" if entry.is_sensitive else "false"
+            print(f"  {entry.name}={_text(entry.value)} sensitive={sensitive} synonyms={{{synonyms}}}")
 
 
-def _own(kind: str, name: str | None, row: Any) -> bool:
-    """Whether the setting was made for the entity itself."""
-    sources = {
-        "topics": "DYNAMIC_TOPIC_CONFIG",
-        "brokers": "DYNAMIC_BROKER_CONFIG" if name else "DYNAMIC_DEFAULT_BROKER_CONFIG",
-        "broker-loggers": "DYNAMIC_BROKER_LOGGER_CONFIG",
-        "client-metrics": "DYNAMIC_CLIENT_METRICS_CONFIG",
-        "groups": "DYNAMIC_GROUP_CONFIG",
-    }
-    return bool(row.source == sources[kind])
+def _text(text: str | None) -> str:
+    return "null" if text is None else text
 
 
-def _all_names(cluster: Cluster, kind: str) -> list[str | None]:
+def _is_there(admin: AdminClient, kind: str, name: str) -> bool:
+    """A group that nobody joined may have settings."""
+    return name in _all(admin, kind) or (kind == "groups" and bool(_described(admin, kind, name, every=False)))
+
+
+def _all(admin: AdminClient, kind: str) -> list[str]:
     if kind == "topics":
-        return [row.name for row in cluster.rows("topics", "list", internal=True)]
+        return list(admin.list_topics(include_internal=True))
     if kind in ("brokers", "broker-loggers"):
-        brokers: list[str | None] = [str(row.broker) for row in cluster.rows("cluster", "brokers")]
-        return [*brokers, None] if kind == "brokers" else brokers
+        numbers = [str(node.node_id) for node in admin.describe_cluster().nodes]
+        return [*numbers, ""] if kind == "brokers" else numbers
     if kind == "groups":
-        return [row.group for row in cluster.rows("groups", "list")]
-    raise InvalidRequest(f"name the {kind} meant")
+        return [group.group_id for group in admin.list_groups()]
+    return admin.list_client_metrics_resources()
 
 
-def _describe_quotas(cluster: Cluster, meant: list[Entity]) -> None:
-    entity = {QUOTA_PARTS[kind]: name or "" for kind, name in meant if name != ""}
-    every = [QUOTA_PARTS[kind] for kind, name in meant if name == ""]
-    order = {part: kind for kind, part in QUOTA_PARTS.items()}
-    for row in cluster.rows("quotas", "describe", entity=entity, any=every, strict=True):
-        who = ", ".join(
-            f"the default {QUOTA_NAMES[kind]}"
-            if row.parts[part] is None
-            else f"{QUOTA_NAMES[kind]} '{row.parts[part]}'"
-            for part, kind in order.items()
-            if part in row.parts
-        )
-        values = ", ".join(f"{key}={value}" for key, value in row.quotas.items())
-        print(f"Quota configs for {who} are {values}")
+def _alter(admin: AdminClient, kind: str, name: str, add: Mapping[str, str], delete: Sequence[str]) -> None:
+    there = {entry.name for entry in _described(admin, kind, name, every=False)}
+    if kind == "broker-loggers":
+        unknown = [logger for logger in (*delete, *add) if logger not in there]
+        if unknown:
+            raise Mistake(f"Invalid broker logger(s): {','.join(unknown)}")
+    missing = [setting for setting in delete if setting not in there]
+    if missing:
+        raise Mistake(f"Invalid config(s): {','.join(missing)}")
+    changes = [AlterConfig(setting, text) for setting, text in add.items()]
+    changes += [AlterConfig(setting, "", AlterOperation.DELETE) for setting in delete]
+    admin.incremental_alter_configs({ConfigResource(RESOURCES[kind][0], name): changes}).checked()
 
 
 if __name__ == "__main__":

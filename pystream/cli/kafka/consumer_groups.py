@@ -2,221 +2,401 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
-from pystream.cli.kafka.tool import DEFAULT_TIMEOUT_MS, Cluster, Parser, actions, parser, run
-from pystream.common.errors import InvalidRequest
+from pystream.cli.kafka.failures import message
+from pystream.cli.kafka.groups.common import (
+    ACTIONS,
+    MOVES,
+    NARROW,
+    check_describe,
+    check_positions,
+    group_options,
+    is_chosen,
+    line,
+    print_csv,
+    print_deletion,
+    print_offset_deletion,
+    states_of,
+    width_of,
+)
+from pystream.cli.kafka.groups.moves import moved_to, plan_of
+from pystream.cli.kafka.groups.resetting import print_new_offsets
+from pystream.cli.kafka.options import Given, Mistake, Tool, WrongUsage, flag, value
+from pystream.cli.kafka.tool import admin_of, serve
+from pystream.client.admin.groups import GroupDescription, GroupType, MemberDescription
+from pystream.client.admin.partitions import LATEST
+from pystream.client.operations.handlers.positions import parse_partitions
+from pystream.common.errors import (
+    GroupIdNotFound,
+    InvalidRequest,
+    PystreamError,
+    UnknownTopicOrPartition,
+)
+from pystream.common.model import TopicPartition
 
-WIDTH: Final = 15
+if TYPE_CHECKING:
+    from pystream.client.sync.admin import AdminClient
+
 ABSENT: Final = "-"
+STATES: Final = (
+    *("Reconciling", "Stable", "Assigning", "Empty"),
+    *("PreparingRebalance", "CompletingRebalance", "Dead"),
+)
 REBALANCING: Final = ("PreparingRebalance", "CompletingRebalance", "Assigning", "Reconciling")
-CONSUMER_TYPES: Final = ("Classic", "Consumer")
-
-
-def options() -> Parser:
-    made = parser("kafka-consumer-groups", "List, describe and delete consumer groups; reset and delete their offsets.")
-    actions(
-        made,
-        list="List all consumer groups.",
-        describe="Describe consumer groups, and list lag.",
-        delete="Delete consumer groups.",
-        reset_offsets="Reset offsets of a consumer group without members.",
-        delete_offsets="Delete offsets of a consumer group.",
-    )
-    made.add_argument("--group", action="append", default=[], help="The group; may be repeated.")
-    made.add_argument("--all-groups", action="store_true", help="All groups.")
-    made.add_argument("--topic", action="append", default=[], metavar="TOPIC[:0,1]", help="May be repeated.")
-    made.add_argument("--all-topics", action="store_true", help="All topics that the group has committed.")
-    made.add_argument("--state", nargs="?", const="", metavar="STATES", help="With --list: filter and show; else show.")
-    made.add_argument("--type", nargs="?", const="", metavar="TYPES", help="With --list: filter and show.")
-    made.add_argument("--members", action="store_true", help="With --describe: the members.")
-    made.add_argument("--offsets", action="store_true", help="With --describe: the offsets, as without it.")
-    made.add_argument("--verbose", action="store_true", help="With --members: their partitions, too.")
-    made.add_argument("--timeout", type=int, default=DEFAULT_TIMEOUT_MS, metavar="MS", help="For each request.")
-    made.add_argument("--dry-run", action="store_true", help="With --reset-offsets: only show, as without --execute.")
-    made.add_argument("--execute", action="store_true", help="With --reset-offsets: do it.")
-    to = made.add_mutually_exclusive_group()
-    to.add_argument("--to-earliest", action="store_const", const="start", dest="position", help="The first offset.")
-    to.add_argument("--to-latest", action="store_const", const="end", dest="position", help="The last offset.")
-    to.add_argument("--to-current", action="store_const", const="+0", dest="position", help="The committed offset.")
-    to.add_argument("--to-offset", type=int, help="This offset.")
-    to.add_argument("--shift-by", type=int, help="So far from the committed offset.")
-    to.add_argument("--to-datetime", metavar="YYYY-MM-DDTHH:mm:SS.sss", help="The first record from this time on.")
-    return made
+TYPES: Final = {"consumer": GroupType.CONSUMER, "classic": GroupType.CLASSIC}
+POSITIONS: Final = (
+    *("to-offset", "shift-by", "to-datetime", "by-duration", "to-earliest", "to-latest", "to-current"),
+    "from-file",
+)
+ONE_ACTION: Final = (
+    "Command must include exactly one action: --list, --describe, --delete, --reset-offsets, --delete-offsets, "
+    "--validate-regex"
+)
+NOT_EXECUTED: Final = (
+    "WARN: No action will be performed as the --execute option is missing. In a future major release, the default "
+    "behavior of this command will be to prompt the user before executing the reset rather than doing a dry run. You "
+    "should add the --dry-run option explicitly if you are scripting this command and want to keep the current default "
+    "behavior without prompting."
+)
+TOOL: Final = Tool(
+    "kafka-consumer-groups",
+    "This tool helps to list all consumer groups, describe a consumer group, delete consumer group info, or reset "
+    "consumer group offsets.",
+    (
+        *group_options("consumer group", "With --describe: epochs and assignments, too.", 5_000),
+        *MOVES,
+        value("topic", "A topic, or topic:0,1,2 for only these partitions; may be repeated.", "topic"),
+        flag("all-topics", "All topics that the group has committed."),
+        value("type", "With --list: types shown, or wanted: consumer, classic.", "String", bare=True),
+        value("validate-regex", "Whether brokers take this regular expression of a subscription.", "regex"),
+    ),
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the console script; always leaves by SystemExit."""
-    run(options(), arguments, work, "\nError: Executing consumer group command failed due to ")
+    words = "\nError: Executing consumer group command failed due to "
+    serve(TOOL, arguments, work, failed=words, to_output=True)
 
 
-def work(given: argparse.Namespace) -> None:
-    cluster = Cluster(given)
-    if given.action == "list":
-        _list(cluster, given)
+def work(given: Given) -> None:
+    check(given)
+    if given.has("validate-regex"):
+        _validate(given.value("validate-regex"))
         return
-    if bool(given.group) == given.all_groups:
-        raise InvalidRequest("give --group or --all-groups")
-    groups = given.group
-    if given.all_groups:
-        groups = [row.group for row in cluster.rows("groups", "list") if row.type in CONSUMER_TYPES]
-    if given.action == "describe":
+    timeout_ms = given.value("timeout")
+    with admin_of(given, default_api_timeout_ms=timeout_ms, request_timeout_ms=timeout_ms) as admin:
+        if given.has("list"):
+            _list(admin, given)
+        elif given.has("describe"):
+            _describe(admin, given)
+        elif given.has("delete"):
+            results = admin.delete_groups(_groups(admin, given))
+            print_deletion("consumer group", list(results.succeeded), results.failed)
+        elif given.has("reset-offsets"):
+            _reset(admin, given)
+        else:
+            _delete_offsets(admin, given)
+
+
+def check(given: Given) -> None:
+    """Raises WrongUsage for options that do not go together."""
+    actions = sum(map(given.has, (*ACTIONS, "validate-regex")))
+    if actions == 0 or (actions > 1 and given.has("validate-regex")):
+        raise WrongUsage(ONE_ACTION)
+    if given.has("validate-regex"):
+        return
+    given.require("bootstrap-server")
+    check_describe(given)
+    chosen = is_chosen(given)
+    if given.has("delete"):
+        if not chosen:
+            raise WrongUsage("Option [delete] takes one of these options: [all-groups], [group]")
+        if given.has("topic"):
+            raise WrongUsage("The consumer does not support topic-specific offset deletion from a consumer group.")
+    if given.has("delete-offsets") and not (given.has("group") and given.has("topic")):
+        raise WrongUsage("Option [delete-offsets] takes the following options: [group], [topic]")
+    if given.has("reset-offsets"):
+        if not given.has("dry-run") and not given.has("execute"):
+            print(NOT_EXECUTED, file=sys.stderr)
+        check_positions(given, (), execution=False)
+        if not chosen:
+            raise WrongUsage("Option [reset-offsets] takes one of these options: [all-groups], [group]")
+        check_positions(given, POSITIONS, execution=False)
+    given.exclude("group", "all-groups", "list")
+    given.exclude("topic", "list", "describe")
+    if actions > 1:
+        raise WrongUsage(ONE_ACTION)
+    for name in ("members", "offsets", "verbose", "state", "type"):
+        needs = ("list",) if name == "type" else ("list", "describe") if name == "state" else ("describe",)
+        if given.has(name) and not any(map(given.has, needs)):
+            raise WrongUsage(f"Option(s) [{name}] are unavailable given other options on the command line")
+
+
+def _validate(expression: str) -> None:
+    import re2
+
+    options = re2.Options()
+    options.log_errors = False
+    try:
+        re2.compile(expression, options)
+    except re2.error as error:
+        said = error.args[0] if error.args else ""
+        said = said.decode(errors="replace") if isinstance(said, bytes) else str(said)
+        print(f"The regular expression `{expression}` is invalid: {said.partition(':')[0]}.")
+        return
+    print(f"The regular expression `{expression}` is valid.")
+
+
+def _groups(admin: AdminClient, given: Given) -> list[str]:
+    if given.has("all-groups"):
+        return [group.group_id for group in admin.list_consumer_groups()]
+    return list(dict.fromkeys(given.values("group")))
+
+
+# --- list and describe ------------------------------------------------------------------------------------------------
+
+
+def _list(admin: AdminClient, given: Given) -> None:
+    text = given.value("type") or ""
+    names = [part.strip().lower() for part in text.split(",") if part.strip()]
+    if any(name not in TYPES for name in names):
+        raise WrongUsage(f"Invalid types list '{text}'. Valid types are: Consumer, Classic")
+    wanted = {TYPES[name] for name in names}
+    listed = admin.list_consumer_groups(states=states_of(given, STATES))
+    groups = [group for group in listed if not wanted or group.type in wanted]
+    if not given.has("state") and not given.has("type"):
         for group in groups:
-            _describe(cluster, given, group)
-    elif given.action == "delete":
-        _delete(cluster, groups)
-    elif given.action == "reset_offsets":
-        _reset(cluster, given, groups)
-    else:
-        _delete_offsets(cluster, given, groups)
-
-
-def _list(cluster: Cluster, given: argparse.Namespace) -> None:
-    states = [state.strip() for state in (given.state or "").split(",") if state.strip()]
-    types = [kind.strip() for kind in (given.type or "").split(",") if kind.strip()]
-    rows = [row for row in cluster.rows("groups", "list", state=states, type=types) if row.type in CONSUMER_TYPES]
-    if given.state is None and given.type is None:
-        for row in rows:
-            print(row.group)
+            print(group.group_id)
         return
-    width = max([WIDTH, *(len(row.group) for row in rows)]) + 10
-    lines = [("GROUP", "TYPE", "STATE"), *((row.group, row.type, row.state) for row in rows)]
-    for group, kind, state in lines:
-        shown = [f"{group:<{width}}"]
-        if given.type is not None:
-            shown.append(f"{kind:<20}")
-        if given.state is not None:
-            shown.append(f"{state:<20}")
-        print(" ".join(shown))
+    rows = [["GROUP", "TYPE", "STATE"], *([group.group_id, group.type.value, group.state] for group in groups)]
+    shown = [0, *([1] if given.has("type") else []), *([2] if given.has("state") else [])]
+    widths = [width_of(group.group_id for group in groups) + 10, 20, 20]
+    for row in rows:
+        print(line([row[number] for number in shown], [widths[number] for number in shown]))
 
 
-def _describe(cluster: Cluster, given: argparse.Namespace, group: str) -> None:
-    answer = cluster.do("groups", "describe", groups=[group])
-    for failure in answer.failures:
-        print(f"\nError: {failure.error}")
-    for row in answer.rows:
-        if row.state == "Empty":
-            print(f"\nConsumer group '{group}' has no active members.", file=sys.stderr)
-        elif row.state in REBALANCING:
-            print(f"\nWarning: Consumer group '{group}' is rebalancing.", file=sys.stderr)
-        if given.state is not None:
-            _print_table(
-                [("GROUP", "COORDINATOR (ID)", "ASSIGNMENT-STRATEGY", "STATE", "#MEMBERS")],
-                [(group, str(row.coordinator), row.assignor, row.state, str(len(row.members)))],
-            )
-        elif given.members:
-            _print_members(row, given.verbose)
-        elif row.partitions:
-            _print_offsets(row)
+def _describe(admin: AdminClient, given: Given) -> None:
+    described = admin.describe_consumer_groups(_groups(admin, given)).checked()
+    for name, group in sorted(described.items()):
+        if given.has("state"):
+            _print_state(admin, group, verbose=given.has("verbose"))
+        elif given.has("members"):
+            _print_members(group, verbose=given.has("verbose"))
+        else:
+            _print_offsets(admin, name, group, verbose=given.has("verbose"))
 
 
-def _print_offsets(row: Any) -> None:
-    def text(value: Any, prefix: str = "") -> str:
-        return ABSENT if value is None or value == "" else f"{prefix}{value}"
+def _note(group: GroupDescription, rows: int) -> bool:
+    """Say what state the group is in; whether there is something to print."""
+    if group.state == "Dead":
+        print(f"\nError: Consumer group '{group.group_id}' does not exist.")
+    elif group.state == "Empty":
+        print(f"\nConsumer group '{group.group_id}' has no active members.", file=sys.stderr)
+    elif group.state in REBALANCING:
+        print(f"\nWarning: Consumer group '{group.group_id}' is rebalancing.", file=sys.stderr)
+    return group.state != "Dead" and rows > 0
 
-    heads = (
-        *("GROUP", "TOPIC", "PARTITION", "CURRENT-OFFSET", "LOG-END-OFFSET", "LAG"),
-        *("CONSUMER-ID", "HOST", "CLIENT-ID"),
+
+def _print(rows: Sequence[Sequence[str]], widths: Sequence[int]) -> None:
+    print("".join(f"\n{line(row, widths)}" for row in rows))
+
+
+def _print_state(admin: AdminClient, group: GroupDescription, *, verbose: bool) -> None:
+    if not _note(group, 1):
+        return
+    node = next(node for node in admin.describe_cluster().nodes if node.node_id == group.coordinator_id)
+    coordinator = f"{node.host}:{node.port}  ({node.node_id})"
+    epochs = [_epoch(group.group_epoch), _epoch(group.assignment_epoch)] if verbose else []
+    heads = ["GROUP-EPOCH", "TARGET-ASSIGNMENT-EPOCH"] if verbose else []
+    _print(
+        [
+            ["GROUP", "COORDINATOR (ID)", "ASSIGNMENT-STRATEGY", "STATE", *heads, "#MEMBERS"],
+            [group.group_id, coordinator, group.assignor or ABSENT, group.state, *epochs, str(len(group.members))],
+        ],
+        [width_of([group.group_id]), max(25, len(coordinator)), 20, 20, *([15, 25] if verbose else [])],
     )
-    lines = [
-        (
-            row.group,
-            text(each.topic),
-            text(each.partition),
-            text(each.committed_offset),
-            text(each.end_offset),
-            text(each.lag),
-            text(each.member_id),
-            text(each.host),
-            text(each.client_id),
-        )
-        for each in row.partitions
-    ]
-    _print_table([heads], lines, narrow=("PARTITION",))
 
 
-def _print_members(row: Any, verbose: bool) -> None:
-    heads = ["GROUP", "CONSUMER-ID", "GROUP-INSTANCE-ID", "HOST", "CLIENT-ID", "#PARTITIONS", "ASSIGNMENT"]
-    lines = [
-        (
-            row.group,
-            each.member_id,
-            each.instance_id or "",
-            each.host,
-            each.client_id,
-            str(len(each.partitions)),
-            ", ".join(each.partitions) or ABSENT,
-        )
-        for each in row.members
-    ]
-    wanted = [
-        number
-        for number, head in enumerate(heads)
-        if (head != "ASSIGNMENT" or verbose) and (head != "GROUP-INSTANCE-ID" or any(line[number] for line in lines))
-    ]
-    _print_table([[heads[n] for n in wanted]], [[line[n] for n in wanted] for line in lines])
+def _epoch(epoch: int) -> str:
+    return ABSENT if epoch < 0 else str(epoch)
 
 
-def _print_table(heads: Sequence[Sequence[str]], lines: Sequence[Sequence[str]], narrow: Sequence[str] = ()) -> None:
-    """Columns of at least 15 characters, those of `narrow` of 10; the last one as long as it is."""
-    widths = [
-        10 if column[0] in narrow else max(WIDTH, *map(len, column)) for column in zip(*heads, *lines, strict=True)
-    ]
-    print()
-    for line in [*heads, *lines]:
-        print(" ".join([*map(str.ljust, line[:-1], widths), line[-1]]))
-
-
-def _delete(cluster: Cluster, groups: Sequence[str]) -> None:
-    answer = cluster.do("groups", "delete", groups=groups)
-    if not answer.failures:
-        names = ", ".join(f"'{row.name}'" for row in answer.rows)
-        print(f"Deletion of requested consumer groups ({names}) was successful.")
+def _print_members(group: GroupDescription, *, verbose: bool) -> None:
+    if not _note(group, 1):
         return
-    print("\nError: Deletion of some consumer groups failed:")
-    for failure in answer.failures:
-        print(f"* Group '{failure.item}' could not be deleted due to: {failure.error}")
-    if answer.rows:
-        names = ", ".join(f"'{row.name}'" for row in answer.rows)
-        print(f"\nThese consumer groups were deleted successfully: {names}")
-    raise SystemExit(1)
+    static = any(each.instance_id for each in group.members)
+    rows = [_member(group, each, static=static, verbose=verbose) for each in group.members]
+    heads = ["GROUP", "CONSUMER-ID", *(["GROUP-INSTANCE-ID"] if static else []), "HOST", "CLIENT-ID", "#PARTITIONS"]
+    if verbose:
+        heads += ["CURRENT-EPOCH", "CURRENT-ASSIGNMENT", "TARGET-EPOCH", "TARGET-ASSIGNMENT"]
+    rows = [[*row, ""] for row in [heads, *rows]] if not verbose else [heads, *rows]
+    least = {"GROUP-INSTANCE-ID": 17, "CURRENT-ASSIGNMENT": 20, "TARGET-ASSIGNMENT": 20}
+    _print(rows, [max(width_of(column), least.get(column[0], 0)) for column in zip(*rows, strict=True) if column[0]])
 
 
-def _reset(cluster: Cluster, given: argparse.Namespace, groups: Sequence[str]) -> None:
-    if given.to_offset is not None:
-        position = str(given.to_offset)
-    elif given.shift_by is not None:
-        position = f"{given.shift_by:+d}"
-    elif given.to_datetime is not None:
-        position = f"@{given.to_datetime}"
-    elif given.position is not None:
-        position = given.position
+def _member(group: GroupDescription, each: MemberDescription, *, static: bool, verbose: bool) -> list[str]:
+    row = [group.group_id, each.member_id, *([each.instance_id or ""] if static else []), each.host, each.client_id]
+    row.append(str(len(each.assignment)))
+    if verbose:
+        target = each.target_assignment if each.target_assignment is not None else ()
+        row += [_epoch(each.member_epoch), _assigned(each.assignment)]
+        row += [_epoch(group.assignment_epoch), _assigned(target)]
+    return row
+
+
+def _assigned(partitions: Iterable[TopicPartition]) -> str:
+    topics: dict[str, list[str]] = {}
+    for place in sorted(partitions):
+        topics.setdefault(place.topic, []).append(str(place.partition))
+    return ";".join(f"{topic}:{','.join(numbers)}" for topic, numbers in topics.items()) or ABSENT
+
+
+def _print_offsets(admin: AdminClient, name: str, group: GroupDescription, *, verbose: bool) -> None:
+    committed = admin.list_consumer_group_offsets([name]).result(name)
+    owners = {place: member for member in group.members for place in member.assignment}
+    idle = [member for member in group.members if not member.assignment]
+    places = [*sorted(owners), *sorted(set(committed) - set(owners))]
+    if not _note(group, len(places) + len(idle)):
+        return
+    ends = admin.list_offsets(dict.fromkeys(places, LATEST)).succeeded if places else {}
+    rows = []
+    for place in places:
+        found, end, owner = committed.get(place), ends.get(place), owners.get(place)
+        offset = None if found is None else found.offset
+        lag = None if offset is None or end is None else end.offset - offset
+        row = [name, place.topic, str(place.partition)]
+        if verbose:
+            row.append(ABSENT if found is None or found.leader_epoch < 0 else str(found.leader_epoch))
+        rows.append([*row, *map(_text, (offset, None if end is None else end.offset, lag)), *_owner(owner)])
+    for member in idle:
+        rows.append([name, *[ABSENT] * (6 if verbose else 5), *_owner(member)])
+    epoch = ["LEADER-EPOCH"] if verbose else []
+    heads = ["GROUP", "TOPIC", "PARTITION", *epoch, "CURRENT-OFFSET", "LOG-END-OFFSET", "LAG"]
+    heads += ["CONSUMER-ID", "HOST", "CLIENT-ID"]
+    widths = [width_of(row[0] for row in rows), width_of(row[1] for row in rows), NARROW, *[15] * (4 if verbose else 3)]
+    _print([heads, *rows], [*widths, width_of(row[-3] for row in rows), width_of(row[-2] for row in rows)])
+
+
+def _text(number: int | None) -> str:
+    return ABSENT if number is None else str(number)
+
+
+def _owner(member: MemberDescription | None) -> list[str]:
+    return [ABSENT] * 3 if member is None else [member.member_id, member.host, member.client_id]
+
+
+# --- change -----------------------------------------------------------------------------------------------------------
+
+
+def _reset(admin: AdminClient, given: Given) -> None:
+    names = _groups(admin, given)
+    moved: dict[str, Mapping[TopicPartition, int]] = {}
+    described = admin.describe_consumer_groups(names)
+    refused = False
+    for name in names:
+        group = described[name]
+        if isinstance(group, PystreamError) and not isinstance(group, GroupIdNotFound):
+            raise group
+        if isinstance(group, GroupDescription) and group.state not in ("Empty", "Dead"):
+            print(
+                f"\nError: Assignments can only be reset if the group '{name}' is inactive, but the current state is "
+                f"{group.state}."
+            )
+            moved[name], refused = {}, True
+            continue
+        moved[name] = _new_offsets(admin, given, name)
+        if given.has("execute") and moved[name]:
+            admin.alter_consumer_group_offsets(name, moved[name]).checked()
+    if given.has("export"):
+        print_csv(moved, with_group=len(given.values("group")) != 1)
     else:
-        raise InvalidRequest("--reset-offsets needs one of --to-earliest, --to-latest, --to-offset and the like")
-    if not given.topic and not given.all_topics:
-        raise InvalidRequest("give --topic or --all-topics")
-    dry_run = given.dry_run or not given.execute
-    lines = [
-        (group, row.topic, str(row.partition), str(row.new_offset))
-        for group in groups
-        for row in cluster.rows("groups", "reset-offsets", group=group, to=position, topic=given.topic, dry_run=dry_run)
-    ]
-    _print_table([("GROUP", "TOPIC", "PARTITION", "NEW-OFFSET")], lines, narrow=("PARTITION",))
+        print_new_offsets(moved)
+    if refused:
+        raise SystemExit(1)
 
 
-def _delete_offsets(cluster: Cluster, given: argparse.Namespace, groups: Sequence[str]) -> None:
-    if not given.topic:
-        raise InvalidRequest("--delete-offsets needs --topic")
-    for group in groups:
-        rows = cluster.rows("groups", "delete-offsets", group=group, topic=given.topic)
-        print(f"Request succeed for deleting offsets with topic {', '.join(given.topic)} group {group}")
-        print(f"\n{'TOPIC':<30} {'PARTITION':<15} {'STATUS':<15}")
-        for row in rows:
-            topic, _, partition = row.name.rpartition("-")
-            print(f"{topic:<30} {partition:<15} {'Successful':<15}")
+def _new_offsets(admin: AdminClient, given: Given, name: str) -> Mapping[TopicPartition, int]:
+    committed = {place: found.offset for place, found in admin.list_consumer_group_offsets([name]).result(name).items()}
+    if given.has("from-file"):
+        plan = _plan(given, name)
+        if plan is None:
+            print(f"\nError: No reset plan for group {name} found")
+            return {}
+        return moved_to(admin, given, sorted(plan), committed, plan=plan)
+    if given.has("all-topics"):
+        places = sorted(committed)
+    elif given.has("topic"):
+        places = _partitions(admin, given.values("topic"))
+    else:
+        raise WrongUsage("One of the reset scopes should be defined: --all-topics, --topic.")
+    if not any(map(given.has, POSITIONS)):
+        scenarios = ", ".join(f"[{position}]" for position in POSITIONS)
+        raise WrongUsage(f"Option '[reset-offsets]' requires one of the following scenarios: [{scenarios}]")
+    if given.has("shift-by"):
+        for place in places:
+            if place not in committed:
+                raise WrongUsage(
+                    f"Cannot shift offset for partition {place} since there is no current committed offset"
+                )
+    return moved_to(admin, given, places, committed)
+
+
+def _plan(given: Given, name: str) -> dict[TopicPartition, int] | None:
+    """What the file says of the group; with several groups its lines begin with theirs."""
+    path = given.value("from-file")
+    lines = _lines(path)
+    if len(given.values("group")) == 1 and all(each.count(",") == 2 for each in lines):
+        return plan_of(path)
+    own = [each.partition(",")[2] for each in lines if each.partition(",")[0] == name]
+    return plan_of(path, "\n".join(own)) if own else None
+
+
+def _lines(path: str) -> list[str]:
+    try:
+        return Path(path).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        raise Mistake(f"java.io.IOException: Unable to read file {path}") from None
+
+
+def _partitions(admin: AdminClient, texts: Sequence[str]) -> list[TopicPartition]:
+    """topic, or topic:0,1,2; those that are named need not be there. Raises WrongUsage, or what a broker says."""
+    for text in texts:
+        _, colon, numbers = text.partition(":")
+        for number in numbers.split(",") if colon else ():
+            if not number.isdecimal():
+                raise WrongUsage(f"Invalid partition '{number}' specified in topic arg '{text}''")
+    try:
+        wanted = parse_partitions(texts)
+    except InvalidRequest as error:
+        raise WrongUsage(str(error)) from None
+    found = {TopicPartition(topic, number) for topic, numbers in wanted.items() for number in numbers or ()}
+    whole = [topic for topic, numbers in wanted.items() if numbers is None]
+    try:
+        described = admin.describe_topics(whole).checked() if whole else {}
+    except UnknownTopicOrPartition as error:
+        raise Mistake(message(error)) from None
+    found |= {TopicPartition(name, each.partition) for name in whole for each in described[name].partitions}
+    return sorted(found)
+
+
+def _delete_offsets(admin: AdminClient, given: Given) -> None:
+    name, topics = given.value("group"), given.values("topic")
+    outcomes: dict[TopicPartition, PystreamError | None] = {}
+    for topic in topics:
+        try:
+            outcomes |= dict.fromkeys(_partitions(admin, [topic]))
+        except WrongUsage:
+            raise
+        except PystreamError as error:
+            outcomes[TopicPartition(topic, -1)] = error
+    places = [place for place, outcome in outcomes.items() if outcome is None]
+    outcomes |= dict(admin.delete_consumer_group_offsets(name, places)) if places else {}
+    print_offset_deletion(name, outcomes, sorted(outcomes))
 
 
 if __name__ == "__main__":

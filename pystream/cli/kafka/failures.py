@@ -11,7 +11,8 @@ from pystream.common.error_codes import TABLE
 from pystream.common.errors import KafkaError, PystreamError
 
 JAVA_PACKAGE: Final = "org.apache.kafka.common.errors."
-OPERATION: Final = re.compile(r"[a-z]+(?:_[a-z]+)+(?: \S+)?: ")  # "describe_acls: ", which our client puts before
+# "describe_acls: " and "group 'a': ", which our client puts before
+OPERATION: Final = re.compile(r"[a-z]+(?:_[a-z]+)+(?: \S+)?: |^group '[^']*': ")
 # where the class has another name than the error
 JAVA_NAMES: Final[dict[type[PystreamError], str]] = {
     errors.InvalidConfig: "InvalidConfigurationException",
@@ -42,6 +43,8 @@ def java_name(error: PystreamError) -> str:
 
 def message(error: PystreamError) -> str:
     """What the broker said, or Kafka's own sentence; without what our client put before it."""
+    if isinstance(error, Mistake):
+        return str(error)
     said = OPERATION.sub("", str(error), count=1) if isinstance(error, KafkaError) else str(error)
     if isinstance(error, KafkaError) and error.code in TABLE and said.endswith(TABLE[error.code].message):
         return TABLE[error.code].message

@@ -92,6 +92,7 @@ class Tool:
         """Raises WrongUsage."""
         known = {option.name: option for option in (*self.options, HELP, VERSION)}
         found: dict[str, list[str]] = {}
+        order: list[str] = []
         left = list(reversed(arguments))
         while left:
             word = left.pop()
@@ -104,6 +105,7 @@ class Tool:
             name, equals, text = word[2:].partition("=")
             option = _named(name, known)
             values = found.setdefault(option.name, [])
+            order.append(option.name)
             if option.metavar is None:
                 if equals and text:
                     raise WrongUsage(f"Option {option.name} does not take an argument")
@@ -116,7 +118,7 @@ class Tool:
                 values.append(left.pop())
             else:
                 raise WrongUsage(f"Option {option.name} requires an argument")
-        return Given(self, known, found)
+        return Given(self, known, found, order)
 
     def help(self) -> str:
         """All options, as --help shows them."""
@@ -151,8 +153,11 @@ def _named(name: str, known: Mapping[str, Option]) -> Option:
 class Given:
     """What was given to a tool."""
 
-    def __init__(self, tool: Tool, known: Mapping[str, Option], found: Mapping[str, list[str]]) -> None:
+    def __init__(
+        self, tool: Tool, known: Mapping[str, Option], found: Mapping[str, list[str]], order: Sequence[str]
+    ) -> None:
         self.tool = tool
+        self.order = order  # names of the options, as they were given
         self._known = known
         self._found = found
 

@@ -1,4 +1,4 @@
-"""What Kafka's tools have in common: their flags, their way of failing, and one way to an operation.
+"""What Kafka's tools have in common: their flags, their way of failing, and clients of the cluster that they mean.
 
     kafka-topics --bootstrap-server localhost:9092 --list          installed as console scripts, or
     pystream kafka-topics --bootstrap-server localhost:9092 --list
@@ -6,7 +6,7 @@
 They exit with 0 or 1, and write an error where Kafka's have it, to standard output or to standard error. What fails is
 always a 1; of Kafka's tools kafka-consumer-groups says 0 then, and kafka-console-producer.
 
-Most of them have a `Tool` of options, which `serve` runs; those that Kafka's own argparse parses have a `Parser`.
+Most of them have a `Tool` of options, which `serve` runs; those that Kafka's own argparse parses have `Commands`.
 """
 
 from __future__ import annotations
@@ -15,102 +15,29 @@ import argparse
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-import click
-
 from pystream.cli.failure import EXIT_INTERRUPTED, in_its_own_words, sentence, silence
+from pystream.cli.kafka.examples import examples_of
 from pystream.cli.kafka.failures import java_text, message
-from pystream.cli.kafka.options import Given, Tool, WrongUsage
-from pystream.cli.operation_command import answered, defaults_of
-from pystream.cli.settings import from_file
-from pystream.client.operations.declaration import Answer
-from pystream.client.operations.registry import find
+from pystream.cli.kafka.options import Given, Mistake, Tool, WrongUsage
 from pystream.common.errors import PystreamError
 
 if TYPE_CHECKING:
     from pystream.client.sync.admin import AdminClient
 
-DEFAULT_TIMEOUT_MS: Final = 60_000
 KAFKA_VERSION: Final = "4.2.0"  # whose tools these are
 
 
-class Parser(argparse.ArgumentParser):
-    """Exits with 1 for wrong usage, as Kafka's tools do."""
-
-    def error(self, message: str) -> NoReturn:
-        print(f"{message[:1].upper()}{message[1:]}", file=sys.stderr)
-        self.print_help(sys.stderr)
-        raise SystemExit(1)
-
-
-def parser(name: str, description: str) -> Parser:
-    """With what every tool takes."""
-    made = Parser(prog=name, description=description)
-    made.add_argument("--bootstrap-server", required=True, metavar="HOST:PORT", help="Brokers to connect to.")
-    made.add_argument("--command-config", type=Path, metavar="FILE", help="Properties of the admin client.")
-    return made
-
-
-def actions(made: Parser, **docs: str) -> None:
-    """One flag for each action; exactly one must be given."""
-    group = made.add_mutually_exclusive_group(required=True)
-    for name, doc in docs.items():
-        flag = f"--{name.replace('_', '-')}"
-        group.add_argument(flag, dest="action", action="store_const", const=name, help=doc)
-
-
-class Cluster:
-    """The cluster that the flags mean."""
-
-    def __init__(self, options: argparse.Namespace) -> None:
-        given = from_file(options.command_config) if options.command_config else {}
-        timeout_ms = getattr(options, "timeout", None) or DEFAULT_TIMEOUT_MS
-        timeouts = {"default.api.timeout.ms": str(timeout_ms), "request.timeout.ms": str(min(timeout_ms, 30_000))}
-        self._settings = {**timeouts, **given, "bootstrap.servers": options.bootstrap_server}
-
-    def do(self, noun: str, verb: str, **arguments: Any) -> Answer:
-        """What the operation gives; what is not named has its default. Raises what fails as a whole."""
-        operation = find(noun, verb)
-        dry_run = {"dry_run": False} if operation.mutating else {}
-        return answered(operation, {**defaults_of(operation), **dry_run, **arguments}, self._settings)
-
-    def rows(self, noun: str, verb: str, **arguments: Any) -> list[Any]:
-        """Its rows. Raises the first failure of an item, too."""
-        answer = self.do(noun, verb, **arguments)
-        for failure in answer.failures:
-            raise failure.error
-        return answer.rows
-
-
-def run(made: Parser, arguments: Sequence[str] | None, work: Callable[[argparse.Namespace], None], failed: str) -> None:
-    """Parse, do, and leave by SystemExit: 0, or 1 with `failed` and the error on standard output."""
-    options = made.parse_args(arguments)
-    in_its_own_words()
-    try:
-        work(options)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        silence()
-        raise SystemExit(1) from None
-    except OSError as error:
-        give_up(error)
-    except PystreamError as error:
-        print(f"{failed}{error}")
-        raise SystemExit(1) from None
-    except click.UsageError as error:
-        made.error(error.format_message())
-    except KeyboardInterrupt:
-        raise SystemExit(130) from None
-    raise SystemExit(0)
-
-
 def included(pattern: str | None, names: Sequence[str]) -> list[str]:
-    """The names that an include list matches: regular expressions, separated by commas."""
+    """The names that an include list matches: regular expressions, separated by commas. Raises Mistake."""
     if not pattern:
         return list(names)
-    expression = re.compile(pattern.strip().replace(",", "|").replace(" ", "").strip("\"'"))
+    written = pattern.strip().replace(",", "|").replace(" ", "").strip("\"'")
+    try:
+        expression = re.compile(written)
+    except re.error:
+        raise Mistake(f"{written} is an invalid regex.") from None
     return [name for name in names if expression.fullmatch(name)]
 
 
@@ -181,7 +108,7 @@ def _parsed(tool: Tool, words: list[str]) -> Given:
         raise WrongUsage(tool.unasked or tool.about)
     given = tool.parse(words)
     if given.has("help"):
-        print(f"{tool.about}\n{tool.help()}")
+        print(f"{tool.about}\n{tool.help()}\n{examples_of(tool.name)}", end="")
         raise SystemExit(0)
     if given.has("version"):
         print(KAFKA_VERSION)
@@ -235,6 +162,10 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 class Commands(argparse.ArgumentParser):
     """The parser of a tool with commands: its usage and the mistake to standard error, and 1."""
+
+    def format_help(self) -> str:
+        name = self.prog.removesuffix(".sh")  # as Kafka's own parsers are called
+        return super().format_help() + (examples_of(name) or examples_of(f"kafka-{name}"))
 
     def error(self, message: str) -> NoReturn:
         self.print_usage(sys.stderr)

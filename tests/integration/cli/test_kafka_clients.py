@@ -96,6 +96,25 @@ def test_verifiable_clients_tell_of_each_record_and_commit(broker: BrokerProcess
     assert told[-1] == ("shutdown_complete", {})
 
 
+def test_a_load_says_with_its_code_that_records_were_refused_and_takes_payloads_of_any_bytes(
+    broker: BrokerProcess, tmp_path: Path
+):
+    topic = fresh("load")
+    b = ("--bootstrap-server", broker.bootstrap)
+    (tmp_path / "payloads").write_bytes(b"\xff\xfe\n\x80\n")
+    load = ("kafka-producer-perf-test", *b, "--topic", topic, "--num-records", "10", "--throughput", "-1")
+    payloads = ("--payload-file", str(tmp_path / "payloads"))
+    said("kafka-topics", *b, "--create", "--topic", topic, "--partitions", "1")
+
+    code, out, _ = said(*load, *payloads)
+    assert (code, "Number of records read: 2" in out, "10 records sent" in out) == (0, True, True)
+
+    said("kafka-configs", *b, "--alter", "--topic", topic, "--add-config", "cleanup.policy=compact")
+    code, out, err = said(*load, "--record-size", "10")
+    assert (code, "0 records sent" in out) == (1, True)
+    assert "Compacted topic cannot accept message without key" in err
+
+
 @pytest.mark.unsanitized
 def test_a_formatted_server_starts_as_that_cluster_and_stops_when_told(tmp_path: Path):
     first, second = Owner(), Owner()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from pystream.cli.kafka.options import Mistake
+from pystream.cli.kafka.groups.resetting import timestamp_of
+from pystream.cli.kafka.options import Given, Mistake
 from pystream.client.admin.partitions import EARLIEST, LATEST
 from pystream.client.consumer.durations import duration_ms
 from pystream.common.errors import InvalidConfig
@@ -22,7 +24,9 @@ INTERNAL: Final = re.compile(
     r"|.-KTABLE-FK-JOIN-SUBSCRIPTION-(REGISTRATION|RESPONSE)-\d+-topic)"
 )
 
-
+EMPTY_PARTITION: Final = (
+    "\nWarn: Partition {0.partition} from topic {0.topic} is empty. Falling back to latest known offset."
+)
 NOTHING_SO_LATE: Final = (
     "Partition {0.partition} from topic {0.topic} is empty, without a committed record. Falling back to latest known "
     "offset."
@@ -71,10 +75,37 @@ def within(
     return found
 
 
-def plan_of(path: str) -> dict[TopicPartition, int]:
-    """What a CSV file of TOPIC,PARTITION,OFFSET says. Raises Mistake."""
+def moved_to(
+    admin: AdminClient,
+    given: Given,
+    places: Sequence[TopicPartition],
+    committed: Mapping[TopicPartition, int],
+    *,
+    plan: Mapping[TopicPartition, int] | None = None,
+) -> dict[TopicPartition, int]:
+    """Where each partition goes on, as the options say; `plan` is what --from-file says."""
+    if given.has("to-earliest"):
+        return listed(admin, places, EARLIEST)
+    if given.has("to-latest"):
+        return listed(admin, places, LATEST)
+    if given.has("to-datetime"):
+        return at_time(admin, places, timestamp_of(given.value("to-datetime")), EMPTY_PARTITION)
+    if given.has("by-duration"):
+        return at_time(admin, places, time.time_ns() // 1_000_000 - ago_ms(given.value("by-duration")), EMPTY_PARTITION)
+    if given.has("to-offset"):
+        return within(admin, dict.fromkeys(places, given.value("to-offset")), quiet=True)
+    if given.has("from-file"):
+        plan = plan_of(given.value("from-file")) if plan is None else plan
+        return within(admin, {place: plan[place] for place in places if place in plan}, quiet=True)
+    ends = listed(admin, places, LATEST)
+    shift = given.value("shift-by") if given.has("shift-by") else 0
+    return within(admin, {place: committed.get(place, ends[place]) + shift for place in places}, quiet=True)
+
+
+def plan_of(path: str, text: str | None = None) -> dict[TopicPartition, int]:
+    """What a CSV file of TOPIC,PARTITION,OFFSET says, or the text of one. Raises Mistake."""
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = Path(path).read_text(encoding="utf-8") if text is None else text
     except (OSError, UnicodeDecodeError):
         raise Mistake(f"java.io.IOException: Unable to read file {path}") from None
     if not text:

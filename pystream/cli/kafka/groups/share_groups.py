@@ -6,7 +6,20 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 
-from pystream.cli.kafka.failures import java_text, message
+from pystream.cli.kafka.failures import message
+from pystream.cli.kafka.groups.common import (
+    ACTIONS,
+    check_describe,
+    check_positions,
+    group_options,
+    is_chosen,
+    line,
+    print_deletion,
+    print_groups,
+    require_one_action,
+    require_position,
+    width_of,
+)
 from pystream.cli.kafka.groups.resetting import dated, partitions_of, print_new_offsets
 from pystream.cli.kafka.options import Given, Mistake, Tool, WrongUsage, flag, value
 from pystream.cli.kafka.tool import admin_of, serve
@@ -18,36 +31,18 @@ from pystream.common.model import TopicPartition
 if TYPE_CHECKING:
     from pystream.client.sync.admin import AdminClient
 
-WIDTH: Final = 15
-TIMEOUT_MS: Final = 30_000
 STATES: Final = ("Empty", "Dead", "Stable")
-ACTIONS: Final = ("list", "describe", "delete", "reset-offsets", "delete-offsets")
+ONE_ACTION: Final = (
+    "Command must include exactly one action: --list, --describe, --delete, --reset-offsets, --delete-offsets."
+)
 POSITIONS: Final = ("to-datetime", "to-earliest", "to-latest")
 TOOL: Final = Tool(
     "kafka-share-groups",
     "This tool helps to list, describe, reset and delete share groups.",
     (
-        value("bootstrap-server", "REQUIRED: The server(s) to connect to.", "server to connect to"),
-        value("command-config", "Property file containing configs to be passed to Admin Client.", "file"),
-        flag("list", "List all share groups."),
-        flag("describe", "Describe share groups, their members and offsets."),
-        flag("delete", "Delete share groups."),
-        flag("reset-offsets", "Let a group without members begin elsewhere."),
-        flag("delete-offsets", "Let a group without members forget topics."),
-        value("group", "The share group we wish to act on.", "share group"),
-        flag("all-groups", "Apply to all share groups."),
+        *group_options("share group", "With --describe: epochs, too."),
         value("topic", "A topic, or topic:0,1,2 to reset only these partitions.", "topic"),
         flag("all-topics", "All topics of the group."),
-        value("state", "With --describe: the state. With --list: states shown, or wanted.", "String", bare=True),
-        flag("members", "With --describe: the members."),
-        flag("offsets", "With --describe: the offsets, as without it."),
-        flag("verbose", "With --describe: epochs, too."),
-        value("timeout", "For each request.", "timeout (ms)", int, TIMEOUT_MS),
-        flag("dry-run", "Only show what would be done."),
-        flag("execute", "Do it."),
-        value("to-datetime", "To the first record at or after YYYY-MM-DDThh:mm:ss.sss.", "datetime"),
-        flag("to-earliest", "To the first offset."),
-        flag("to-latest", "To the end."),
     ),
 )
 
@@ -64,7 +59,7 @@ def work(given: Given) -> None:
     timeouts = {"default_api_timeout_ms": timeout_ms, "request_timeout_ms": timeout_ms}
     with admin_of(given, **timeouts) as admin:
         if given.has("list"):
-            _list(admin, given)
+            print_groups(given, STATES, lambda states: admin.list_share_groups(states=states))
         elif given.has("describe"):
             _describe(admin, given)
         elif given.has("delete"):
@@ -78,72 +73,32 @@ def work(given: Given) -> None:
 def check(given: Given) -> None:
     """Raises WrongUsage for options that do not go together."""
     if not any(map(given.has, ACTIONS)):
-        raise WrongUsage(
-            "Command must include exactly one action: --list, --describe, --delete, --reset-offsets, --delete-offsets."
-        )
+        raise WrongUsage(ONE_ACTION)
     given.require("bootstrap-server")
-    chosen = given.has("group") or given.has("all-groups")
-    if given.has("describe"):
-        if not chosen:
-            raise WrongUsage("Option [describe] takes one of these options: [all-groups], [group]")
-        if sum(map(given.has, ("members", "offsets", "state"))) > 1:
-            raise WrongUsage("Option [describe] takes at most one of these options: [members], [offsets], [state]")
-        if given.value("state"):
-            raise WrongUsage("Option [describe] does not take a value for [state]")
+    check_describe(given)
     if given.has("delete"):
-        if not chosen:
+        if not is_chosen(given):
             raise WrongUsage("Option [delete] takes the options [group] or [all-groups]")
         if given.has("topic"):
             raise WrongUsage("Option [delete] does not take the option: [topic]")
     if given.has("delete-offsets") and not (given.has("group") and given.has("topic")):
         raise WrongUsage("Option [delete-offsets] takes the following options: [group], [topic]")
     if given.has("reset-offsets"):
-        _check_reset(given)
+        check_positions(given, ())
+        if not given.has("group"):
+            raise WrongUsage("Option [reset-offsets] takes the option: [group]")
+        check_positions(given, POSITIONS)
+        if not given.has("topic") and not given.has("all-topics"):
+            raise WrongUsage("Option [reset-offsets] takes one of these options: [all-topics], [topic]")
+        require_position(given, POSITIONS)
     given.exclude("group", "all-groups", "list")
     given.exclude("topic", "list", "describe")
-    if sum(map(given.has, ACTIONS)) != 1:
-        raise WrongUsage(
-            "Command must include exactly one action: --list, --describe, --delete, --reset-offsets, --delete-offsets."
-        )
+    require_one_action(given, ONE_ACTION)
     if given.has("verbose") and not given.has("describe"):
         raise WrongUsage("Option(s) [verbose] are unavailable given other options on the command line")
 
 
-def _check_reset(given: Given) -> None:
-    if given.has("dry-run") and given.has("execute"):
-        raise WrongUsage("Option [reset-offsets] only accepts one of [execute] and [dry-run]")
-    if not given.has("dry-run") and not given.has("execute"):
-        raise WrongUsage("Option [reset-offsets] takes the option: [execute] or [dry-run]")
-    if not given.has("group"):
-        raise WrongUsage("Option [reset-offsets] takes the option: [group]")
-    for position in POSITIONS:
-        given.exclude(position, *(each for each in POSITIONS if each != position))
-    if not given.has("topic") and not given.has("all-topics"):
-        raise WrongUsage("Option [reset-offsets] takes one of these options: [all-topics], [topic]")
-    if not any(map(given.has, POSITIONS)):
-        raise WrongUsage(
-            "Option '[reset-offsets]' requires one of the following scenarios: [[to-datetime], [to-earliest], "
-            "[to-latest]]"
-        )
-
-
 # --- list and describe ------------------------------------------------------------------------------------------------
-
-
-def _list(admin: AdminClient, given: Given) -> None:
-    if not given.has("state"):
-        for group in admin.list_share_groups():
-            print(group.group_id)
-        return
-    text = given.value("state") or ""
-    states = [part.strip().capitalize() for part in text.split(",") if part.strip()]
-    if any(state not in STATES for state in states):
-        raise WrongUsage(f"Invalid state list '{text}'. Valid states are: {', '.join(STATES)}")
-    groups = admin.list_share_groups(states=states)
-    width = max([WIDTH, *(len(group.group_id) for group in groups)])
-    print(f"{'GROUP':<{width}} STATE")
-    for group in groups:
-        print(f"{group.group_id:<{width}} {group.state}")
 
 
 def _groups(admin: AdminClient, given: Given) -> list[str]:
@@ -166,14 +121,8 @@ def _describe(admin: AdminClient, given: Given) -> None:
 
 
 def _printed(rows: Sequence[Sequence[str]], widths: Sequence[int]) -> None:
-    """Each row behind a line feed, the last column as it is; then a line feed."""
-    for row in rows:
-        print("\n" + " ".join([*(f"{cell:<{w}}" for cell, w in zip(row[:-1], widths, strict=True)), row[-1]]), end="")
-    print()
-
-
-def _width(cells: Iterable[str]) -> int:
-    return max([WIDTH, *map(len, cells)])
+    """Each row behind a line feed, then a line feed."""
+    print("".join(f"\n{line(row, widths)}" for row in rows))
 
 
 def _empty_note(group: GroupDescription, rows: int) -> bool:
@@ -202,7 +151,7 @@ def _print_members(group: GroupDescription, *, verbose: bool) -> None:
     ]
     epoch = ["MEMBER-EPOCH"] if verbose else []
     heads = ["GROUP", "CONSUMER-ID", "HOST", "CLIENT-ID", "#PARTITIONS", *epoch, "ASSIGNMENT"]
-    widths = [_width(column) for column in zip(*(row[:4] for row in rows), strict=True)]
+    widths = [width_of(column) for column in zip(*(row[:4] for row in rows), strict=True)]
     _printed([heads, *rows], [*widths, 12, *([13] if verbose else [])])
 
 
@@ -224,7 +173,7 @@ def _print_state(admin: AdminClient, group: GroupDescription, *, verbose: bool) 
             ["GROUP", "COORDINATOR (ID)", "STATE", *heads, "#MEMBERS"],
             [group.group_id, coordinator, group.state, *epochs, str(len(group.members))],
         ],
-        [_width([group.group_id]), max(25, len(coordinator)), 15, *([12, 17] if verbose else [])],
+        [width_of([group.group_id]), max(25, len(coordinator)), 15, *([12, 17] if verbose else [])],
     )
 
 
@@ -246,7 +195,7 @@ def _print_offsets(admin: AdminClient, name: str, *, verbose: bool) -> None:
     ]
     epoch = ["LEADER-EPOCH"] if verbose else []
     heads = ["GROUP", "TOPIC", "PARTITION", *epoch, "START-OFFSET", "LAG"]
-    widths = [_width([name]), _width(row[1] for row in rows), 10, *([13] if verbose else []), 13]
+    widths = [width_of([name]), width_of(row[1] for row in rows), 10, *([13] if verbose else []), 13]
     _printed([heads, *rows], widths)
 
 
@@ -264,17 +213,7 @@ def _delete(admin: AdminClient, given: Given) -> None:
             failed[name] = NonEmptyGroup(f"Share group '{name}' is not EMPTY.")
     results = admin.delete_share_groups([name for name in names if name not in failed])
     failed |= results.failed
-    done = ", ".join(f"'{name}'" for name in results.succeeded)
-    if not failed:
-        print(f"Deletion of requested share groups ({done}) was successful.")
-        return
-    print("\nError: Deletion of some share groups failed:")
-    for name, error in failed.items():
-        said = f"java.lang.IllegalArgumentException: {error}" if isinstance(error, Mistake) else java_text(error)
-        print(f"* Group '{name}' could not be deleted due to: {said}")
-    if done:
-        print(f"\nThese share groups were deleted successfully: {done}")
-    raise SystemExit(1)
+    print_deletion("share group", list(results.succeeded), failed)
 
 
 def _delete_offsets(admin: AdminClient, given: Given) -> None:
@@ -283,7 +222,7 @@ def _delete_offsets(admin: AdminClient, given: Given) -> None:
     for error in list(results.failed.values())[:1]:
         if isinstance(error, GroupIdNotFound | NonEmptyGroup):
             print(f"\nError: {message(error)}")
-    width = _width(topics)
+    width = width_of(topics)
     rows = [("TOPIC", "STATUS")]
     for topic in topics:
         outcome = results[topic]

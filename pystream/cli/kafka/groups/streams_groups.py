@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
-from pystream.cli.kafka.failures import java_text, message
-from pystream.cli.kafka.groups.moves import INTERNAL, ago_ms, at_time, listed, plan_of, within
-from pystream.cli.kafka.groups.resetting import partitions_of, timestamp_of
+from pystream.cli.kafka.failures import message
+from pystream.cli.kafka.groups.common import (
+    ACTIONS,
+    MOVES,
+    check_describe,
+    check_positions,
+    group_options,
+    is_chosen,
+    line,
+    print_csv,
+    print_deletion,
+    print_groups,
+    print_offset_deletion,
+    require_one_action,
+    require_position,
+    width_of,
+)
+from pystream.cli.kafka.groups.moves import INTERNAL, listed, moved_to, plan_of
+from pystream.cli.kafka.groups.resetting import partitions_of
 from pystream.cli.kafka.options import Given, Mistake, Tool, WrongUsage, flag, value
 from pystream.cli.kafka.tool import admin_of, serve
 from pystream.client.admin.groups import StreamsGroupDescription, StreamsMember, Tasks
@@ -19,13 +34,7 @@ from pystream.common.model import TopicPartition
 if TYPE_CHECKING:
     from pystream.client.sync.admin import AdminClient
 
-WIDTH: Final = 15
-NOTHING_SO_LATE: Final = (
-    "\nWarn: Partition {0.partition} from topic {0.topic} is empty. Falling back to latest known offset."
-)
-TIMEOUT_MS: Final = 30_000
 STATES: Final = ("Assigning", "NotReady", "Dead", "Reconciling", "Stable", "Empty")
-ACTIONS: Final = ("list", "describe", "delete", "reset-offsets", "delete-offsets")
 POSITIONS: Final = (
     *("to-offset", "to-datetime", "by-duration", "to-earliest", "to-latest", "shift-by", "from-file"),
     "to-current",
@@ -37,33 +46,10 @@ TOOL: Final = Tool(
     "kafka-streams-groups",
     "This tool helps to list, or describe streams groups.",
     (
-        value("bootstrap-server", "REQUIRED: The server(s) to connect to.", "server to connect to"),
-        value("command-config", "Property file containing configs to be passed to Admin Client.", "file"),
-        flag("list", "List all streams groups."),
-        flag("describe", "Describe streams groups, their members and lag."),
-        flag("delete", "Delete streams groups."),
-        flag("reset-offsets", "Let a group without members go on elsewhere."),
-        flag("delete-offsets", "Let a group without members forget topics."),
-        value("group", "The streams group we wish to act on.", "streams group"),
-        flag("all-groups", "Apply to all streams groups."),
+        *group_options("streams group", "With --describe: epochs and more, too."),
+        *MOVES,
         value("input-topic", "A topic that the group reads, or topic:0,1,2 to reset only these.", "topic"),
         flag("all-input-topics", "All topics that the group has committed."),
-        value("state", "With --describe: the state. With --list: states shown, or wanted.", "String", bare=True),
-        flag("members", "With --describe: the members."),
-        flag("offsets", "With --describe: the offsets, as without it."),
-        flag("verbose", "With --describe: epochs and more, too."),
-        value("timeout", "For each request.", "timeout (ms)", int, TIMEOUT_MS),
-        flag("dry-run", "Only show what would be done."),
-        flag("execute", "Do it."),
-        flag("export", "As CSV, for --from-file."),
-        value("to-offset", "To this offset.", "offset", int),
-        value("to-datetime", "To the first record at or after YYYY-MM-DDThh:mm:ss.sss.", "datetime"),
-        value("by-duration", "So long ago, PnDTnHnMnS.", "duration"),
-        flag("to-earliest", "To the first offset."),
-        flag("to-latest", "To the end."),
-        value("shift-by", "So far from the committed offset.", "number-of-offsets", int),
-        value("from-file", "As a CSV file of TOPIC,PARTITION,OFFSET says.", "path to CSV file"),
-        flag("to-current", "To the committed offset."),
         flag(
             "delete-all-internal-topics", "With --delete, and --reset-offsets --execute: the internal topics go, too."
         ),
@@ -82,7 +68,7 @@ def work(given: Given) -> None:
     timeout_ms = given.value("timeout")
     with admin_of(given, default_api_timeout_ms=timeout_ms, request_timeout_ms=timeout_ms) as admin:
         if given.has("list"):
-            _list(admin, given)
+            print_groups(given, STATES, lambda states: admin.list_streams_groups(states=states))
         elif given.has("describe"):
             for name in _groups(admin, given):
                 _describe(admin, given, name)
@@ -99,17 +85,10 @@ def check(given: Given) -> None:
     if not any(map(given.has, ACTIONS)):
         raise WrongUsage(ONE_ACTION)
     given.require("bootstrap-server")
-    chosen = given.has("group") or given.has("all-groups")
+    check_describe(given)
     topics = given.has("input-topic") or given.has("all-input-topics")
-    if given.has("describe"):
-        if not chosen:
-            raise WrongUsage("Option [describe] takes one of these options: [all-groups], [group]")
-        if sum(map(given.has, ("members", "offsets", "state"))) > 1:
-            raise WrongUsage("Option [describe] takes at most one of these options: [members], [offsets], [state]")
-        if given.value("state"):
-            raise WrongUsage("Option [describe] does not take a value for [state]")
     if given.has("delete"):
-        if not chosen:
+        if not is_chosen(given):
             raise WrongUsage("Option [delete] takes one of these options: [all-groups], [group]")
         if topics:
             raise WrongUsage("Kafka Streams does not support topic-specific offset deletion from a streams group.")
@@ -118,44 +97,16 @@ def check(given: Given) -> None:
             "Option [delete-offsets] takes the [group] and one of these options: [all-input-topics], [input-topic]"
         )
     if given.has("reset-offsets"):
-        _check_reset(given, chosen=chosen)
+        check_positions(given, ())
+        if not is_chosen(given):
+            raise WrongUsage("Option [reset-offsets] takes one of these options: [all-groups], [group]")
+        check_positions(given, POSITIONS)
+        require_position(given, POSITIONS)
     given.exclude("group", "all-groups", "list")
-    if sum(map(given.has, ACTIONS)) != 1:
-        raise WrongUsage(ONE_ACTION)
-
-
-def _check_reset(given: Given, *, chosen: bool) -> None:
-    if given.has("dry-run") and given.has("execute"):
-        raise WrongUsage("Option [reset-offsets] only accepts one of [execute] and [dry-run]")
-    if not given.has("dry-run") and not given.has("execute"):
-        raise WrongUsage("Option [reset-offsets] takes the option: [execute] or [dry-run]")
-    if not chosen:
-        raise WrongUsage("Option [reset-offsets] takes one of these options: [all-groups], [group]")
-    for position in POSITIONS:
-        given.exclude(position, *(each for each in POSITIONS if each != position))
-    if not any(map(given.has, POSITIONS)):
-        scenarios = ", ".join(f"[{position}]" for position in POSITIONS)
-        raise WrongUsage(f"Option '[reset-offsets]' requires one of the following scenarios: [{scenarios}]")
+    require_one_action(given, ONE_ACTION)
 
 
 # --- list and describe ------------------------------------------------------------------------------------------------
-
-
-def _list(admin: AdminClient, given: Given) -> None:
-    if not given.has("state"):
-        for group in admin.list_streams_groups():
-            print(group.group_id)
-        return
-    text = given.value("state") or ""
-    known = {state.lower(): state for state in STATES}
-    wanted = [part.strip().lower() for part in text.split(",") if part.strip()]
-    if any(state not in known for state in wanted):
-        raise WrongUsage(f"Invalid state list '{text}'. Valid states are: {', '.join(STATES)}")
-    groups = admin.list_streams_groups(states=[known[state] for state in wanted])
-    width = _width(group.group_id for group in groups)
-    print(f"{'GROUP':<{width}} STATE")
-    for group in groups:
-        print(f"{group.group_id:<{width}} {group.state}")
 
 
 def _groups(admin: AdminClient, given: Given) -> list[str]:
@@ -164,15 +115,9 @@ def _groups(admin: AdminClient, given: Given) -> list[str]:
     return list(dict.fromkeys(given.values("group")))
 
 
-def _width(cells: Iterable[str]) -> int:
-    return max([WIDTH, *map(len, cells)])
-
-
 def _print(rows: Sequence[Sequence[str]], widths: Sequence[int]) -> None:
-    """Columns; the last one is as long as it is where there is no width for it."""
     for row in rows:
-        cells = [f"{cell:<{width}}" for cell, width in zip(row, widths, strict=False)]
-        print(" ".join([*cells, *row[len(widths) :]]))
+        print(line(row, widths))
 
 
 def _describe(admin: AdminClient, given: Given, name: str) -> None:
@@ -189,8 +134,8 @@ def _describe(admin: AdminClient, given: Given, name: str) -> None:
 
 def _print_members(group: StreamsGroupDescription, *, verbose: bool) -> None:
     members = group.members
-    widths = [_width([group.group_id]), _width(each.member_id for each in members)]
-    ends = [_width(each.process_id for each in members), _width(each.client_id for each in members)]
+    widths = [width_of([group.group_id]), width_of(each.member_id for each in members)]
+    ends = [width_of(each.process_id for each in members), width_of(each.client_id for each in members)]
     if not verbose:
         rows = [[group.group_id, each.member_id, each.process_id, each.client_id, _tasks(each)] for each in members]
         _print([["GROUP", "MEMBER", "PROCESS", "CLIENT-ID", "ASSIGNMENTS"], *rows], [*widths, *ends])
@@ -233,7 +178,7 @@ def _print_state(admin: AdminClient, group: StreamsGroupDescription, *, verbose:
             ["GROUP", "COORDINATOR (ID)", "STATE", *heads, "#MEMBERS"],
             [group.group_id, coordinator, group.state, *epochs, str(len(group.members))],
         ],
-        [_width([group.group_id]), max(25, len(coordinator)), 25, *([15, 25] if verbose else [])],
+        [width_of([group.group_id]), max(25, len(coordinator)), 25, *([15, 25] if verbose else [])],
     )
 
 
@@ -244,7 +189,7 @@ def _print_offsets(admin: AdminClient, group: StreamsGroupDescription, *, verbos
     name = group.group_id
     committed = admin.list_streams_group_offsets([name]).result(name)
     starts, ends = listed(admin, places, EARLIEST), listed(admin, places, LATEST)
-    widths = [_width([name]), _width(place.topic for place in places), 10]
+    widths = [width_of([name]), width_of(place.topic for place in places), 10]
     heads, rows = ["GROUP", "TOPIC", "PARTITION"], []
     for place in places:
         found = committed.get(place)
@@ -292,19 +237,9 @@ def _delete(admin: AdminClient, given: Given) -> None:
     internal = {name: _internal(admin, name) for name in meant} if given.has("delete-all-internal-topics") else {}
     results = admin.delete_streams_groups(meant)
     failed |= results.failed
-    done = "', '".join(results.succeeded)
     for name in results.succeeded:
         _delete_topics(admin, name, internal.get(name, []))
-    if not failed:
-        print(f"Deletion of requested streams groups ('{done}') was successful.")
-        return
-    print("\nError: Deletion of some streams groups failed:")
-    for name, error in failed.items():
-        said = f"java.lang.IllegalArgumentException: {error}" if isinstance(error, Mistake) else java_text(error)
-        print(f"* Group '{name}' could not be deleted due to: {said}")
-    if done:
-        print(f"\nThese streams groups were deleted successfully: '{done}'")
-    raise SystemExit(1)
+    print_deletion("streams group", list(results.succeeded), failed)
 
 
 def _internal(admin: AdminClient, name: str) -> list[str]:
@@ -340,19 +275,7 @@ def _delete_offsets(admin: AdminClient, given: Given) -> None:
     else:
         places = partitions_of(admin, given.values("input-topic"))
     results = admin.delete_streams_group_offsets(name, places)
-    for error in list(results.failed.values())[:1]:
-        print(f"\nError: {message(error)}")
-    if not results.failed:
-        print(f"Request succeeded for deleting offsets from group {name}.")
-    rows = [["TOPIC", "PARTITION", "STATUS"]]
-    for place in places:
-        outcome = results[place]
-        status = f"Error: {java_text(outcome)}" if isinstance(outcome, PystreamError) else "Successful"
-        rows.append([place.topic, str(place.partition), status])
-    print()
-    _print(rows, [_width(place.topic for place in places), 10, 15])
-    if results.failed:
-        raise SystemExit(1)
+    print_offset_deletion(name, results, places)
 
 
 def _reset(admin: AdminClient, given: Given) -> None:
@@ -371,7 +294,7 @@ def _reset(admin: AdminClient, given: Given) -> None:
         places = _meant(admin, given, name, committed)
         refused = refused or places is None
         if places:
-            moved[name] = _new_offsets(admin, given, places, committed)
+            moved[name] = moved_to(admin, given, places, committed)
             if given.has("execute"):
                 admin.alter_streams_group_offsets(name, moved[name]).checked()
         if given.has("execute"):
@@ -399,31 +322,9 @@ def _meant(
     return None
 
 
-def _new_offsets(
-    admin: AdminClient, given: Given, places: Sequence[TopicPartition], committed: Mapping[TopicPartition, int]
-) -> dict[TopicPartition, int]:
-    if given.has("to-earliest"):
-        return listed(admin, places, EARLIEST)
-    if given.has("to-latest"):
-        return listed(admin, places, LATEST)
-    if given.has("to-datetime"):
-        return at_time(admin, places, timestamp_of(given.value("to-datetime")), NOTHING_SO_LATE)
-    if given.has("by-duration"):
-        return at_time(admin, places, time.time_ns() // 1_000_000 - ago_ms(given.value("by-duration")), NOTHING_SO_LATE)
-    if given.has("to-offset"):
-        return within(admin, dict.fromkeys(places, given.value("to-offset")), quiet=True)
-    if given.has("from-file"):
-        plan = plan_of(given.value("from-file"))
-        return within(admin, {place: plan[place] for place in places if place in plan}, quiet=True)
-    ends = listed(admin, places, LATEST)
-    shift = given.value("shift-by") if given.has("shift-by") else 0
-    return within(admin, {place: committed.get(place, ends[place]) + shift for place in places}, quiet=True)
-
-
 def _print_reset(given: Given, moved: Mapping[str, Mapping[TopicPartition, int]]) -> None:
     if given.has("export"):
-        rows = [(place, offset) for offsets in moved.values() for place, offset in sorted(offsets.items())]
-        print("".join(f"{place.topic},{place.partition},{offset}\n" for place, offset in rows))
+        print_csv(moved, with_group=False)
         return
     lines = [("GROUP", "TOPIC", "PARTITION", "NEW-OFFSET")]
     for name, offsets in moved.items():

@@ -92,6 +92,8 @@ def work(made: Commands, given: argparse.Namespace) -> None:
             print(run.steady.total())
         if given.print_metrics:
             _print_counts(run, settings["client.id"])
+    if run.failed:
+        raise SystemExit(1)
 
 
 def check(made: Commands, given: argparse.Namespace) -> None:
@@ -150,11 +152,10 @@ def _payloads(given: argparse.Namespace) -> Iterator[bytes]:
     if not path.exists() or path.stat().st_size == 0:
         raise Mistake("File does not exist or empty file provided.")
     delimiter = "\n" if given.payload_delimiter == "\\n" else given.payload_delimiter
-    parts = path.read_text(encoding="utf-8").split(delimiter)
-    while len(parts) > 1 and not parts[-1]:
-        parts.pop()
-    print(f"Number of records read: {len(parts)}")
-    payloads = [part.encode() for part in parts]
+    payloads = path.read_bytes().split(delimiter.encode())
+    while len(payloads) > 1 and not payloads[-1]:
+        payloads.pop()
+    print(f"Number of records read: {len(payloads)}")
     return (chosen.choice(payloads) for _ in range(given.num_records))
 
 

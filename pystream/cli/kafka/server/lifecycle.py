@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from pystream.cli.kafka.examples import examples_of
 from pystream.cli.kafka.options import Mistake, Tool, WrongUsage, value
 from pystream.cli.kafka.properties import load
 from pystream.cli.kafka.tool import KAFKA_VERSION, serve
@@ -43,7 +44,7 @@ def start(arguments: Sequence[str] | None = None) -> None:
         print(KAFKA_VERSION)
         raise SystemExit(0)
     if words[:1] == ["--help"]:
-        print(f"{USAGE}\n  --help and --version print this and Kafka's version.")
+        print(f"{USAGE}\n  --help and --version print this and Kafka's version.\n{examples_of(START)}", end="")
         raise SystemExit(0)
     try:
         settings = _overrides(words)
