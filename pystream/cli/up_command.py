@@ -19,6 +19,7 @@ KAFKA_PORT = 9092
 ADMIN_PORT = 9095
 METRICS_PORT = 9404
 PUBLIC = "listeners.public.allow="  # a setting that all components have
+METRICS_LISTENER = "metrics.listener="  # a setting of the broker
 HIGHEST_PORT = 65_535
 
 
@@ -34,7 +35,7 @@ class UpOptions:
 
 def broker_component(options: UpOptions) -> Component:
     kafka_port, metrics_port = KAFKA_PORT + options.port_offset, METRICS_PORT + options.port_offset
-    settings = (f"metrics.listener=http://{options.host}:{metrics_port}", *options.assignments)
+    settings = (f"{METRICS_LISTENER}http://{options.host}:{metrics_port}", *options.assignments)
     return Component(
         name="broker",
         command=(
@@ -47,11 +48,15 @@ def broker_component(options: UpOptions) -> Component:
 
 def admin_component(options: UpOptions) -> Component:
     kafka_port, admin_port = KAFKA_PORT + options.port_offset, ADMIN_PORT + options.port_offset
+    listener = f"http://{options.host}:{METRICS_PORT + options.port_offset}"
+    for each in options.assignments:
+        listener = each.removeprefix(METRICS_LISTENER) if each.startswith(METRICS_LISTENER) else listener
+    sources = f"metrics.sources={listener and f'{listener}/metrics'}"
     return Component(
         name="admin",
         command=(
             *("pystream.cli.main", "admin", "--bootstrap", f"{options.host}:{kafka_port}"),
-            *("--listen", f"{options.host}:{admin_port}"),
+            *("--listen", f"{options.host}:{admin_port}", "--set", sources),
             *(part for each in options.assignments if each.startswith(PUBLIC) for part in ("--set", each)),
         ),
     )

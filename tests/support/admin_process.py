@@ -82,7 +82,11 @@ class AdminProcess:
         return self.process.wait(timeout_seconds)
 
     def __enter__(self) -> AdminProcess:
-        return self.start()
+        try:
+            return self.start()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -10,6 +10,7 @@ from typing import Final, Self
 from pystream.client.config import addresses
 from pystream.common.config import INT_MAX, ConfigSource, ConfigType, Layer, definition_of, key
 from pystream.common.errors import InvalidConfig
+from pystream.services.admin.exposition import parsed_url
 
 DEFAULT_LISTEN: Final = "127.0.0.1:9095"
 HIGHEST_PORT: Final = 65_535
@@ -41,6 +42,11 @@ class AdminServerConfig:
     metrics_listener: str = key(
         "metrics.listener", default="", doc="http://HOST:PORT of /metrics and /health; nowhere when it is empty."
     )
+    metrics_sources: tuple[str, ...] = key(
+        "metrics.sources",
+        default=(),
+        doc="http://HOST:PORT/PATH of what else MetricService tells, in Prometheus' text format: the brokers' metrics.",
+    )
     client_id: str = key("client.id", default="pystream-admin", doc="Names the server in the brokers' logs and quotas.")
     default_api_timeout_ms: int = key(
         "default.api.timeout.ms", default=30_000, minimum=1, doc="For a call without a deadline."
@@ -70,6 +76,9 @@ class AdminServerConfig:
     max_fetch_bytes: int = key(
         "max.fetch.bytes", default=4 << 20, minimum=1 << 10, doc="What one stream or peek fetches ahead."
     )
+    max_metrics_bytes: int = key(
+        "max.metrics.bytes", default=16 << 20, minimum=1 << 10, maximum=INT_MAX, doc="What one source may answer with."
+    )
     health_interval_ms: int = key(
         "health.interval.ms", default=5_000, minimum=10, doc="How often the cluster is looked at for grpc.health.v1."
     )
@@ -94,6 +103,11 @@ class AdminServerConfig:
         host, _, port = config.listen.rpartition(":")
         if not host or not port.isdecimal() or int(port) > HIGHEST_PORT:
             raise InvalidConfig(f"listen: {config.listen!r} is no host:port")
+        for source in config.metrics_sources:
+            try:
+                parsed_url(source)
+            except ValueError as error:
+                raise InvalidConfig(f"metrics.sources: {error}") from None
         hosts = [("listen", host)]
         if config.metrics_listener:
             hosts.append(("metrics.listener", config.metrics_address()[0]))

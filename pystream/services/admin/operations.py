@@ -16,24 +16,32 @@ from pystream.common.errors import PystreamError
 from pystream.services.admin.calls import Begun
 from pystream.services.admin.config import AdminServerConfig
 from pystream.services.admin.conversion import Rows, arguments_of, failures_of, page_of
+from pystream.services.admin.looks import Looks
 from pystream.services.admin.naming import INTERVAL_MS, is_paged
 
 WATCH_INTERVAL_MS: Final = 1_000
 SHORTEST_INTERVAL_MS: Final = 100
-LOOK_MS: Final = 5_000  # a watch that looks for so long, and longer than its interval, says that the cluster is away
+LOOK_MS: Final = 5_000  # a watch that looks for so long says that the cluster is away
 
 
 class OperationMethod:
     """One operation: `answer` is the work of its unary method, `watch` that of the method that goes on."""
 
     def __init__(
-        self, operation: Operation, response: Any, admin: AdminClient, config: AdminServerConfig, clock: SleepingClock
+        self,
+        operation: Operation,
+        response: Any,
+        admin: AdminClient,
+        config: AdminServerConfig,
+        clock: SleepingClock,
+        looks: Looks,
     ) -> None:
         self._operation = operation
         self._response = response
         self._admin = admin
         self._config = config
         self._clock = clock
+        self._looks = looks
         result = response.DESCRIPTOR.fields_by_name["result" if operation.single else "results"]
         self._rows = Rows(operation.row, result.message_type._concrete_class)
 
@@ -54,29 +62,36 @@ class OperationMethod:
         message.next_page_token = token
         return message
 
-    async def watch(self, request: Any, begun: Begun) -> AsyncGenerator[Any]:
+    async def watch(self, request: Any, begun: Begun) -> AsyncGenerator[bytes]:
         """What `answer` gives, at once and after each change. A cluster out of reach is a failure, and it goes on."""
         arguments = arguments_of(self._operation, request, self._config.max_items)
         interval_ms = request.interval_ms if request.HasField(INTERVAL_MS) else WATCH_INTERVAL_MS
         if interval_ms < SHORTEST_INTERVAL_MS:
             raise InvalidFields([(INTERVAL_MS, f"{interval_ms}, expected at least {SHORTEST_INTERVAL_MS}")])
-        handler = self._operation.load()
-        look_ms = min(max(LOOK_MS, interval_ms), self._config.default_api_timeout_ms)
+        request.ClearField(INTERVAL_MS)
+        key = (self._operation, request.SerializeToString(deterministic=True))
         told = None
         await begun()
-        while True:
-            try:
-                with time_limit(self._clock, look_ms):
-                    found = await handler(self._admin, **arguments)
-                message = self._message(found)
-            except PystreamError as error:
-                if kind_of(error) is not FailureKind.UNREACHABLE:
-                    raise
-                message = self._response(failures=[common_pb2.Failure(item="cluster", error=status_of(error))])
-            if message != told:
-                yield message
-                told = message
-            await self._clock.sleep_ms(interval_ms)
+        with self._looks.watching(key, lambda: self._look(arguments)) as latest:
+            while True:
+                since_ms = self._clock.monotonic_ms()
+                answer = await latest(since_ms)
+                if answer != told:
+                    yield answer
+                    told = answer
+                await self._clock.sleep_ms(interval_ms)
+
+    async def _look(self, arguments: dict[str, Any]) -> bytes:
+        """What a watch tells, as bytes: a message is made once for all that watch the same."""
+        try:
+            with time_limit(self._clock, min(LOOK_MS, self._config.default_api_timeout_ms)):
+                message = self._message(await self._operation.load()(self._admin, **arguments))
+        except PystreamError as error:
+            if kind_of(error) is not FailureKind.UNREACHABLE:
+                raise
+            message = self._response(failures=[common_pb2.Failure(item="cluster", error=status_of(error))])
+        found: bytes = message.SerializeToString(deterministic=True)
+        return found
 
     def _message(self, found: Answer) -> Any:
         failures = failures_of(found.failures)

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any, Final
 import grpc
 import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
 
 from pystream.client.admin.client import AdminClient
 from pystream.client.cluster.retry import time_limit
@@ -29,8 +28,10 @@ from pystream.common.errors import PystreamError
 from pystream.common.logging import get_logger
 from pystream.common.metrics import Registry
 from pystream.common.tasks import Supervisor
+from pystream.services.admin import reflection
 from pystream.services.admin.calls import Calls
 from pystream.services.admin.config import AdminServerConfig
+from pystream.services.admin.looks import Looks
 from pystream.services.admin.metrics import Metrics
 from pystream.services.admin.naming import MESSAGES, file_name, method_name, service_name, watch_name
 from pystream.services.admin.operations import OperationMethod
@@ -70,6 +71,7 @@ class AdminServer:
             timeout_ms=config.default_api_timeout_ms,
             max_streams=config.max_streams,
         )
+        self._looks = Looks(self._clock)
         self._server: Any = None
         self._admin: AdminClient | None = None
         self._records: Records | None = None
@@ -90,8 +92,8 @@ class AdminServer:
         for service, methods in handlers.items():
             self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, methods),))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        names = (*handlers, health.SERVICE_NAME, reflection.SERVICE_NAME)
-        reflection.enable_server_reflection(names, self._server)
+        names = (*handlers, health.SERVICE_NAME, *reflection.SERVICE_NAMES)
+        reflection.enable((*handlers, health.SERVICE_NAME), self._server)
         host, _, port = config.listen.rpartition(":")
         try:
             bound = self._server.add_insecure_port(config.listen)
@@ -159,14 +161,14 @@ class AdminServer:
         serving = health_pb2.HealthCheckResponse.SERVING
         not_serving = health_pb2.HealthCheckResponse.NOT_SERVING
         for name in (WHOLE_SERVER, *names):
-            always = name in (health.SERVICE_NAME, reflection.SERVICE_NAME)
+            always = name in (health.SERVICE_NAME, *reflection.SERVICE_NAMES)
             await self._health.set(name, serving if healthy or always else not_serving)
 
     # --- methods ------------------------------------------------------------------------------------------------------
 
     def _handlers(self, admin: AdminClient, records: Records) -> Iterator[tuple[str, dict[str, Any]]]:
         """Service -> its methods."""
-        metrics = Metrics(self.registry, admin)
+        metrics = Metrics(self.registry, admin, self.config, self._clock)
         works: dict[str, Any] = {
             "PeekRecords": records.peek,
             "TailRecords": records.tail,
@@ -183,7 +185,7 @@ class AdminServer:
         for operation in operations_of(noun):
             name = method_name(operation)
             response = service.methods_by_name[name].output_type._concrete_class
-            method = OperationMethod(operation, response, admin, self.config, self._clock)
+            method = OperationMethod(operation, response, admin, self.config, self._clock, self._looks)
             yield name, self._bound(service, name, method.answer)
             if watch := watch_name(operation):
                 yield watch, self._bound(service, watch, method.watch)
@@ -206,7 +208,8 @@ def _service(module: Any, name: str | None = None) -> Any:
 
 
 def _serialized(message: Any) -> bytes:
-    found: bytes = message.SerializeToString()
+    """Watches give bytes: one message for all that watch the same."""
+    found: bytes = message if isinstance(message, bytes) else message.SerializeToString()
     return found
 
 

@@ -11,14 +11,15 @@ import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 import pystream
-from pystream.client.grpc import messages
+from pystream.client.grpc import connect, messages
 from pystream.client.grpc.calls import Service
 from pystream.client.grpc.faces import Admin
-from pystream.client.grpc.status import error_of
+from pystream.client.grpc.status import InvalidFields, error_of
 from pystream.common.errors import (
     GroupIdNotFound,
     InvalidReplicaAssignment,
     InvalidRequest,
+    NetworkFailure,
     NonEmptyGroup,
     SecurityDisabled,
     TransactionalIdNotFound,
@@ -307,6 +308,31 @@ def test_metrics_count_calls(admin: Admin):
     assert "kafka_admin_client_request_total" in names
     with pytest.raises(InvalidRequest, match="regular expression"):
         admin.metrics.list_metrics(pattern="(")
+
+
+def test_metrics_of_brokers_are_told_beside_our_own(broker: BrokerProcess, tmp_path: Path):
+    """A source that does not answer takes nothing from the others."""
+    here, gone = f"{broker.metrics_url}/metrics", "http://127.0.0.1:1/metrics"
+    with (
+        AdminProcess(broker.bootstrap, tmp_path / "log", {"metrics.sources": f"{here},{gone}"}) as server,
+        connect(server.address) as admin,
+    ):
+        told = admin.metrics.list_metrics(pattern="kafka_network_requestmetrics_totaltimems|pystream_admin_streams")
+        only = admin.metrics.list_metrics(source=here)
+
+        assert {(each.name, each.source) for each in told.results} == {
+            ("kafka_network_requestmetrics_totaltimems", here),
+            ("pystream_admin_streams", "admin"),
+        }
+        (histogram,) = (each for each in told.results if each.source == here)
+        assert {"_bucket", "_sum", "_count"} == {sample.suffix for sample in histogram.samples}
+        (failure,) = told.failures
+        assert failure.item == gone
+        assert isinstance(error_of(failure.error), NetworkFailure)
+        assert {each.source for each in only.results} == {here}
+        assert len(only.results) > 20
+        with pytest.raises(InvalidFields, match="none of admin, http"):
+            admin.metrics.list_metrics(source="http://example.org/")
 
 
 # --- all of them ------------------------------------------------------------------------------------------------------

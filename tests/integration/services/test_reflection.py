@@ -9,7 +9,9 @@ import sys
 
 import grpc
 import pytest
+from google.protobuf import descriptor_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2
 
 from pystream.client.grpc.faces import Admin
 from pystream.client.operations.registry import HOMES
@@ -47,6 +49,7 @@ print(json.dumps(shown))
 SERVICES = sorted(
     [
         "grpc.health.v1.Health",
+        "grpc.reflection.v1.ServerReflection",
         "grpc.reflection.v1alpha.ServerReflection",
         *("pystream.admin.v1.MetricService", "pystream.admin.v1.RecordService"),
         *(f"pystream.admin.v1.{service_name(noun)}" for noun in HOMES),
@@ -84,6 +87,32 @@ def test_a_client_without_stubs_lists_services_and_calls_a_method(server: AdminP
             "metadata": {"code": "3", "retriable": "true"},
         }
     ]
+
+
+@pytest.mark.parametrize("version", ["v1", "v1alpha"])
+def test_reflection_answers_in_both_versions(server: AdminProcess, version: str):
+    """What is the same in both is read by the older one's messages; each describes itself."""
+    service = f"grpc.reflection.{version}.ServerReflection"
+    asked = [
+        reflection_pb2.ServerReflectionRequest(list_services=""),
+        reflection_pb2.ServerReflectionRequest(file_containing_symbol=service),
+        reflection_pb2.ServerReflectionRequest(file_containing_symbol="pystream.admin.v1.Nothing"),
+    ]
+
+    with grpc.insecure_channel(server.address) as channel:
+        call = channel.stream_stream(
+            f"/{service}/ServerReflectionInfo",
+            request_serializer=reflection_pb2.ServerReflectionRequest.SerializeToString,
+            response_deserializer=reflection_pb2.ServerReflectionResponse.FromString,
+        )
+        listed, described, unknown = call(iter(asked), timeout=60)
+
+    assert sorted(each.name for each in listed.list_services_response.service) == SERVICES
+    (file,) = described.file_descriptor_response.file_descriptor_proto
+    found = descriptor_pb2.FileDescriptorProto.FromString(file)
+    assert found.package == f"grpc.reflection.{version}"
+    assert {method.input_type for method in found.service[0].method} == {f".{found.package}.ServerReflectionRequest"}
+    assert unknown.error_response.error_code == grpc.StatusCode.NOT_FOUND.value[0]
 
 
 @pytest.mark.parametrize("service", ["", *SERVICES])

@@ -40,6 +40,8 @@ def test_up_starts_the_admin_server_and_stops_it(platform: Platform):
     assert address in shown
     with connect(address) as admin:
         assert admin.cluster.describe_cluster(timeout=60).result.brokers == 1
+        (brokers,) = admin.metrics.list_metrics(pattern="kafka_network_requestmetrics_totaltimems").results
+        assert brokers.source == f"http://127.0.0.1:{METRICS_PORT + platform.port_offset}/metrics"
     assert platform.stop() == 0
     assert ends(admin_process)
 
@@ -52,6 +54,22 @@ def test_an_admin_server_that_dies_is_started_again_on_its_port(platform: Platfo
     with connect(f"127.0.0.1:{ADMIN_PORT + platform.port_offset}") as admin:
         assert admin.cluster.describe_cluster(timeout=60).result.brokers == 1
     assert platform.stop() == 0
+
+
+@pytest.mark.parametrize(
+    ("assignments", "sources"),
+    [
+        ((), "http://127.0.0.1:9405/metrics"),
+        (("metrics.listener=http://127.0.0.1:1234", "num.partitions=3"), "http://127.0.0.1:1234/metrics"),
+        (("metrics.listener=",), ""),
+    ],
+)
+def test_the_admin_server_is_told_where_the_broker_serves_its_metrics(
+    tmp_path: Path, assignments: tuple[str, ...], sources: str
+):
+    component = up_command.admin_component(up_command.UpOptions(tmp_path, "127.0.0.1", 1, assignments))
+
+    assert f"metrics.sources={sources}" in component.command
 
 
 def test_without_grpc_the_platform_is_what_is_installed(monkeypatch: pytest.MonkeyPatch):

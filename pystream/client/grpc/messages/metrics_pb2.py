@@ -22,9 +22,10 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from pystream.client.grpc.messages import common_pb2 as pystream_dot_admin_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fpystream/admin/v1/metrics.proto\x12\x11pystream.admin.v1\"6\n\x12ListMetricsRequest\x12\x14\n\x07pattern\x18\x01 \x01(\tH\x00\x88\x01\x01\x42\n\n\x08_pattern\"\x99\x01\n\x0cMetricSample\x12;\n\x06labels\x18\x01 \x03(\x0b\x32+.pystream.admin.v1.MetricSample.LabelsEntry\x12\r\n\x05value\x18\x02 \x01(\x01\x12\x0e\n\x06suffix\x18\x03 \x01(\t\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"d\n\x06Metric\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x0c\n\x04help\x18\x03 \x01(\t\x12\x30\n\x07samples\x18\x04 \x03(\x0b\x32\x1f.pystream.admin.v1.MetricSample\"A\n\x13ListMetricsResponse\x12*\n\x07results\x18\x01 \x03(\x0b\x32\x19.pystream.admin.v1.Metric2m\n\rMetricService\x12\\\n\x0bListMetrics\x12%.pystream.admin.v1.ListMetricsRequest\x1a&.pystream.admin.v1.ListMetricsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fpystream/admin/v1/metrics.proto\x12\x11pystream.admin.v1\x1a\x1epystream/admin/v1/common.proto\"V\n\x12ListMetricsRequest\x12\x14\n\x07pattern\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x13\n\x06source\x18\x02 \x01(\tH\x01\x88\x01\x01\x42\n\n\x08_patternB\t\n\x07_source\"\x99\x01\n\x0cMetricSample\x12;\n\x06labels\x18\x01 \x03(\x0b\x32+.pystream.admin.v1.MetricSample.LabelsEntry\x12\r\n\x05value\x18\x02 \x01(\x01\x12\x0e\n\x06suffix\x18\x03 \x01(\t\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"t\n\x06Metric\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x0c\n\x04help\x18\x03 \x01(\t\x12\x30\n\x07samples\x18\x04 \x03(\x0b\x32\x1f.pystream.admin.v1.MetricSample\x12\x0e\n\x06source\x18\x05 \x01(\t\"o\n\x13ListMetricsResponse\x12*\n\x07results\x18\x01 \x03(\x0b\x32\x19.pystream.admin.v1.Metric\x12,\n\x08\x66\x61ilures\x18\x02 \x03(\x0b\x32\x1a.pystream.admin.v1.Failure2m\n\rMetricService\x12\\\n\x0bListMetrics\x12%.pystream.admin.v1.ListMetricsRequest\x1a&.pystream.admin.v1.ListMetricsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,16 +34,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_METRICSAMPLE_LABELSENTRY']._loaded_options = None
   _globals['_METRICSAMPLE_LABELSENTRY']._serialized_options = b'8\001'
-  _globals['_LISTMETRICSREQUEST']._serialized_start=54
-  _globals['_LISTMETRICSREQUEST']._serialized_end=108
-  _globals['_METRICSAMPLE']._serialized_start=111
-  _globals['_METRICSAMPLE']._serialized_end=264
-  _globals['_METRICSAMPLE_LABELSENTRY']._serialized_start=219
-  _globals['_METRICSAMPLE_LABELSENTRY']._serialized_end=264
-  _globals['_METRIC']._serialized_start=266
-  _globals['_METRIC']._serialized_end=366
-  _globals['_LISTMETRICSRESPONSE']._serialized_start=368
-  _globals['_LISTMETRICSRESPONSE']._serialized_end=433
-  _globals['_METRICSERVICE']._serialized_start=435
-  _globals['_METRICSERVICE']._serialized_end=544
+  _globals['_LISTMETRICSREQUEST']._serialized_start=86
+  _globals['_LISTMETRICSREQUEST']._serialized_end=172
+  _globals['_METRICSAMPLE']._serialized_start=175
+  _globals['_METRICSAMPLE']._serialized_end=328
+  _globals['_METRICSAMPLE_LABELSENTRY']._serialized_start=283
+  _globals['_METRICSAMPLE_LABELSENTRY']._serialized_end=328
+  _globals['_METRIC']._serialized_start=330
+  _globals['_METRIC']._serialized_end=446
+  _globals['_LISTMETRICSRESPONSE']._serialized_start=448
+  _globals['_LISTMETRICSRESPONSE']._serialized_end=559
+  _globals['_METRICSERVICE']._serialized_start=561
+  _globals['_METRICSERVICE']._serialized_end=670
 # @@protoc_insertion_point(module_scope)

@@ -7,17 +7,19 @@ from pystream.client.grpc.messages import metrics_pb2
 
 
 class MetricService(Service):
-    """What the admin server counts: calls, streams, and its client's connections to the brokers."""
+    """What the admin server counts, and what its setting metrics.sources names: the metrics of brokers."""
 
     def list_metrics(
         self,
         *,
         pattern: str | None = None,
+        source: str | None = None,
         timeout: float | None = None,
     ) -> metrics_pb2.ListMetricsResponse:
-        """Read the metrics."""
+        """Read the metrics, as they are now."""
         request = metrics_pb2.ListMetricsRequest(
             pattern=pattern,
+            source=source,
         )
         return self._unary(
             "/pystream.admin.v1.MetricService/ListMetrics",
