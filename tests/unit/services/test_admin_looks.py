@@ -43,8 +43,12 @@ class Cluster:
 
 
 async def settled() -> None:
+    """Return when everybody has had many turns."""
+    turn = asyncio.Event()
     for _ in range(10):
-        await asyncio.sleep(0)
+        turn.clear()
+        asyncio.get_running_loop().call_soon(turn.set)
+        await turn.wait()
 
 
 def run(work: Callable[[Cluster, ManualClock], Awaitable[None]]) -> None:
