@@ -19,7 +19,7 @@ import time
 from collections.abc import Mapping
 from types import TracebackType
 
-SECONDS = 30
+SECONDS = 120
 ESCAPES = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[=>()][0-9A-Za-z]?|[0-9A-Za-z])")
 
 

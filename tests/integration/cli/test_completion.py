@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import stat
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -41,9 +42,17 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def offered(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], broker: BrokerProcess) -> Offered:
-    """The completions of the last word of a line, as a shell asks for them."""
+    """The completions of the last word of a line, as a shell asks for them, but with time for a loaded machine.
+
+    The alarm that ends a process which answers too late would end this one.
+    """
+    for name in ("FRESH_SECONDS", "RETRY_SECONDS"):
+        monkeypatch.setattr(ask, name, 60.0)
 
     def complete(line: str, *, bootstrap: str = broker.bootstrap, shell: str = "zsh") -> list[str]:
+        is_dead = f"-b {DEAD}" in line or (bootstrap == DEAD and broker.bootstrap not in line)
+        patience = ask.LIVE_SECONDS if is_dead else 60.0
+        monkeypatch.setattr(ask, "_asked_now", lambda noun, connection: ask.ask(noun, connection, patience))
         capsys.readouterr()
         monkeypatch.setenv("_PYSTREAM_COMPLETE", f"{shell}_complete")
         monkeypatch.setenv("PYSTREAM_BOOTSTRAP_SERVERS", bootstrap)
@@ -177,6 +186,16 @@ def test_a_cluster_that_does_not_answer_offers_nothing_and_is_left_alone_for_a_w
     assert len(asked) == 1
 
 
+def test_a_process_that_a_shell_asks_ends_without_an_answer_too(cache: Path):
+    told = {"_PYSTREAM_COMPLETE": "zsh_complete", "COMP_LINE": f"pystream topics describe -b {DEAD} a"}
+    command = [sys.executable, "-m", "pystream.cli.main"]
+
+    done = subprocess.run(command, env={**os.environ, **told}, cwd=ROOT, capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stdout) == (0, "")
+    assert any(path.name.endswith(".asked") for path in cache.iterdir())
+
+
 def test_only_the_user_may_read_what_is_kept_and_no_word_of_the_line_is_in_its_name(
     offered: Offered, cache: Path, broker: BrokerProcess
 ):
@@ -206,9 +225,7 @@ def test_an_answer_loads_neither_click_nor_a_client(tmp_path: Path, cache: Path)
         "from pystream.cli.main import main\ntry:\n    main()\nexcept SystemExit:\n"
         "    sys.exit(' '.join({'click', 'asyncio', 'ssl', 'json', 'typing'} & set(sys.modules)))\n"
     )
-    from subprocess import run
-
-    done = run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.stdout, done.stderr) == ("word\torders\n", "\n")
 
 
