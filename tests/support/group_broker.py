@@ -26,6 +26,7 @@ from pystream.protocol.messages import (
 )
 from pystream.protocol.messages.heartbeat import HeartbeatResponse
 from pystream.protocol.messages.leave_group import LeaveGroupResponse
+from pystream.protocol.messages.metadata import MetadataResponse
 from pystream.protocol.messages.sync_group import SyncGroupResponse
 from tests.support.misbehaving_broker import QUICK, TOPIC, TOPIC_ID, MisbehavingBroker, fetched, records
 from tests.support.scripted_broker import Peer
@@ -43,6 +44,7 @@ class GroupBroker(MisbehavingBroker):
         super().__init__(ApiKey.FETCH)
         self.data = records()
         self.codes: dict[ApiKey, list[int]] = {}
+        self.topic_codes: dict[str, int] = {}  # what Metadata says of a topic
         self.silent: set[ApiKey] = set()
         self.committed: list[int] = []
         self.partitions = [0]  # what the next member to join gets
@@ -93,6 +95,13 @@ class GroupBroker(MisbehavingBroker):
             response = self._answers.get(key, lambda _: None)(request)
             if response is not None:
                 await peer.answer(response)
+
+    def _metadata(self) -> MetadataResponse:
+        told = super()._metadata()
+        for topic in told.topics:
+            topic.error_code = self.topic_codes.get(topic.name or "", NONE)
+            topic.partitions = [] if topic.error_code else topic.partitions
+        return told
 
     def _fetch(self, request: Any) -> Message | None:
         wanted = [part.fetch_offset for topic in request.topics for part in topic.partitions]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from pystream.client.admin.results import Results, raise_for
@@ -155,7 +156,7 @@ class AdminBase:
             except PystreamError as error:
                 told.update(dict.fromkeys(group, error))
 
-        try:
+        with deadline.under_way(), suppress(TimeoutError):
             async with asyncio.timeout(deadline.left_ms / 1000):
                 try:
                     groups, errors = await route.groups(items)
@@ -165,8 +166,6 @@ class AdminBase:
                     return dict.fromkeys(items, error)
                 told.update(errors)
                 await asyncio.gather(*(one(target, group) for target, group in groups.items()))
-        except TimeoutError:
-            pass
         for fault in of_no_item:
             raise fault
         return told

@@ -161,12 +161,14 @@ async def leaders_of(cluster: Cluster, topics: set[str]) -> dict[str, dict[int, 
     """For each topic the leader of each partition, or the topic's error."""
     response = await ask_metadata(cluster, [MetadataRequestTopic(name=name) for name in sorted(topics)])
     found: dict[str, dict[int, int] | PystreamError] = {}
+    brokers = {broker.node_id for broker in response.brokers}
     for told in response.topics:
         name = told.name or ""
         if told.error_code != NONE:
             found[name] = error_of(told.error_code, what=f"topic {name!r}")
         else:
-            found[name] = {p.partition_index: p.leader_id for p in told.partitions}
+            leaders = {p.partition_index: p.leader_id for p in told.partitions}
+            found[name] = {index: leader if leader in brokers else NO_BROKER for index, leader in leaders.items()}
     return {name: found.get(name, UnknownTopicOrPartition(f"topic {name!r}: left out")) for name in topics}
 
 

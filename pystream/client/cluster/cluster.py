@@ -76,6 +76,7 @@ class Cluster:
             for place, (host, port) in enumerate(addresses(config.bootstrap_servers))
         ]
         self._tracked: set[str] = set()
+        self._warned_of: set[str] = set()  # topics that the log has been told of
         self._all_topics = False
         self._subscribers: list[Callable[[ClusterMetadata], None]] = []
         self._running: asyncio.Task[ClusterMetadata] | None = None
@@ -323,8 +324,19 @@ class Cluster:
         if not response.brokers:
             raise LeaderNotAvailable(f"{connection.name} knows of no brokers yet")
         kept = None if whole else self._tracked
-        self._publish(self.metadata.merged(response, whole=whole, kept=kept))
+        metadata = self.metadata.merged(response, whole=whole, kept=kept)
+        self._warn_of_topics(metadata)
+        self._publish(metadata)
         return self.metadata
+
+    def _warn_of_topics(self, metadata: ClusterMetadata) -> None:
+        """A topic that is not there twice in a row is told, once: a consumer may wait for it for ever."""
+        before = self.metadata.failed
+        for name, code in metadata.failed.items():
+            if before.get(name) == code and name not in self._warned_of:
+                self._warned_of.add(name)
+                logger.limited("topic cannot be used", topic=name, error=TABLE[code].name)
+        self._warned_of.intersection_update(metadata.failed)
 
     def _publish(self, metadata: ClusterMetadata) -> None:
         self.metadata = metadata

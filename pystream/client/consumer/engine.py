@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from pystream.client.cluster.cluster import Cluster
 from pystream.client.cluster.metadata import ClusterMetadata
-from pystream.client.cluster.retry import Deadline
+from pystream.client.cluster.retry import Deadline, is_retriable
 from pystream.client.config import ConsumerConfig
 from pystream.client.consumer.commits import Commits
 from pystream.client.consumer.durations import duration_ms
@@ -41,7 +41,7 @@ from pystream.client.consumer.resolver import Resolver
 from pystream.client.metrics.consumer import ConsumerMetrics
 from pystream.client.metrics.reporter import TelemetryReporter
 from pystream.common.clock import SleepingClock
-from pystream.common.errors import ClientError, Closed, InvalidGroupId, PystreamError, Wakeup
+from pystream.common.errors import ClientError, Closed, InvalidGroupId, PystreamError, Wakeup, error_class
 from pystream.common.logging import get_logger
 from pystream.common.model import TopicPartition
 
@@ -368,11 +368,21 @@ class Engine:
         self.notify()
 
     def _on_metadata(self, metadata: ClusterMetadata) -> None:
+        if self.subscription is not None:
+            self._check_subscription(metadata)
         if self._resolver is not None:
             self._resolver.wake()
             self.fetcher.wake()
         if self.membership is not None:
             self.membership.metadata_changed(metadata)
+
+    def _check_subscription(self, metadata: ClusterMetadata) -> None:
+        """Topics that time does not mend are told; one that is not there may come."""
+        assert self.subscription is not None
+        for name in sorted(self.subscription.topics & metadata.failed.keys()):
+            error = error_class(metadata.failed[name])(f"topic {name!r} is subscribed to")
+            if not is_retriable(error):
+                self.fail(error)
 
     # --- questions ----------------------------------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ from pystream.client.consumer.fetcher import Fetcher, reset_target
 from pystream.client.consumer.model import BEGINNING, END, OffsetAndMetadata
 from pystream.client.consumer.offsets import Offsets
 from pystream.client.consumer.positions import COMMITTED, PartitionState, Phase, Positions, named
+from pystream.common.error_codes import UNKNOWN_TOPIC_OR_PARTITION
 from pystream.common.errors import (
     Closed,
     DeadlineExceeded,
@@ -27,6 +28,7 @@ from pystream.common.errors import (
     OffsetOutOfRange,
     PystreamError,
     UnknownTopicOrPartition,
+    error_class,
 )
 from pystream.common.logging import get_logger
 from pystream.common.model import NO_LEADER_EPOCH, ZERO_UUID, TopicPartition
@@ -153,6 +155,11 @@ class Resolver:
             topic = metadata.topics.get(state.topic)
             if topic is not None and state.partition < topic.partition_count:
                 self._unknown.pop(state.key, None)
+                continue
+            error = error_class(metadata.failed.get(state.topic, UNKNOWN_TOPIC_OR_PARTITION))(f"{state.key}")
+            if not is_retriable(error):
+                state.failure = error
+                self._on_change()
                 continue
             count = self._unknown[state.key] = self._unknown.get(state.key, 0) + 1
             if count >= UNKNOWN_PATIENCE:

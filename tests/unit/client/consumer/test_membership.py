@@ -16,6 +16,7 @@ from pystream.common.errors import (
     GroupAuthorizationFailed,
     InvalidGroupId,
     RebalanceInProgress,
+    TopicAuthorizationFailed,
 )
 from pystream.common.model import TopicPartition
 from pystream.protocol.api_keys import ApiKey
@@ -391,3 +392,30 @@ def test_an_epoch_that_is_stale_for_a_moment_does_not_fail_a_commit():
                 await consumer.commit()
 
     run(work)
+
+
+def test_a_topic_that_must_not_be_read_is_told_to_who_subscribes_to_it():
+    async def work(broker: GroupBroker) -> None:
+        async with broker.consumer(group_protocol="classic") as consumer:
+            broker.topic_codes[TOPIC] = codes.TOPIC_AUTHORIZATION_FAILED
+            await consumer.subscribe(TOPIC)
+            with pytest.raises(TopicAuthorizationFailed, match=TOPIC):
+                await consumer.poll()
+        async with Consumer(bootstrap_servers=broker.bootstrap) as alone:
+            await alone.assign([PLACE])
+            with pytest.raises(TopicAuthorizationFailed, match=TOPIC):
+                await alone.poll()
+
+    run(work)
+
+
+def test_a_topic_that_stays_away_is_told_in_the_log(caplog: pytest.LogCaptureFixture):
+    async def work(broker: GroupBroker) -> None:
+        async with broker.consumer(group_protocol="classic", metadata_max_age_ms=10) as consumer:
+            broker.topic_codes[TOPIC] = codes.UNKNOWN_TOPIC_OR_PARTITION
+            await consumer.subscribe(TOPIC)
+            await broker.heard(ApiKey.METADATA, 2 * MANY)
+
+    run(work)
+    (line,) = [record.getMessage() for record in caplog.records if "topic" in record.getMessage()]
+    assert "UNKNOWN_TOPIC_OR_PARTITION" in line
