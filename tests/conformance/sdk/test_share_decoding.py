@@ -21,7 +21,7 @@ from tests.conformance.sdk.test_tracing import Recorder, recorder
 from tests.support.schema_registry import SchemaRegistry
 
 __all__ = ["recorder"]
-PATIENCE = 60.0
+PATIENCE = 120.0
 GOOD, BAD = b"\x00\x00\x00\x07", b"no"  # an IntegerDeserializer reads four bytes
 USER = {"type": "record", "name": "User", "fields": [{"name": "name", "type": "string"}]}
 

@@ -36,7 +36,7 @@ PRINTED: dict[str, str | tuple[int, str]] = {
     "kafka-acls": (1, "Authorizer"),
     "kafka-groups": r"readers +",
     "kafka-share-groups": r"workers +orders +0 +\d+",
-    "kafka-get-offsets": r"^orders:0:0$",
+    "kafka-get-offsets": r"^orders:0:[01]$",
     "kafka-delete-records": r"partition: orders-0\tlow_watermark: 1",
     "kafka-log-dirs": r'"partition":"orders-0"',
     "kafka-cluster": r"^Cluster ID: \S{22}$",

@@ -23,7 +23,8 @@ from pystream.protocol.api_keys import ApiKey
 from tests.support.group_broker import GROUP, MEMBER, GroupBroker
 from tests.support.misbehaving_broker import TOPIC, records
 
-TEST_SECONDS = 20
+TEST_SECONDS = 120
+CLOSING_SECONDS = 30  # unless told otherwise
 PLACE = TopicPartition(TOPIC, 0)
 MANY = 5
 JOINS = {"classic": ApiKey.JOIN_GROUP, "consumer": ApiKey.CONSUMER_GROUP_HEARTBEAT}
@@ -123,7 +124,7 @@ def test_closing_waits_for_a_silent_broker_no_longer_than_it_is_told(protocol: s
         broker.silent |= {*ApiKey}
         began = asyncio.get_running_loop().time()
         await consumer.close(timeout=0.2)
-        assert asyncio.get_running_loop().time() - began < TEST_SECONDS / 4
+        assert asyncio.get_running_loop().time() - began < CLOSING_SECONDS - 5
 
     run(work)
 
