@@ -5,6 +5,7 @@ is decided when an id is needed, when a failed batch is sent again, and when the
 
     acknowledged ..9 │ 10..19 failed │ 20..29 out of order: not the next one, so it only waits for 10..19: again
     acknowledged ..9 │ 10..19 given up, perhaps written │ 20..29 out of order: it was not written: a new epoch, from 0
+                     │                                  │ 30..39 out of order: it waits for 20..29
 
 Source: KIP-98, KIP-360 (a producer raises its epoch itself where it has no transactional id).
 """
@@ -152,7 +153,7 @@ class Idempotence:
         self._asking = False
         self._epoch_is_broken = False
         self._acknowledged: dict[Place, tuple[int, int, int]] = {}  # id, epoch, last sequence
-        self._unresolved: set[Place] = set()  # a batch was given up that the leader may have
+        self._unresolved: dict[Place, int] = {}  # the sequence behind a batch that was given up and may be written
 
     def may_send(self) -> bool:
         if self._epoch_is_broken:
@@ -175,13 +176,15 @@ class Idempotence:
         before = self._acknowledged.get(place)
         if before is None or before[:2] != (batch.producer_id, batch.producer_epoch) or _is_later(last, before[2]):
             self._acknowledged[place] = (batch.producer_id, batch.producer_epoch, last)
-        self._unresolved.discard(place)
+        unresolved = self._unresolved.get(place)
+        if unresolved is not None and _is_later(batch.base_sequence, unresolved):
+            del self._unresolved[place]
 
     def judge(self, batch: ProducerBatch, error: PystreamError, log_start_offset: int) -> Verdict:
         if isinstance(error, DuplicateSequenceNumber):
             return Verdict.DELIVERED
         if isinstance(error, OutOfOrderSequenceNumber):
-            if (batch.topic, batch.partition) in self._unresolved or self._is_next(batch):
+            if self._shows_a_gap(batch):
                 self._begin_epoch(batch)
             return Verdict.AGAIN
         if isinstance(error, UnknownProducerId):
@@ -197,7 +200,7 @@ class Idempotence:
         elif answered:
             self._begin_epoch(batch)
         else:
-            self._unresolved.add((batch.topic, batch.partition))
+            self._note_unresolved(batch)
         return False
 
     def become(self, producer_id: int, producer_epoch: int) -> None:
@@ -205,6 +208,17 @@ class Idempotence:
         logger.debug("producer id", producer_id=producer_id, producer_epoch=producer_epoch)
         self.producer_id, self.producer_epoch = producer_id, producer_epoch
         self._accumulator.set_producer(producer_id, producer_epoch)
+
+    def _note_unresolved(self, batch: ProducerBatch) -> None:
+        """It was given up, and may be written."""
+        place, behind = (batch.topic, batch.partition), (batch.base_sequence + batch.record_count) % SEQUENCES
+        if place not in self._unresolved or _is_later(behind, self._unresolved[place]):
+            self._unresolved[place] = behind
+
+    def _shows_a_gap(self, batch: ProducerBatch) -> bool:
+        """Whether its being out of order means that what was before it will never come."""
+        unresolved = self._unresolved.get((batch.topic, batch.partition))
+        return self._is_next(batch) if unresolved is None else batch.base_sequence == unresolved
 
     def _is_next(self, batch: ProducerBatch) -> bool:
         """Whether all before it in its epoch are acknowledged."""
@@ -216,7 +230,7 @@ class Idempotence:
     def _begin_epoch(self, batch: ProducerBatch) -> None:
         """The partition goes on in the next epoch, from sequence 0, once nothing of it is in flight."""
         self._accumulator.rewrite_sequences(batch.topic, batch.partition)
-        self._unresolved.discard((batch.topic, batch.partition))
+        self._unresolved.pop((batch.topic, batch.partition), None)
         if (batch.producer_id, batch.producer_epoch) == (self.producer_id, self.producer_epoch):
             self._epoch_is_broken = True
 

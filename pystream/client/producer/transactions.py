@@ -172,8 +172,7 @@ class Transactions(Idempotence):
         if self.state in (State.BROKEN, State.ABORTING):  # it is not sent any more: nobody shall wait for it
             return Verdict.GIVE_UP
         if isinstance(error, OutOfOrderSequenceNumber):
-            in_doubt = (batch.topic, batch.partition) in self._unresolved
-            return Verdict.GIVE_UP if in_doubt or self._is_next(batch) else Verdict.AGAIN
+            return Verdict.GIVE_UP if self._shows_a_gap(batch) else Verdict.AGAIN
         return Verdict.AGAIN if is_retriable(error) else Verdict.GIVE_UP
 
     def given_up(self, batch: ProducerBatch, error: PystreamError, *, answered: bool) -> bool:
@@ -181,7 +180,7 @@ class Transactions(Idempotence):
             self._fail(error)
             return False
         if not answered and batch.attempts > 0:
-            self._unresolved.add((batch.topic, batch.partition))
+            self._note_unresolved(batch)
         self._must_raise_epoch = True
         self._break(error)
         return answered
