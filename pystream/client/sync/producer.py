@@ -211,6 +211,7 @@ class Producer:
     def _wait_for_memory(self, turn: int, deadline: Deadline) -> None:
         """Return once memory came back after `turn`. Raises BufferFull when the deadline is over."""
         self._engine.check_open()
+        self._runner.check_may_wait()
         with self._memory:
             while self._memory_turns == turn:
                 left_ms = deadline.left_ms

@@ -49,6 +49,12 @@ class Runner:
         if not self._thread.is_alive():
             raise Closed("the client is closed; make a new one")
 
+    def check_may_wait(self) -> None:
+        """The same, and ClientError in the loop's own thread (a callback), which would wait for itself."""
+        self.check()
+        if threading.current_thread() is self._thread:
+            raise ClientError("a callback of the client must not wait for the client itself")
+
     def run(self, work: Coroutine[Any, Any, T], *, timeout_s: float | None = None) -> T:
         """What `work` gives, run in the loop while this thread waits. Raises what it raises.
 
@@ -57,9 +63,7 @@ class Runner:
         """
         call = _Call(self.loop, work)
         try:
-            self.check()
-            if threading.current_thread() is self._thread:
-                raise ClientError("a callback of the client must not wait for the client itself")
+            self.check_may_wait()
             self.loop.call_soon_threadsafe(call.begin)
         except (PystreamError, RuntimeError):  # the latter of a loop that was closed a moment ago
             work.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from queue import Queue
 from typing import Any
 
 import numpy
@@ -12,7 +13,7 @@ import pytest
 
 from pystream import testing
 from pystream.client import Producer, aio
-from pystream.common.errors import InvalidTimestamp, InvalidTopic
+from pystream.common.errors import BufferFull, ClientError, InvalidTimestamp, InvalidTopic, PystreamError
 
 TOPIC = "records"
 Send = Callable[..., Any]
@@ -135,6 +136,24 @@ def test_what_are_no_rows_is_refused_with_what_to_do(bootstrap: str, what: str):
     given, named, kind, told = WRONG_ROWS[what]
     with Producer(bootstrap_servers=bootstrap) as producer, pytest.raises(kind, match=told):
         producer.send_batch(*given, **named)
+
+
+def test_a_callback_that_would_wait_for_memory_is_told_so(bootstrap: str):
+    """It runs in the thread that gives the memory back."""
+    told: Queue[PystreamError] = Queue()
+    with Producer(bootstrap_servers=bootstrap, buffer_memory=100_000, batch_size=0) as producer:
+
+        def fill(_: object) -> None:
+            try:
+                while True:
+                    producer.send(TOPIC, bytes(10_000))
+            except PystreamError as error:
+                told.put(error)
+
+        producer.send(TOPIC, b"first", on_delivery=fill)
+        error = told.get(timeout=30)
+        assert isinstance(error, ClientError)
+        assert not isinstance(error, BufferFull)
 
 
 def test_times_that_are_left_out_are_now(bootstrap: str):
