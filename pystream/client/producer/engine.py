@@ -233,7 +233,7 @@ class Engine:
         if known == 0:
             validate_topic_name(topic)
             info = await self.cluster.topic(topic, timeout_ms=deadline.left_ms)
-            self.sender.know(info)
+            self.sender.topics.know(info)
             return
         self.cluster.track((topic,))
         await self.cluster.refresh()

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pystream._native.accumulator import Accumulator
 from pystream._native.delivery import ProducerBatch
 from pystream.client.cluster.cluster import Cluster
-from pystream.client.cluster.metadata import ClusterMetadata, Leader, Node, TopicInfo
+from pystream.client.cluster.metadata import ClusterMetadata, Leader, Node
 from pystream.client.config import ProducerConfig
 from pystream.client.metrics.producer import ProducerMetrics
 from pystream.client.producer import produce_request
@@ -31,7 +31,8 @@ from pystream.client.producer.sequencing import (
     Verdict,
     unknown_outcome,
 )
-from pystream.common.error_codes import NONE
+from pystream.client.producer.topics import KnownTopics
+from pystream.common.error_codes import NONE, TABLE
 from pystream.common.errors import (
     BrokerNotAvailable,
     Closed,
@@ -52,7 +53,7 @@ from pystream.common.errors import (
     error_class,
 )
 from pystream.common.logging import get_logger
-from pystream.common.model import NO_BROKER, ZERO_UUID
+from pystream.common.model import ZERO_UUID
 from pystream.net.connection import Connection
 from pystream.protocol.api_keys import ApiKey
 from pystream.protocol.messages.produce import ProduceResponse
@@ -121,7 +122,7 @@ class Sender:
         self._on_failure = on_failure
         self._acks = -1 if config.acks == "all" else int(config.acks)
         self._brokers: dict[int, _Broker] = {}
-        self._known: dict[str, TopicInfo] = {}
+        self.topics = KnownTopics(config, cluster, accumulator)
         self._last_errors: dict[Place, PystreamError] = {}
         self._mutes = config.max_in_flight_requests_per_connection == 1 and not config.enable_idempotence
         self._timer: asyncio.TimerHandle | None = None
@@ -177,16 +178,8 @@ class Sender:
         if not self._scheduled:
             self._turn()
 
-    def know(self, topic: TopicInfo) -> None:
-        """Have the accumulator know a topic, or what has changed of it."""
-        if self._known.get(topic.name) is not topic:
-            self._known[topic.name] = topic
-            away = [info.partition for info in topic.partitions if info.leader == NO_BROKER]
-            self._accumulator.set_topic(topic.name, topic.partition_count, away)
-
     def _metadata_changed(self, metadata: ClusterMetadata) -> None:
-        for topic in metadata.topics.values():
-            self.know(topic)
+        self.topics.changed(metadata)
         self.wake()
 
     # --- sending ------------------------------------------------------------------------------------------------------
@@ -198,28 +191,40 @@ class Sender:
             if not sequencing.admits(*place):
                 continue
             leader = self._cluster.leader_of(*place)
+            self.topics.used(place[0], now_ms)
             if leader is None:
                 without_leader = True
                 self._cluster.track((place[0],))
+                self._note_unknown(place)
             else:
                 places_by_leader.setdefault(leader.node_id, []).append(place)
         if without_leader:
             self._cluster.refresh_soon()
         for node_id, places in places_by_leader.items():
-            self._send_to(sequencing, node_id, places, now_ms)
+            self.topics.could_send(node_id, self._send_to(sequencing, node_id, places, now_ms), now_ms)
 
-    def _send_to(self, sequencing: Sequencing, node_id: int, places: list[Place], now_ms: int) -> None:
+    def _note_unknown(self, place: Place) -> None:
+        """Why its leader is not known, where the cluster has said so: for the error, should it stay so."""
+        code = self._cluster.metadata.failed.get(place[0], NONE)
+        if code != NONE:
+            self._last_errors[place] = error_class(code)(f"topic {place[0]!r}: {TABLE[code].message}")
+
+    def _send_to(self, sequencing: Sequencing, node_id: int, places: list[Place], now_ms: int) -> bool:
+        """Whether anything went out."""
         broker = self._brokers.setdefault(node_id, _Broker())
         connection = self._cluster.connections.existing(node_id)
         if connection is None:
             self._connect(node_id, broker)
-            return
+            return False
         if broker.not_before_ms > now_ms:
-            return
+            return False
+        some = False
         while broker.in_flight < self._config.max_in_flight_requests_per_connection:
             batches = self._drain(places, now_ms)
             if not batches or not self._send(sequencing, connection, node_id, broker, batches):
-                return
+                break
+            some = True
+        return some
 
     def _drain(self, places: list[Place], now_ms: int) -> list[ProducerBatch]:
         """At most one batch of each partition, together at most max.request.size; a batch alone may be larger."""
