@@ -114,10 +114,11 @@ class LogDirectory:
         self._lock = -1
 
     @classmethod
-    def open(cls, path: Path) -> LogDirectory:
+    def open(cls, path: Path, *, volatile_allowed: bool = False) -> LogDirectory:
         """Make the directory when it is missing, lock it, read how it was left, and mark it as in use.
 
-        Raises DataDirectoryLocked, UnknownFormatVersion, DataDirectoryError or OSError.
+        One that lies in memory is worth a warning unless that was allowed. Raises DataDirectoryLocked,
+        UnknownFormatVersion, DataDirectoryError or OSError.
         """
         directory = cls(path)
         path.mkdir(parents=True, exist_ok=True)
@@ -125,6 +126,7 @@ class LogDirectory:
         try:
             directory._read_meta()
             directory._read_state()
+            directory._tell_file_system(volatile_allowed)
             directory._begin_run()
         except BaseException:
             directory._drop_lock()
@@ -204,12 +206,13 @@ class LogDirectory:
             # Somebody else took the mark away since: what our run-state says is about an older time.
             self.is_foreign = state.clean and not marked
         self.is_lossy = not self.is_clean and (state is None or self.is_foreign or state.boot_id != self._boot_id)
+
+    def _tell_file_system(self, volatile_allowed: bool) -> None:
         kind = file_system_of(self.path)
         self.is_volatile = kind in VOLATILE_FILE_SYSTEMS
-        if kind in VOLATILE_FILE_SYSTEMS or kind in NETWORK_FILE_SYSTEMS:
-            logger.warning(
-                "log directory is on a file system that fsync does not make durable", path=str(self.path), kind=kind
-            )
+        if self.is_volatile or kind in NETWORK_FILE_SYSTEMS:
+            tell = logger.info if self.is_volatile and volatile_allowed else logger.warning
+            tell("log directory is on a file system that fsync does not make durable", path=str(self.path), kind=kind)
 
     def _begin_run(self) -> None:
         """The clean mark goes before anything is written, so that a crash from now on is seen as one."""

@@ -368,7 +368,7 @@ class LogManager:
         return log
 
     def _open_directory(self, path: Path) -> HostedDirectory:
-        directory = LogDirectory.open(path)
+        directory = LogDirectory.open(path, volatile_allowed=self.config.allow_volatile)
         flusher = Flusher(self.config.gather_ms)
         flusher.start()
         reserve_bytes = 0 if directory.is_volatile else self.config.reserve_bytes

@@ -40,6 +40,7 @@ WATCHED: Final = {
     ("topics", "list"): "WatchTopics",
     ("groups", "describe"): "WatchGroups",
     ("share-groups", "describe"): "WatchShareGroups",
+    ("streams-groups", "describe"): "WatchStreamsGroups",
     ("cluster", "describe"): "WatchCluster",
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import subprocess
 import sys
 import threading
@@ -130,6 +131,14 @@ def test_nothing_is_left_at_the_end(process: bool):
     assert set(threading.enumerate()) <= before
     with pytest.raises(BrokerFailed, match="make a new one"):
         b.start()
+
+
+def test_a_broker_in_memory_warns_of_nothing(caplog: pytest.LogCaptureFixture):
+    """Its data is meant to go; what it says at info is for whoever wants to see it."""
+    with caplog.at_level(logging.INFO), broker() as b:
+        b.create_topic("t")
+    assert [record.getMessage() for record in caplog.records if record.levelno > logging.INFO] == []
+    assert "broker ready" in caplog.text
 
 
 def test_a_data_directory_that_was_given_is_kept_and_taken_up_again(tmp_path: Path):

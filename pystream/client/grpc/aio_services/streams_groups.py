@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from pystream.client.grpc.calls import AioService
+from pystream.client.grpc.calls import AioService, AioStream
 from pystream.client.grpc.messages import streams_groups_pb2
 
 
@@ -46,6 +46,25 @@ class StreamsGroupService(AioService):
         )
         return await self._unary(
             "/pystream.admin.v1.StreamsGroupService/DescribeStreamsGroups",
+            request,
+            streams_groups_pb2.DescribeStreamsGroupsResponse,
+            timeout,
+        )
+
+    def watch_streams_groups(
+        self,
+        *,
+        groups: Iterable[str] | None = None,
+        interval_ms: int | None = None,
+        timeout: float | None = None,
+    ) -> AioStream[streams_groups_pb2.DescribeStreamsGroupsResponse]:
+        """What DescribeStreamsGroups gives, now and whenever it has changed."""
+        request = streams_groups_pb2.WatchStreamsGroupsRequest(
+            groups=groups,
+            interval_ms=interval_ms,
+        )
+        return self._stream(
+            "/pystream.admin.v1.StreamsGroupService/WatchStreamsGroups",
             request,
             streams_groups_pb2.DescribeStreamsGroupsResponse,
             timeout,

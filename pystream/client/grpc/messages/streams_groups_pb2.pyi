@@ -37,6 +37,14 @@ class DescribeStreamsGroupsRequest(_message.Message):
     groups: _containers.RepeatedScalarFieldContainer[str]
     def __init__(self, groups: _Optional[_Iterable[str]] = ...) -> None: ...
 
+class WatchStreamsGroupsRequest(_message.Message):
+    __slots__ = ("groups", "interval_ms")
+    GROUPS_FIELD_NUMBER: _ClassVar[int]
+    INTERVAL_MS_FIELD_NUMBER: _ClassVar[int]
+    groups: _containers.RepeatedScalarFieldContainer[str]
+    interval_ms: int
+    def __init__(self, groups: _Optional[_Iterable[str]] = ..., interval_ms: _Optional[int] = ...) -> None: ...
+
 class DescribeStreamsGroupsResponse(_message.Message):
     __slots__ = ("results", "failures")
     RESULTS_FIELD_NUMBER: _ClassVar[int]
