@@ -2,6 +2,8 @@
 
 The cache is $XDG_CACHE_HOME/pystream-tests (~/.cache/pystream-tests): one folder per content of the inputs.
 Without Java, javac or Maven, or when Maven cannot fetch, the test that asked is skipped and says why.
+
+    python -m tests.conformance.java     all of it at once: tools/test does so before any test's time begins to run
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ import pytest
 HERE = Path(__file__).parent / "java"
 POM = HERE / "pom.xml"
 STREAMS_POM = HERE / "streams.xml"
+STREAMS = frozenset({"WordCount"})  # programs that use Kafka Streams
 HEAP = "-Xmx512m"
 FETCH_SECONDS = 240  # less than a test may take in all
 COMPILE_SECONDS = 120
@@ -60,6 +63,17 @@ def compiled_streams(program: str) -> Path:
     """The same for a program that uses Kafka Streams."""
     source = HERE / f"{program}.java"
     return _cached(program.lower(), (STREAMS_POM, source), functools.partial(_compile, source, streams_class_path))
+
+
+def prepare() -> str:
+    """Fetch and compile everything that is not there; what keeps it from that."""
+    try:
+        jars()
+        for program in sorted(source.stem for source in HERE.glob("*.java")):
+            (compiled_streams if program in STREAMS else compiled)(program)
+    except (pytest.skip.Exception, subprocess.SubprocessError) as why:
+        return str(why)
+    return "all of it is there"
 
 
 def _tool(name: str) -> str:
@@ -114,3 +128,7 @@ def _fetch(pom: Path, folder: Path) -> None:
 def _compile(source: Path, path: Callable[[], str], folder: Path) -> None:
     arguments = ["--release", "17", "-cp", path(), "-d", str(folder), str(source)]
     subprocess.run([_tool("javac"), *arguments], check=True, timeout=COMPILE_SECONDS)
+
+
+if __name__ == "__main__":
+    print(prepare())
