@@ -76,6 +76,7 @@ class Engine:
         self._waiter: asyncio.Future[None] | None = None
         self._position_waiters: list[asyncio.Future[None]] = []
         self._woken = False
+        self._is_leaving = False
         self._failure: PystreamError | None = None
         self._next_commit_ms = 0
         self._committing: asyncio.Task[None] | None = None
@@ -232,7 +233,7 @@ class Engine:
 
     def finish_step(self, step: RebalanceStep) -> None:
         """After the user's callback: what goes is gone, and the group is told."""
-        if step.kind != RebalanceKind.ASSIGNED and not step.finished.done():
+        if step.kind != RebalanceKind.ASSIGNED and not step.finished.done() and not self.is_closed:
             step.apply()
         _release(step.finished)
 
@@ -242,9 +243,12 @@ class Engine:
 
     async def begin_last_step(self, timeout_ms: int | None = None) -> RebalanceStep | None:
         """Before the group is left: what is held goes, and is committed; None where the user need not be told."""
-        if self.is_closed or self._loop is None or self.membership is None or self.cluster.is_forked:
+        if self.is_closed or self._is_leaving or self._loop is None or self.membership is None:
+            return None
+        if self.cluster.is_forked:
             return None
         self.check_usable()
+        self._is_leaving = True  # a callback that closes the consumer is not called for that again
         step = self.membership.last_step()
         if step is None:
             return None
@@ -312,6 +316,7 @@ class Engine:
         self.check_usable()
         membership, self.membership = self.membership, None
         self.subscription = None
+        self._is_leaving = False
         if self.commits is not None:
             self.commits.needs_member = False
         self.cluster.track_all(False)

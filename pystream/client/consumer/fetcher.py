@@ -211,7 +211,7 @@ class Fetcher:
         """What is wanted by now that the request under way does not ask for."""
         plan, _, _ = self._plan(broker.node_id)
         asked = broker.waiting_for
-        return {place: entry for place, entry in plan.items() if place not in asked or asked[place][1] != entry[1]}
+        return {place: entry for place, entry in plan.items() if place not in asked or asked[place][:2] != entry[:2]}
 
     async def _overtake(self, broker: _Broker) -> None:
         """Fetch without a session, on another connection, until the first one's answer is there."""

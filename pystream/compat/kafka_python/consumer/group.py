@@ -475,10 +475,12 @@ class KafkaConsumer:
         """Commit (with enable_auto_commit), leave the group. Harmless when closed."""
         if self._closed:
             return
-        self._closed = True
         if not autocommit:
             self._engine.positions.assign(())
-        self._guarded(self._sdk.close)
+        try:
+            self._guarded(lambda: self._sdk.close(timeout=None if timeout_ms is None else timeout_ms / 1000))
+        finally:
+            self._closed = True
         for deserializer in (self.config["key_deserializer"], self.config["value_deserializer"]):
             if hasattr(deserializer, "close"):
                 deserializer.close()

@@ -11,6 +11,7 @@ import pytest
 from pystream.client.aio import Consumer
 from pystream.common import error_codes as codes
 from pystream.common.errors import (
+    Closed,
     CommitFailed,
     FencedInstanceId,
     GroupAuthorizationFailed,
@@ -125,6 +126,39 @@ def test_closing_waits_for_a_silent_broker_no_longer_than_it_is_told(protocol: s
         began = asyncio.get_running_loop().time()
         await consumer.close(timeout=0.2)
         assert asyncio.get_running_loop().time() - began < CLOSING_SECONDS - 5
+
+    run(work)
+
+
+@both
+def test_a_callback_may_close_the_consumer(protocol: str):
+    async def work(broker: GroupBroker) -> None:
+        events: list[int] = []
+        consumer = broker.consumer(group_protocol=protocol)
+
+        async def close(found: list[TopicPartition]) -> None:
+            events.append(len(found))
+            await consumer.close()
+
+        await consumer.subscribe(TOPIC, on_revoked=close)
+        await read_all(consumer)
+        await consumer.close()
+        assert events == [1]
+        with pytest.raises(Closed):
+            await consumer.poll()
+
+    run(work)
+
+
+def test_a_consumer_that_unsubscribed_may_subscribe_again():
+    async def work(broker: GroupBroker) -> None:
+        async with broker.consumer(group_protocol="consumer", enable_auto_commit=False) as consumer:
+            events = Events()
+            for _ in range(2):
+                await consumer.subscribe(TOPIC, **events.callbacks())
+                await read_all(consumer)
+                await consumer.unsubscribe()
+            assert events == [("assigned", 1), ("revoked", 1)] * 2
 
     run(work)
 
