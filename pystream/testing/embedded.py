@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 from pystream.broker.broker import Broker
 from pystream.broker.config import BrokerConfig
@@ -12,6 +13,8 @@ from pystream.testing.clock import BrokerClock
 from pystream.testing.disk import DiskFaults
 from pystream.testing.local_broker import BrokerFailed, LocalBroker
 from pystream.testing.loop_thread import LoopThread
+
+LONGEST_SECONDS: Final = 60.0  # of a start, and of a stop
 
 
 class EmbeddedBroker(LocalBroker):
@@ -41,7 +44,10 @@ class EmbeddedBroker(LocalBroker):
         self._thread = LoopThread(f"pystream-broker-{self._held.number}")
         self._clock.attach(self._thread.loop)
         try:
-            self._thread.run(self._broker.start())
+            self._thread.run(self._broker.start(), LONGEST_SECONDS)
+        except TimeoutError as error:
+            self._stop()
+            raise BrokerFailed(f"the broker was not ready within {LONGEST_SECONDS:.0f} s") from error
         except (PystreamError, OSError) as error:
             self._stop()
             raise BrokerFailed(f"the broker did not start: {error}") from error
@@ -52,9 +58,12 @@ class EmbeddedBroker(LocalBroker):
             return
         broker, thread, self._broker, self._thread = self._broker, self._thread, None, None
         try:
-            thread.run(broker.stop())
-        finally:
-            self._clock.attach(None)
-            thread.stop()
+            try:
+                thread.run(broker.stop(), LONGEST_SECONDS)
+            finally:
+                self._clock.attach(None)
+                thread.stop()
+        except TimeoutError as error:
+            raise BrokerFailed(f"no end {LONGEST_SECONDS:.0f} s after it was told to stop") from error
         if broker.failure is not None:
             raise BrokerFailed(f"a part of the broker failed: {broker.failure}") from broker.failure

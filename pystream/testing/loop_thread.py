@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Coroutine
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import uvloop
 
 T = TypeVar("T")
+END_SECONDS: Final = 30.0
 
 
 class LoopThread:
@@ -20,17 +21,23 @@ class LoopThread:
         self._thread = threading.Thread(target=self._serve, name=name, daemon=True)
         self._thread.start()
 
-    def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """What `work` gives, run in the loop while this thread waits. Raises what it raises; Ctrl-C ends it too."""
+    def run(self, work: Coroutine[Any, Any, T], timeout_s: float | None = None) -> T:
+        """What `work` gives, run in the loop while this thread waits. Raises what it raises; Ctrl-C ends it too.
+
+        Raises TimeoutError when it goes on for so long; it is cancelled then.
+        """
         future = asyncio.run_coroutine_threadsafe(work, self.loop)
         try:
-            return future.result()
+            return future.result(timeout_s)
         finally:
             future.cancel()  # harmless when it is done
 
     def stop(self) -> None:
-        """Cancel what still runs in the loop, wait for it, and end the thread."""
-        self.run(_cancel_all())
+        """Cancel what still runs in the loop, wait for it, and end the thread.
+
+        Raises TimeoutError, and leaves the thread behind, when something does not end by being cancelled.
+        """
+        self.run(_cancel_all(), END_SECONDS)
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join()
         self.loop.close()

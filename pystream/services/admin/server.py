@@ -62,7 +62,7 @@ class AdminServer:
         self._pages: HttpServer | None = None
         self._clock: SleepingClock = clock or SystemClock()
         self._supervisor = Supervisor("admin", self._clock)
-        self._health = health.aio.HealthServicer()
+        self._health = reflection.Health(_others(config))
         self._healthy: bool | None = None
         self._calls = Calls(
             self.registry,
@@ -93,7 +93,7 @@ class AdminServer:
             self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, methods),))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         names = (*handlers, health.SERVICE_NAME, *reflection.SERVICE_NAMES)
-        reflection.enable((*handlers, health.SERVICE_NAME), self._server)
+        reflection.enable((*handlers, health.SERVICE_NAME), self._server, _others(config))
         host, _, port = config.listen.rpartition(":")
         try:
             bound = self._server.add_insecure_port(config.listen)
@@ -211,6 +211,11 @@ def _serialized(message: Any) -> bytes:
     """Watches give bytes: one message for all that watch the same."""
     found: bytes = message if isinstance(message, bytes) else message.SerializeToString()
     return found
+
+
+def _others(config: AdminServerConfig) -> int:
+    """Streams of health, and of reflection, that leave room for calls."""
+    return max(config.max_concurrent_calls // 4, 1)
 
 
 def _options(config: AdminServerConfig) -> list[tuple[str, Any]]:

@@ -20,6 +20,7 @@ import pytest
 from google.protobuf import any_pb2
 from google.rpc import error_details_pb2, status_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from pystream.client.grpc import connect
 from pystream.client.grpc.faces import Admin
@@ -333,6 +334,30 @@ def test_nothing_of_grpc_is_imported_before_it_is_used():
     result = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
 
     assert result.stdout == "False\n"
+
+
+def test_streams_of_health_and_of_reflection_leave_room_for_calls(broker: BrokerProcess, tmp_path: Path):
+    def health(channel: grpc.Channel) -> Any:
+        return health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(), timeout=120)
+
+    def reflection(channel: grpc.Channel) -> Any:
+        return reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo(asked(), timeout=120)
+
+    def asked() -> Iterator[Any]:
+        yield reflection_pb2.ServerReflectionRequest(list_services="")
+        over.wait(120)
+
+    over = threading.Event()
+    with AdminProcess(broker.bootstrap, tmp_path / "log", {"max.concurrent.calls": "16"}) as server:
+        with grpc.insecure_channel(server.address) as channel, connect(server.address) as admin:
+            for streams_of in (health, reflection):
+                streams = [streams_of(channel) for _ in range(4)]
+                assert all(next(stream) for stream in streams)
+                with pytest.raises(grpc.RpcError, match="as many as the server allows") as refused:
+                    next(streams_of(channel))
+                assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+            assert admin.cluster.describe_cluster(timeout=60).result.brokers == 1
+            over.set()
 
 
 def test_a_server_that_is_not_there_is_unavailable():

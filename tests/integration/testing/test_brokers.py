@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import logging
 import subprocess
@@ -17,8 +18,9 @@ import pytest
 import uvloop
 
 import pystream
+from pystream.broker.broker import Broker
 from pystream.common.errors import InvalidConfig
-from pystream.testing import BrokerFailed, LocalBroker, NotThere, broker
+from pystream.testing import BrokerFailed, LocalBroker, NotThere, broker, embedded
 
 with warnings.catch_warnings():  # kafka-python reads its schemas in a way that Python 3.11 calls deprecated
     warnings.simplefilter("ignore", DeprecationWarning)
@@ -131,6 +133,20 @@ def test_nothing_is_left_at_the_end(process: bool):
     assert set(threading.enumerate()) <= before
     with pytest.raises(BrokerFailed, match="make a new one"):
         b.start()
+
+
+def test_a_broker_that_hangs_is_an_error_and_no_wait_for_ever(monkeypatch: pytest.MonkeyPatch):
+    async def never(_: Broker) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(embedded, "LONGEST_SECONDS", 0.2)
+    monkeypatch.setattr(Broker, "start", never)
+    before = set(threading.enumerate())
+
+    with pytest.raises(BrokerFailed, match="not ready within"), broker():
+        pass
+
+    assert set(threading.enumerate()) <= before
 
 
 def test_a_broker_in_memory_warns_of_nothing(caplog: pytest.LogCaptureFixture):
