@@ -12,16 +12,17 @@ from libc.string cimport memset
 
 from pystream._native.batch cimport TRANSACTIONAL_FLAG
 from pystream._native.column_source cimport (
-    FIXED, NO_FIELD, OFFSETS_32, OFFSETS_64, ColumnSource, FieldSource, field_at_row, source_of_list)
+    NO_FIELD, ColumnSource, HeaderColumn, bytes_from, put_headers, source_of_list)
 from pystream._native.compression cimport NO_CODEC, codec_buffer, level_of, release_buffer
 from pystream._native.delivery cimport DONE, Deliveries, Pending, ProducerBatch, new_delivery
 from pystream._native.memory_pool cimport BULK_BUFFER, COMMON_BUFFER, MemoryPool
 from pystream._native.posix cimport monotonic_ms, pthread_mutex_lock, pthread_mutex_unlock, wall_clock_ms
-from pystream._native.record_builder cimport BatchFields, add_record, put_header, record_room
+from pystream._native.record_builder cimport BatchFields, record_room
+from pystream._native.row_writer cimport RowSource, bytes_of_row, free_rows, row_at, write_rows
 from pystream._native.send_queue cimport (
     ANY_PARTITION, NEEDS_BATCH, NEEDS_HOLD, NO_MEMORY, NO_SPAN, PLACED, REFUSED, TOO_LARGE, UNKNOWN_PARTITION, Lane,
     Placed, Placing, Row, SendQueue, add_lanes, free_queue, init_queue, lane_at, place_row, take_off, take_queued)
-from pystream._native.status cimport OK, OUT_OF_MEMORY, Status, raise_for_status
+from pystream._native.status cimport MALFORMED, OK, OUT_OF_MEMORY, Status, raise_for_status
 
 from pystream._native.compression import is_available
 from pystream.common import errors
@@ -41,7 +42,6 @@ cdef enum:
     ROWS_TO_RELEASE = 256
     ROWS_UNDER_LOCK = 1024
     MOST_SPARES = 64
-    RECORD_OVERHEAD = 8                  # of a record with two short fields: its lengths and deltas
     BAD_ROW = 100                        # beside Placed: a row lies outside its column
 
 cdef struct SpanCount:
@@ -50,16 +50,9 @@ cdef struct SpanCount:
     int32_t count
 
 cdef struct Errand:                      # rows of one append_many() or append_columns()
-    FieldSource keys
-    FieldSource values
-    const int64_t *timestamps            # NULL: `timestamp_ms` for all
-    int64_t timestamp_ms
-    const uint8_t *headers               # of all rows, as a record holds them
-    Py_ssize_t headers_size
-    int32_t header_count
+    RowSource source
     Py_ssize_t start                     # the first row to place
     Py_ssize_t row
-    Py_ssize_t rows
     SpanCount *spans
     Py_ssize_t span_count
     Py_ssize_t span_capacity
@@ -88,34 +81,15 @@ cdef Status note_span(Errand *errand, Pending *batch, int32_t index) noexcept no
     return OK
 
 
-cdef Py_ssize_t bytes_of_row(const FieldSource *source) noexcept nogil:
-    """About what a row of the column takes in a batch; 0 when that is not to be seen at a glance."""
-    if source.kind == FIXED:
-        return source.width + RECORD_OVERHEAD
-    if source.kind == OFFSETS_32 or source.kind == OFFSETS_64:
-        return source.data_size // max(source.start + source.rows, 1) + RECORD_OVERHEAD
-    return 0
-
-
-cdef void follow_row(SendQueue *queue, Pending *batch, Errand *errand, Row *row) noexcept nogil:
+cdef void follow_row(SendQueue *queue, Pending *batch, Errand *errand) noexcept nogil:
     """Rows behind one that was placed go into its batch while they surely fit: place_row() decides of all others."""
     cdef Lane *lane = lane_at(queue, batch.topic, batch.partition)
-    cdef Py_ssize_t first = errand.row, last = min(errand.rows, errand.row + ROWS_UNDER_LOCK)
+    cdef Py_ssize_t first = errand.row, last = min(errand.source.rows, errand.row + ROWS_UNDER_LOCK)
     cdef Py_ssize_t before = batch.builder.records.size
     cdef Py_ssize_t most = min(batch.full_at, <Py_ssize_t>batch.builder.records.capacity) - record_room(0, 0, 0)
-    while batch.is_open and errand.row < last:
-        if not field_at_row(&errand.values, errand.row, &row.value, &row.value_size):
-            break
-        if errand.keys.kind != NO_FIELD and not field_at_row(&errand.keys, errand.row, &row.key, &row.key_size):
-            break
-        if max(row.key_size, 0) + max(row.value_size, 0) + row.headers_size >= most - <Py_ssize_t>batch.builder.records.size:
-            break
-        row.timestamp_ms = errand.timestamps[errand.row] if errand.timestamps != NULL else errand.timestamp_ms
-        if add_record(
-                &batch.builder, batch.builder.count, row.timestamp_ms, row.key, row.key_size, row.value,
-                row.value_size, row.headers, row.headers_size, row.header_count) != OK:
-            break
-        errand.row += 1
+    if not batch.is_open:
+        return
+    errand.row = write_rows(&batch.builder, &errand.source, first, last, most)
     errand.spans[batch.span].count += <int32_t>(errand.row - first)
     lane.records += errand.row - first
     queue.queued_records += errand.row - first
@@ -127,18 +101,14 @@ cdef int place_rows(SendQueue *queue, Placing *placing, Errand *errand) noexcept
     """Rows until all are placed or one is not: a Placed, or BAD_ROW."""
     cdef Row row
     cdef int placed = PLACED
-    cdef bint follows = errand.keys.kind == NO_FIELD or placing.partition != ANY_PARTITION
+    cdef bint follows = errand.source.keys.kind == NO_FIELD or placing.partition != ANY_PARTITION
     memset(&row, 0, sizeof(Row))
-    row.headers = errand.headers
-    row.headers_size = errand.headers_size
-    row.header_count = errand.header_count
     pthread_mutex_lock(&queue.lock)
-    while placed == PLACED and errand.row < errand.rows:
-        if not field_at_row(&errand.values, errand.row, &row.value, &row.value_size) or (
-                not field_at_row(&errand.keys, errand.row, &row.key, &row.key_size)):
-            placed = BAD_ROW
+    while placed == PLACED and errand.row < errand.source.rows:
+        placing.status = row_at(&errand.source, errand.row, &row)
+        if placing.status != OK:
+            placed = BAD_ROW if placing.status == MALFORMED else REFUSED
             break
-        row.timestamp_ms = errand.timestamps[errand.row] if errand.timestamps != NULL else errand.timestamp_ms
         placed = place_row(queue, placing, &row)
         if placed != PLACED:
             break
@@ -147,7 +117,7 @@ cdef int place_rows(SendQueue *queue, Placing *placing, Errand *errand) noexcept
             placing.status = OUT_OF_MEMORY
             placed = REFUSED
         elif follows:
-            follow_row(queue, placing.where, errand, &row)
+            follow_row(queue, placing.where, errand)
         if follows or errand.row % ROWS_UNDER_LOCK == 0:
             pthread_mutex_unlock(&queue.lock)
             pthread_mutex_lock(&queue.lock)
@@ -156,30 +126,6 @@ cdef int place_rows(SendQueue *queue, Placing *placing, Errand *errand) noexcept
 
 
 # ---- the face
-
-cdef bytes bytes_from(value, str what):
-    """What is bytes-like as bytes."""
-    if isinstance(value, str):
-        raise TypeError(f"a {what} is bytes-like or None, not str: encode it, or give the producer a serializer")
-    return bytes(memoryview(value))
-
-
-cdef int32_t put_headers(codec_buffer *buffer, headers) except -1:
-    """Writes them as a record holds them, and gives their number."""
-    cdef bytes key_bytes, value_bytes
-    cdef int32_t count = 0
-    for key, value in headers:
-        key_bytes = key.encode("utf-8", "surrogateescape") if isinstance(key, str) else bytes_from(key, "header key")
-        value_bytes = None if value is None else bytes_from(value, "header value")
-        raise_for_status(
-            put_header(
-                buffer, <const uint8_t *>PyBytes_AS_STRING(key_bytes), len(key_bytes),
-                NULL if value_bytes is None else <const uint8_t *>PyBytes_AS_STRING(value_bytes),
-                -1 if value_bytes is None else len(value_bytes)),
-            count, "record header")
-        count += 1
-    return count
-
 
 cdef inline void lock(SendQueue *queue) noexcept nogil:
     pthread_mutex_lock(&queue.lock)
@@ -408,8 +354,10 @@ cdef class Appender:
 
     def append_many(
             self, str topic not None, values not None, keys=None, *, int32_t partition=ANY_PARTITION, timestamps=-1,
-            headers=None, Py_ssize_t start=0):
+            headers=None, HeaderColumn row_headers=None, Py_ssize_t start=0):
         """Add a record for each value from `start` on; values and keys are bytes or None; `headers` go with each.
+
+        Those of `row_headers` go with their row, in front of them.
 
         `timestamps`: one for all, or int64s by the buffer protocol; -1 is now.  Ends before the first row that the
         memory has no room for or that append() would refuse: see Deliveries.taken.  When that is row `start` itself,
@@ -417,17 +365,18 @@ cdef class Appender:
         """
         return self.append_rows(
             topic, source_of_list(values), None if keys is None else source_of_list(keys), partition, timestamps, headers,
-            start)
+            row_headers, start)
 
     def append_columns(
             self, str topic not None, ColumnSource values not None, ColumnSource keys=None, *,
-            int32_t partition=ANY_PARTITION, timestamps=-1, headers=None, Py_ssize_t start=0):
+            int32_t partition=ANY_PARTITION, timestamps=-1, headers=None, HeaderColumn row_headers=None,
+            Py_ssize_t start=0):
         """The same for columns: without a Python object a record, and without the GIL."""
-        return self.append_rows(topic, values, keys, partition, timestamps, headers, start)
+        return self.append_rows(topic, values, keys, partition, timestamps, headers, row_headers, start)
 
     cdef Deliveries append_rows(
             self, str topic, ColumnSource values, ColumnSource keys, int32_t partition, timestamps, headers,
-            Py_ssize_t start):
+            HeaderColumn row_headers, Py_ssize_t start):
         cdef const int64_t[::1] times = None if isinstance(timestamps, int) else timestamps
         cdef Errand errand
         cdef codec_buffer header_bytes
@@ -436,27 +385,31 @@ cdef class Appender:
             self.check_open()
         memset(&errand, 0, sizeof(Errand))
         memset(&header_bytes, 0, sizeof(codec_buffer))
-        errand.values = values.source
-        errand.rows = values.source.rows
+        errand.source.values = values.source
+        errand.source.rows = values.source.rows
         if keys is not None:
-            errand.keys = keys.source
-            if len(keys) != errand.rows:
-                raise ValueError(f"{len(keys)} keys for {errand.rows} values")
+            errand.source.keys = keys.source
+            if len(keys) != errand.source.rows:
+                raise ValueError(f"{len(keys)} keys for {errand.source.rows} values")
+        if row_headers is not None:
+            errand.source.headers = row_headers.source
+            if row_headers.source.rows != errand.source.rows:
+                raise ValueError(f"headers of {row_headers.source.rows} rows for {errand.source.rows} values")
         if times is not None:
-            if times.shape[0] != errand.rows:
-                raise ValueError(f"{times.shape[0]} timestamps for {errand.rows} values")
-            errand.timestamps = &times[0] if errand.rows > 0 else NULL
+            if times.shape[0] != errand.source.rows:
+                raise ValueError(f"{times.shape[0]} timestamps for {errand.source.rows} values")
+            errand.source.timestamps = &times[0] if errand.source.rows > 0 else NULL
         else:
-            errand.timestamp_ms = wall_clock_ms() if timestamps == -1 else timestamps
-        if start < 0 or start > errand.rows:
-            raise ValueError(f"row {start} of {errand.rows}")
+            errand.source.timestamp_ms = wall_clock_ms() if timestamps == -1 else timestamps
+        if start < 0 or start > errand.source.rows:
+            raise ValueError(f"row {start} of {errand.source.rows}")
         errand.start = errand.row = start
         deliveries.batches = []
         try:
             if headers:
-                errand.header_count = put_headers(&header_bytes, headers)
-                errand.headers = header_bytes.data
-                errand.headers_size = header_bytes.size
+                errand.source.headers.count = put_headers(&header_bytes, headers)
+                errand.source.headers.encoded = header_bytes.data
+                errand.source.headers.encoded_size = header_bytes.size
             _held = self.run_errand(&errand, topic, partition)
             deliveries.taken = errand.row - start
             for place in range(errand.span_count):
@@ -466,14 +419,14 @@ cdef class Appender:
         finally:
             free(errand.spans)
             release_buffer(&header_bytes)
+            free_rows(&errand.source)
         return deliveries
 
     cdef object run_errand(self, Errand *errand, str topic, int32_t partition):
         """Places the rows.  Gives what keeps each batch that took some alive, whatever becomes of it meanwhile."""
         cdef list held = []
         cdef Placing placing
-        cdef Py_ssize_t start = errand.row
-        cdef Py_ssize_t row_bytes = bytes_of_row(&errand.values) + bytes_of_row(&errand.keys) + errand.headers_size
+        cdef Py_ssize_t start = errand.row, row_bytes = bytes_of_row(&errand.source)
         cdef int placed
         memset(&placing, 0, sizeof(Placing))
         self.queue.calls += 1
@@ -483,8 +436,8 @@ cdef class Appender:
         placing.batch_bytes = self.queue.bulk_bytes
         while True:
             placing.now_ms = monotonic_ms()
-            placing.expected_bytes = (errand.rows - errand.row) * row_bytes // self.partitions_of(&placing, errand)
-            if errand.rows - errand.row < ROWS_TO_RELEASE:
+            placing.expected_bytes = (errand.source.rows - errand.row) * row_bytes // self.partitions_of(&placing, errand)
+            if errand.source.rows - errand.row < ROWS_TO_RELEASE:
                 placed = place_rows(&self.queue, &placing, errand)
             else:
                 with nogil:
@@ -502,13 +455,13 @@ cdef class Appender:
         # What came before a row that is refused stays taken: the next call begins with that row, and raises.
         if placed != PLACED and placed != NO_MEMORY and errand.row == start:
             if placed == BAD_ROW:
-                raise ValueError(f"row {errand.row} lies outside the data of its column")
+                raise ValueError(f"row {errand.row} lies outside the data of its column, or a header of it has no name")
             self.refuse(placed, placing.status, topic, partition, self.queue.max_request_bytes)
         return held
 
     cdef Py_ssize_t partitions_of(self, const Placing *placing, const Errand *errand):
         """Over how many the rows spread at one time: those without key fill one after the other."""
-        if placing.partition != ANY_PARTITION or errand.keys.kind == NO_FIELD or self.queue.ignore_keys:
+        if placing.partition != ANY_PARTITION or errand.source.keys.kind == NO_FIELD or self.queue.ignore_keys:
             return 1
         return max(1, self.queue.topics[placing.topic].count) if 0 <= placing.topic < self.queue.topic_count else 1
 
@@ -530,8 +483,8 @@ cdef class Appender:
         """As many as the rows that are left may need, so that the GIL is asked for seldom."""
         cdef Pending *spare
         cdef Py_ssize_t done = max(errand.row - errand.start, 1), wanted
-        wanted = min(MOST_SPARES, 1 + (errand.rows - errand.row) * max(errand.span_count, 1) // done)
-        for _number in range(min(wanted, errand.rows - errand.row)):
+        wanted = min(MOST_SPARES, 1 + (errand.source.rows - errand.row) * max(errand.span_count, 1) // done)
+        for _number in range(min(wanted, errand.source.rows - errand.row)):
             spare = self.new_spare(topic)
             spare.next = placing.spare
             placing.spare = spare

@@ -1,13 +1,19 @@
-"""Columns that a producer sends: values lying in one buffer, as Arrow and NumPy have them.
+"""Columns that a producer sends: values lying in one buffer, as Arrow and NumPy have them, and lists of headers.
 
-Source: Arrow's columnar format (variable-size binary, fixed-size binary, validity bitmaps: least significant bit first).
+Source: Arrow's columnar format (variable-size binary, fixed-size binary, lists; validity bitmaps: least significant bit
+first).
 """
 
 cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_CheckExact
 from cpython.object cimport PyObject
-from libc.stdint cimport int32_t, int64_t, uint8_t
+from libc.stdint cimport INT32_MAX, int32_t, int64_t, uint8_t
+from libc.string cimport memcpy
+
+from pystream._native.compression cimport codec_buffer
+from pystream._native.record_builder cimport put_header, reserve
+from pystream._native.status cimport MALFORMED, OK, Status, raise_for_status
 
 cdef extern from "Python.h" nogil:
     # Macros that read memory of an object that the caller holds.
@@ -67,6 +73,107 @@ cdef bint field_at_row(
             source, (<const int64_t *>source.offsets)[row], (<const int64_t *>source.offsets)[row + 1], field, size)
     return fixed_row(source, row, field, size)
 
+
+# ---- headers
+
+cdef Status list_headers(
+        const HeaderSource *source, int64_t begin, int64_t end, codec_buffer *scratch) noexcept nogil:
+    cdef const uint8_t *name
+    cdef const uint8_t *value
+    cdef Py_ssize_t name_size, value_size, entry
+    cdef Status status = OK
+    for entry in range(begin, end):
+        if not field_at_row(&source.names, entry, &name, &name_size) or name == NULL or (
+                not field_at_row(&source.values, entry, &value, &value_size)):
+            return MALFORMED
+        status = put_header(scratch, name, name_size, value, value_size)
+        if status != OK:
+            break
+    return status
+
+
+cdef Status headers_at_row(
+        const HeaderSource *source, Py_ssize_t row, codec_buffer *scratch, const uint8_t **headers, Py_ssize_t *size,
+        int32_t *count) noexcept nogil:
+    cdef int64_t begin, end
+    cdef Status status
+    headers[0] = source.encoded
+    size[0] = source.encoded_size
+    count[0] = source.count
+    row += source.start
+    if source.kind == NO_LISTS or source.validity != NULL and not source.validity[row >> 3] >> (row & 7) & 1:
+        return OK
+    if source.kind == LISTS_32:
+        begin, end = (<const int32_t *>source.offsets)[row], (<const int32_t *>source.offsets)[row + 1]
+    else:
+        begin, end = (<const int64_t *>source.offsets)[row], (<const int64_t *>source.offsets)[row + 1]
+    if begin < 0 or end < begin or end > source.names.rows or end - begin > INT32_MAX - source.count:
+        return MALFORMED
+    scratch.size = 0
+    status = list_headers(source, begin, end, scratch)
+    if status == OK and source.encoded_size > 0:
+        status = reserve(scratch, scratch.size + source.encoded_size)
+        if status == OK:
+            memcpy(scratch.data + scratch.size, source.encoded, source.encoded_size)
+            scratch.size += source.encoded_size
+    headers[0] = scratch.data
+    size[0] = scratch.size
+    count[0] += <int32_t>(end - begin)
+    return status
+
+
+cdef bytes bytes_from(value, str what):
+    """What is bytes-like as bytes."""
+    if isinstance(value, str):
+        raise TypeError(f"a {what} is bytes-like or None, not str: encode it, or give the producer a serializer")
+    return bytes(memoryview(value))
+
+
+cdef int32_t put_headers(codec_buffer *buffer, headers) except -1:
+    """Writes them as a record holds them, and gives their number."""
+    cdef bytes key_bytes, value_bytes
+    cdef int32_t count = 0
+    for key, value in headers:
+        key_bytes = key.encode("utf-8", "surrogateescape") if isinstance(key, str) else bytes_from(key, "header key")
+        value_bytes = None if value is None else bytes_from(value, "header value")
+        raise_for_status(
+            put_header(
+                buffer, <const uint8_t *>PyBytes_AS_STRING(<PyObject *>key_bytes), len(key_bytes),
+                NULL if value_bytes is None else <const uint8_t *>PyBytes_AS_STRING(<PyObject *>value_bytes),
+                -1 if value_bytes is None else len(value_bytes)),
+            count, "record header")
+        count += 1
+    return count
+
+
+@cython.final
+cdef class HeaderColumn:
+    """The headers of each row: lists of names and values, as Arrow's list and map layouts have them."""
+
+    @staticmethod
+    def listed(
+            ColumnSource names not None, ColumnSource values not None, offsets, validity=None, *,
+            Py_ssize_t start=0, Py_ssize_t rows=-1):
+        """Row i has the names and values from offsets[i] to before offsets[i+1]; none where its validity bit is not set.
+
+        Otherwise as ColumnSource.variable().  A name that is null is a ValueError of append_columns().
+        """
+        cdef HeaderColumn column = HeaderColumn.__new__(HeaderColumn)
+        cdef ColumnSource lists = ColumnSource.variable(b"", offsets, validity, start=start, rows=rows)
+        if names.source.rows != values.source.rows:
+            raise ValueError(f"{names.source.rows} names of headers, and {values.source.rows} values")
+        column.held = (names, values, lists)
+        column.source.kind = LISTS_32 if lists.source.kind == OFFSETS_32 else LISTS_64
+        column.source.offsets = lists.source.offsets
+        column.source.validity = lists.source.validity
+        column.source.start = lists.source.start
+        column.source.rows = lists.source.rows
+        column.source.names = names.source
+        column.source.values = values.source
+        return column
+
+
+# ---- columns
 
 cdef ColumnSource source_of_list(object values):
     cdef ColumnSource column = ColumnSource.__new__(ColumnSource)

@@ -10,6 +10,7 @@ from _thread import allocate_lock
 from typing import NamedTuple
 
 from pystream._native.batch cimport NO_PRODUCER_ID, NO_SEQUENCE, NO_TIMESTAMP
+from pystream._native.kept_memory cimport give_block
 from pystream._native.memory_pool cimport NO_KIND, pool_force, pool_give_buffer, pool_kind_of, pool_release
 from pystream._native.record_builder cimport free_builder, init_builder
 
@@ -155,7 +156,7 @@ cdef class ProducerBatch:
         self.pending.base_sequence = NO_SEQUENCE
 
     def __dealloc__(self):
-        free_builder(&self.pending.builder)
+        self.free_records()
         if self.pool is not None and self.pending.accounted:
             pool_release(&self.pool.pool, self.pending.accounted)
 
@@ -199,6 +200,12 @@ cdef class ProducerBatch:
                 else:
                     call_when_all_done(parts, callback, argument)
 
+    cdef void free_records(self) noexcept:
+        give_block(self.pending.builder.records.data, self.pending.builder.records.capacity)
+        self.pending.builder.records.data = NULL
+        self.pending.builder.records.capacity = 0
+        free_builder(&self.pending.builder)
+
     cdef void give_back_memory(self) noexcept:
         cdef int64_t accounted = self.pending.accounted
         cdef int kind = pool_kind_of(&self.pool.pool, self.pending.builder.records.capacity)
@@ -207,7 +214,7 @@ cdef class ProducerBatch:
             pool_give_buffer(&self.pool.pool, self.pending.builder.records.data, kind)
             self.pending.builder.records.data = NULL
             accounted -= self.pool.pool.buffer_bytes[kind]
-        free_builder(&self.pending.builder)
+        self.free_records()
         self.retired = None
         self.pending.accounted = 0
         pool_release(&self.pool.pool, accounted)

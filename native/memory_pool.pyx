@@ -10,40 +10,27 @@ from pystream._native.posix cimport pthread_mutex_init, pthread_mutex_lock, pthr
 
 cdef enum:
     KINDS = 2
+    SHARE_TO_TELL = 8                    # whoever waits is told once an eighth of the memory is free: not for each batch
 
 
-cdef void *unlink_all(Pool *pool, int kind) noexcept nogil:
+cdef bint free_one(Pool *pool) noexcept nogil:
+    """One of the kept buffers, of the larger ones first; False when there is none."""
     cdef void *kept
-    cdef void *each
-    pthread_mutex_lock(&pool.lock)
-    kept = pool.kept[kind]
-    pool.kept[kind] = NULL
-    each = kept
-    while each != NULL:
-        pool.kept_bytes -= pool.buffer_bytes[kind]
-        each = (<void **>each)[0]
-    pthread_mutex_unlock(&pool.lock)
-    return kept
-
-
-cdef void free_kept(Pool *pool) noexcept nogil:
-    cdef void *kept
-    cdef void *following
     cdef int kind
-    for kind in range(KINDS):
-        kept = unlink_all(pool, kind)
-        while kept != NULL:
-            following = (<void **>kept)[0]
+    for kind in range(KINDS - 1, -1, -1):
+        kept = pool_take_buffer(pool, kind)
+        if kept != NULL:
             free(kept)
             pool_release(pool, pool.buffer_bytes[kind])
-            kept = following
+            return True
+    return False
 
 
 cdef bint pool_try(Pool *pool, int64_t size) noexcept nogil:
-    if atomic_reserve64(&pool.used, size, pool.limit):
-        return True
-    free_kept(pool)
-    return atomic_reserve64(&pool.used, size, pool.limit)
+    while not atomic_reserve64(&pool.used, size, pool.limit):
+        if not free_one(pool):
+            return atomic_reserve64(&pool.used, size, pool.limit)
+    return True
 
 
 cdef bint pool_reserve(Pool *pool, int64_t size) noexcept nogil:
@@ -76,7 +63,7 @@ cdef void *pool_take_buffer(Pool *pool, int kind) noexcept nogil:
 cdef void pool_give_buffer(Pool *pool, void *buffer, int kind) noexcept nogil:
     cdef bint keeps
     pthread_mutex_lock(&pool.lock)
-    keeps = pool.kept_bytes + <int64_t>pool.buffer_bytes[kind] <= pool.limit // 4
+    keeps = pool.kept_bytes + <int64_t>pool.buffer_bytes[kind] <= pool.limit
     if keeps:
         (<void **>buffer)[0] = pool.kept[kind]
         pool.kept[kind] = buffer
@@ -97,7 +84,7 @@ cdef void pool_release(Pool *pool, int64_t size) noexcept nogil:
 
 @cython.final
 cdef class MemoryPool:
-    """A count of bytes with a limit; `on_memory` is called when some came back after a request was refused."""
+    """A count of bytes with a limit; `on_memory` is called once an eighth is free after a request was refused."""
 
     def __cinit__(self, int64_t limit_bytes, on_memory=None):
         if limit_bytes < 0:
@@ -126,9 +113,13 @@ cdef class MemoryPool:
     @property
     def used_bytes(self):
         """What they take now; buffers that are kept for the next ones are left out."""
+        return self.used_now()
+
+    cdef int64_t used_now(self) noexcept:
         return atomic_relaxed64(&self.pool.used) - self.pool.kept_bytes
 
     cdef void tell(self) noexcept:
-        if self.pool.starved == 0 or atomic_swap32(&self.pool.starved, 0) == 0 or self.on_memory is None:
+        if self.pool.starved == 0 or self.used_now() > self.pool.limit - self.pool.limit // SHARE_TO_TELL:
             return
-        self.on_memory()
+        if atomic_swap32(&self.pool.starved, 0) != 0 and self.on_memory is not None:
+            self.on_memory()

@@ -15,8 +15,9 @@ from collections.abc import Sequence
 
 from pystream._native.batch cimport (
     BATCH_HEADER_SIZE, CONTROL_FLAG, LOG_APPEND_TIME_FLAG, BatchHeader, check_batch_crc, parse_batch_header)
+from pystream._native.kept_memory cimport Block
 from pystream._native.record_columns cimport (
-    Column, Columns, RecordColumns, any_compressed, column_of, columns_of, decode_batch, free_columns)
+    Column, Columns, RecordColumns, any_compressed, column_in, columns_of, decode_batch, free_columns, reserve_for)
 from pystream._native.record_reader cimport (
     RecordCursor, bytes_of, check_readable, close_batch, headers_of, init_record_cursor)
 from pystream._native.status cimport OK, OUT_OF_MEMORY, Status
@@ -109,11 +110,11 @@ cdef Status decode_all(Decoding *decoding) noexcept nogil:
     cdef RecordCursor cursor
     cdef BatchHeader header
     cdef bint join = any_compressed(decoding.data, decoding.size)
-    cdef Status status = OK
+    cdef Status status = reserve_for(decoding.data, decoding.size, columns)
     init_record_cursor(&cursor)
     if decoding.filter != NULL:
         begin_filter(decoding.filter)
-    while decoding.size - columns.consumed >= BATCH_HEADER_SIZE:
+    while status == OK and decoding.size - columns.consumed >= BATCH_HEADER_SIZE:
         status = parse_batch_header(decoding.data + columns.consumed, decoding.size - columns.consumed, &header)
         if status != OK or header.size > decoding.size - columns.consumed:
             break
@@ -547,7 +548,7 @@ Sequence.register(MessageBatch)
 cdef class Gathered:
     """Three buffers of Arrow's large_binary layout: pa.Array.from_buffers(pa.large_binary(), len(g), [g.validity, g.offsets, g.data])."""
 
-    cdef readonly bytes data
+    cdef readonly Block data
     cdef readonly Column offsets
     cdef readonly bytes validity
     cdef readonly Py_ssize_t null_count
@@ -591,17 +592,15 @@ cdef Gathered gathered(
         const uint8_t *base, const int32_t *starts, const int32_t *sizes, Py_ssize_t start, Py_ssize_t stop):
     cdef Gathered result = Gathered.__new__(Gathered)
     cdef Py_ssize_t count = max(stop - start, 0)
-    cdef void *offsets = malloc((count + 1) * sizeof(int64_t))
+    cdef Block ends = Block((count + 1) * sizeof(int64_t))
     cdef int64_t total
     cdef uint8_t *to
-    if offsets == NULL:
-        raise MemoryError(f"no memory for {count} offsets")
     stop = start + count
-    put_offsets(sizes, start, stop, <int64_t *>offsets, &result.null_count)
-    total = (<int64_t *>offsets)[count]
-    result.offsets = column_of(&offsets, count + 1, sizeof(int64_t))
-    result.data = PyBytes_FromStringAndSize(NULL, total)
-    to = <uint8_t *>PyBytes_AS_STRING(result.data)
+    put_offsets(sizes, start, stop, <int64_t *>ends.items, &result.null_count)
+    total = (<int64_t *>ends.items)[count]
+    result.offsets = column_in(ends, ends.items, count + 1, sizeof(int64_t))
+    result.data = Block(total)
+    to = result.data.items
     if total < SMALLEST_GATHER:
         put_bytes(base, starts, sizes, start, stop, to)
     else:

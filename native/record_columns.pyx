@@ -12,6 +12,7 @@ from libc.string cimport memcpy, memset
 from pystream._native.batch cimport (
     BATCH_HEADER_SIZE, CODEC_MASK, CONTROL_FLAG, BatchHeader, check_batch_crc, parse_batch_header)
 from pystream._native.compression cimport NO_CODEC, codec_buffer, decompression_limit, release_buffer
+from pystream._native.kept_memory cimport Block, block_of, give_block, take_block
 from pystream._native.record_reader cimport (
     RecordCursor, RecordView, bytes_of, check_readable, close_batch, headers_of, init_record_cursor, next_record,
     open_batch)
@@ -28,14 +29,58 @@ cdef enum:
     HEADERS_SIZES
     COLUMN_COUNT
 
+cdef enum:
+    ROW_BYTES = 2 * 8 + 8 * 4
+    SMALLEST_RECORD = 7
 
 cdef void free_columns(Columns *columns) noexcept nogil:
-    cdef int column
-    free(columns.offsets)
-    free(columns.timestamps)
-    for column in range(KEY_STARTS, COLUMN_COUNT):
-        free(columns.narrow[column])
+    give_block(columns.block, columns.block_capacity)
     release_buffer(&columns.joined)
+
+
+cdef void lay_out(Columns *columns, uint8_t *block, Py_ssize_t capacity) noexcept nogil:
+    """The arrays one behind the other, those of wider items first."""
+    cdef int column
+    columns.offsets = <int64_t *>block
+    columns.timestamps = columns.offsets + capacity
+    columns.narrow[KEY_STARTS] = <int32_t *>(columns.timestamps + capacity)
+    for column in range(KEY_SIZES, COLUMN_COUNT):
+        columns.narrow[column] = columns.narrow[column - 1] + capacity
+    columns.capacity = capacity
+
+
+cdef Status reserve_rows(Columns *columns, Py_ssize_t more) noexcept nogil:
+    cdef Py_ssize_t capacity = columns.count + more
+    cdef Columns before = columns[0]
+    cdef size_t block_capacity = 0
+    cdef uint8_t *block
+    cdef int column
+    if capacity <= columns.capacity:
+        return OK
+    capacity = max(capacity, columns.capacity * 2)
+    block = <uint8_t *>take_block(capacity * ROW_BYTES, &block_capacity)
+    if block == NULL:
+        return OUT_OF_MEMORY
+    lay_out(columns, block, capacity)
+    columns.block = block
+    columns.block_capacity = block_capacity
+    if before.count > 0:
+        memcpy(columns.offsets, before.offsets, before.count * sizeof(int64_t))
+        memcpy(columns.timestamps, before.timestamps, before.count * sizeof(int64_t))
+        for column in range(KEY_STARTS, COLUMN_COUNT):
+            memcpy(columns.narrow[column], before.narrow[column], before.count * sizeof(int32_t))
+    give_block(before.block, before.block_capacity)
+    return OK
+
+
+cdef Status reserve_for(const uint8_t *data, Py_ssize_t size, Columns *columns) noexcept nogil:
+    """Room for what the whole batches of `data` say they hold, as far as that can be: so the arrays seldom grow."""
+    cdef BatchHeader header
+    cdef Py_ssize_t position = 0, rows = 0
+    while parse_batch_header(data + position, size - position, &header) == OK and header.size <= size - position:
+        rows += min(max(header.record_count, 0), header.size // SMALLEST_RECORD)
+        position += header.size
+    return reserve_rows(columns, rows) if rows > 0 else OK
 
 
 cdef Status grow_array(void **array, Py_ssize_t size) noexcept nogil:
@@ -43,23 +88,6 @@ cdef Status grow_array(void **array, Py_ssize_t size) noexcept nogil:
     if grown == NULL:
         return OUT_OF_MEMORY
     array[0] = grown
-    return OK
-
-
-cdef Status reserve_rows(Columns *columns, Py_ssize_t more) noexcept nogil:
-    cdef Py_ssize_t capacity = columns.count + more
-    cdef int column
-    if capacity <= columns.capacity:
-        return OK
-    capacity = max(capacity, columns.capacity * 2)
-    if grow_array(<void **>&columns.offsets, capacity * sizeof(int64_t)) != OK:
-        return OUT_OF_MEMORY
-    if grow_array(<void **>&columns.timestamps, capacity * sizeof(int64_t)) != OK:
-        return OUT_OF_MEMORY
-    for column in range(KEY_STARTS, COLUMN_COUNT):
-        if grow_array(<void **>&columns.narrow[column], capacity * sizeof(int32_t)) != OK:
-            return OUT_OF_MEMORY
-    columns.capacity = capacity
     return OK
 
 
@@ -131,7 +159,7 @@ cdef Status decode_batches(
     cdef RecordCursor cursor
     cdef BatchHeader header
     cdef bint join = any_compressed(data, size)
-    cdef Status status = OK
+    cdef Status status = reserve_for(data, size, columns)
     init_record_cursor(&cursor)
     while status == OK and size - columns.consumed >= BATCH_HEADER_SIZE:
         status = parse_batch_header(data + columns.consumed, size - columns.consumed, &header)
@@ -169,7 +197,8 @@ cdef class Column:
     """An array of int32, int64 or bytes that shows itself by the buffer protocol; numpy.asarray() takes it without a copy."""
 
     def __dealloc__(self):
-        free(self.items)
+        if self.owner is None:
+            free(self.items)
 
     def __len__(self):
         return self.count
@@ -199,6 +228,16 @@ cdef Column column_of(void **items, Py_ssize_t count, Py_ssize_t item_size):
     column.count = count
     column.item_size = item_size
     items[0] = NULL
+    return column
+
+
+cdef Column column_in(Block owner, void *items, Py_ssize_t count, Py_ssize_t item_size):
+    """An array in the memory of `owner`, which it holds."""
+    cdef Column column = Column.__new__(Column)
+    column.owner = owner
+    column.items = items
+    column.count = count
+    column.item_size = item_size
     return column
 
 
@@ -237,21 +276,24 @@ cdef class RecordColumns:
 
 
 cdef RecordColumns columns_of(Columns *columns, object data):
-    """Takes the arrays over; those that were never made become columns of no rows."""
+    """Takes the arrays over."""
     cdef RecordColumns result = RecordColumns.__new__(RecordColumns)
     cdef Py_ssize_t count = columns.count
+    cdef Block block
     result.data = data
     if columns.joined.data != NULL:
         result.data = column_of(<void **>&columns.joined.data, columns.joined.size, 1)
     result.view = result.data
-    result.offsets = column_of(<void **>&columns.offsets, count, sizeof(int64_t))
-    result.timestamps = column_of(<void **>&columns.timestamps, count, sizeof(int64_t))
-    result.key_starts = column_of(<void **>&columns.narrow[KEY_STARTS], count, sizeof(int32_t))
-    result.key_sizes = column_of(<void **>&columns.narrow[KEY_SIZES], count, sizeof(int32_t))
-    result.value_starts = column_of(<void **>&columns.narrow[VALUE_STARTS], count, sizeof(int32_t))
-    result.value_sizes = column_of(<void **>&columns.narrow[VALUE_SIZES], count, sizeof(int32_t))
-    result.headers_starts = column_of(<void **>&columns.narrow[HEADERS_STARTS], count, sizeof(int32_t))
-    result.headers_sizes = column_of(<void **>&columns.narrow[HEADERS_SIZES], count, sizeof(int32_t))
+    block = block_of(columns.block, columns.block_capacity, columns.block_capacity)
+    columns.block = NULL
+    result.offsets = column_in(block, columns.offsets, count, sizeof(int64_t))
+    result.timestamps = column_in(block, columns.timestamps, count, sizeof(int64_t))
+    result.key_starts = column_in(block, columns.narrow[KEY_STARTS], count, sizeof(int32_t))
+    result.key_sizes = column_in(block, columns.narrow[KEY_SIZES], count, sizeof(int32_t))
+    result.value_starts = column_in(block, columns.narrow[VALUE_STARTS], count, sizeof(int32_t))
+    result.value_sizes = column_in(block, columns.narrow[VALUE_SIZES], count, sizeof(int32_t))
+    result.headers_starts = column_in(block, columns.narrow[HEADERS_STARTS], count, sizeof(int32_t))
+    result.headers_sizes = column_in(block, columns.narrow[HEADERS_SIZES], count, sizeof(int32_t))
     result.next_offset = columns.next_offset
     result.consumed = columns.consumed
     return result

@@ -4,13 +4,14 @@ Source: KIP-480 and KIP-794 (sticky partitioner), KIP-98 and KIP-360 (sequences 
 """
 
 from libc.stdint cimport INT32_MAX, int32_t, int64_t, uint8_t, uint64_t
-from libc.stdlib cimport calloc, free, malloc, realloc
+from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memcpy, memset
 
 from pystream._native.batch cimport BATCH_HEADER_SIZE, NO_PRODUCER_ID, NO_SEQUENCE
 from pystream._native.compression cimport release_buffer
 from pystream._native.delivery cimport BATCH_OVERHEAD, IN_FLIGHT, QUEUED, TAKEN_OFF, Pending
 from pystream._native.hash cimport partition_of
+from pystream._native.kept_memory cimport take_block
 from pystream._native.memory_pool cimport (
     BULK_BUFFER, COMMON_BUFFER, NO_KIND, pool_force, pool_give_buffer, pool_kind_of, pool_release, pool_reserve,
     pool_take_buffer, pool_try)
@@ -193,12 +194,37 @@ cdef inline void tell_sender(SendQueue *queue, Placing *placing) noexcept nogil:
         placing.tell = True
 
 
+cdef void take_kept_buffer(SendQueue *queue, Pending *batch, int kind) noexcept nogil:
+    batch.builder.records.data = <uint8_t *>pool_take_buffer(queue.pool, kind)
+    if batch.builder.records.data != NULL:
+        batch.builder.records.capacity = queue.pool.buffer_bytes[kind]
+        batch.accounted += queue.pool.buffer_bytes[kind]
+
+
+cdef bint move_to_kept(SendQueue *queue, Pending *batch, size_t size) noexcept nogil:
+    """A batch that outgrows its first memory goes into a kept buffer of a whole one, where there is one for it."""
+    cdef size_t before = batch.builder.records.capacity
+    cdef uint8_t *small = batch.builder.records.data
+    cdef int kind = pool_kind_of(queue.pool, batch.builder.limit + record_room(0, 0, 0))
+    if small == NULL or kind == NO_KIND or size > queue.pool.buffer_bytes[kind]:
+        return False
+    take_kept_buffer(queue, batch, kind)
+    if batch.builder.records.data == NULL:
+        batch.builder.records.data = small
+        return False
+    memcpy(batch.builder.records.data, small, batch.builder.records.size)
+    free(small)
+    batch.accounted -= before
+    pool_release(queue.pool, before)
+    return True
+
+
 cdef bint grow_batch(SendQueue *queue, Pending *batch, size_t size) noexcept nogil:
     """Room for `size` bytes, doubled if the memory allows it; False when not even `size` is allowed."""
     cdef size_t capacity = batch.builder.records.capacity
     cdef size_t limit = batch.builder.limit + record_room(0, 0, 0)
     cdef size_t wanted
-    if size <= capacity:
+    if size <= capacity or move_to_kept(queue, batch, size):
         return True
     wanted = max(capacity * 2, <size_t>FIRST_CAPACITY)
     if wanted > limit - limit // 8:
@@ -214,13 +240,6 @@ cdef bint grow_batch(SendQueue *queue, Pending *batch, size_t size) noexcept nog
     batch.builder.records.capacity = wanted
     batch.accounted += wanted - capacity
     return True
-
-
-cdef void take_kept_buffer(SendQueue *queue, Pending *batch, int kind) noexcept nogil:
-    batch.builder.records.data = <uint8_t *>pool_take_buffer(queue.pool, kind)
-    if batch.builder.records.data != NULL:
-        batch.builder.records.capacity = queue.pool.buffer_bytes[kind]
-        batch.accounted += queue.pool.buffer_bytes[kind]
 
 
 cdef Placed open_batch(SendQueue *queue, Lane *lane, Placing *placing, Py_ssize_t upper_bound) noexcept nogil:
@@ -573,23 +592,23 @@ cdef void note_ratio(SendQueue *queue, int32_t topic, Py_ssize_t plain_size, Py_
 
 cdef bint move_out(SendQueue *queue, Pending *batch, int kind) noexcept nogil:
     """Its bytes into memory of their size, so that the whole buffer is there for the next batch, still in the caches."""
-    cdef size_t size = batch.builder.records.size
-    cdef uint8_t *moved = <uint8_t *>malloc(size)
+    cdef size_t capacity = 0
+    cdef uint8_t *moved = <uint8_t *>take_block(batch.builder.records.size, &capacity)
     if moved == NULL:
         return False
-    memcpy(moved, batch.builder.records.data, size)
-    pool_force(queue.pool, size)
+    memcpy(moved, batch.builder.records.data, batch.builder.records.size)
+    pool_force(queue.pool, capacity)
     pool_give_buffer(queue.pool, batch.builder.records.data, kind)
-    batch.accounted += <int64_t>size - <int64_t>batch.builder.records.capacity
+    batch.accounted += <int64_t>capacity - <int64_t>batch.builder.records.capacity
     batch.builder.records.data = moved
-    batch.builder.records.capacity = size
+    batch.builder.records.capacity = capacity
     return True
 
 
 cdef void trim_batch(SendQueue *queue, Pending *batch) noexcept nogil:
     cdef size_t spare = batch.builder.records.capacity - batch.builder.records.size
     cdef int kind = pool_kind_of(queue.pool, batch.builder.records.capacity)
-    if spare <= batch.builder.records.size // 4 or kind != NO_KIND and move_out(queue, batch, kind):
+    if spare <= batch.builder.records.size or kind != NO_KIND and move_out(queue, batch, kind):
         return
     if grow_to(<void **>&batch.builder.records.data, batch.builder.records.size, 1) == OK:
         batch.builder.records.capacity = batch.builder.records.size

@@ -4,7 +4,7 @@
 # other fields need the GIL.
 
 from libc.stdint cimport int32_t
-from pystream._native.column_source cimport ColumnSource
+from pystream._native.column_source cimport ColumnSource, HeaderColumn
 from pystream._native.delivery cimport Deliveries, Pending
 from pystream._native.memory_pool cimport MemoryPool
 from pystream._native.record_builder cimport BatchFields
@@ -32,7 +32,7 @@ cdef class Appender:
     cdef Placed place(self, str topic, Placing *placing, const Row *row) except *
     cdef Deliveries append_rows(
         self, str topic, ColumnSource values, ColumnSource keys, int32_t partition, timestamps, headers,
-        Py_ssize_t start)
+        HeaderColumn row_headers, Py_ssize_t start)
     cdef object run_errand(self, Errand *errand, str topic, int32_t partition)
     cdef Py_ssize_t partitions_of(self, const Placing *placing, const Errand *errand)
     cdef object hold(self, Placing *placing, list held)

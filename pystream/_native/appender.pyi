@@ -5,7 +5,7 @@ from typing import TypeAlias
 
 from typing_extensions import Buffer
 
-from pystream._native.column_source import ColumnSource
+from pystream._native.column_source import ColumnSource, HeaderColumn
 from pystream._native.delivery import Deliveries, Delivery
 
 _Headers: TypeAlias = Iterable[tuple[str | bytes, Buffer | None]]
@@ -47,9 +47,12 @@ class Appender:
         partition: int = -1,
         timestamps: int | Buffer = -1,
         headers: _Headers | None = None,
+        row_headers: HeaderColumn | None = None,
         start: int = 0,
     ) -> Deliveries:
         """Add a record for each value from `start` on; values and keys are bytes or None; `headers` go with each.
+
+        Those of `row_headers` go with their row, in front of them.
 
         `timestamps`: one for all, or int64s by the buffer protocol; -1 is now.  Ends before the first row that the
         memory has no room for or that append() would refuse: see Deliveries.taken.  When that is row `start` itself,
@@ -64,6 +67,7 @@ class Appender:
         partition: int = -1,
         timestamps: int | Buffer = -1,
         headers: _Headers | None = None,
+        row_headers: HeaderColumn | None = None,
         start: int = 0,
     ) -> Deliveries:
         """The same for columns: without a Python object a record, and without the GIL."""

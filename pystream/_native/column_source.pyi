@@ -1,4 +1,4 @@
-"""Columns that a producer sends: values lying in one buffer, as Arrow and NumPy have them."""
+"""Columns that a producer sends: values lying in one buffer, as Arrow and NumPy have them, and lists of headers."""
 
 from typing import final
 
@@ -26,3 +26,22 @@ class ColumnSource:
     ) -> ColumnSource:
         """Row i is data[i*width:][:width]; `strip` drops zeros at its end, as NumPy reads S."""
     def __len__(self) -> int: ...
+
+@final
+class HeaderColumn:
+    """The headers of each row: lists of names and values, as Arrow's list and map layouts have them."""
+
+    @staticmethod
+    def listed(
+        names: ColumnSource,
+        values: ColumnSource,
+        offsets: Buffer,
+        validity: Buffer | None = None,
+        *,
+        start: int = 0,
+        rows: int = -1,
+    ) -> HeaderColumn:
+        """Row i has the names and values from offsets[i] to before offsets[i+1]; none where its validity bit is not set.
+
+        Otherwise as ColumnSource.variable().  A name that is null is a ValueError of append_columns().
+        """

@@ -67,6 +67,7 @@ cdef class ProducerBatch:
     # Before bytes that somebody may view are written: they get a copy to write to.
     cdef object make_writable(self)
     cdef void give_back_memory(self) noexcept
+    cdef void free_records(self) noexcept
 
 cdef class Delivery:
     cdef ProducerBatch batch

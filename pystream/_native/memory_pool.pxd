@@ -1,8 +1,11 @@
 # How much memory the batches of one producer take, and its bound (buffer.memory).
 #
-# Full buffers that come back are kept for the next batches, as fresh memory costs a page fault every 4 KiB: up to a quarter
-# of the limit. They count, and are given up when anything else wants the memory. There are two sizes of them: batch.size,
-# and that of what a call with many rows begins.
+# Full buffers that come back are kept for the next batches, as fresh memory costs a page fault every 4 KiB. They count, and
+# are given up when anything else wants the memory. There are two sizes of them: batch.size, and that of what a call with
+# many rows begins.
+#
+# Whoever was refused is told when an eighth of the memory is free, so that it is not woken for each batch; who must have
+# some sooner looks again by itself after a while.
 #
 # Cross-thread: `used` and `starved` are atomic, `lock` guards the kept buffers and is held for a few instructions. tell()
 # needs the GIL and no lock of the caller.
@@ -43,3 +46,4 @@ cdef class MemoryPool:
     cdef object on_memory
     # Calls on_memory when somebody was refused: call it behind each release.
     cdef void tell(self) noexcept
+    cdef int64_t used_now(self) noexcept

@@ -5,6 +5,7 @@ from typing import final, overload
 
 from typing_extensions import Buffer
 
+from pystream._native.kept_memory import Block
 from pystream._native.record_columns import Column
 
 CREATE_TIME: int
@@ -123,7 +124,7 @@ class Gathered:
     """Three buffers of Arrow's large_binary layout: pa.Array.from_buffers(pa.large_binary(), len(g), [g.validity, g.offsets, g.data])."""
 
     @property
-    def data(self) -> bytes: ...
+    def data(self) -> Block: ...
     @property
     def offsets(self) -> Column:
         """len() + 1 int64."""

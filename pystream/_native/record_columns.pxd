@@ -1,14 +1,18 @@
 # Decodes record batches v2 to columns: rows of several batches over one buffer.
 #
-# Owner of memory: Columns owns its arrays until free_columns(), or until columns_of() takes them over; zero it first.
+# Owner of memory: Columns owns its block until free_columns(), or until columns_of() takes it over; zero it first. A Column
+# holds the block that its array lies in.
 
 from libc.stdint cimport int32_t, int64_t, uint8_t
 from pystream._native.batch cimport BatchHeader
 from pystream._native.compression cimport codec_buffer
+from pystream._native.kept_memory cimport Block
 from pystream._native.record_reader cimport RecordCursor
 from pystream._native.status cimport Status
 
 cdef struct Columns:                     # one array per column, `count` long; and the bytes that the starts count from
+    uint8_t *block                       # of take_block(): all arrays lie in it
+    size_t block_capacity
     int64_t *offsets
     int64_t *timestamps
     int32_t *narrow[8]                   # from KEY_STARTS on
@@ -27,13 +31,18 @@ cdef Status decode_batch(
     RecordCursor *cursor, const uint8_t *data, const uint8_t *batch, const BatchHeader *header, int64_t from_offset,
     Py_ssize_t limit, bint join, Columns *columns) noexcept nogil
 
+# Room for the rows that the whole batches of `data` say they have.
+cdef Status reserve_for(const uint8_t *data, Py_ssize_t size, Columns *columns) noexcept nogil
+
 cdef class Column:
+    cdef Block owner                     # None: the array is its own
     cdef void *items
     cdef Py_ssize_t count
     cdef Py_ssize_t item_size
 
 # Takes the array over.
 cdef Column column_of(void **items, Py_ssize_t count, Py_ssize_t item_size)
+cdef Column column_in(Block owner, void *items, Py_ssize_t count, Py_ssize_t item_size)
 
 cdef class RecordColumns:
     cdef readonly object data

@@ -8,8 +8,10 @@
     frame    size int32 | header | body          a size below the smallest header or above the bound ends the connection
 
 Receiving. Bytes land in a small buffer of the connection; small frames are copied out of it, many to a receive. A frame
-that is not whole yet gets a buffer of its own, and the rest of it is received straight into that. `records` of decoded
-messages and raw answers are views into the frame's own buffer: they stay valid as long as anybody holds them.
+that is not whole yet gets a buffer of its own, and the rest of it is received straight into that, in large pieces: the
+system is told to wake us only when much of it is there (SO_RCVLOWAT), as a broker's sendfile comes 64 KiB at a time.
+`records` of decoded messages and raw answers are views into the frame's own buffer: they stay valid as long as anybody
+holds them; after that the memory is used again.
 
 Failing. Bytes that do not fit (a correlation id that was not next, a size out of bounds, an answer that does not parse)
 and a request that is not answered in time close the connection, because what follows cannot be told apart or waits
@@ -22,7 +24,7 @@ import asyncio
 import socket
 import struct
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -41,7 +43,7 @@ from pystream.common.errors import (
     error_class,
 )
 from pystream.protocol.api_keys import ApiKey, name_of
-from pystream.protocol.frames import decode_response, request_frame, response_body
+from pystream.protocol.frames import Block, decode_response, request_frame, response_body
 from pystream.protocol.headers import RequestHeader
 from pystream.protocol.message import Message
 from pystream.protocol.messages.api_versions import ApiVersionsRequest, ApiVersionsResponse
@@ -52,6 +54,7 @@ if TYPE_CHECKING:
 
 SYSTEM_BUFFER: Final = -1  # a socket buffer of the size that the operating system chooses and adapts
 RECEIVE_BYTES: Final = 1 << 16
+AWAITED_BYTES: Final = 1 << 19  # of a large frame, before we are woken
 CLOSE_SECONDS: Final = 1.0  # for a peer that takes what is still buffered; then it is dropped
 SMALLEST_FRAME_BYTES: Final = 4  # a correlation id
 LARGEST_VERSION: Final = 32_767
@@ -111,7 +114,9 @@ class Connection(asyncio.BufferedProtocol):
         self._writable: asyncio.Future[None] | None = None
         self._scratch = memoryview(bytearray(RECEIVE_BYTES))
         self._held = 0  # bytes at the front of the scratch buffer: less than a size
-        self._frame: bytearray | None = None
+        self._awaited = 1  # bytes, before we are woken
+        self._set_awaited: Callable[[int, int, int], None] | None = None  # the socket's setsockopt, where that works
+        self._frame: Block | None = None
         self._frame_view = memoryview(b"")
         self._filled = 0
 
@@ -322,6 +327,8 @@ class Connection(asyncio.BufferedProtocol):
             if size != SYSTEM_BUFFER:
                 made.setsockopt(socket.SOL_SOCKET, option, size)
         made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        if transport.get_extra_info("ssl_object") is None:  # with TLS bytes wait elsewhere too
+            self._set_awaited = made.setsockopt
 
     def connection_lost(self, error: Exception | None) -> None:
         reason = "the broker closed the connection" if error is None else f"the connection broke: {error}"
@@ -351,7 +358,10 @@ class Connection(asyncio.BufferedProtocol):
                 self._cut(self._held + count)
                 return
             self._filled += count
-            if self._filled == len(self._frame):
+            missing = len(self._frame) - self._filled
+            if missing < self._awaited:
+                self._await(missing)
+            if missing == 0:
                 frame, self._frame, self._frame_view = self._frame, None, memoryview(b"")
                 self._answer(frame)
         except PystreamError as error:
@@ -365,10 +375,11 @@ class Connection(asyncio.BufferedProtocol):
             size = self._frame_size(start)
             body = start + 4
             if end - body < size:
-                self._frame = bytearray(size)
+                self._frame = Block(size)
                 self._frame_view = memoryview(self._frame)
                 self._filled = end - body
                 self._frame_view[: self._filled] = scratch[body:end]
+                self._await(size - self._filled)
                 start = end
                 break
             self._answer(bytes(scratch[body : body + size]))
@@ -378,6 +389,13 @@ class Connection(asyncio.BufferedProtocol):
         self._held = end - start
         if start and self._held:
             scratch[: self._held] = bytes(scratch[start:end])
+
+    def _await(self, missing: int) -> None:
+        """Have us woken when so many bytes are there; or fewer, where they are many, or the buffer is full."""
+        wanted = min(missing, AWAITED_BYTES) if missing >= RECEIVE_BYTES else 1
+        if wanted != self._awaited and self._set_awaited is not None:
+            self._awaited = wanted
+            self._set_awaited(socket.SOL_SOCKET, socket.SO_RCVLOWAT, wanted)
 
     def _frame_size(self, start: int) -> int:
         size: int = _INT32.unpack_from(self._scratch, start)[0]
@@ -390,7 +408,7 @@ class Connection(asyncio.BufferedProtocol):
             )
         return size
 
-    def _answer(self, frame: bytes | bytearray) -> None:
+    def _answer(self, frame: bytes | Block) -> None:
         """Hand a frame to whoever waits for it."""
         self.received_responses += 1
         self.received_bytes += len(frame) + _INT32.size

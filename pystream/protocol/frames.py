@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Final
 
+from pystream._native.kept_memory import Block
 from pystream._native.wire import Reader, Writer
 from pystream.common.error_codes import UNSUPPORTED_VERSION
 from pystream.protocol.api_keys import ApiKey
@@ -14,6 +15,8 @@ from pystream.protocol.message import Message
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
+
+__all__ = ["Block", "decode_response", "request_frame", "response_body"]
 
 _INT16: Final = struct.Struct(">h")
 

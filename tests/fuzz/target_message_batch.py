@@ -68,7 +68,7 @@ def look_at_all(batch: MessageBatch) -> None:
         assert message.timestamp_type in (0, 1)
         assert -(1 << 31) <= message.leader_epoch < 1 << 31
     for gathered, fields in ((batch.gather_values(), batch.values()), (batch.gather_keys(), batch.keys())):
-        assert gathered.data == b"".join(field or b"" for field in fields)
+        assert bytes(gathered.data) == b"".join(field or b"" for field in fields)
         assert gathered.null_count == fields.count(None)
 
 

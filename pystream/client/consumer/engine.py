@@ -10,6 +10,8 @@ What the user does to partitions (assign, seek, pause) happens in the loop, betw
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 
@@ -74,6 +76,7 @@ class Engine:
         self.is_closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._waiter: asyncio.Future[None] | None = None
+        self._held_up: threading.Lock | None = None  # of a thread that waits
         self._position_waiters: list[asyncio.Future[None]] = []
         self._woken = False
         self._is_leaving = False
@@ -151,6 +154,30 @@ class Engine:
                     timer.cancel()
         return True
 
+    def wait_in_thread(self, hold_up: Callable[[threading.Lock, float | None], bool], timeout_s: float | None) -> bool:
+        """As `wait`, in the user's thread, without a step of the loop's.
+
+        `hold_up` waits until the lock is released, and gives False when that took longer than so many seconds.
+        """
+        if self.membership is not None:
+            self._in_loop(self.membership.polled)
+        began = time.monotonic()
+        try:
+            while True:
+                lock = threading.Lock()
+                lock.acquire()
+                self._held_up = lock  # then look: what comes from now on releases it
+                if self._has_news():
+                    return True
+                left_s = None if timeout_s is None else timeout_s - (time.monotonic() - began)
+                if left_s is not None and (left_s <= 0 or not hold_up(lock, left_s)):
+                    return self._has_news()
+                if left_s is None:
+                    hold_up(lock, None)
+        finally:
+            self._held_up = None
+            self.metrics.waited((time.monotonic() - began) * 1_000)
+
     def _has_news(self) -> bool:
         return (
             self._woken
@@ -166,6 +193,9 @@ class Engine:
         """Something came: whoever waits looks again."""
         if self._waiter is not None:
             _release(self._waiter)
+        lock, self._held_up = self._held_up, None
+        if lock is not None:
+            lock.release()
         for waiting in self._position_waiters:
             _release(waiting)
         self._position_waiters.clear()
@@ -209,7 +239,12 @@ class Engine:
     @property
     def is_polling(self) -> bool:
         """Whether the user waits in poll."""
-        return self._waiter is not None and not self._waiter.done()
+        return self._held_up is not None or (self._waiter is not None and not self._waiter.done())
+
+    @property
+    def is_started(self) -> bool:
+        """Whether the loop knows it."""
+        return self._loop is not None
 
     def _in_loop(self, call: Callable[..., object], *arguments: object) -> None:
         loop = self._loop

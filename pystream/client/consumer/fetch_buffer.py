@@ -1,7 +1,7 @@
 """What was fetched and not yet taken: filled in the loop, taken by the user's task or thread.
 
 Bounded by the fetcher, which asks for no more of a partition than has room. `nudge` is called, in the taker's thread,
-when taking made room that the fetcher may wait for.
+when taking made room that the fetcher waits for: it says so by `wants_room`, and looks again at the sizes after that.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ class FetchBuffer:
         self._queue: deque[Fetched] = deque()
         self._nudge = nudge
         self.size_bytes = 0
+        self.wants_room = False
 
     def __len__(self) -> int:
         return len(self._queue)
@@ -82,7 +83,8 @@ class FetchBuffer:
                     break
             if kept:
                 self._queue.extendleft(reversed(kept))
-        if freed:
+        if freed and self.wants_room:
+            self.wants_room = False
             self._nudge()
         return found
 

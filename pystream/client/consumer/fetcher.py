@@ -148,16 +148,17 @@ class Fetcher:
         now_ms = self._cluster.clock.monotonic_ms()
         look_at_ms = 0
         crowded = False
-        full = self.buffer.size_bytes >= self._most_queued_bytes
         for state in self._positions:
             if state.paused or state.failure is not None or self._broker_of(state) != node_id:
                 continue
             if state.retry_at_ms > now_ms:
                 look_at_ms = min(look_at_ms or state.retry_at_ms, state.retry_at_ms)
                 continue
-            if full or state.queued_bytes >= self._most_queued_of_partition:
-                crowded = True
-                continue
+            if not self._has_room(state):
+                self.buffer.wants_room = True  # and again, as room may have been made meanwhile
+                if not self._has_room(state):
+                    crowded = True
+                    continue
             leader = self._cluster.leader_of(state.topic, state.partition)
             topic = self._cluster.metadata.topics.get(state.topic)
             plan[state.topic, state.partition] = (
@@ -172,6 +173,9 @@ class Fetcher:
                 ),
             )
         return plan, look_at_ms, crowded
+
+    def _has_room(self, state: PartitionState) -> bool:
+        return self.buffer.size_bytes < self._most_queued_bytes and state.queued_bytes < self._most_queued_of_partition
 
     # --- one broker ---------------------------------------------------------------------------------------------------
 

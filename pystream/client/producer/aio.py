@@ -129,9 +129,10 @@ class Producer:
         """Put many records into the buffer at once, without a Python object for each.
 
         `values`: a list of bytes or None, NumPy rows of fixed width (S, V, 2-D uint8), an Arrow array of binaries or
-        texts, or an Arrow table with the columns value, key, headers, partition, timestamp. `keys`, `headers` (name and
-        value pairs of each row), `timestamps` and `partitions` (one int for all, or one for each row) may be given
-        beside it. Headers that are a dict go with all rows; rows with headers of their own cost as much as `send`.
+        texts, or an Arrow table with the columns value, key, headers, partition, timestamp. `keys`, `headers`,
+        `timestamps` and `partitions` (one int for all, or one for each row) may be given beside it. `headers` are a
+        dict that goes with all rows, an Arrow map or list of structs of name and value, or a list with those of each
+        row, whose rows cost as much as `send`.
 
         With a serializer or a partitioner each row is a Python object, and costs as much, too: what the list, the array
         or the column holds goes through them.

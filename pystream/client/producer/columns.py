@@ -6,6 +6,13 @@
     Arrow binary, string, large_, fixed       nulls are nulls; chunked too; also what `to_arrow()` gives (Polars)
     Arrow table or record batch               columns value (which must be there), key, headers, partition, timestamp
 
+Headers are columns too, without an object for each row, as
+
+    a dict, name to value                     the same ones for every row
+    Arrow map<text, binary>                   or list, large_list of struct<name, value>, whatever its fields' names;
+                                              names and values binary or text; a null list is no headers
+    a list of what `send` takes               for each row one, or None: such rows are appended one by one
+
 For serializers the rows come as Python objects, some at a time: whatever the list, the array or the column holds.
 NumPy and Arrow are imported only where they were given.
 """
@@ -19,7 +26,7 @@ from itertools import accumulate
 from operator import index
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
-from pystream._native.column_source import ColumnSource
+from pystream._native.column_source import ColumnSource, HeaderColumn
 from pystream.client.headers import RowHeaders, header_complaint, pairs_of
 from pystream.client.producer.records import ANY_PARTITION, NOW
 
@@ -42,7 +49,7 @@ class Rows:
 
     values: Column
     keys: Column | None = None
-    headers: Sequence[Any] | None = None  # of each row; such rows are appended one by one
+    headers: HeaderColumn | Sequence[Any] | None = None  # a sequence: of each row, which are appended one by one
     timestamps: int | Buffer = NOW
     partition: int = ANY_PARTITION
     common: Pairs | None = None  # headers of all rows
@@ -160,6 +167,9 @@ def _pieces(given: GivenRows) -> Iterator[GivenRows]:
         return
     import pyarrow
 
+    if isinstance(given.values, pyarrow.Array) and all(map(_is_for_all, given[1:5])):
+        yield given  # a table of it would take longer than its rows
+        return
     for batch in _table(pyarrow, given).to_batches():
         found = [batch.column(name) if name in batch.schema.names else None for name in TABLE_COLUMNS]
         yield _given_of(found, given)
@@ -202,12 +212,17 @@ def _table(pyarrow: Any, given: GivenRows) -> Any:
         "partition": given.partitions,
     }
     for name, column in beside.items():
-        if column is None or isinstance(column, int):
+        if _is_for_all(column):
             continue
         if name in values.column_names:
             raise ValueError(f"{name}s are given twice: in the table, and beside it")
         values = values.append_column(name, _arrow(pyarrow, column))
     return values
+
+
+def _is_for_all(column: Any) -> bool:
+    """Whether it is none, or one for all rows."""
+    return column is None or isinstance(column, int)
 
 
 def _arrow(pyarrow: Any, column: Any) -> Any:
@@ -247,7 +262,7 @@ def _by_partition(given: GivenRows) -> Iterator[tuple[int, GivenRows]]:
 
 
 def _take(column: Any, chosen: list[int]) -> Any:
-    if column is None or isinstance(column, int):
+    if _is_for_all(column):
         return column
     if hasattr(column, "take"):  # Arrow, NumPy
         return column.take(chosen) if _is_arrow(column) else column[chosen]
@@ -259,10 +274,11 @@ def _take(column: Any, chosen: list[int]) -> Any:
 
 def _rows(given: GivenRows, partition: int) -> Rows:
     rows = Rows(_column(given.values), None, None, _times(given.timestamps), partition, given.common)
-    if given.headers is not None:
-        headers = given.headers.to_pylist() if _is_arrow(given.headers) else list(given.headers)
+    if given.headers is not None and _is_arrow(given.headers):
+        rows = replace(rows, headers=_header_column(given.headers) if len(given.headers) else None)
+    elif given.headers is not None:
         listed = None if given.keys is None else _listed(given.keys)
-        return replace(rows, values=_listed(given.values), keys=listed, headers=headers)
+        return replace(rows, values=_listed(given.values), keys=listed, headers=list(given.headers))
     if given.keys is None:
         return rows
     keys = _column(given.keys)
@@ -320,6 +336,26 @@ def _arrow_column(given: Any) -> Column:
     return ColumnSource.variable(
         data if data is not None else b"", places, validity, start=given.offset, rows=len(given)
     )
+
+
+def _header_column(given: Any) -> HeaderColumn:
+    """Of Arrow's lists of (name, value)."""
+    from pyarrow import types
+
+    kind = given.type
+    entries = given.values if types.is_list(kind) or types.is_large_list(kind) or types.is_map(kind) else None
+    if entries is None or not types.is_struct(entries.type) or entries.type.num_fields != 2:
+        raise TypeError(f"a column of headers is a map, or a list of structs of name and value; this one is {kind}")
+    if entries.null_count > 0:
+        raise ValueError("a header is null: leave it out of its row's list")
+    offsets = memoryview(given.buffers()[1]).cast("B").cast("q" if types.is_large_list(kind) else "i")
+    names, values = (_text_column(entries.field(place)) for place in range(2))
+    return HeaderColumn.listed(names, values, offsets, given.buffers()[0], start=given.offset, rows=len(given))
+
+
+def _text_column(given: Any) -> ColumnSource:
+    column = _arrow_column(given)
+    return column if isinstance(column, ColumnSource) else _source_of(column)
 
 
 def _source_of(rows: list[bytes | None]) -> ColumnSource:

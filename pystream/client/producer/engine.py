@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from pystream._native.accumulator import Accumulator
-from pystream._native.column_source import ColumnSource
+from pystream._native.column_source import ColumnSource, HeaderColumn
 from pystream._native.compression import Codec
 from pystream._native.delivery import Deliveries, Delivery, ProducerBatch
 from pystream.client.cluster.cluster import Cluster
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 ANY_PARTITION: Final = -1
+LOOK_AGAIN_MS: Final = 100  # for memory, by whoever waits for it: not every piece that comes back is told of
 
 
 class Append(Protocol):
@@ -161,12 +162,13 @@ class Engine:
         """Add rows from `start` on, as many as there is memory for; None when there is none."""
         if self.transactions is not None:
             self.transactions.check_open()
-        if rows.headers is not None:
+        if rows.headers is not None and not isinstance(rows.headers, HeaderColumn):
             return self._append_row(topic, rows, rows.headers, start)
         options: dict[str, Any] = {
             "partition": rows.partition,
             "timestamps": rows.timestamps,
             "headers": rows.common,
+            "row_headers": rows.headers,
         }
         if isinstance(rows.values, list):
             assert not isinstance(rows.keys, ColumnSource)
@@ -244,17 +246,22 @@ class Engine:
             )
 
     async def memory(self, deadline: Deadline) -> None:
-        """Return once memory came back; in the loop's own thread. Raises BufferFull when the deadline is over."""
+        """Return once memory came back, or may have; in the loop's own thread.
+
+        Raises BufferFull when the deadline is over.
+        """
         self.check()
-        if deadline.left_ms == 0:
+        left_ms = deadline.left_ms
+        if left_ms == 0:
             raise self.full()
-        came: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        came: asyncio.Future[None] = loop.create_future()
         self._waiting_for_memory.append(came)
+        timer = loop.call_later(min(left_ms, LOOK_AGAIN_MS) / 1000, _set, came)
         try:
-            async with asyncio.timeout(deadline.left_ms / 1000):
-                await came
-        except TimeoutError:
-            raise self.full() from None
+            await came
+        finally:
+            timer.cancel()
         self.check()
 
     def full(self) -> BufferFull:
@@ -287,8 +294,7 @@ class Engine:
     def _memory_came_back(self) -> None:
         waiting, self._waiting_for_memory = self._waiting_for_memory, []
         for came in waiting:
-            if not came.done():
-                came.set_result(None)
+            _set(came)
 
     # --- flush and end ------------------------------------------------------------------------------------------------
 
@@ -380,3 +386,8 @@ def _accumulator(
         on_ready=on_ready,
         on_memory=on_memory,
     )
+
+
+def _set(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

@@ -254,8 +254,12 @@ class Consumer(Generic[M]):
             self._take(step)
 
     def _more(self, ends_at: float | None) -> bool:
-        self._engine.check_something_to_read()
-        return self._run(self._engine.wait(None if ends_at is None else max(ends_at - time.monotonic(), 0)))
+        engine = self._engine
+        engine.check_something_to_read()
+        timeout_s = None if ends_at is None else max(ends_at - time.monotonic(), 0)
+        if self._released or not engine.is_started:
+            return self._run(engine.wait(timeout_s))
+        return engine.wait_in_thread(self._runner.hold_up, timeout_s)
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
         if self._released:

@@ -138,9 +138,10 @@ class Producer:
         """Put many records into the buffer at once, without a Python object for each.
 
         `values`: a list of bytes or None, NumPy rows of fixed width (S, V, 2-D uint8), an Arrow array of binaries or
-        texts, or an Arrow table with the columns value, key, headers, partition, timestamp. `keys`, `headers` (name and
-        value pairs of each row), `timestamps` and `partitions` (one int for all, or one for each row) may be given
-        beside it. Headers that are a dict go with all rows; rows with headers of their own cost as much as `send`.
+        texts, or an Arrow table with the columns value, key, headers, partition, timestamp. `keys`, `headers`,
+        `timestamps` and `partitions` (one int for all, or one for each row) may be given beside it. `headers` are a
+        dict that goes with all rows, an Arrow map or list of structs of name and value, or a list with those of each
+        row, whose rows cost as much as `send`.
 
         With a serializer or a partitioner each row is a Python object, and costs as much, too: what the list, the array
         or the column holds goes through them.
@@ -209,16 +210,17 @@ class Producer:
             self._wait_for_memory(turn, deadline)
 
     def _wait_for_memory(self, turn: int, deadline: Deadline) -> None:
-        """Return once memory came back after `turn`. Raises BufferFull when the deadline is over."""
+        """Return once memory came back after `turn`, or may have. Raises BufferFull when the deadline is over."""
         self._engine.check_open()
         self._runner.check_may_wait()
         with self._memory:
-            while self._memory_turns == turn:
-                left_ms = deadline.left_ms
-                if left_ms == 0:
-                    raise self._engine.full()
-                self._memory.wait(min(left_ms / 1000, runner.SLICE_SECONDS))
-                self._runner.check()
+            if self._memory_turns != turn:
+                return
+            left_ms = deadline.left_ms
+            if left_ms == 0:
+                raise self._engine.full()
+            self._memory.wait(min(left_ms / 1000, runner.SLICE_SECONDS))
+        self._runner.check()
 
     def _memory_came_back(self) -> None:
         with self._memory:

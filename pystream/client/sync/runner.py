@@ -16,6 +16,7 @@ import asyncio
 import concurrent.futures
 import os
 import threading
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, Generic, TypeVar
 
@@ -81,6 +82,18 @@ class Runner:
         """Call in the loop, soon, without waiting. Raises as `check`."""
         self.check()
         self.loop.call_soon_threadsafe(callback, *arguments)
+
+    def hold_up(self, lock: threading.Lock, timeout_s: float | None) -> bool:
+        """Wait until the loop releases a lock that is held; False after `timeout_s`. Raises as `run`."""
+        self.check_may_wait()
+        ends_at = None if timeout_s is None else time.monotonic() + timeout_s
+        while True:
+            left_s = SLICE_SECONDS if ends_at is None else ends_at - time.monotonic()
+            if lock.acquire(timeout=max(min(left_s, SLICE_SECONDS), 0)):
+                return True
+            self.check()
+            if left_s <= 0:
+                return False
 
     def stop(self) -> None:
         """Cancel what runs, end the thread and close the loop; waits at most STOP_SECONDS. Harmless when stopped."""

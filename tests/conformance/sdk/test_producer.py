@@ -160,6 +160,12 @@ def test_serializers_and_a_partitioner_of_ones_own(cluster: RunningCluster, topi
 # ---- many at once
 
 
+def structs(list_of: Any) -> Any:
+    """A column of headers."""
+    header = pyarrow.struct([("name", pyarrow.string()), ("value", pyarrow.large_binary())])
+    return pyarrow.array([[{"name": "h", "value": b"1"}], None, []], list_of(header))
+
+
 def batches() -> dict[str, tuple[Any, dict[str, Any]]]:
     """name -> rows that mean b"a" under key b"k", b"bc" and, where that can be said, null."""
     rows = [b"a", b"bc", None]
@@ -176,8 +182,29 @@ def batches() -> dict[str, tuple[Any, dict[str, Any]]]:
         "arrow slice": (pyarrow.array([b"no", *rows], pyarrow.large_binary())[1:], {"keys": keys}),
         "arrow table": (table, {}),
         "arrow table with headers": (with_headers, {}),
+        "list, the same headers": (rows, {"keys": keys, "headers": {"h": "1"}}),
+        "list, headers of each row": (rows, {"keys": keys, "headers": [[("h", b"1")], None, {}]}),
+        "arrow, headers in structs": (pyarrow.array(rows), {"keys": keys, "headers": structs(pyarrow.list_)}),
+        "arrow slice, headers in large lists": (
+            pyarrow.array([b"no", *rows])[1:],
+            {
+                "keys": keys,
+                "headers": pyarrow.concat_arrays([structs(pyarrow.large_list)[2:]] * 2 + [structs(pyarrow.large_list)])[
+                    2:
+                ],
+            },
+        ),
         "numpy and list": (numpy.array([b"a", b"bc"], "S5"), {"keys": keys[:2]}),
     }
+
+
+def test_headers_that_are_no_column_are_refused(cluster: RunningCluster, topic: str):
+    nameless = pyarrow.array([[{"name": None, "value": b"1"}]], structs(pyarrow.list_).type)
+    with producer_of(cluster) as producer:
+        with pytest.raises(TypeError, match="map, or a list of structs"):
+            producer.send_batch(topic, pyarrow.array([b"a"]), headers=pyarrow.array([["h"]]))
+        with pytest.raises(ValueError, match="no name"):
+            producer.send_batch(topic, [b"a"], headers=nameless)
 
 
 @pytest.mark.parametrize("kind", batches())

@@ -156,7 +156,7 @@ def test_columns_need_no_messages():
 def arrow_list(gathered: Gathered) -> list[bytes | None]:
     """As Arrow's format description reads the three buffers."""
     offsets = memoryview(gathered.offsets)
-    rows = [gathered.data[offsets[row] : offsets[row + 1]] for row in range(len(gathered))]
+    rows = [bytes(gathered.data)[offsets[row] : offsets[row + 1]] for row in range(len(gathered))]
     bits = gathered.validity
     return [value if bits is None or bits[row >> 3] >> (row & 7) & 1 else None for row, value in enumerate(rows)]
 

@@ -122,7 +122,17 @@ def test_messages_come_in_portions_and_move_the_position():
     assert rig.state.position == 5
     assert rig.hand.messages(3) == []
     assert (rig.state.queued_bytes, rig.buffer.size_bytes) == (0, 0)
-    assert rig.nudges > 0
+
+
+def test_a_taker_that_makes_room_nudges_a_fetcher_that_waits_for_it_and_no_other():
+    rig = Rig()
+    rig.fetched(2)
+    rig.fetched(2, base=2)
+    rig.hand.messages(9)
+    assert rig.nudges == 0
+    rig.buffer.wants_room = True
+    rig.hand.messages(9)
+    assert (rig.nudges, rig.buffer.wants_room) == (1, False)
 
 
 def test_an_iteration_counts_what_was_read_and_not_what_was_only_prepared():

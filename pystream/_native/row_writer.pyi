@@ -1,0 +1,1 @@
+"""Rows of columns as records of a batch.  Declares C functions only."""
