@@ -26,7 +26,7 @@ import struct
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from pystream.common.error_codes import NONE, UNSUPPORTED_VERSION
 from pystream.common.errors import (
@@ -42,7 +42,7 @@ from pystream.common.errors import (
     UnsupportedVersion,
     error_class,
 )
-from pystream.protocol.api_keys import ApiKey, name_of
+from pystream.protocol.api_keys import ApiKey, name_of, response_header_version
 from pystream.protocol.frames import Block, decode_response, request_frame, response_body
 from pystream.protocol.headers import RequestHeader
 from pystream.protocol.message import Message
@@ -59,8 +59,11 @@ CLOSE_SECONDS: Final = 1.0  # for a peer that takes what is still buffered; then
 SMALLEST_FRAME_BYTES: Final = 4  # a correlation id
 LARGEST_VERSION: Final = 32_767
 SOFTWARE_NAME: Final = "pystream"
+JOINED_BYTES: Final = 1 << 17  # of one write: asyncio joins what it is given, larger parts go by themselves
 
+Then: TypeAlias = "Callable[[memoryview | None, Exception | None], object]"
 _INT32: Final = struct.Struct(">i")
+_FRONT: Final = struct.Struct(">ihhi")  # size, API key, version, correlation id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,14 +83,25 @@ class ConnectionSettings:
 
 @dataclass(slots=True)
 class _Waiting:
-    """A request without its answer."""
+    """A request without its answer: a future that gets it, or somebody who is called."""
 
     correlation_id: int
     deadline: float  # on the loop's clock
-    future: asyncio.Future[Any]
+    future: asyncio.Future[Any] | None
+    then: Then | None
     api_key: int
     version: int
     raw: bool
+
+    @property
+    def is_given_up(self) -> bool:
+        return self.future is not None and self.future.done()
+
+    def fail(self, error: Exception, loop: asyncio.AbstractEventLoop) -> None:
+        if self.then is not None:
+            loop.call_soon(self.then, None, error)
+        elif self.future is not None and not self.future.done():
+            self.future.set_exception(error)
 
 
 class Connection(asyncio.BufferedProtocol):
@@ -112,6 +126,8 @@ class Connection(asyncio.BufferedProtocol):
         self._throttled_until = self._last_used
         self._lost: asyncio.Future[None] = loop.create_future()
         self._writable: asyncio.Future[None] | None = None
+        self._tails: dict[tuple[int, int], tuple[bytes, int]] = {}  # of headers, and where the answers' bodies begin
+        self._held_back: list[bytes | memoryview] | None = None
         self._scratch = memoryview(bytearray(RECEIVE_BYTES))
         self._held = 0  # bytes at the front of the scratch buffer: less than a size
         self._awaited = 1  # bytes, before we are woken
@@ -222,19 +238,44 @@ class Connection(asyncio.BufferedProtocol):
         """
         if version is None:
             version = self.version_of(request.API_KEY)
-        return self._ask(request.API_KEY, version, timeout_ms, request, (), raw=False)
+        future: asyncio.Future[Any] = self._loop.create_future()
+        self._ask(request.API_KEY, version, timeout_ms, request, (), future)
+        return future
 
     def request_raw(
         self, api_key: int, version: int, body: Iterable[Buffer], *, timeout_ms: int | None = None
     ) -> asyncio.Future[memoryview]:
         """As `request`, with a body that is encoded already, in parts; gives the response's body, not decoded."""
-        return self._ask(api_key, version, timeout_ms, None, body, raw=True)
+        future: asyncio.Future[memoryview] = self._loop.create_future()
+        self._ask(api_key, version, timeout_ms, None, body, future, raw=True)
+        return future
+
+    def ask_raw(self, api_key: int, version: int, body: Iterable[Buffer], then: Then) -> None:
+        """As `request_raw`, without a future and a turn of the loop for each answer.
+
+        `then(body, None)` is called as soon as the answer is here, `then(None, error)` in a turn after it has failed.
+        What it raises ends the connection.
+        """
+        self._ask(api_key, version, None, None, body, None, raw=True, then=then)
+
+    def hold_back(self) -> None:
+        """What is sent from now on goes out together, with `let_go`: one write for several requests."""
+        if self._held_back is None:
+            self._held_back = []
+
+    def let_go(self) -> None:
+        """Send what was held back. Harmless when nothing was."""
+        parts, self._held_back = self._held_back, None
+        if parts and self.failure is None:
+            self._put(parts)
 
     def request_parts(
         self, api_key: int, version: int, body: Iterable[Buffer], *, timeout_ms: int | None = None
     ) -> asyncio.Future[Any]:
         """As `request`, with a body that is encoded already, in parts, which are not copied here: Produce."""
-        return self._ask(api_key, version, timeout_ms, None, body, raw=False)
+        future: asyncio.Future[Any] = self._loop.create_future()
+        self._ask(api_key, version, timeout_ms, None, body, future)
+        return future
 
     def send(self, api_key: int, version: int, body: Iterable[Buffer]) -> None:
         """A request that has no answer: Produce with acks=0."""
@@ -267,20 +308,20 @@ class Connection(asyncio.BufferedProtocol):
         timeout_ms: int | None,
         request: Message | None,
         body: Iterable[Buffer],
+        future: asyncio.Future[Any] | None,
         *,
-        raw: bool,
-    ) -> asyncio.Future[Any]:
+        raw: bool = False,
+        then: Then | None = None,
+    ) -> None:
         self._check(self.settings.most_in_flight)
         correlation_id = self._correlation_id = self._correlation_id + 1 & 0x7FFFFFFF
         self._write(api_key, version, request, body)
         allowed_ms = self.settings.request_timeout_ms if timeout_ms is None else timeout_ms
         self._last_used = self._loop.time()
         deadline = max(self._last_used, self._throttled_until) + allowed_ms / 1000
-        future: asyncio.Future[Any] = self._loop.create_future()
-        self._waiting.append(_Waiting(correlation_id, deadline, future, api_key, version, raw))
+        self._waiting.append(_Waiting(correlation_id, deadline, future, then, api_key, version, raw))
         if self._timer is None or deadline < self._timer.when():
             self._watch(deadline)
-        return future
 
     def _check(self, most_in_flight: int) -> None:
         if self.failure is not None:
@@ -291,26 +332,43 @@ class Connection(asyncio.BufferedProtocol):
             raise Busy(f"{self.name}: {len(self._waiting)} requests await their answer; await some of them first")
 
     def _write(self, api_key: int, version: int, request: Message | None, body: Iterable[Buffer]) -> None:
-        header = RequestHeader(
-            api_key=api_key,
-            api_version=version,
-            correlation_id=self._correlation_id,
-            client_id=self.settings.client_id,
-        )
-        frame = request_frame(header, request)
-        assert self._transport is not None
-        if request is not None:
-            self._transport.write(_INT32.pack(len(frame)) + frame)
-            self._count(len(frame))
-            return
-        parts = [memoryview(part).cast("B") for part in body]
-        size = len(frame) + sum(len(part) for part in parts)
-        self._transport.writelines([_INT32.pack(size) + frame, *parts])
-        self._count(size)
-
-    def _count(self, frame_bytes: int) -> None:
+        tail, _ = self._tails.get((api_key, version)) or self._learn_header(api_key, version)
+        parts: list[bytes | memoryview] = [b""]
+        size = _FRONT.size - _INT32.size + len(tail)
+        for part in body if request is None else (request.encode(version),):
+            found = part if isinstance(part, bytes) else memoryview(part).cast("B")
+            size += len(found)
+            parts.append(found)
+        parts[0] = _FRONT.pack(size, api_key, version, self._correlation_id) + tail
+        if self._held_back is not None:
+            self._held_back += parts
+        else:
+            self._put(parts)
         self.sent_requests += 1
-        self.sent_bytes += frame_bytes + _INT32.size
+        self.sent_bytes += size + _INT32.size
+
+    def _put(self, parts: list[bytes | memoryview]) -> None:
+        assert self._transport is not None
+        joined: list[bytes | memoryview] = []
+        for part in parts:
+            if len(part) <= JOINED_BYTES:
+                joined.append(part)
+                continue
+            self._transport.writelines(joined)
+            self._transport.write(part)
+            joined = []
+        if joined:
+            self._transport.writelines(joined)
+
+    def _learn_header(self, api_key: int, version: int) -> tuple[bytes, int]:
+        """What follows the correlation id in the header of a request, and how long the header of its answer is."""
+        header = RequestHeader(
+            api_key=api_key, api_version=version, correlation_id=0, client_id=self.settings.client_id
+        )
+        tail = request_frame(header, None)[_FRONT.size - _INT32.size :]
+        learnt = tail, 5 if response_header_version(api_key, version) > 0 else 4
+        self._tails[api_key, version] = learnt
+        return learnt
 
     # --- the transport's calls ----------------------------------------------------------------------------------------
 
@@ -421,12 +479,11 @@ class Connection(asyncio.BufferedProtocol):
                 f"{self.name}: the answer has correlation id {correlation_id}, expected {waiting.correlation_id}"
             )
         self._last_used = self._loop.time()
-        if waiting.future.done():
+        if waiting.is_given_up:
             self._waiting.popleft()
             return
-        read = response_body if waiting.raw else decode_response
         try:
-            answer = read(frame, waiting.api_key, waiting.version)
+            answer = self._read(frame, waiting)
         except MalformedInput as error:
             raise MalformedInput(
                 f"{self.name}: the answer to {name_of(waiting.api_key)} {waiting.version} does not parse: {error}"
@@ -434,7 +491,19 @@ class Connection(asyncio.BufferedProtocol):
         self._waiting.popleft()
         if not waiting.raw:
             self.throttle(getattr(answer, "throttle_time_ms", 0))
-        waiting.future.set_result(answer)
+        if waiting.future is not None:
+            waiting.future.set_result(answer)
+        elif waiting.then is not None:
+            waiting.then(answer, None)
+
+    def _read(self, frame: bytes | Block, waiting: _Waiting) -> Any:
+        if not waiting.raw:
+            return decode_response(frame, waiting.api_key, waiting.version)
+        _, begin = self._tails[waiting.api_key, waiting.version]
+        view = memoryview(frame)
+        if begin == 4 or (len(view) > 4 and view[4] == 0):  # without tagged fields in the header
+            return view[begin:]
+        return response_body(frame, waiting.api_key, waiting.version)
 
     # --- time and failure ---------------------------------------------------------------------------------------------
 
@@ -446,15 +515,13 @@ class Connection(asyncio.BufferedProtocol):
     def _look_at_the_clock(self) -> None:
         self._timer = None
         now = self._loop.time()
-        late = [waiting for waiting in self._waiting if waiting.deadline <= now and not waiting.future.cancelled()]
+        late = [waiting for waiting in self._waiting if waiting.deadline <= now and not waiting.is_given_up]
         if late:
             names = ", ".join(sorted({name_of(waiting.api_key) for waiting in late}))
             for waiting in late:
-                waiting.future.set_exception(
-                    RequestTimedOut(
-                        f"{self.name}: no answer to {name_of(waiting.api_key)} in time (request.timeout.ms)"
-                    )
-                )
+                told = f"{self.name}: no answer to {name_of(waiting.api_key)} in time (request.timeout.ms)"
+                waiting.fail(RequestTimedOut(told), self._loop)
+                waiting.then = None
             self._fail(Disconnected(f"{self.name}: closed because {names} was not answered in time"))
             return
         live = [waiting.deadline for waiting in self._waiting if waiting.deadline > now]
@@ -483,8 +550,7 @@ class Connection(asyncio.BufferedProtocol):
         self._release_writers()
         waiting, self._waiting = self._waiting, deque()
         for request in waiting:
-            if not request.future.done():
-                request.future.set_exception(_copy_of(error, f"awaiting {name_of(request.api_key)}"))
+            request.fail(_copy_of(error, f"awaiting {name_of(request.api_key)}"), self._loop)
 
     def _release_writers(self) -> None:
         if self._writable is not None and not self._writable.done():

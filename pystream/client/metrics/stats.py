@@ -43,7 +43,8 @@ class Windows:
             self._windows = (*self._windows, window)[-WINDOWS:]
         window.total += value
         window.count += 1
-        window.highest = max(window.highest, value)
+        if value > window.highest:
+            window.highest = value
 
     def _live(self, now_ms: int) -> list[_Window]:
         return [window for window in self._windows if now_ms - window.began_ms < WINDOWS * WINDOW_MS]
@@ -88,16 +89,14 @@ class Meter:
 
 
 class Spread:
-    """`…-avg` and `…-max` of what is measured."""
+    """`…-avg` and `…-max` of what is measured; `record(value, now_ms)`."""
 
-    __slots__ = ("_stem", "_windows")
+    __slots__ = ("_stem", "_windows", "record")
 
     def __init__(self, stem: str, now_ms: int) -> None:
         self._stem = stem
         self._windows = Windows(now_ms)
-
-    def record(self, value: float, now_ms: int) -> None:
-        self._windows.record(value, now_ms)
+        self.record = self._windows.record
 
     def metrics(self, group: str, tags: Tags, now_ms: int) -> Iterator[Metric]:
         yield Metric(MetricName(f"{self._stem}-avg", group, tags), self._windows.average(now_ms))

@@ -35,7 +35,6 @@ from pystream.client.producer.topics import KnownTopics
 from pystream.common.error_codes import NONE, TABLE
 from pystream.common.errors import (
     BrokerNotAvailable,
-    Closed,
     DeliveryTimeout,
     Disconnected,
     FencedLeaderEpoch,
@@ -219,11 +218,15 @@ class Sender:
         if broker.not_before_ms > now_ms:
             return False
         some = False
-        while broker.in_flight < self._config.max_in_flight_requests_per_connection:
-            batches = self._drain(places, now_ms)
-            if not batches or not self._send(sequencing, connection, node_id, broker, batches):
-                break
-            some = True
+        connection.hold_back()
+        try:
+            while broker.in_flight < self._config.max_in_flight_requests_per_connection:
+                batches = self._drain(places, now_ms)
+                if not batches or not self._send(sequencing, connection, node_id, broker, batches):
+                    break
+                some = True
+        finally:
+            connection.let_go()
         return some
 
     def _drain(self, places: list[Place], now_ms: int) -> list[ProducerBatch]:
@@ -258,23 +261,24 @@ class Sender:
                 highest = min(highest, TOPIC_IDS_SINCE - 1)
             version = connection.version_of(ApiKey.PRODUCE, LOWEST_PRODUCE, highest)
             body = self._body(sequencing, batches, version, ids or {})
+            now_ms = self._cluster.clock.monotonic_ms()
+            sent = _Sent(connection, broker, node_id, batches, ids or {}, version, now_ms)
             if self._acks == 0:
                 connection.send(ApiKey.PRODUCE, version, body)
-                answer: asyncio.Future[Any] = asyncio.ensure_future(connection.drained())
-                for batch in batches:
-                    self._deliver(sequencing, batch, NO_OFFSET, -1)
             else:
-                answer = connection.request_raw(ApiKey.PRODUCE, version, body)
+                connection.ask_raw(ApiKey.PRODUCE, version, body, partial(self._answered, sent))
         except PystreamError as error:
             for batch in batches:
                 self._settle(batch, error, answered=not unknown_outcome(error))
             self.wake()
             return False
         broker.in_flight += 1
-        now_ms = self._cluster.clock.monotonic_ms()
         self._metrics.sent(batches, now_ms)
-        sent = _Sent(connection, broker, node_id, batches, ids or {}, version, now_ms)
-        answer.add_done_callback(partial(self._answered, sent))
+        if self._acks == 0:
+            answer: asyncio.Future[Any] = asyncio.ensure_future(connection.drained())
+            for batch in batches:
+                self._deliver(sequencing, batch, NO_OFFSET, -1)
+            answer.add_done_callback(partial(self._sent_unasked, sent))
         return True
 
     def _body(
@@ -329,22 +333,24 @@ class Sender:
 
     # --- answers ------------------------------------------------------------------------------------------------------
 
-    def _answered(self, sent: _Sent, answer: asyncio.Future[Any]) -> None:
+    def _answered(self, sent: _Sent, body: memoryview | None, error: Exception | None) -> None:
         sent.broker.in_flight -= 1
-        if answer.cancelled():
-            error: BaseException | None = Closed("the producer was closed before the leader answered")
-        else:
-            error = answer.exception()
-        if self._acks == 0:
-            self._note_answer(sent, None)  # the batches were settled when they were sent
-        elif error is None:
-            error = self._read(sent, answer.result())
-        else:
+        if body is None:
             self._note_answer(sent, None)
-        if error is not None and self._acks != 0:
+        else:
+            error = self._read(sent, body)
+        if error is not None:
             told = error if isinstance(error, PystreamError) else Disconnected(f"broker {sent.node_id}: {error}")
             for batch in sent.batches:
                 self._settle(batch, told, answered=not unknown_outcome(told))
+        self.wake()
+
+    def _sent_unasked(self, sent: _Sent, drained: asyncio.Future[None]) -> None:
+        """Of acks=0: the batches were settled when they were sent."""
+        sent.broker.in_flight -= 1
+        if not drained.cancelled():
+            drained.exception()  # is not told of: nobody was promised anything
+        self._note_answer(sent, None)
         self.wake()
 
     def _read(self, sent: _Sent, body: memoryview) -> PystreamError | None:

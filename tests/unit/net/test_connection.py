@@ -550,39 +550,3 @@ def test_a_large_answer_is_decoded_whole():
         assert [topic.name for topic in (await ask(connection)).topics] == [topic.name for topic in topics]
 
     run(script, client)
-
-
-@pytest.mark.parametrize("pieces", [1, 7, 300])
-def test_a_large_answer_in_pieces_and_a_small_one_behind_it_arrive(pieces: int):
-    """The system wakes the client for much at a time only; nothing may be left waiting for more than what comes."""
-    payload = bytes(range(256)) * 10_000
-
-    async def script(peer: Peer) -> None:
-        await peer.request()
-        whole = frame(struct.pack(">i", peer.header.correlation_id) + payload)
-        step = len(whole) // pieces + 1
-        for start in range(0, len(whole), step):
-            await peer.send(whole[start : start + step])
-        await peer.request()
-        await peer.answer(cluster("small"))
-        await peer.gone()
-
-    async def client(connection: Connection) -> None:
-        version = connection.version_of(ApiKey.METADATA, highest=8)
-        body = [MetadataRequest(topics=[]).encode(version)]
-        assert await connection.request_raw(ApiKey.METADATA, version, body) == payload
-        assert (await ask(connection)).cluster_id == "small"
-
-    run(script, client)
-
-
-def test_a_connection_that_breaks_within_a_large_answer_is_noticed():
-    async def script(peer: Peer) -> None:
-        await peer.request()
-        await peer.send(frame(bytes(1_000_000))[:100_000])
-
-    async def client(connection: Connection) -> None:
-        with pytest.raises(Disconnected):
-            await ask(connection)
-
-    run(script, client)
