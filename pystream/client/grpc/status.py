@@ -58,6 +58,30 @@ CODES: Final[tuple[tuple[type[PystreamError], int], ...]] = (
     (errors.ThrottlingQuotaExceeded, code_pb2.RESOURCE_EXHAUSTED),
     (errors.MessageTooLarge, code_pb2.INVALID_ARGUMENT),
 )
+# Errors of Kafka by their names, where kinds say too little. Any other is UNAVAILABLE where trying again may help, and
+# else FAILED_PRECONDITION.
+NAMED: Final = {
+    code_pb2.INVALID_ARGUMENT: (
+        *("INVALID_FETCH_SIZE", "OFFSET_METADATA_TOO_LARGE", "RECORD_LIST_TOO_LARGE", "INVALID_REQUIRED_ACKS"),
+        *("INVALID_SESSION_TIMEOUT", "INVALID_COMMIT_OFFSET_SIZE", "INVALID_TIMESTAMP", "INVALID_TRANSACTION_TIMEOUT"),
+        *("INVALID_PRINCIPAL_TYPE", "INVALID_RECORD", "UNACCEPTABLE_CREDENTIAL", "INVALID_UPDATE_VERSION"),
+        *("INVALID_REGULAR_EXPRESSION", "UNSUPPORTED_COMPRESSION_TYPE", "UNSUPPORTED_ASSIGNOR", "TELEMETRY_TOO_LARGE"),
+        *("INCONSISTENT_GROUP_PROTOCOL", "INVALID_REGISTRATION", "INVALID_VOTER_KEY", "STREAMS_INVALID_TOPOLOGY"),
+    ),
+    code_pb2.NOT_FOUND: (
+        *("DELEGATION_TOKEN_NOT_FOUND", "NO_REASSIGNMENT_IN_PROGRESS", "SNAPSHOT_NOT_FOUND", "UNKNOWN_PRODUCER_ID"),
+        *("UNKNOWN_CONTROLLER_ID", "UNKNOWN_SUBSCRIPTION_ID", "VOTER_NOT_FOUND"),
+    ),
+    code_pb2.UNAUTHENTICATED: ("UNSUPPORTED_SASL_MECHANISM", "ILLEGAL_SASL_STATE", "DELEGATION_TOKEN_EXPIRED"),
+    code_pb2.PERMISSION_DENIED: ("DELEGATION_TOKEN_OWNER_MISMATCH", "DELEGATION_TOKEN_REQUEST_NOT_ALLOWED"),
+    code_pb2.ALREADY_EXISTS: ("DUPLICATE_VOTER", "DUPLICATE_BROKER_REGISTRATION"),
+    code_pb2.OUT_OF_RANGE: ("POSITION_OUT_OF_RANGE",),
+    code_pb2.ABORTED: ("TRANSACTION_ABORTABLE", "OPERATION_NOT_ATTEMPTED"),
+    code_pb2.RESOURCE_EXHAUSTED: ("GROUP_MAX_SIZE_REACHED",),
+    code_pb2.FAILED_PRECONDITION: ("ELECTION_NOT_NEEDED",),
+    code_pb2.UNKNOWN: ("UNKNOWN_SERVER_ERROR",),
+}
+_NAMED: Final[dict[str, int]] = {name: code for code, names in NAMED.items() for name in names}
 KINDS: Final[dict[FailureKind, int]] = {
     FailureKind.INVALID: code_pb2.INVALID_ARGUMENT,
     FailureKind.NOT_FOUND: code_pb2.NOT_FOUND,
@@ -85,8 +109,11 @@ def code_of(error: PystreamError) -> int:
     for kind, code in CODES:
         if isinstance(error, kind):
             return code
-    retriable = isinstance(error, KafkaError) and error.retriable
-    other: int = code_pb2.UNAVAILABLE if retriable else code_pb2.UNKNOWN
+    other: int = code_pb2.UNKNOWN
+    if isinstance(error, KafkaError):
+        if error.name in _NAMED:
+            return _NAMED[error.name]
+        other = code_pb2.UNAVAILABLE if error.retriable else code_pb2.FAILED_PRECONDITION
     return KINDS.get(kind_of(error), other)
 
 

@@ -55,11 +55,34 @@ class Health(health.aio.HealthServicer):  # type: ignore[misc]
             await super().Watch(request, context)
 
 
+class Pool:
+    """The default pool of descriptions, which finds methods too: protobuf's own finds services and no part of them."""
+
+    def __init__(self) -> None:
+        pool = descriptor_pool.Default()
+        self._pool = pool
+        self.FindFileByName = pool.FindFileByName
+        self.FindMessageTypeByName = pool.FindMessageTypeByName
+        self.FindExtensionByNumber = pool.FindExtensionByNumber
+        self.FindAllExtensions = pool.FindAllExtensions
+
+    def FindFileContainingSymbol(self, name: str) -> Any:
+        """Raises KeyError for a name that nothing has."""
+        try:
+            return self._pool.FindFileContainingSymbol(name)
+        except KeyError:
+            service, _, method = name.rpartition(".")
+            described = self._pool.FindServiceByName(service)
+            if method not in described.methods_by_name:
+                raise
+            return described.file
+
+
 class Reflection(reflection.aio.ReflectionServicer):  # type: ignore[misc]
     """Both versions, with a bound on streams."""
 
     def __init__(self, names: Iterable[str], most: int) -> None:
-        super().__init__(names)
+        super().__init__(names, Pool())
         self._streams = Streams(most, "reflection")
 
     async def ServerReflectionInfo(self, request_iterator: Any, context: Any) -> AsyncIterator[Any]:

@@ -96,6 +96,8 @@ def test_reflection_answers_in_both_versions(server: AdminProcess, version: str)
     asked = [
         reflection_pb2.ServerReflectionRequest(list_services=""),
         reflection_pb2.ServerReflectionRequest(file_containing_symbol=service),
+        reflection_pb2.ServerReflectionRequest(file_containing_symbol=f"{service}.ServerReflectionInfo"),
+        reflection_pb2.ServerReflectionRequest(file_containing_symbol=f"{service}.Nothing"),
         reflection_pb2.ServerReflectionRequest(file_containing_symbol="pystream.admin.v1.Nothing"),
     ]
 
@@ -105,14 +107,15 @@ def test_reflection_answers_in_both_versions(server: AdminProcess, version: str)
             request_serializer=reflection_pb2.ServerReflectionRequest.SerializeToString,
             response_deserializer=reflection_pb2.ServerReflectionResponse.FromString,
         )
-        listed, described, unknown = call(iter(asked), timeout=60)
+        listed, described, of_method, *unknown = call(iter(asked), timeout=60)
 
     assert sorted(each.name for each in listed.list_services_response.service) == SERVICES
     (file,) = described.file_descriptor_response.file_descriptor_proto
     found = descriptor_pb2.FileDescriptorProto.FromString(file)
     assert found.package == f"grpc.reflection.{version}"
     assert {method.input_type for method in found.service[0].method} == {f".{found.package}.ServerReflectionRequest"}
-    assert unknown.error_response.error_code == grpc.StatusCode.NOT_FOUND.value[0]
+    assert of_method.file_descriptor_response == described.file_descriptor_response
+    assert [answer.error_response.error_code for answer in unknown] == [grpc.StatusCode.NOT_FOUND.value[0]] * 2
 
 
 @pytest.mark.parametrize("service", ["", *SERVICES])

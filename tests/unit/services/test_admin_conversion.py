@@ -8,7 +8,7 @@ import pytest
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from pystream.client.grpc.messages import acls_pb2, topics_pb2
-from pystream.client.grpc.status import InvalidFields, error_of, status_of
+from pystream.client.grpc.status import NAMED, InvalidFields, error_of, status_of
 from pystream.client.operations.registry import find
 from pystream.client.operations.topics import Partition, TopicDetail
 from pystream.common import errors
@@ -119,6 +119,11 @@ def test_an_error_of_kafka_comes_back_as_itself(code: int):
         (errors.DeadlineExceeded("x", errors.NoBrokersAvailable("y")), code_pb2.UNAVAILABLE),
         (errors.DeadlineExceeded("x", errors.UnknownTopicOrPartition("y")), code_pb2.NOT_FOUND),
         (errors.UnknownServerError("x"), code_pb2.UNKNOWN),
+        (errors.InvalidTimestamp("x"), code_pb2.INVALID_ARGUMENT),
+        (errors.ElectionNotNeeded("x"), code_pb2.FAILED_PRECONDITION),
+        (errors.FencedInstanceId("x"), code_pb2.FAILED_PRECONDITION),
+        (errors.VoterNotFound("x"), code_pb2.NOT_FOUND),
+        (errors.TransactionAbortable("x"), code_pb2.ABORTED),
     ],
 )
 def test_an_error_has_the_code_of_what_can_be_done_about_it(error: errors.PystreamError, code: int):
@@ -126,6 +131,19 @@ def test_an_error_has_the_code_of_what_can_be_done_about_it(error: errors.Pystre
 
     assert status.code == code
     assert type(error_of(status)) is type(error)
+
+
+def test_errors_that_are_told_apart_by_name_are_errors_of_kafka():
+    names = [name for each in NAMED.values() for name in each]
+
+    assert len(names) == len(set(names))
+    assert set(names) <= {row.name for row in TABLE.values()}
+
+
+def test_only_what_a_broker_does_not_know_itself_is_unknown():
+    told = {row.name: status_of(errors.error_class(code)("x")).code for code, row in TABLE.items() if code != 0}
+
+    assert [name for name, code in told.items() if code == code_pb2.UNKNOWN] == ["UNKNOWN_SERVER_ERROR"]
 
 
 def test_details_name_the_error_as_kafka_does():
