@@ -62,7 +62,7 @@ class BatchDelivery:
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """The first error; None when all were delivered. Blocks as result() does."""
         until = None if timeout is None else time.monotonic() + timeout
-        errors = [part.exception(None if until is None else until - time.monotonic()) for part in self._parts]
+        errors = [part.exception(None if until is None else max(until - time.monotonic(), 0)) for part in self._parts]
         return next((error for error in errors if error is not None), None)
 
     def add_callback(self, callback: Callable[[Self], object]) -> None:

@@ -33,6 +33,7 @@ from pystream.client.producer.transactions import Transactions
 from pystream.common.clock import SleepingClock
 from pystream.common.errors import (
     BufferFull,
+    ClientError,
     Closed,
     DeadlineExceeded,
     InvalidConfig,
@@ -84,6 +85,7 @@ class Engine:
         self._closed = False
         self._waiting_for_memory: list[asyncio.Future[None]] = []
         self._on_ready = on_ready
+        self._loop: asyncio.AbstractEventLoop | None = None  # of the first use
         self.accumulator = _accumulator(config, self._wake, on_memory or self._memory_came_back)
         self.metrics = ProducerMetrics(self.cluster, self.accumulator)
         self.reporter = self._new_reporter() if config.enable_metrics_push else None
@@ -283,13 +285,26 @@ class Engine:
         """The same, and what `Cluster.check_usable` raises; in the loop."""
         self.check_open()
         self.cluster.check_usable()
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+            self.cluster.spawn("see the end of the loop", self._outlive_nothing())
 
     def _wake(self) -> None:
         """There is something to send."""
-        if self._on_ready is None:
-            self.sender.wake()
-        else:
+        if self._on_ready is not None:
             self._on_ready(self.sender.wake)
+        elif self._loop is None or self._loop is asyncio.get_running_loop():
+            self.sender.wake()
+        elif not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self.sender.wake)
+
+    async def _outlive_nothing(self) -> None:
+        """Fail when the loop ends before the producer is closed: appending does not look at loops, and would wait."""
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            if not self._closed:
+                self.fail(ClientError("the event loop ended before this producer was closed: make one in each loop"))
 
     def _memory_came_back(self) -> None:
         waiting, self._waiting_for_memory = self._waiting_for_memory, []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from queue import Queue
@@ -160,3 +161,52 @@ def test_times_that_are_left_out_are_now(bootstrap: str):
     with Producer(bootstrap_servers=bootstrap) as producer:
         (span,) = producer.send_batch(TOPIC, [b"a", b"b"], timestamps=[None, 5], partitions=[None, None]).result(10)
     assert span.record_count == 2
+
+
+@pytest.fixture
+def left_open() -> Iterator[None]:
+    """Nothing of what a test leaves open on purpose is left to the next one."""
+    yield
+    gc.collect()
+
+
+leaves_producers_open = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+
+
+@pytest.mark.usefixtures("left_open")
+@leaves_producers_open
+def test_a_producer_whose_loop_is_closed_says_so(bootstrap: str):
+    async def begun() -> aio.Producer:
+        producer = aio.Producer(bootstrap_servers=bootstrap)
+        await (await producer.send(TOPIC, b"first"))
+        return producer
+
+    async def used_again(producer: aio.Producer) -> None:
+        with pytest.raises(ClientError, match="make one in each loop"):
+            await (await producer.send(TOPIC, b"second"))
+        with pytest.raises(ClientError, match="make one in each loop"):
+            await producer.send(TOPIC, b"third")
+
+    asyncio.run(used_again(asyncio.run(begun())))
+
+
+@pytest.mark.usefixtures("left_open")
+@leaves_producers_open
+def test_a_record_that_waits_when_its_loop_ends_has_failed(bootstrap: str):
+    async def begun() -> Any:
+        producer = aio.Producer(bootstrap_servers=bootstrap, linger_ms=60_000, delivery_timeout_ms=120_000)
+        return await producer.send(TOPIC, b"waits")
+
+    delivery = asyncio.run(begun())
+    with pytest.raises(ClientError, match="the event loop ended before this producer was closed"):
+        delivery.result(0)
+
+
+def test_a_record_sent_from_another_loop_goes_out_all_the_same(bootstrap: str):
+    async def work() -> None:
+        async with aio.Producer(bootstrap_servers=bootstrap, linger_ms=0) as producer:
+            await (await producer.send(TOPIC, b"first"))
+            delivery = await asyncio.to_thread(asyncio.run, producer.send(TOPIC, b"from elsewhere"))
+            assert (await delivery).offset > 0
+
+    asyncio.run(work())
