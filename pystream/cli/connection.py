@@ -3,7 +3,7 @@
 -b, --bootstrap-server HOST:PORT   else as -X says, $PYSTREAM_BOOTSTRAP_SERVERS, --command-config, 127.0.0.1:9092
 --command-config FILE              properties of the client, as Kafka's tools take them
 -X KEY=VALUE                       one of them
---timeout SECONDS                  for the whole command; of one that runs on, for its beginning
+--timeout SECONDS                  for the whole command; of one that runs on, for its beginning; -X is stronger
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 BOOTSTRAP_VARIABLE: Final = "PYSTREAM_BOOTSTRAP_SERVERS"
 DEFAULT_BOOTSTRAP: Final = "127.0.0.1:9092"
 DEFAULT_TIMEOUT_SECONDS: Final = 10.0
+LONGEST_TIMEOUT_SECONDS: Final = 2_000_000.0  # in ms it is still Kafka's INT
 LONGEST_REQUEST_MS: Final = 30_000
 CONNECTION: Final = ("bootstrap_server", "command_config", "client_settings", "timeout")
 
@@ -39,7 +40,7 @@ def connection_options() -> list[click.Parameter]:
         click.Option(["-X", "client_settings"], multiple=True, metavar="KEY=VALUE", help="One of them; repeatable."),
         click.Option(
             ["--timeout"],
-            type=click.FloatRange(min=0.001),
+            type=click.FloatRange(min=0.001, max=LONGEST_TIMEOUT_SECONDS),
             default=DEFAULT_TIMEOUT_SECONDS,
             show_default=True,
             help="Seconds to wait for the cluster.",
@@ -54,18 +55,21 @@ def client_settings(common: Mapping[str, Any]) -> dict[str, str]:
         settings.update(from_file(common["command_config"]))
     if os.environ.get(BOOTSTRAP_VARIABLE):
         settings["bootstrap.servers"] = os.environ[BOOTSTRAP_VARIABLE]
-    settings.update(from_assignments(common["client_settings"], option="-X"))
-    if common["bootstrap_server"]:
-        settings["bootstrap.servers"] = common["bootstrap_server"]
     timeout_ms = timeout_ms_of(common)
     settings["default.api.timeout.ms"] = str(timeout_ms)
     settings["request.timeout.ms"] = str(min(timeout_ms, LONGEST_REQUEST_MS))
+    settings.update(from_assignments(common["client_settings"], option="-X"))
+    if common["bootstrap_server"] is not None:
+        settings["bootstrap.servers"] = common["bootstrap_server"]
     return settings
 
 
 def timeout_ms_of(common: Mapping[str, Any]) -> int:
-    """What --timeout says."""
-    return max(round(float(common["timeout"]) * 1000), 1)
+    """What --timeout says. Raises click.UsageError for what is no number."""
+    seconds = float(common["timeout"])
+    if seconds != seconds:
+        raise click.UsageError("--timeout wants a number of seconds, got nan")
+    return max(round(seconds * 1000), 1)
 
 
 def accepted(settings: Mapping[str, str], kind: type[ClientConfig]) -> dict[str, str]:

@@ -9,6 +9,7 @@ An error is one sentence without error numbers, and says what to do where that i
 from __future__ import annotations
 
 import os
+import re
 import sys
 from typing import Final
 
@@ -17,6 +18,8 @@ from pystream.common.errors import PystreamError
 
 EXIT_INTERRUPTED: Final = 130
 EXIT_PIPE_CLOSED: Final = 141  # as the shell says of a program that SIGPIPE ended
+
+OPERATION: Final = re.compile(r"^[a-z]+(?:_[a-z]+)+: ")  # "describe_acls: "
 
 # What to do about an error: of the narrowest class that is here.
 REMEDIES: Final[dict[type[PystreamError], str]] = {
@@ -35,9 +38,9 @@ REMEDIES: Final[dict[type[PystreamError], str]] = {
 
 
 def sentence(error: Exception) -> str:
-    """ "/data: Permission denied" for an OSError, the message itself for any other."""
+    """ "/data: Permission denied" for an OSError, the message itself for any other, without the client's own names."""
     if not isinstance(error, OSError) or not error.strerror:
-        return str(error)
+        return OPERATION.sub("", str(error), count=1)
     return error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
 
 
@@ -63,6 +66,34 @@ def in_its_own_words() -> None:
     library = logging.getLogger("pystream")
     if not library.handlers:
         library.addHandler(logging.NullHandler())
+
+
+def stand_in() -> None:
+    """A stream that the caller has closed (`>&-`) takes nothing and gives nothing.
+
+    Otherwise the next file or socket would have its number, and what is printed would go there. Text that the
+    terminal's encoding does not have is escaped.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        stream = getattr(sys, name)
+        if stream is None:
+            nothing = os.open(os.devnull, os.O_RDWR)
+            if nothing != number:
+                os.dup2(nothing, number)
+                os.close(nothing)
+            setattr(sys, name, os.fdopen(number, "w" if number else "r", encoding="utf-8", closefd=False))
+        elif name == "stdout" and getattr(stream, "errors", None) == "strict" and hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+UNFIT: Final = (UnicodeEncodeError, OverflowError)  # words of the command line that Kafka's protocol cannot carry
+
+
+def unfit(error: UnicodeEncodeError | OverflowError) -> str:
+    """What is wrong with the word."""
+    if isinstance(error, UnicodeEncodeError):
+        return f"{error.object!r} is no UTF-8 text, as all names in a cluster are"
+    return f"a number is larger than Kafka's protocol has room for: {error}"
 
 
 def silence() -> None:

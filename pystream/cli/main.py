@@ -72,8 +72,9 @@ def main(arguments: list[str] | None = None) -> None:
     if name in ("--help", "-h", "help"):
         print(overview())
         raise SystemExit(0)
-    from pystream.cli.failure import in_its_own_words
+    from pystream.cli.failure import UNFIT, in_its_own_words, stand_in, unfit
 
+    stand_in()
     in_its_own_words()
     if name in TOOLS:
         from importlib import import_module
@@ -84,7 +85,11 @@ def main(arguments: list[str] | None = None) -> None:
     if command is None:
         print(unknown_command(name), file=sys.stderr)
         raise SystemExit(2)
-    command.main(arguments[1:], prog_name=f"{PROGRAM} {name}")
+    try:
+        command.main(arguments[1:], prog_name=f"{PROGRAM} {name}")
+    except UNFIT as error:
+        print(f"{PROGRAM} {name}: {unfit(error)}", file=sys.stderr)
+        raise SystemExit(2) from None
 
 
 if __name__ == "__main__":

@@ -63,6 +63,8 @@ def command_of(operation: Operation) -> click.Command:
 
     def callback(**values: Any) -> None:
         common = {name: values.pop(name) for name in COMMON}
+        if common["as_json"] and common["output_format"] not in ("table", "json"):
+            raise click.UsageError(f"give one of --json and -o {common['output_format']}")
         raise SystemExit(run(operation, arguments_from(operation, values), common))
 
     return ManualCommand(
@@ -205,7 +207,7 @@ def run(operation: Operation, arguments: Mapping[str, Any], common: Mapping[str,
 
     `common` has the values of the options that every command takes.
     """
-    name = f"pystream {operation.noun} {operation.verb}"
+    name = click.get_current_context().command_path  # `pystream apply` is `pystream cluster apply`, too
     try:
         answer = answered(operation, arguments, client_settings(common))
     except PystreamError as error:

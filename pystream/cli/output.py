@@ -1,6 +1,7 @@
 """Rows, dataclasses all of one type, as text: for eyes, for programs, for the shell.
 
-table     columns; drawn by rich on a terminal, plain and aligned elsewhere     wide    all fields of it
+table     columns; drawn by rich on a terminal, as blocks where it is far too narrow, plain and aligned elsewhere
+wide      all fields of it
 json      one array, or one object of an operation that gives one               ndjson  one object a line
 yaml      as json                                                               csv     columns, with a header
 name      the first column, one a line: for `xargs`
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 FORMATS: Final = ("table", "wide", "json", "ndjson", "yaml", "csv", "name")
 DRAWN_ROWS: Final = 1_000  # above, a table is plain on a terminal too: drawing takes a millisecond a row
+FOLDED: Final = 1.6  # a table so many times as wide as the terminal is no table any more
 GAP: Final = "  "
 TONES: Final = {
     "create": "green",
@@ -177,10 +179,31 @@ def _draw(heads: list[str], body: list[list[str]], out: TextIO, styles: list[str
     from rich.table import Table
     from rich.text import Text
 
+    console = Console(file=out)
+    natural = sum(max(map(len, column)) + len(GAP) for column in zip(heads, *body, strict=True))
+    if natural > FOLDED * console.width:
+        for line, style in zip(body, styles, strict=True):
+            console.print(_block(heads, line, style))
+        return
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for number, head in enumerate(heads):
         numeric = all(line[number].lstrip("-").replace(".", "", 1).isdecimal() or line[number] == "-" for line in body)
         table.add_column(head, justify="right" if numeric and body else "left", overflow="fold")
     for line, style in zip(body, styles, strict=True):
         table.add_row(*map(Text, line), style=style or None)
-    Console(file=out).print(table)
+    console.print(table)
+
+
+def _block(heads: list[str], line: list[str], style: str) -> Any:
+    """A row as a field a line, what is absent left out; an empty line behind it."""
+    from rich.table import Table
+    from rich.text import Text
+
+    block = Table.grid(padding=(0, 2, 0, 0))
+    block.add_column(no_wrap=True)
+    block.add_column(overflow="fold")
+    for head, text in zip(heads, line, strict=True):
+        if text not in ("", "-"):
+            block.add_row(Text(head.lower(), style="dim"), Text(text), style=style or None)
+    block.add_row("", "")
+    return block

@@ -64,12 +64,18 @@ class Terminal:
         shown, self._screen = self.screen, b""
         return shown
 
-    def wait(self, seconds: float = SECONDS) -> int:
-        """Read to the end; the exit code."""
+    @property
+    def raw(self) -> bytes:
+        """The same with them."""
+        return self._screen
+
+    def read_all(self, seconds: float = SECONDS) -> str:
+        """Read until the program has ended; the screen."""
         deadline = time.monotonic() + seconds
         while self._read(deadline):
             pass
-        return self._process.wait(timeout=max(deadline - time.monotonic(), 1))
+        self._process.wait(timeout=max(deadline - time.monotonic(), 1))
+        return self.screen
 
     def _read(self, deadline: float) -> bool:
         ready, _, _ = select.select([self._fd], [], [], max(deadline - time.monotonic(), 0))

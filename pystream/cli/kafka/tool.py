@@ -17,7 +17,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from pystream.cli.failure import EXIT_INTERRUPTED, in_its_own_words, sentence, silence
+from pystream.cli.failure import EXIT_INTERRUPTED, UNFIT, in_its_own_words, sentence, silence, stand_in, unfit
 from pystream.cli.kafka.examples import examples_of
 from pystream.cli.kafka.failures import java_text, message
 from pystream.cli.kafka.options import Given, Mistake, Tool, WrongUsage
@@ -60,6 +60,7 @@ def serve(
     has the name of Java's class before it. With `parsing` words that
     cannot be parsed are told behind it, and no help.
     """
+    stand_in()
     words = sys.argv[1:] if arguments is None else list(arguments)
     try:
         try:
@@ -84,6 +85,9 @@ def serve(
         except OSError as unwritten:
             give_up(unwritten)
         print(f"{failed}{_told(error, classes)}", file=sys.stdout if to_output else sys.stderr)
+        raise SystemExit(1) from None
+    except UNFIT as error:
+        print(f"{failed}{unfit(error)}", file=sys.stdout if to_output else sys.stderr)
         raise SystemExit(1) from None
     except KeyboardInterrupt:
         raise SystemExit(EXIT_INTERRUPTED) from None
@@ -177,6 +181,7 @@ def serve_commands(
     made: Commands, arguments: Sequence[str] | None, work: Callable[[argparse.Namespace], None]
 ) -> NoReturn:
     """Parse, do, and leave by SystemExit; an error goes to standard error."""
+    stand_in()
     given = made.parse_args(arguments)
     in_its_own_words()
     try:
@@ -187,6 +192,9 @@ def serve_commands(
         raise SystemExit(1) from None
     except (PystreamError, OSError) as error:
         print(_told(error, True), file=sys.stderr)
+        raise SystemExit(1) from None
+    except UNFIT as error:
+        print(unfit(error), file=sys.stderr)
         raise SystemExit(1) from None
     except KeyboardInterrupt:
         raise SystemExit(EXIT_INTERRUPTED) from None

@@ -35,7 +35,7 @@ class Figures:
     seconds: float
     records_per_second: float
     mb_per_second: float
-    cpu_us_per_record: float
+    cpu_us_per_record: float | None  # None without records
     p50_ms: float | None
     p99_ms: float | None
     p999_ms: float | None
@@ -68,7 +68,7 @@ class Meter:
             round(seconds, 3),
             round(records / seconds, 1),
             round(size_bytes / seconds / 1e6, 3),
-            round((time.process_time() - self._cpu) / max(records, 1) * 1e6, 3),
+            round((time.process_time() - self._cpu) / records * 1e6, 3) if records else None,
             at(0.5),
             at(0.99),
             at(0.999),

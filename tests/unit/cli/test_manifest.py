@@ -97,3 +97,20 @@ def test_several_files_make_one_and_absent_sections_are_not_looked_at():
 def test_what_is_wrong_is_said_with_its_place(text: str, complaint: str):
     with pytest.raises(InvalidRequest, match=complaint):
         parse([text])
+
+
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        (5, "topics:\n  - name: a\n    partitions: 1\n  - name: b\n    partition: 3\n"),
+        (4, "configs:\n  - type: brokers\n    configs:\n      log.cleaner.threads: {a: 1}\n"),
+        (3, "acls:\n  - principal: 'User:a'\n    operations: [reed]\n    resource: topic\n    name: a\n"),
+        (3, "topics:\n  - name: a\n  - partitions: 1\n"),
+        (2, "topics: []\ntopcs: []\n"),
+    ],
+)
+def test_what_is_wrong_is_said_with_its_line(line: int, text: str):
+    with pytest.raises(InvalidRequest, match=f"^line {line}: "):
+        parse([text])
+    with pytest.raises(InvalidRequest, match=f"^file 2: line {line}: "):
+        parse(["topics: []", text])

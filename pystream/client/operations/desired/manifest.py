@@ -16,6 +16,7 @@ topic does not say (partitions, replication factor) is the broker's default. Sev
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -37,6 +38,7 @@ CONFIG_TYPES: Final = {
 }
 QUOTA_PARTS: Final = ("user", "client-id", "ip")
 CLUSTER_NAME: Final = "kafka-cluster"
+INDEX: Final = re.compile(r"\[(\d+)\]")
 LARGEST_COUNT: Final = 2**31 - 1
 MOST_ENTRIES: Final = 100_000
 
@@ -62,7 +64,7 @@ class Manifest:
 
 
 def parse(texts: Sequence[str]) -> Manifest:
-    """Raises InvalidRequest that names the place: `topics[2].partitions: expected a number …`."""
+    """Raises InvalidRequest that names the place: `line 4: topics[2].partitions: expected a number …`."""
     manifest = Manifest()
     for number, text in enumerate(texts, 1):
         where = f"file {number}: " if len(texts) > 1 else ""
@@ -73,10 +75,47 @@ def parse(texts: Sequence[str]) -> Manifest:
             raise InvalidRequest(f"{where}{line}{error.problem or error.context}") from None
         except (yaml.YAMLError, RecursionError, ValueError) as error:
             raise InvalidRequest(f"{where}no YAML: {' '.join(str(error).split())}") from None
-        _add(manifest, found, where)
+        try:
+            _add(manifest, found)
+        except Misplaced as error:
+            raise InvalidRequest(f"{where}line {_line_of(text, error.path)}: {error}") from None
     if all(getattr(manifest, section) is None for section in SECTIONS):
         raise InvalidRequest(f"nothing is declared: expected some of {', '.join(SECTIONS)}")
     return manifest
+
+
+class Misplaced(InvalidRequest):
+    """What stands at `path` cannot be meant: topics[2].configs.retention.ms."""
+
+    def __init__(self, path: str, said: str) -> None:
+        super().__init__(f"{path}: {said}" if path else f"the file: {said}")
+        self.path = path
+
+
+def _line_of(text: str, path: str) -> int:
+    """The line of what the path leads to, or of the last on the way that is there."""
+    node = yaml.compose(text, Loader=_Loader)
+    line, rest = 1, path
+    while rest:
+        if isinstance(node, yaml.SequenceNode) and (number := INDEX.match(rest)) is not None:
+            node = node.value[int(number[1])]
+            rest = rest[number.end() :].removeprefix(".")
+        elif isinstance(node, yaml.MappingNode):
+            keys = {str(key.value): (key, value) for key, value in node.value}
+            name = max((key for key in keys if _leads(rest, key)), key=len, default=None)
+            if name is None:
+                break
+            key, node = keys[name]
+            line, rest = key.start_mark.line + 1, rest[len(name) :].removeprefix(".")
+            continue
+        else:
+            break
+        line = node.start_mark.line + 1
+    return line
+
+
+def _leads(path: str, key: str) -> bool:
+    return path == key or path.startswith((f"{key}.", f"{key}["))
 
 
 class _Loader(yaml.SafeLoader):
@@ -94,8 +133,8 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def _add(manifest: Manifest, found: Any, where: str) -> None:
-    place = Place(f"{where}the file" if where else "the file")
+def _add(manifest: Manifest, found: Any) -> None:
+    place = Place("")
     if not isinstance(found, dict):
         raise place.wrong(f"an object with {', '.join(SECTIONS)}", found)
     sections = place.fields(found, SECTIONS)
@@ -109,7 +148,7 @@ def _add(manifest: Manifest, found: Any, where: str) -> None:
         if section not in sections:
             continue
         entries = sections[section]
-        at = Place(f"{where}{section}")
+        at = Place(section)
         if not isinstance(entries, list) or len(entries) > MOST_ENTRIES:
             raise at.wrong("a list", entries)
         if getattr(manifest, section) is None:
@@ -127,7 +166,7 @@ def _topic(manifest: Manifest, place: Place, entry: dict[str, Any]) -> None:
     topics = manifest.topics
     assert topics is not None
     if name in topics:
-        raise InvalidRequest(f"{place}: topic {name!r} is declared twice")
+        raise Misplaced(place.path, f"topic {name!r} is declared twice")
     topics[name] = WantedTopic(
         name,
         place.count(given, "partitions"),
@@ -141,12 +180,12 @@ def _config(manifest: Manifest, place: Place, entry: dict[str, Any]) -> None:
     kind = place.choice(given, "type", tuple(CONFIG_TYPES))
     name = _scalar(given["name"]) if given.get("name") is not None else ""
     if not name and kind != "brokers":
-        raise InvalidRequest(f"{place}.name: is missing; only brokers have a default of all")
+        raise Misplaced(f"{place}.name", "is missing; only brokers have a default of all")
     resource = ConfigResource(CONFIG_TYPES[kind], name or "")
     configs = manifest.configs
     assert configs is not None
     if resource in configs:
-        raise InvalidRequest(f"{place}: {kind} {name} is declared twice".rstrip())
+        raise Misplaced(place.path, f"{kind} {name} is declared twice".replace("  ", " "))
     configs[resource] = place.settings(given.get("configs"), "configs")
 
 
@@ -170,7 +209,7 @@ def _acl(manifest: Manifest, place: Place, entry: dict[str, Any]) -> None:
             host=place.text(given, "host", "*"),
         )
         if binding in acls:
-            raise InvalidRequest(f"{place}: is declared twice")
+            raise Misplaced(place.path, "is declared twice")
         acls.append(binding)
 
 
@@ -190,7 +229,7 @@ def _quota(manifest: Manifest, place: Place, entry: dict[str, Any]) -> None:
     quotas = manifest.quotas
     assert quotas is not None
     if entity in quotas:
-        raise InvalidRequest(f"{place}: the entity is declared twice")
+        raise Misplaced(place.path, "the entity is declared twice")
     quotas[entity] = {str(name): None if value is None else float(value) for name, value in values.items()}
 
 
@@ -210,11 +249,11 @@ class Place:
         return Place(f"{self.path}{of}[{number}]")
 
     def named(self, name: str) -> Place:
-        return Place(f"{self.path}.{name}" if name else self.path)
+        return Place(f"{self.path}.{name}" if name and self.path else name or self.path)
 
     def wrong(self, expected: str, found: Any) -> InvalidRequest:
         shown = "nothing" if found is None else repr(found)
-        return InvalidRequest(f"{self.path}: expected {expected}, found {shown[:60]}")
+        return Misplaced(self.path, f"expected {expected}, found {shown[:60]}")
 
     def fields(self, found: dict[Any, Any], known: Sequence[str]) -> dict[str, Any]:
         """Raises InvalidRequest for a name that nobody knows."""
@@ -222,7 +261,8 @@ class Place:
             if name not in known:
                 near = difflib.get_close_matches(str(name), known, n=1)
                 hint = f"did you mean {near[0]}?" if near else f"expected some of {', '.join(known)}"
-                raise InvalidRequest(f"{self.path}: there is no {name!r} here; {hint}")
+                at = f"{self.path}.{name}" if self.path else str(name)
+                raise Misplaced(at, f"there is no such key; {hint}")
         return found
 
     def text(self, found: Mapping[str, Any], name: str, default: str | None = None) -> str:
