@@ -182,7 +182,10 @@ class Commits:
                 if told.error_code == codes.NONE:
                     done.append(key)
                 else:
-                    self._commit_failed(key, told.error_code, who)
+                    try:
+                        self._commit_failed(key, told.error_code, who)
+                    except CommitFailed as failed:  # its cause is what the coordinator said
+                        raise failed from error_class(told.error_code)(f"commit of {key}")
         return done
 
     def _commit_failed(self, key: TopicPartition, error_code: int, who: Identity) -> None:

@@ -1,9 +1,7 @@
 """confluent_kafka over pystream's SDK: `from pystream.compat.confluent_kafka import Producer, Consumer`.
 
-What is left out raises KafkaException with its reason when it is made; the package's README lists it.
+What is left out raises an error that says so; the package's README lists it.
 """
-
-from typing import Any
 
 from pystream.compat.confluent_kafka._consumer import Consumer, ConsumerGroupMetadata
 from pystream.compat.confluent_kafka._errors import (
@@ -11,7 +9,6 @@ from pystream.compat.confluent_kafka._errors import (
     IllegalStateException,
     KafkaError,
     KafkaException,
-    local,
 )
 from pystream.compat.confluent_kafka._model import (
     AcknowledgeType,
@@ -28,7 +25,11 @@ from pystream.compat.confluent_kafka._model import (
 )
 from pystream.compat.confluent_kafka._partitioners import consistent, fnv1a, murmur2
 from pystream.compat.confluent_kafka._producer import Producer
-from pystream.compat.confluent_kafka._serializing import DeserializingConsumer, SerializingProducer
+from pystream.compat.confluent_kafka._serializing import (
+    DeserializingConsumer,
+    DeserializingShareConsumer,
+    SerializingProducer,
+)
 from pystream.compat.confluent_kafka._share import Messages, ShareConsumer
 from pystream.compat.confluent_kafka._values import (
     OFFSET_BEGINNING,
@@ -62,6 +63,7 @@ __all__ = [
     "ConsumerGroupTopicPartitions",
     "ConsumerGroupType",
     "DeserializingConsumer",
+    "DeserializingShareConsumer",
     "ElectionType",
     "IllegalStateException",
     "IsolationLevel",
@@ -84,15 +86,3 @@ __all__ = [
     "murmur2",
     "version",
 ]
-
-_LEFT_OUT = {"DeserializingShareConsumer": "call the deserializer with what the message gives"}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _LEFT_OUT:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-    def refuse(*_: Any, **__: Any) -> None:
-        raise local(KafkaError._UNSUPPORTED_FEATURE, f"pystream.compat has no {name}: {_LEFT_OUT[name]}")
-
-    return type(name, (), {"__init__": refuse, "__doc__": "Left out: making one raises KafkaException."})

@@ -1,11 +1,39 @@
-"""librdkafka's names and numbers of errors: negative ones are the client's own, the others Kafka's, of older names."""
+"""librdkafka's names, numbers and texts of errors.
+
+The client's own errors, below -1, are written down here. A broker's are Kafka's (common.error_codes); OLDER_NAMES and
+BROKER_TEXTS say where librdkafka calls them otherwise, ABSENT which ones it does not know.
+"""
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+from pystream.common import error_codes
+
+OLDER_NAMES: Final = {
+    error_codes.UNKNOWN_SERVER_ERROR: "UNKNOWN",
+    error_codes.NONE: "NO_ERROR",
+    error_codes.CORRUPT_MESSAGE: "INVALID_MSG",
+    error_codes.UNKNOWN_TOPIC_OR_PARTITION: "UNKNOWN_TOPIC_OR_PART",
+    error_codes.INVALID_FETCH_SIZE: "INVALID_MSG_SIZE",
+    error_codes.NOT_LEADER_OR_FOLLOWER: "NOT_LEADER_FOR_PARTITION",
+    error_codes.MESSAGE_TOO_LARGE: "MSG_SIZE_TOO_LARGE",
+    error_codes.STALE_CONTROLLER_EPOCH: "STALE_CTRL_EPOCH",
+    error_codes.INVALID_TOPIC_EXCEPTION: "TOPIC_EXCEPTION",
+}
+ABSENT: Final = frozenset({98, 99, 101, 102, *range(104, 110)})
 
 
-class Codes:
+class BrokerCodes(type):
+    """Its classes have a broker's errors as attributes too, set below from Kafka's table."""
+
+    if TYPE_CHECKING:
+
+        def __getattr__(cls, name: str) -> int:
+            """The number of one."""
+
+
+class Codes(metaclass=BrokerCodes):
     """The class attributes of KafkaError."""
 
     _BAD_MSG: Final = -199
@@ -71,133 +99,162 @@ class Codes:
     _LOG_TRUNCATION: Final = -139
     _INVALID_DIFFERENT_RECORD: Final = -138
     _DESTROY_BROKER: Final = -137
-    UNKNOWN: Final = -1
-    NO_ERROR: Final = 0
-    OFFSET_OUT_OF_RANGE: Final = 1
-    INVALID_MSG: Final = 2
-    UNKNOWN_TOPIC_OR_PART: Final = 3
-    INVALID_MSG_SIZE: Final = 4
-    LEADER_NOT_AVAILABLE: Final = 5
-    NOT_LEADER_FOR_PARTITION: Final = 6
-    REQUEST_TIMED_OUT: Final = 7
-    BROKER_NOT_AVAILABLE: Final = 8
-    REPLICA_NOT_AVAILABLE: Final = 9
-    MSG_SIZE_TOO_LARGE: Final = 10
-    STALE_CTRL_EPOCH: Final = 11
-    OFFSET_METADATA_TOO_LARGE: Final = 12
-    NETWORK_EXCEPTION: Final = 13
-    COORDINATOR_LOAD_IN_PROGRESS: Final = 14
-    COORDINATOR_NOT_AVAILABLE: Final = 15
-    NOT_COORDINATOR: Final = 16
-    TOPIC_EXCEPTION: Final = 17
-    RECORD_LIST_TOO_LARGE: Final = 18
-    NOT_ENOUGH_REPLICAS: Final = 19
-    NOT_ENOUGH_REPLICAS_AFTER_APPEND: Final = 20
-    INVALID_REQUIRED_ACKS: Final = 21
-    ILLEGAL_GENERATION: Final = 22
-    INCONSISTENT_GROUP_PROTOCOL: Final = 23
-    INVALID_GROUP_ID: Final = 24
-    UNKNOWN_MEMBER_ID: Final = 25
-    INVALID_SESSION_TIMEOUT: Final = 26
-    REBALANCE_IN_PROGRESS: Final = 27
-    INVALID_COMMIT_OFFSET_SIZE: Final = 28
-    TOPIC_AUTHORIZATION_FAILED: Final = 29
-    GROUP_AUTHORIZATION_FAILED: Final = 30
-    CLUSTER_AUTHORIZATION_FAILED: Final = 31
-    INVALID_TIMESTAMP: Final = 32
-    UNSUPPORTED_SASL_MECHANISM: Final = 33
-    ILLEGAL_SASL_STATE: Final = 34
-    UNSUPPORTED_VERSION: Final = 35
-    TOPIC_ALREADY_EXISTS: Final = 36
-    INVALID_PARTITIONS: Final = 37
-    INVALID_REPLICATION_FACTOR: Final = 38
-    INVALID_REPLICA_ASSIGNMENT: Final = 39
-    INVALID_CONFIG: Final = 40
-    NOT_CONTROLLER: Final = 41
-    INVALID_REQUEST: Final = 42
-    UNSUPPORTED_FOR_MESSAGE_FORMAT: Final = 43
-    POLICY_VIOLATION: Final = 44
-    OUT_OF_ORDER_SEQUENCE_NUMBER: Final = 45
-    DUPLICATE_SEQUENCE_NUMBER: Final = 46
-    INVALID_PRODUCER_EPOCH: Final = 47
-    INVALID_TXN_STATE: Final = 48
-    INVALID_PRODUCER_ID_MAPPING: Final = 49
-    INVALID_TRANSACTION_TIMEOUT: Final = 50
-    CONCURRENT_TRANSACTIONS: Final = 51
-    TRANSACTION_COORDINATOR_FENCED: Final = 52
-    TRANSACTIONAL_ID_AUTHORIZATION_FAILED: Final = 53
-    SECURITY_DISABLED: Final = 54
-    OPERATION_NOT_ATTEMPTED: Final = 55
-    KAFKA_STORAGE_ERROR: Final = 56
-    LOG_DIR_NOT_FOUND: Final = 57
-    SASL_AUTHENTICATION_FAILED: Final = 58
-    UNKNOWN_PRODUCER_ID: Final = 59
-    REASSIGNMENT_IN_PROGRESS: Final = 60
-    DELEGATION_TOKEN_AUTH_DISABLED: Final = 61
-    DELEGATION_TOKEN_NOT_FOUND: Final = 62
-    DELEGATION_TOKEN_OWNER_MISMATCH: Final = 63
-    DELEGATION_TOKEN_REQUEST_NOT_ALLOWED: Final = 64
-    DELEGATION_TOKEN_AUTHORIZATION_FAILED: Final = 65
-    DELEGATION_TOKEN_EXPIRED: Final = 66
-    INVALID_PRINCIPAL_TYPE: Final = 67
-    NON_EMPTY_GROUP: Final = 68
-    GROUP_ID_NOT_FOUND: Final = 69
-    FETCH_SESSION_ID_NOT_FOUND: Final = 70
-    INVALID_FETCH_SESSION_EPOCH: Final = 71
-    LISTENER_NOT_FOUND: Final = 72
-    TOPIC_DELETION_DISABLED: Final = 73
-    FENCED_LEADER_EPOCH: Final = 74
-    UNKNOWN_LEADER_EPOCH: Final = 75
-    UNSUPPORTED_COMPRESSION_TYPE: Final = 76
-    STALE_BROKER_EPOCH: Final = 77
-    OFFSET_NOT_AVAILABLE: Final = 78
-    MEMBER_ID_REQUIRED: Final = 79
-    PREFERRED_LEADER_NOT_AVAILABLE: Final = 80
-    GROUP_MAX_SIZE_REACHED: Final = 81
-    FENCED_INSTANCE_ID: Final = 82
-    ELIGIBLE_LEADERS_NOT_AVAILABLE: Final = 83
-    ELECTION_NOT_NEEDED: Final = 84
-    NO_REASSIGNMENT_IN_PROGRESS: Final = 85
-    GROUP_SUBSCRIBED_TO_TOPIC: Final = 86
-    INVALID_RECORD: Final = 87
-    UNSTABLE_OFFSET_COMMIT: Final = 88
-    THROTTLING_QUOTA_EXCEEDED: Final = 89
-    PRODUCER_FENCED: Final = 90
-    RESOURCE_NOT_FOUND: Final = 91
-    DUPLICATE_RESOURCE: Final = 92
-    UNACCEPTABLE_CREDENTIAL: Final = 93
-    INCONSISTENT_VOTER_SET: Final = 94
-    INVALID_UPDATE_VERSION: Final = 95
-    FEATURE_UPDATE_FAILED: Final = 96
-    PRINCIPAL_DESERIALIZATION_FAILURE: Final = 97
-    UNKNOWN_TOPIC_ID: Final = 100
-    INCONSISTENT_TOPIC_ID: Final = 103
-    FENCED_MEMBER_EPOCH: Final = 110
-    UNRELEASED_INSTANCE_ID: Final = 111
-    UNSUPPORTED_ASSIGNOR: Final = 112
-    STALE_MEMBER_EPOCH: Final = 113
-    MISMATCHED_ENDPOINT_TYPE: Final = 114
-    UNSUPPORTED_ENDPOINT_TYPE: Final = 115
-    UNKNOWN_CONTROLLER_ID: Final = 116
-    UNKNOWN_SUBSCRIPTION_ID: Final = 117
-    TELEMETRY_TOO_LARGE: Final = 118
-    INVALID_REGISTRATION: Final = 119
-    TRANSACTION_ABORTABLE: Final = 120
-    INVALID_RECORD_STATE: Final = 121
-    SHARE_SESSION_NOT_FOUND: Final = 122
-    INVALID_SHARE_SESSION_EPOCH: Final = 123
-    FENCED_STATE_EPOCH: Final = 124
-    INVALID_VOTER_KEY: Final = 125
-    DUPLICATE_VOTER: Final = 126
-    VOTER_NOT_FOUND: Final = 127
-    INVALID_REGULAR_EXPRESSION: Final = 128
-    REBOOTSTRAP_REQUIRED: Final = 129
-    STREAMS_INVALID_TOPOLOGY: Final = 130
-    STREAMS_INVALID_TOPOLOGY_EPOCH: Final = 131
-    STREAMS_TOPOLOGY_FENCED: Final = 132
-    SHARE_SESSION_LIMIT_REACHED: Final = 133
 
+
+for _row in error_codes.TABLE.values():
+    if _row.code not in ABSENT:
+        setattr(Codes, OLDER_NAMES.get(_row.code, _row.name), _row.code)
 
 NAMES: Final[dict[int, str]] = {
     number: name for name, number in vars(Codes).items() if isinstance(number, int) and not name.startswith("__")
 }
+
+LOCAL_TEXTS: Final = {  # whole; what is not here says its name
+    error_codes.UNKNOWN_SERVER_ERROR: "Unknown broker error",
+    error_codes.NONE: "Success",
+    Codes._BAD_MSG: "Local: Bad message format",
+    Codes._BAD_COMPRESSION: "Local: Invalid compressed data",
+    Codes._DESTROY: "Local: Broker handle destroyed for termination",
+    Codes._FAIL: "Local: Communication failure with broker",
+    Codes._TRANSPORT: "Local: Broker transport failure",
+    Codes._CRIT_SYS_RESOURCE: "Local: Critical system resource failure",
+    Codes._RESOLVE: "Local: Host resolution failure",
+    Codes._MSG_TIMED_OUT: "Local: Message timed out",
+    Codes._PARTITION_EOF: "Broker: No more messages",
+    Codes._FS: "Local: File or filesystem error",
+    Codes._ALL_BROKERS_DOWN: "Local: All broker connections are down",
+    Codes._INVALID_ARG: "Local: Invalid argument or configuration",
+    Codes._ISR_INSUFF: "Local: ISR count insufficient",
+    Codes._NODE_UPDATE: "Local: Broker node update",
+    Codes._SSL: "Local: SSL error",
+    Codes._WAIT_COORD: "Local: Waiting for coordinator",
+    Codes._IN_PROGRESS: "Local: Operation in progress",
+    Codes._PREV_IN_PROGRESS: "Local: Previous operation in progress",
+    Codes._CONFLICT: "Local: Conflicting use",
+    Codes._STATE: "Local: Erroneous state",
+    Codes._AUTHENTICATION: "Local: Authentication failure",
+    Codes._NO_OFFSET: "Local: No offset stored",
+    Codes._TIMED_OUT_QUEUE: "Local: Timed out in queue",
+    Codes._UNSUPPORTED_FEATURE: "Local: Required feature not supported by broker",
+    Codes._WAIT_CACHE: "Local: Awaiting cache update",
+    Codes._INTR: "Local: Operation interrupted",
+    Codes._KEY_SERIALIZATION: "Local: Key serialization error",
+    Codes._VALUE_SERIALIZATION: "Local: Value serialization error",
+    Codes._KEY_DESERIALIZATION: "Local: Key deserialization error",
+    Codes._VALUE_DESERIALIZATION: "Local: Value deserialization error",
+    Codes._PARTIAL: "Local: Partial response",
+    Codes._READ_ONLY: "Local: Read-only object",
+    Codes._NOENT: "Local: No such entry",
+    Codes._UNDERFLOW: "Local: Read underflow",
+    Codes._RETRY: "Local: Retry operation",
+    Codes._PURGE_QUEUE: "Local: Purged in queue",
+    Codes._PURGE_INFLIGHT: "Local: Purged in flight",
+    Codes._FATAL: "Local: Fatal error",
+    Codes._INCONSISTENT: "Local: Inconsistent state",
+    Codes._GAPLESS_GUARANTEE: "Local: Gap-less ordering would not be guaranteed if proceeding",
+    Codes._MAX_POLL_EXCEEDED: "Local: Maximum application poll interval (max.poll.interval.ms) exceeded",
+    Codes._NOT_CONFIGURED: "Local: Functionality not configured",
+    Codes._FENCED: "Local: This instance has been fenced by a newer instance",
+    Codes._APPLICATION: "Local: Application generated error",
+    Codes._ASSIGNMENT_LOST: "Local: Group partition assignment lost",
+    Codes._NOOP: "Local: No operation performed",
+    Codes._AUTO_OFFSET_RESET: "Local: No offset to automatically reset to",
+    Codes._LOG_TRUNCATION: "Local: Partition log truncation detected",
+    Codes._INVALID_DIFFERENT_RECORD: (
+        "Local: an invalid record in the same batch caused the failure of this message too"
+    ),
+    Codes._DESTROY_BROKER: "Local: Broker handle destroyed without termination",
+}
+
+BROKER_TEXTS: Final = {  # what is not here says Kafka's first sentence
+    error_codes.OFFSET_OUT_OF_RANGE: "Offset out of range",
+    error_codes.CORRUPT_MESSAGE: "Invalid message",
+    error_codes.UNKNOWN_TOPIC_OR_PARTITION: "Unknown topic or partition",
+    error_codes.INVALID_FETCH_SIZE: "Invalid message size",
+    error_codes.LEADER_NOT_AVAILABLE: "Leader not available",
+    error_codes.NOT_LEADER_OR_FOLLOWER: "Not leader for partition",
+    error_codes.REQUEST_TIMED_OUT: "Request timed out",
+    error_codes.BROKER_NOT_AVAILABLE: "Broker not available",
+    error_codes.REPLICA_NOT_AVAILABLE: "Replica not available",
+    error_codes.MESSAGE_TOO_LARGE: "Message size too large",
+    error_codes.STALE_CONTROLLER_EPOCH: "StaleControllerEpochCode",
+    error_codes.OFFSET_METADATA_TOO_LARGE: "Offset metadata string too large",
+    error_codes.NETWORK_EXCEPTION: "Broker disconnected before response received",
+    error_codes.COORDINATOR_LOAD_IN_PROGRESS: "Coordinator load in progress",
+    error_codes.COORDINATOR_NOT_AVAILABLE: "Coordinator not available",
+    error_codes.NOT_COORDINATOR: "Not coordinator",
+    error_codes.INVALID_TOPIC_EXCEPTION: "Invalid topic",
+    error_codes.RECORD_LIST_TOO_LARGE: "Message batch larger than configured server segment size",
+    error_codes.NOT_ENOUGH_REPLICAS: "Not enough in-sync replicas",
+    error_codes.NOT_ENOUGH_REPLICAS_AFTER_APPEND: "Message(s) written to insufficient number of in-sync replicas",
+    error_codes.INVALID_REQUIRED_ACKS: "Invalid required acks value",
+    error_codes.INCONSISTENT_GROUP_PROTOCOL: "Inconsistent group protocol",
+    error_codes.INVALID_GROUP_ID: "Invalid group.id",
+    error_codes.UNKNOWN_MEMBER_ID: "Unknown member",
+    error_codes.INVALID_SESSION_TIMEOUT: "Invalid session timeout",
+    error_codes.REBALANCE_IN_PROGRESS: "Group rebalance in progress",
+    error_codes.INVALID_COMMIT_OFFSET_SIZE: "Commit offset data size is not valid",
+    error_codes.INVALID_TIMESTAMP: "Invalid timestamp",
+    error_codes.UNSUPPORTED_SASL_MECHANISM: "Unsupported SASL mechanism",
+    error_codes.ILLEGAL_SASL_STATE: "Request not valid in current SASL state",
+    error_codes.UNSUPPORTED_VERSION: "API version not supported",
+    error_codes.TOPIC_ALREADY_EXISTS: "Topic already exists",
+    error_codes.INVALID_PARTITIONS: "Invalid number of partitions",
+    error_codes.INVALID_REPLICATION_FACTOR: "Invalid replication factor",
+    error_codes.INVALID_REPLICA_ASSIGNMENT: "Invalid replica assignment",
+    error_codes.NOT_CONTROLLER: "Not controller for cluster",
+    error_codes.INVALID_REQUEST: "Invalid request",
+    error_codes.UNSUPPORTED_FOR_MESSAGE_FORMAT: "Message format on broker does not support request",
+    error_codes.POLICY_VIOLATION: "Policy violation",
+    error_codes.OUT_OF_ORDER_SEQUENCE_NUMBER: "Broker received an out of order sequence number",
+    error_codes.DUPLICATE_SEQUENCE_NUMBER: "Broker received a duplicate sequence number",
+    error_codes.INVALID_PRODUCER_EPOCH: "Producer attempted an operation with an old epoch",
+    error_codes.INVALID_TXN_STATE: "Producer attempted a transactional operation in an invalid state",
+    error_codes.INVALID_PRODUCER_ID_MAPPING: (
+        "Producer attempted to use a producer id which is not currently assigned to its transactional id"
+    ),
+    error_codes.INVALID_TRANSACTION_TIMEOUT: (
+        "Transaction timeout is larger than the maximum value allowed by the broker's max.transaction.timeout.ms"
+    ),
+    error_codes.CONCURRENT_TRANSACTIONS: (
+        "Producer attempted to update a transaction while another concurrent operation "
+        "on the same transaction was ongoing"
+    ),
+    error_codes.OPERATION_NOT_ATTEMPTED: "Operation not attempted",
+    error_codes.KAFKA_STORAGE_ERROR: "Disk error when trying to access log file on disk",
+    error_codes.UNKNOWN_PRODUCER_ID: "Unknown Producer Id",
+    error_codes.REASSIGNMENT_IN_PROGRESS: "Partition reassignment is in progress",
+    error_codes.DELEGATION_TOKEN_REQUEST_NOT_ALLOWED: "Delegation Token requests are not allowed on this connection",
+    error_codes.LISTENER_NOT_FOUND: "No matching listener",
+    error_codes.FENCED_LEADER_EPOCH: "Leader epoch is older than broker epoch",
+    error_codes.UNKNOWN_LEADER_EPOCH: "Leader epoch is newer than broker epoch",
+    error_codes.UNSUPPORTED_COMPRESSION_TYPE: "Unsupported compression type",
+    error_codes.OFFSET_NOT_AVAILABLE: "Leader high watermark is not caught up",
+    error_codes.MEMBER_ID_REQUIRED: "Group member needs a valid member ID",
+    error_codes.PREFERRED_LEADER_NOT_AVAILABLE: "Preferred leader was not available",
+    error_codes.GROUP_MAX_SIZE_REACHED: "Consumer group has reached maximum size",
+    error_codes.FENCED_INSTANCE_ID: "Static consumer fenced by other consumer with same group.instance.id",
+    error_codes.ELIGIBLE_LEADERS_NOT_AVAILABLE: "Eligible partition leaders are not available",
+    error_codes.GROUP_SUBSCRIBED_TO_TOPIC: "Deleting offsets of a topic while the consumer group is subscribed to it",
+    error_codes.INVALID_RECORD: "Broker failed to validate record",
+    error_codes.THROTTLING_QUOTA_EXCEEDED: "Throttling quota has been exceeded",
+    error_codes.RESOURCE_NOT_FOUND: "Request illegally referred to resource that does not exist",
+    error_codes.DUPLICATE_RESOURCE: "Request illegally referred to the same resource twice",
+    error_codes.INVALID_UPDATE_VERSION: "Invalid update version",
+    error_codes.FEATURE_UPDATE_FAILED: "Unable to update finalized features due to server error",
+    error_codes.UNKNOWN_TOPIC_ID: "Unknown topic id",
+    error_codes.FENCED_STATE_EPOCH: "The share-group state epoch did not match",
+    error_codes.REBOOTSTRAP_REQUIRED: "Client metadata is stale, client should rebootstrap to obtain new metadata",
+}
+
+
+def text_of(code: int) -> str:
+    """What an error of this number says by itself."""
+    if code in LOCAL_TEXTS:
+        return LOCAL_TEXTS[code]
+    if code not in NAMES:
+        return f"Err-{code}?"
+    if code < error_codes.UNKNOWN_SERVER_ERROR:
+        return f"Local: {NAMES[code].strip('_').replace('_', ' ').capitalize()}"
+    sentence = error_codes.TABLE[code].message.split(". ")[0].removesuffix(".")
+    return f"Broker: {BROKER_TEXTS.get(code, sentence)}"

@@ -30,6 +30,7 @@ from pystream.compat.confluent_kafka._values import (
     TopicPartition,
     at,
     partitions_of,
+    refuse_credentials,
     seconds,
 )
 
@@ -300,13 +301,16 @@ class Consumer:
 
     def pause(self, partitions: list[TopicPartition]) -> None:
         self._check_open()
-        places = [partition.place for partition in partitions_of(partitions)]
-        self._guard(lambda: self._reader.pause(places), "Failed to pause partitions: ", Codes._UNKNOWN_PARTITION)
+        self._guard(lambda: self._reader.pause(self._held(partitions)), "Failed to pause partitions: ")
 
     def resume(self, partitions: list[TopicPartition]) -> None:
         self._check_open()
-        places = [partition.place for partition in partitions_of(partitions)]
-        self._guard(lambda: self._reader.resume(places), "Failed to resume partitions: ", Codes._UNKNOWN_PARTITION)
+        self._guard(lambda: self._reader.resume(self._held(partitions)), "Failed to resume partitions: ")
+
+    def _held(self, partitions: list[TopicPartition]) -> list[Place]:
+        """Those of them that are read; the others are passed over."""
+        held = self._reader.assignment()
+        return [partition.place for partition in partitions_of(partitions) if partition.place in held]
 
     def seek(self, partition: TopicPartition) -> None:
         """Go on at the partition's offset."""
@@ -462,6 +466,7 @@ class Consumer:
                 return OFFSET_INVALID, OFFSET_INVALID
             return max(state.log_start_offset, 0), state.high_watermark
         what = "Failed to get watermark offsets: "
+        self._check_exist([place], timeout, what)
         low = self._guard(lambda: self._reader.beginning_offsets([place], seconds(timeout)), what)
         high = self._guard(lambda: self._reader.end_offsets([place], seconds(timeout)), what)
         return low[place], high[place]
@@ -470,6 +475,7 @@ class Consumer:
         """The first offset at or after the time that stands in each one's `offset`; OFFSET_END where there is none."""
         self._check_open()
         wanted = partitions_of(partitions)
+        self._check_exist([part.place for part in wanted], timeout, "Failed to get offsets: ")
         found = self._guard(
             lambda: self._reader.offsets_for_times({part.place: part.offset for part in wanted}, seconds(timeout)),
             "Failed to get offsets: ",
@@ -479,6 +485,18 @@ class Consumer:
             entry = found.get(part.place)
             told.append(TopicPartition.at(part.place, OFFSET_END if entry is None else entry.offset))
         return told
+
+    def _check_exist(self, places: list[Place], timeout: float | None, what: str) -> None:
+        """Raises KafkaException(_UNKNOWN_PARTITION) for what the brokers do not know: waiting would bring nothing."""
+        known = self._reader.engine.cluster.metadata.topics
+        for topic in {place.topic for place in places if place.topic not in known}:
+            partitions = self.list_topics(topic, -1 if timeout is None else timeout).topics[topic].partitions
+            known = {**known, topic: partitions}
+        for topic, partition in places:
+            found = known[topic]
+            count = len(found) if isinstance(found, dict) else len(found.partitions)
+            if not 0 <= partition < count:
+                raise local(Codes._UNKNOWN_PARTITION, f"{what}Local: Unknown partition")
 
     # --- the rest -----------------------------------------------------------------------------------------------------
 
@@ -509,7 +527,8 @@ class Consumer:
 
     def set_sasl_credentials(self, username: str, password: str) -> None:
         """Raises KafkaException: credentials are fixed when the client is made."""
-        raise local(Codes._UNSUPPORTED_FEATURE, "make a new client with the new credentials")
+        self._check_open()
+        refuse_credentials(username, password)
 
     def close(self) -> None:
         """Commit what is stored (with enable.auto.commit), tell on_revoke, leave the group."""
@@ -517,7 +536,7 @@ class Consumer:
             return
         try:
             self._give_up()
-            self._events.serve()
+            self._events.serve_all()
         finally:
             self._closed = True
             self._reader.close()

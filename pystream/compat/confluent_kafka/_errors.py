@@ -6,22 +6,7 @@ import builtins
 from typing import Final
 
 from pystream.common import errors
-from pystream.common.error_codes import TABLE
-from pystream.compat.confluent_kafka._codes import NAMES, Codes
-
-BROKER_CODE_FROM: Final = -1  # librdkafka's own errors are below
-
-_TEXTS: Final = {  # where the name says too little
-    Codes._MSG_TIMED_OUT: "Message timed out",
-    Codes._PARTITION_EOF: "No more messages",
-    Codes._ALL_BROKERS_DOWN: "All broker connections are down",
-    Codes._TRANSPORT: "Broker transport failure",
-    Codes._NO_OFFSET: "No offset stored",
-    Codes._STATE: "Erroneous state",
-    Codes._UNKNOWN_PARTITION: "Unknown partition",
-    Codes._INVALID_ARG: "Invalid argument or configuration",
-    Codes.NO_ERROR: "Success",
-}
+from pystream.compat.confluent_kafka._codes import NAMES, Codes, text_of
 
 _LOCAL: Final[tuple[tuple[type[Exception], int], ...]] = (  # the first that fits; broker errors have their own numbers
     (errors.DeliveryTimeout, Codes._MSG_TIMED_OUT),
@@ -137,20 +122,10 @@ def _number(other: object) -> int | None:
     return other if isinstance(other, int) else None
 
 
-def text_of(code: int) -> builtins.str:
-    """What an error of this number says by itself."""
-    if code in _TEXTS:
-        return _TEXTS[code] if code == Codes.NO_ERROR else f"Local: {_TEXTS[code]}"
-    if code > BROKER_CODE_FROM and code in TABLE:
-        return f"Broker: {TABLE[code].message}"
-    if code not in NAMES:
-        return f"Err-{code}?"
-    where = "Broker" if code >= BROKER_CODE_FROM else "Local"
-    return f"{where}: {NAMES[code].strip('_').replace('_', ' ').capitalize()}"
-
-
 def code_of(error: BaseException) -> int:
     """The number for an error of the SDK."""
+    if isinstance(error, errors.CommitFailed) and isinstance(error.__cause__, errors.KafkaError):
+        return error.__cause__.code
     for kind, code in _LOCAL:
         if isinstance(error, kind):
             return code

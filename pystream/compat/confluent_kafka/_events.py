@@ -7,10 +7,11 @@ import json
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from pystream.client.cluster.cluster import Cluster
+from pystream.client.config import addresses
 from pystream.common.errors import NetworkFailure, NoBrokersAvailable
 from pystream.compat.confluent_kafka._codes import Codes
 from pystream.compat.confluent_kafka._errors import KafkaError
@@ -45,14 +46,32 @@ class Events:
     def serve(self) -> int:
         """Call what is there; how many. Raises what a callback raises, which is done with then."""
         served = 0
-        for _ in range(len(self._calls)):
-            try:
-                call = self._calls.popleft()
-            except IndexError:
-                break
+        for call in self._due():
             served += 1
             call()
         return served
+
+    def serve_all(self) -> int:
+        """As serve(), but a callback that raises keeps no other from being called; the first error is raised then."""
+        served = 0
+        failure: Exception | None = None
+        for call in self._due():
+            served += 1
+            try:
+                call()
+            except Exception as error:  # noqa: BLE001  raised below: the others come first
+                failure = failure or error
+        if failure is not None:
+            raise failure
+        return served
+
+    def _due(self) -> Iterator[Callable[[], object]]:
+        """What is there now, taken one by one; what comes meanwhile has to wait."""
+        for _ in range(len(self._calls)):
+            try:
+                yield self._calls.popleft()
+            except IndexError:  # another thread has served it
+                return
 
     def wait(self, until: Callable[[], bool], ends_at: float | None) -> bool:
         """Return True when something can be served or `until()` holds, False at `ends_at`."""
@@ -75,21 +94,37 @@ def never() -> bool:
 
 
 async def report_unreachable(cluster: Cluster, events: Events, error_cb: Callable[[KafkaError], Any]) -> None:
-    """Tell error_cb that brokers cannot be reached, until one was."""
+    """Tell error_cb that brokers cannot be reached, now and whenever the last connection is gone.
+
+    _ALL_BROKERS_DOWN is told once, until one is reached again.
+    """
     pause = FIRST_COMPLAINT_SECONDS
+    is_down = False
     while True:
         try:
-            await cluster.refresh()
-            return
+            await cluster.any_broker()
         except (NoBrokersAvailable, NetworkFailure) as failure:
-            told = [
-                KafkaError(Codes._TRANSPORT, str(failure)),
-                KafkaError(Codes._ALL_BROKERS_DOWN, f"{len(cluster.config.bootstrap_servers)} brokers are down"),
-            ]
-        for error in told:
-            events.put(lambda error=error: error_cb(error))  # type: ignore[misc]
+            told = [KafkaError(await _reason(cluster), str(failure))]
+            if not is_down:
+                count = len(cluster.metadata.nodes) or len(cluster.config.bootstrap_servers)
+                told.append(KafkaError(Codes._ALL_BROKERS_DOWN, f"{count}/{count} brokers are down"))
+            is_down = True
+            for error in told:
+                events.put(lambda error=error: error_cb(error))  # type: ignore[misc]
+        else:
+            is_down, pause = False, COMPLAINT_SECONDS
         await asyncio.sleep(pause)
         pause = COMPLAINT_SECONDS
+
+
+async def _reason(cluster: Cluster) -> int:
+    """_RESOLVE when the first address is no host's, else _TRANSPORT."""
+    host, port = addresses(cluster.config.bootstrap_servers)[0]
+    try:
+        await asyncio.get_running_loop().getaddrinfo(host, port)
+    except OSError:
+        return Codes._RESOLVE
+    return Codes._TRANSPORT
 
 
 async def report_statistics(

@@ -32,8 +32,14 @@ from pystream.compat.confluent_kafka._errors import KafkaError, KafkaException, 
 from pystream.compat.confluent_kafka._events import Events, report_statistics, report_unreachable
 from pystream.compat.confluent_kafka._metadata import ClusterMetadata, list_topics
 from pystream.compat.confluent_kafka._partitioners import ANY_PARTITION, PARTITIONERS
-from pystream.compat.confluent_kafka._settings import loaded, parse
-from pystream.compat.confluent_kafka._values import TIMESTAMP_CREATE_TIME, Message, TopicPartition, seconds
+from pystream.compat.confluent_kafka._settings import invalid_value, loaded, parse
+from pystream.compat.confluent_kafka._values import (
+    TIMESTAMP_CREATE_TIME,
+    Message,
+    TopicPartition,
+    refuse_credentials,
+    seconds,
+)
 
 T = TypeVar("T")
 NOW: Final = -1
@@ -72,7 +78,7 @@ class Producer:
         if level >= 0 and codec in LEVELS:
             settings.sdk.setdefault(f"compression.{codec}.level", max(level, 1))
         if settings.own["partitioner"] not in PARTITIONERS:
-            raise local(Codes._INVALID_ARG, f'Invalid value "{settings.own["partitioner"]}" for "partitioner"')
+            raise invalid_value("partitioner", settings.own["partitioner"])
         self._partition_of = PARTITIONERS[settings.own["partitioner"]]
         self._limit: int = settings.own["queue.buffering.max.messages"] or 1 << 62
         self._only_errors: bool = settings.own["delivery.report.only.error"]
@@ -81,6 +87,7 @@ class Producer:
         self._lock = threading.Lock()
         self._outstanding = 0
         self._waiting: dict[str, list[_Record]] = {}  # topics that are not known yet
+        self._unfinished = ""  # the call about transactions that ran out of time: only it may be made again
         self._sdk: SdkProducer = loaded(lambda: SdkProducer(settings.sdk))
         self._engine = self._sdk._engine
         self._runner = self._sdk._runner
@@ -155,6 +162,8 @@ class Producer:
         except Closed:
             self._check()
             raise
+        except InvalidTxnState as error:
+            raise as_exception(error, "Unable to produce message: ", Codes._STATE) from error
         except PystreamError as error:
             raise as_exception(error, "Unable to produce message: ") from error
         if delivery is None:
@@ -225,8 +234,11 @@ class Producer:
         on_delivery: OnDelivery | None = None,
     ) -> int:
         """Queue dicts with the arguments of produce(); how many. One that cannot be gets its error as "_error"."""
+        self._check_open()
         if not isinstance(messages, list):
             raise TypeError("messages must be a list")
+        for index, message in enumerate(messages):
+            _check_message(index, message)
         queued = 0
         for message in messages:
             report = message.get("callback") or on_delivery or callback
@@ -369,10 +381,11 @@ class Producer:
 
     def init_transactions(self, timeout: float | None = None) -> None:
         """Before the first transaction: ends what an earlier producer of this transactional.id left."""
-        self._run(self._transactional().initialize(), timeout)
+        transactions = self._transactional("init_transactions")
+        self._transact("init_transactions", transactions.initialize(), timeout)
 
     def begin_transaction(self) -> None:
-        transactions = self._transactional()
+        transactions = self._transactional("begin_transaction")
         try:
             transactions.begin()
         except PystreamError as error:
@@ -382,29 +395,45 @@ class Producer:
         self, positions: list[TopicPartition], group_metadata: Any, timeout: float | None = None
     ) -> None:
         """Commit a consumer's positions together with the messages."""
+        transactions = self._transactional("send_offsets_to_transaction")
         offsets = {
             (position.topic, position.partition): _Committed(position.offset, position.leader_epoch, position.metadata)
             for position in positions
             if position.offset >= 0
         }
         if offsets:
-            self._run(self._transactional().send_offsets(offsets, group_metadata), timeout)
+            self._transact("send_offsets_to_transaction", transactions.send_offsets(offsets, group_metadata), timeout)
 
     def commit_transaction(self, timeout: float | None = None) -> None:
         """Flush, serve callbacks, commit."""
+        transactions = self._transactional("commit_transaction")
         self.flush(timeout)
-        self._run(self._transactional().commit(), timeout)
+        self._transact("commit_transaction", transactions.commit(), timeout)
 
     def abort_transaction(self, timeout: float | None = None) -> None:
-        self._run(self._transactional().abort(), timeout)
+        transactions = self._transactional("abort_transaction")
+        self._transact("abort_transaction", transactions.abort(), timeout)
         self._events.serve()
 
-    def _transactional(self) -> Any:
+    def _transactional(self, call: str) -> Any:
+        """Raises KafkaException without transactional.id, and while another call than `call` is to be made again."""
         self._check_open()
+        if self._unfinished not in ("", call):
+            reason = f"Conflicting {self._unfinished} API call is already in progress"
+            raise KafkaException(KafkaError(Codes._CONFLICT, reason, retriable=True))
         try:
             return self._engine.transactional()
         except PystreamError as error:
             raise as_exception(error, code=Codes._NOT_CONFIGURED) from error
+
+    def _transact(self, call: str, work: Coroutine[Any, Any, None], timeout: float | None) -> None:
+        self._unfinished = ""
+        try:
+            self._run(work, timeout)
+        except KafkaException as error:
+            if error.args[0].code() == Codes._TIMED_OUT:
+                self._unfinished = call
+            raise
 
     # --- life ---------------------------------------------------------------------------------------------------------
 
@@ -418,7 +447,8 @@ class Producer:
 
     def set_sasl_credentials(self, username: str, password: str) -> None:
         """Raises KafkaException: credentials are fixed when the client is made."""
-        raise local(Codes._UNSUPPORTED_FEATURE, "make a new client with the new credentials")
+        self._check_open()
+        refuse_credentials(username, password)
 
     def close(self, timeout: float | None = None) -> bool:
         """Flush, for at most `timeout` seconds, and let go of everything. Harmless when closed."""
@@ -458,7 +488,8 @@ class Producer:
             raise KafkaException(KafkaError(Codes._TIMED_OUT, f"Local: {error}", retriable=True)) from error
         except PystreamError as error:
             fatal = self._engine.failure is not None
-            raise KafkaException(_with_fatal(as_kafka_error(error), fatal)) from error
+            code = Codes._STATE if isinstance(error, InvalidTxnState) else None
+            raise KafkaException(_with_fatal(as_kafka_error(error, code=code), fatal)) from error
 
 
 class _Committed(NamedTuple):
@@ -471,6 +502,17 @@ def _with_fatal(error: KafkaError, fatal: bool) -> KafkaError:
     if not fatal:
         return error
     return KafkaError(Codes._FENCED, error.str(), fatal=True)
+
+
+def _check_message(index: int, message: Any) -> None:
+    """Raises TypeError for what is no message of a batch."""
+    if not isinstance(message, dict):
+        raise TypeError(f"Message at index {index} must be a dict")
+    for name in ("value", "key"):
+        if not isinstance(message.get(name), bytes | bytearray | memoryview | str | None):
+            raise TypeError(f"Message {name} at index {index} must be bytes or str")
+    if not isinstance(message.get("partition", ANY_PARTITION), int):
+        raise TypeError(f"Message partition at index {index} must be int")
 
 
 def _pairs(headers: Any) -> list[tuple[str | bytes, Any]]:

@@ -1,4 +1,8 @@
-"""SerializingProducer and DeserializingConsumer: clients that call serializers by themselves."""
+"""SerializingProducer, DeserializingConsumer, DeserializingShareConsumer: clients that call serializers by themselves.
+
+The key comes before the value, so that what is done for one can be known to the other; a message is changed when both
+are done.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from pystream.compat.confluent_kafka._consumer import Consumer
+from pystream.compat.confluent_kafka._errors import KafkaError
 from pystream.compat.confluent_kafka._producer import Producer
+from pystream.compat.confluent_kafka._share import Messages, ShareConsumer
 from pystream.compat.confluent_kafka._values import Message
 from pystream.compat.confluent_kafka.error import (
     ConsumeError,
@@ -48,6 +54,9 @@ class SerializingProducer(Producer):
         headers: Any = None,
     ) -> None:
         """As Producer.produce. Raises KeySerializationError and ValueSerializationError too."""
+        self._check_open()  # before serializers, which may register a schema
+        if not isinstance(topic, str):
+            raise TypeError(f"topic must be a str, not {type(topic).__name__}")
         context = SerializationContext(topic, MessageField.KEY, headers)
         if self._key_serializer is not None:
             try:
@@ -79,16 +88,64 @@ class DeserializingConsumer(Consumer):
             return None
         if (failure := message.error()) is not None:
             raise ConsumeError(failure, kafka_message=message)
-        context = SerializationContext(message.topic() or "", MessageField.VALUE, message.headers())
-        if self._value_deserializer is not None:
-            try:
-                message.set_value(self._value_deserializer(message.value(), context))
-            except Exception as error:
-                raise ValueDeserializationError(error, message) from error
-        context.field = MessageField.KEY
+        key, value = message.key(), message.value()
+        context = SerializationContext(message.topic() or "", MessageField.KEY, message.headers())
         if self._key_deserializer is not None:
             try:
-                message.set_key(self._key_deserializer(message.key(), context))
+                key = self._key_deserializer(key, context)
             except Exception as error:
                 raise KeyDeserializationError(error, message) from error
+        context.field = MessageField.VALUE
+        if self._value_deserializer is not None:
+            try:
+                value = self._value_deserializer(value, context)
+            except Exception as error:
+                raise ValueDeserializationError(error, message) from error
+        message.set_key(key)
+        message.set_value(value)
         return message
+
+    def consume(self, num_messages: int = 1, timeout: float | None = None) -> list[Message]:
+        """Raises NotImplementedError, as confluent_kafka does: use poll()."""
+        raise NotImplementedError("DeserializingConsumer has no consume(): use poll()")
+
+
+class DeserializingShareConsumer(ShareConsumer):
+    """A ShareConsumer with `key.deserializer` and `value.deserializer`.
+
+    A message that does not deserialize stays in what poll() gives, with its bytes and an error(); it can be rejected.
+    """
+
+    def __init__(self, conf: Mapping[str, Any]) -> None:
+        settings, self._key_deserializer, self._value_deserializer = _taken(
+            conf, ("key.deserializer", "value.deserializer")
+        )
+        super().__init__(settings)
+
+    def poll(self, timeout: float = -1) -> Messages:
+        """As ShareConsumer.poll."""
+        messages = super().poll(timeout)
+        for message in messages:
+            if message.error() is None:
+                self._deserialize(message)
+        return messages
+
+    def _deserialize(self, message: Message) -> None:
+        topic = message.topic()
+        if topic is None:
+            raise TypeError("Message topic is None")
+        key, value = message.key(), message.value()
+        context = SerializationContext(topic, MessageField.KEY, message.headers())
+        code = KafkaError._KEY_DESERIALIZATION
+        try:
+            if self._key_deserializer is not None:
+                key = self._key_deserializer(key, context)
+            context.field = MessageField.VALUE
+            code = KafkaError._VALUE_DESERIALIZATION
+            if self._value_deserializer is not None:
+                value = self._value_deserializer(value, context)
+        except Exception as error:  # noqa: BLE001  told by the message
+            message.set_error(KafkaError(code, str(error)))
+            return
+        message.set_key(key)
+        message.set_value(value)

@@ -21,7 +21,7 @@ from pystream.client.config import (
 from pystream.common.config import INT_MAX, definition_of
 from pystream.common.errors import InvalidConfig
 from pystream.compat.confluent_kafka._codes import Codes
-from pystream.compat.confluent_kafka._errors import local
+from pystream.compat.confluent_kafka._errors import KafkaException, local
 
 DEFAULT_PORT: Final = 9092
 NO_SERVERS: Final = "none.invalid:9092"  # librdkafka's clients can be made without brokers; they reach none (RFC 2606)
@@ -115,6 +115,13 @@ OWN: Final = {  # kept by these clients themselves -> the default
     "auto.commit.interval.ms": 5_000,
 }
 
+BOUNDS: Final = {
+    "queue.buffering.max.messages": (0, INT_MAX),
+    "compression.level": (-1, 12),
+    "statistics.interval.ms": (0, 86_400_000),
+    "auto.commit.interval.ms": (0, 86_400_000),
+}
+
 DEFAULTS: Final[dict[type[ClientConfig], dict[str, Any]]] = {  # librdkafka's, where they differ from Kafka's
     ProducerConfig: {"batch.size": 1_000_000, "buffer.memory": 1 << 30, "delivery.timeout.ms": 300_000},
     ConsumerConfig: {
@@ -165,7 +172,8 @@ def parse(
     settings = Settings(sdk=dict(DEFAULTS[kind]), own=dict(OWN))
     for name, value in given.items():
         _take(settings, kind, name, value, callbacks)
-    settings.sdk.setdefault("bootstrap.servers", NO_SERVERS)
+    if not settings.sdk.get("bootstrap.servers"):
+        settings.sdk["bootstrap.servers"] = NO_SERVERS
     _fit(settings.sdk, given, kind)
     return settings
 
@@ -180,7 +188,7 @@ def _take(settings: Settings, kind: type[ClientConfig], name: str, value: Any, c
         raise local(Codes._INVALID_ARG, f'"{name}" is not supported by pystream.compat: {REFUSED[name]}')
     dotted = RENAMED.get(name, name)
     if dotted in OWN:
-        settings.own[dotted] = _as(type(OWN[dotted]), dotted, value)
+        settings.own[dotted] = _within(dotted, _as(type(OWN[dotted]), dotted, value))
     elif dotted in definition_of(kind).keys or dotted.startswith((*SECURITY_PREFIXES, "enable.ssl.", "enable.sasl.")):
         settings.sdk[dotted] = _value(name, value)
     elif not any(dotted in definition_of(other).keys for other in DEFAULTS):
@@ -200,6 +208,19 @@ def _take_callback(settings: Settings, name: str, value: Any, callbacks: set[str
         settings.callbacks[name] = value
 
 
+def invalid_value(name: str, value: Any) -> KafkaException:
+    """To be raised."""
+    return local(Codes._INVALID_ARG, f'Invalid value for configuration property "{name}": {value}')
+
+
+def _within(name: str, value: Any) -> Any:
+    lowest, highest = BOUNDS.get(name, (None, None))
+    if lowest is not None and highest is not None and not lowest <= value <= highest:
+        text = f'Configuration property "{name}" value {value} is outside allowed range {lowest}..{highest}'
+        raise local(Codes._INVALID_ARG, text)
+    return value
+
+
 def _as(kind: type, name: str, value: Any) -> Any:
     try:
         if kind is bool:
@@ -208,7 +229,7 @@ def _as(kind: type, name: str, value: Any) -> Any:
             return bool(value)
         return kind(value)
     except (KeyError, ValueError) as error:
-        raise local(Codes._INVALID_ARG, f'Invalid value "{value}" for configuration property "{name}"') from error
+        raise invalid_value(name, value) from error
 
 
 def _value(name: str, value: Any) -> Any:
@@ -247,11 +268,15 @@ def _fit(sdk: dict[str, Any], given: Mapping[str, Any], kind: type[ClientConfig]
     if kind is ProducerConfig:
         delivery = _as(int, "delivery.timeout.ms", sdk["delivery.timeout.ms"])
         linger = _as(int, "linger.ms", sdk.get("linger.ms", 5))
+        if {"delivery.timeout.ms", "linger.ms"} <= {RENAMED.get(name, name) for name in given} and delivery <= linger:
+            raise local(Codes._INVALID_ARG, "`message.timeout.ms` must be greater than `linger.ms`")
         if str(sdk.get("compression.type", "")) == "inherit":
             del sdk["compression.type"]
         if delivery < linger + _as(int, "request.timeout.ms", sdk.get("request.timeout.ms", 30_000)):
             sdk["linger.ms"] = min(linger, max(delivery - 1, 0))
             sdk["request.timeout.ms"] = max(delivery - sdk["linger.ms"], 0)
+    if kind is AdminConfig and "request.timeout.ms" in sdk:
+        sdk["default.api.timeout.ms"] = sdk["request.timeout.ms"]  # socket.timeout.ms is for the operation, too
     if kind is ConsumerConfig and "session.timeout.ms" in given and "heartbeat.interval.ms" not in given:
         session = _as(int, "session.timeout.ms", given["session.timeout.ms"])
         sdk["heartbeat.interval.ms"] = min(3_000, max(session // 3, 1))

@@ -5,10 +5,10 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterable
 from functools import total_ordering
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from pystream.common.model import TopicPartition as Place
-from pystream.compat.confluent_kafka._errors import KafkaError
+from pystream.compat.confluent_kafka._errors import KafkaError, KafkaException
 
 OFFSET_BEGINNING: Final = -2
 OFFSET_END: Final = -1
@@ -242,4 +242,19 @@ def partitions_of(values: Iterable[Any]) -> list[TopicPartition]:
 
 def seconds(timeout: float | None) -> float | None:
     """A time-out as confluent_kafka gives it: None and what is negative waits for ever."""
-    return None if timeout is None or timeout < 0 else timeout
+    return None if timeout is None or number(timeout) < 0 else timeout
+
+
+def number(timeout: Any) -> float:
+    """Raises TypeError for what is none."""
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float):
+        raise TypeError(f"must be real number, not {type(timeout).__name__}")
+    return timeout
+
+
+def refuse_credentials(username: Any, password: Any) -> NoReturn:
+    """Raises KafkaException, and TypeError for what are no credentials."""
+    if not isinstance(username, str) or not isinstance(password, str):
+        raise TypeError("expected username and password as strings")
+    reason = "credentials are fixed when the client is made: make a new client with the new ones"
+    raise KafkaException(KafkaError(KafkaError._UNSUPPORTED_FEATURE, reason))

@@ -4,8 +4,9 @@
     python run_as.py kafka script.py ARGUMENTS              kafka is pystream.compat.kafka_python
     python run_as.py kafka --rest FOLDER,protocol -m pytest ARGUMENTS
 
-With --rest, what the face lacks comes from the real package in FOLDER, and the modules named behind it too: a suite's
-own helpers, which open the real package's insides, work then. The clients are pystream's all the same.
+With --rest, what the face lacks comes from the real package in FOLDER, and the modules named behind it too, which are
+imported first: a suite's own helpers, which open the real package's insides, work then. The clients are pystream's all
+the same.
 """
 
 from __future__ import annotations
@@ -70,6 +71,8 @@ def main(arguments: list[str]) -> None:
     if arguments[0] == "--rest":
         _, rest, *arguments = arguments
     sys.meta_path.insert(0, Alias(package, FACES[package], rest))
+    for name in rest.split(",")[1:]:
+        importlib.import_module(f"{package}.{name}")
     if arguments[0] == "-m":
         sys.argv = arguments[1:]
         runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)

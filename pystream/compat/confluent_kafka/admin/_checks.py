@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from pystream.client.admin.configs import AlterConfig, AlterOperation
+from pystream.compat.confluent_kafka._codes import Codes
+from pystream.compat.confluent_kafka._errors import local
 from pystream.compat.confluent_kafka._model import (
     ConsumerGroupState,
     ConsumerGroupTopicPartitions,
@@ -39,8 +41,15 @@ def instances(values: Any, kind: type) -> None:
             raise ValueError(f"Expected list of {kind!r}, found {value!r}")
 
 
-def distinct(values: list[Any], kind: type, what: str) -> None:
+def flag(value: Any, name: str) -> None:
+    if not isinstance(value, bool):
+        raise TypeError(f"{name}: expected a bool, found {value!r}")
+
+
+def distinct(values: Any, kind: type, what: str) -> None:
     """A list of nothing else, and nothing twice."""
+    if isinstance(values, str):  # confluent_kafka goes through its letters, and finds that they are none
+        raise ValueError(f"Expected list of {kind.__name__}, found {values!r}")
     instances(values, kind)
     if len(set(values)) != len(values):
         raise ValueError(f"duplicate {what} not allowed")
@@ -83,12 +92,15 @@ def group_filters(
     return set(states or ()), set(types or ())
 
 
-def partitions(values: Any, what: str = "Request") -> None:
+def partitions(values: Any, what: str = "Request", where: str = "request") -> None:
     if not isinstance(values, list):
         raise TypeError(f"Expected {what} to be a list, got '{type(values).__name__}'")
     for value in values:
         if not isinstance(value, TopicPartition):
-            raise TypeError(f"Expected TopicPartition, found {type(value).__name__}")
+            kind = type(value).__name__
+            raise TypeError(f"Element of the {where} list must be of type 'TopicPartition' got '{kind}'")
+        if not value.topic:
+            raise ValueError("Element of the list cannot have an empty topic")
         if value.partition < 0:
             raise ValueError("'partition' cannot be negative")
 
@@ -97,7 +109,7 @@ def election(election_type: Any, wanted: Any) -> None:
     if not isinstance(election_type, ElectionType):
         raise TypeError("Expected 'election_type' to be of type 'ElectionType'")
     if wanted is not None:
-        partitions(wanted, "'partitions'")
+        partitions(wanted, "'partitions'", "'partitions'")
 
 
 def offset_specs(wanted: Any, isolation_level: Any) -> None:
@@ -186,7 +198,7 @@ def users(users: Any) -> None:
         if not user:
             raise ValueError("'user' cannot be empty")
     if len(set(users)) != len(users):
-        raise ValueError("duplicate users are not allowed")
+        raise local(Codes._INVALID_ARG, "Duplicate users are not allowed")
 
 
 def alterations(alterations: Any) -> None:

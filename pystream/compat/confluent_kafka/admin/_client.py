@@ -19,7 +19,7 @@ from pystream.common.config import Password
 from pystream.common.errors import DeadlineExceeded, NetworkFailure, NoBrokersAvailable, PystreamError
 from pystream.compat.confluent_kafka._codes import Codes
 from pystream.compat.confluent_kafka._errors import KafkaError, as_exception, local
-from pystream.compat.confluent_kafka._events import Events, report_unreachable
+from pystream.compat.confluent_kafka._events import Events, report_statistics, report_unreachable
 from pystream.compat.confluent_kafka._metadata import ClusterMetadata, GroupMetadata, list_topics
 from pystream.compat.confluent_kafka._model import (
     ConsumerGroupTopicPartitions,
@@ -28,7 +28,7 @@ from pystream.compat.confluent_kafka._model import (
     TopicCollection,
 )
 from pystream.compat.confluent_kafka._settings import loaded, parse
-from pystream.compat.confluent_kafka._values import TopicPartition, seconds
+from pystream.compat.confluent_kafka._values import TopicPartition, refuse_credentials, seconds
 from pystream.compat.confluent_kafka.admin import _checks as checks
 from pystream.compat.confluent_kafka.admin import _told as told
 from pystream.compat.confluent_kafka.admin._model import (
@@ -51,7 +51,6 @@ from pystream.compat.confluent_kafka.admin._model import (
 )
 
 CLOSED: Final = "Handle has been closed: AdminClient has been closed"
-NO_TIMEOUT: Final = -1
 
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
@@ -70,10 +69,15 @@ class AdminClient:
         self._closed = False
         error_cb, cluster = settings.callback("error_cb"), self._open_sdk.cluster
         if error_cb is not None:
-            told_of = error_cb
-            self._runner.call_soon(
-                lambda: cluster.spawn("report errors", report_unreachable(cluster, self._events, told_of))
+            self._in_background("report errors", lambda: report_unreachable(cluster, self._events, error_cb))
+        if settings.callback("stats_cb") is not None and settings.own["statistics.interval.ms"] > 0:
+            self._in_background(
+                "statistics", lambda: report_statistics(cluster, self._events, settings, "producer", lambda: 0)
             )
+
+    def _in_background(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        cluster = self._open_sdk.cluster
+        self._runner.call_soon(lambda: cluster.spawn(name, work()))
 
     @property
     def _sdk(self) -> SdkAdminClient:
@@ -89,11 +93,13 @@ class AdminClient:
         new_topics: list[NewTopic],
         *,
         validate_only: bool = False,
-        request_timeout: float = -1,
-        operation_timeout: float = -1,
+        request_timeout: float | None = None,
+        operation_timeout: float | None = None,
     ) -> dict[str, Future[None]]:
         """A future for each topic; its result is None."""
         checks.instances(new_topics, NewTopic)
+        checks.flag(validate_only, "validate_only")
+        _ms(operation_timeout, "operation_timeout")
         wanted = [
             sdk_topics.NewTopic(
                 topic.topic,
@@ -108,10 +114,11 @@ class AdminClient:
         return self._each([topic.topic for topic in new_topics], work, told.nothing)
 
     def delete_topics(
-        self, topics: list[str], *, request_timeout: float = -1, operation_timeout: float = -1
+        self, topics: list[str], *, request_timeout: float | None = None, operation_timeout: float | None = None
     ) -> dict[str, Future[None]]:
         """A future for each topic; its result is None."""
         checks.instances(topics, str)
+        _ms(operation_timeout, "operation_timeout")
         return self._each(topics, self._sdk.delete_topics(topics, timeout_ms=_ms(request_timeout)), told.nothing)
 
     def create_partitions(
@@ -119,11 +126,13 @@ class AdminClient:
         new_partitions: list[NewPartitions],
         *,
         validate_only: bool = False,
-        request_timeout: float = -1,
-        operation_timeout: float = -1,
+        request_timeout: float | None = None,
+        operation_timeout: float | None = None,
     ) -> dict[str, Future[None]]:
         """A future for each topic; its result is None."""
         checks.instances(new_partitions, NewPartitions)
+        checks.flag(validate_only, "validate_only")
+        _ms(operation_timeout, "operation_timeout")
         wanted = {
             each.topic: sdk_topics.NewPartitions(each.new_total_count, each.replica_assignment)
             for each in new_partitions
@@ -136,16 +145,18 @@ class AdminClient:
         topics: TopicCollection,
         *,
         include_authorized_operations: bool = False,
-        request_timeout: float = -1,
+        request_timeout: float | None = None,
     ) -> dict[str, Future[TopicDescription]]:
         """A future for each topic."""
         names = checks.topic_names(topics)
+        checks.flag(include_authorized_operations, "include_authorized_operations")
+        timeout_ms = _ms(request_timeout)
 
         async def work() -> Mapping[str, Any]:
             found = await self._sdk.describe_topics(
                 names,
                 include_authorized_operations=include_authorized_operations,
-                timeout_ms=_ms(request_timeout),
+                timeout_ms=timeout_ms,
             )
             nodes = (await self._sdk.cluster.refresh()).nodes
             return {
@@ -166,8 +177,8 @@ class AdminClient:
         self,
         topic_partition_offsets: list[TopicPartition],
         *,
-        request_timeout: float = -1,
-        operation_timeout: float = -1,
+        request_timeout: float | None = None,
+        operation_timeout: float | None = None,
     ) -> dict[TopicPartition, Future[DeletedRecords]]:
         """Delete what is before each partition's `offset`; OFFSET_END means all."""
         checks.partitions(topic_partition_offsets)
@@ -180,7 +191,7 @@ class AdminClient:
         topic_partition_offsets: dict[TopicPartition, OffsetSpec],
         *,
         isolation_level: IsolationLevel = IsolationLevel.READ_UNCOMMITTED,
-        request_timeout: float = -1,
+        request_timeout: float | None = None,
     ) -> dict[TopicPartition, Future[ListOffsetsResultInfo]]:
         """An offset of each partition."""
         checks.offset_specs(topic_partition_offsets, isolation_level)
@@ -201,17 +212,18 @@ class AdminClient:
         election_type: ElectionType,
         partitions: list[TopicPartition] | None = None,
         *,
-        request_timeout: float = -1,
-        operation_timeout: float = -1,
+        request_timeout: float | None = None,
+        operation_timeout: float | None = None,
     ) -> Future[dict[TopicPartition, KafkaError | None]]:
         """One future; in its result what went wrong with each partition."""
         checks.election(election_type, partitions)
+        timeout_ms = _ms(request_timeout)
 
         async def work() -> dict[TopicPartition, KafkaError | None]:
             found = await self._sdk.elect_leaders(
                 sdk_partitions.ElectionType(election_type.value),
                 None if partitions is None else [part.place for part in partitions],
-                timeout_ms=_ms(request_timeout),
+                timeout_ms=timeout_ms,
             )
             return {TopicPartition.at(place): told.election(each) for place, each in found.items()}
 
@@ -220,7 +232,7 @@ class AdminClient:
     # --- settings -----------------------------------------------------------------------------------------------------
 
     def describe_configs(
-        self, resources: list[ConfigResource], *, request_timeout: float = -1, broker: int = -1
+        self, resources: list[ConfigResource], *, request_timeout: float | None = None, broker: int = -1
     ) -> dict[ConfigResource, Future[dict[str, ConfigEntry]]]:
         """A future for each resource: its settings by name."""
         checks.instances(resources, ConfigResource)
@@ -234,7 +246,7 @@ class AdminClient:
         resources: list[ConfigResource],
         *,
         validate_only: bool = False,
-        request_timeout: float = -1,
+        request_timeout: float | None = None,
         broker: int = -1,
     ) -> dict[ConfigResource, Future[None]]:
         """Replace all settings of each resource by its set_config()s."""
@@ -251,7 +263,7 @@ class AdminClient:
         resources: list[ConfigResource],
         *,
         validate_only: bool = False,
-        request_timeout: float = -1,
+        request_timeout: float | None = None,
         broker: int = -1,
     ) -> dict[ConfigResource, Future[None]]:
         """Change the settings in each resource's `incremental_configs`."""
@@ -264,28 +276,30 @@ class AdminClient:
 
     # --- access control -----------------------------------------------------------------------------------------------
 
-    def create_acls(self, acls: list[AclBinding], *, request_timeout: float = -1) -> dict[AclBinding, Future[None]]:
+    def create_acls(
+        self, acls: list[AclBinding], *, request_timeout: float | None = None
+    ) -> dict[AclBinding, Future[None]]:
         """A future for each entry; its result is None."""
         checks.distinct(acls, AclBinding, "acls")
         work = self._sdk.create_acls([told.acl_of(each) for each in acls], timeout_ms=_ms(request_timeout))
         return self._each(acls, work, told.nothing, key=told.acl_of)
 
     def describe_acls(
-        self, acl_binding_filter: AclBindingFilter, *, request_timeout: float = -1
+        self, acl_binding_filter: AclBindingFilter, *, request_timeout: float | None = None
     ) -> Future[list[AclBinding]]:
         """One future: the entries that match."""
-        checks.instances([acl_binding_filter], AclBindingFilter)
+        if not isinstance(acl_binding_filter, AclBindingFilter):
+            raise TypeError(f"Expected AclBindingFilter, found {type(acl_binding_filter).__name__}")
+        timeout_ms = _ms(request_timeout)
 
         async def work() -> list[AclBinding]:
-            found = await self._sdk.describe_acls(
-                told.acl_filter_of(acl_binding_filter), timeout_ms=_ms(request_timeout)
-            )
+            found = await self._sdk.describe_acls(told.acl_filter_of(acl_binding_filter), timeout_ms=timeout_ms)
             return [told.acl(each) for each in found]
 
         return self._one(work())
 
     def delete_acls(
-        self, acl_binding_filters: list[AclBindingFilter], *, request_timeout: float = -1
+        self, acl_binding_filters: list[AclBindingFilter], *, request_timeout: float | None = None
     ) -> dict[AclBindingFilter, Future[list[AclBinding]]]:
         """A future for each filter: the entries that it deleted."""
         checks.distinct(acl_binding_filters, AclBindingFilter, "acl_binding_filters")
@@ -297,37 +311,41 @@ class AdminClient:
 
     def list_groups(self, group: str | None = None, timeout: float = 10) -> list[GroupMetadata]:
         """Groups with their state and members; waits for the answer. Members' metadata is not told."""
-        return self._wait(told.list_groups(self._sdk, group, _ms(timeout)))
+        return self._wait(told.list_groups(self._sdk, group, _ms(seconds(timeout))))
 
     def list_consumer_groups(
         self,
         *,
         states: Iterable[Any] | None = None,
         types: Iterable[Any] | None = None,
-        request_timeout: float = -1,
+        request_timeout: float | None = None,
     ) -> Future[ListConsumerGroupsResult]:
         """One future: the groups in these states and of these types."""
         of_states, of_types = checks.group_filters(states, types)
         return self._one(told.list_consumer_groups(self._sdk, of_states, of_types, _ms(request_timeout)))
 
     def describe_consumer_groups(
-        self, group_ids: list[str], *, include_authorized_operations: bool = False, request_timeout: float = -1
+        self, group_ids: list[str], *, include_authorized_operations: bool = False, request_timeout: float | None = None
     ) -> dict[str, Future[ConsumerGroupDescription]]:
         """A future for each group."""
         checks.group_ids(group_ids)
+        checks.flag(include_authorized_operations, "include_authorized_operations")
+        timeout_ms = _ms(request_timeout)
 
         async def work() -> Mapping[str, Any]:
             found = await self._sdk.describe_consumer_groups(
                 group_ids,
                 include_authorized_operations=include_authorized_operations,
-                timeout_ms=_ms(request_timeout),
+                timeout_ms=timeout_ms,
             )
             nodes = self._sdk.cluster.metadata.nodes or (await self._sdk.cluster.refresh()).nodes
             return {group_id: told.described_group(group_id, each, nodes) for group_id, each in found.items()}
 
         return self._each(group_ids, work(), told.itself)
 
-    def delete_consumer_groups(self, group_ids: list[str], *, request_timeout: float = -1) -> dict[str, Future[None]]:
+    def delete_consumer_groups(
+        self, group_ids: list[str], *, request_timeout: float | None = None
+    ) -> dict[str, Future[None]]:
         """A future for each group; its result is None."""
         checks.group_ids(group_ids)
         work = self._sdk.delete_consumer_groups(group_ids, timeout_ms=_ms(request_timeout))
@@ -338,7 +356,7 @@ class AdminClient:
         list_consumer_group_offsets_request: list[ConsumerGroupTopicPartitions],
         *,
         require_stable: bool = False,
-        request_timeout: float = -1,
+        request_timeout: float | None = None,
     ) -> dict[str, Future[ConsumerGroupTopicPartitions]]:
         """What a group has committed, of all partitions or those asked for."""
         request = checks.listing_request(list_consumer_group_offsets_request)
@@ -352,11 +370,12 @@ class AdminClient:
         self,
         alter_consumer_group_offsets_request: list[ConsumerGroupTopicPartitions],
         *,
-        request_timeout: float = -1,
+        request_timeout: float | None = None,
     ) -> dict[str, Future[ConsumerGroupTopicPartitions]]:
         """Set what a group without members has committed."""
         request = checks.altering_request(alter_consumer_group_offsets_request)
         partitions = request.topic_partitions or []
+        timeout_ms = _ms(request_timeout)
 
         async def work() -> Mapping[str, Any]:
             found = await self._sdk.alter_consumer_group_offsets(
@@ -367,7 +386,7 @@ class AdminClient:
                     )
                     for part in partitions
                 },
-                timeout_ms=_ms(request_timeout),
+                timeout_ms=timeout_ms,
             )
             return {request.group_id: told.altered_offsets(request, found)}
 
@@ -376,19 +395,23 @@ class AdminClient:
     # --- cluster and users --------------------------------------------------------------------------------------------
 
     def describe_cluster(
-        self, *, include_authorized_operations: bool = False, request_timeout: float = -1
+        self, *, include_authorized_operations: bool = False, request_timeout: float | None = None
     ) -> Future[DescribeClusterResult]:
         """One future: id, controller and brokers."""
+        checks.flag(include_authorized_operations, "include_authorized_operations")
+        timeout_ms = _ms(request_timeout)
 
         async def work() -> DescribeClusterResult:
             found = await self._sdk.describe_cluster(
-                include_authorized_operations=include_authorized_operations, timeout_ms=_ms(request_timeout)
+                include_authorized_operations=include_authorized_operations, timeout_ms=timeout_ms
             )
             return told.cluster(found)
 
         return self._one(work())
 
-    def describe_user_scram_credentials(self, users: list[str] | None = None, *, request_timeout: float = -1) -> Any:
+    def describe_user_scram_credentials(
+        self, users: list[str] | None = None, *, request_timeout: float | None = None
+    ) -> Any:
         """A future for each user; one for all without users."""
         checks.users(users)
         work = self._sdk.describe_user_scram_credentials(users, timeout_ms=_ms(request_timeout))
@@ -401,7 +424,7 @@ class AdminClient:
         return self._one(everybody())
 
     def alter_user_scram_credentials(
-        self, alterations: list[UserScramCredentialAlteration], *, request_timeout: float = -1
+        self, alterations: list[UserScramCredentialAlteration], *, request_timeout: float | None = None
     ) -> dict[str, Future[None]]:
         """A future for each user; its result is None."""
         checks.alterations(alterations)
@@ -421,7 +444,9 @@ class AdminClient:
 
     def set_sasl_credentials(self, username: str, password: str) -> None:
         """Raises KafkaException: credentials are fixed when the client is made."""
-        raise local(Codes._UNSUPPORTED_FEATURE, "make a new client with the new credentials")
+        if self._closed:
+            raise RuntimeError(CLOSED)
+        refuse_credentials(username, password)
 
     # --- life ---------------------------------------------------------------------------------------------------------
 
@@ -463,6 +488,13 @@ class AdminClient:
             unreachable = isinstance(error, DeadlineExceeded | NetworkFailure | NoBrokersAvailable)
             raise as_exception(error, code=Codes._TRANSPORT if unreachable else None) from error
 
+    def _post(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        """Have it done in the loop. Raises RuntimeError when closed."""
+        if self._closed:
+            work.close()
+            raise RuntimeError(CLOSED)
+        return asyncio.run_coroutine_threadsafe(work, self._runner.loop)
+
     def _one(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         """A future of what `work` gives."""
         future: Future[T] = _running()
@@ -474,7 +506,7 @@ class AdminClient:
             else:
                 future.set_exception(_failed(error))
 
-        asyncio.run_coroutine_threadsafe(work, self._runner.loop).add_done_callback(end)
+        self._post(work).add_done_callback(end)
         return future
 
     def _each(
@@ -498,7 +530,7 @@ class AdminClient:
                 else:
                     future.set_result(convert(item, each) if with_key else convert(each))
 
-        asyncio.run_coroutine_threadsafe(work, self._runner.loop).add_done_callback(end)
+        self._post(work).add_done_callback(end)
         return futures
 
 
@@ -513,14 +545,15 @@ def _error_of(done: Future[Any]) -> BaseException | None:
     return local(Codes._DESTROY, "the client was closed") if done.cancelled() else done.exception()
 
 
-def _ms(timeout: float) -> int | None:
-    """Raises TypeError and ValueError."""
-    if not isinstance(timeout, int | float):
-        raise TypeError(f"request_timeout: expected seconds, found {timeout!r}")
-    if timeout < 0 and timeout != NO_TIMEOUT:
-        raise ValueError(f"request_timeout: expected seconds, found {timeout!r}")
-    given = seconds(timeout)
-    return None if given is None else round(given * 1000)
+def _ms(timeout: float | None, name: str = "request_timeout") -> int | None:
+    """None is the default, socket.timeout.ms. Raises TypeError and ValueError."""
+    if timeout is None:
+        return None
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float):
+        raise TypeError(f"{name}: expected seconds, found {timeout!r}")
+    if timeout < 0:
+        raise ValueError(f"{name}: expected seconds, found {timeout!r}")
+    return round(timeout * 1000)
 
 
 def _failed(error: BaseException) -> BaseException:
