@@ -9,17 +9,25 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, Self, TypeVar
 
 from pystream.client.config import ConsumerConfig
 from pystream.client.consumer.model import OffsetAndMetadata, RebalanceCallbacks
-from pystream.common.errors import DeadlineExceeded, NetworkFailure, NoBrokersAvailable, PystreamError
+from pystream.common.errors import DeadlineExceeded, NetworkFailure, NoBrokersAvailable, OffsetOutOfRange, PystreamError
 from pystream.common.model import TopicPartition as Place
 from pystream.compat.confluent_kafka._codes import Codes
 from pystream.compat.confluent_kafka._errors import KafkaError, KafkaException, as_exception, as_kafka_error, local
-from pystream.compat.confluent_kafka._events import Events, report_statistics, report_unreachable
+from pystream.compat.confluent_kafka._events import (
+    Events,
+    error_event,
+    report_missing_topics,
+    report_statistics,
+    report_unreachable,
+)
 from pystream.compat.confluent_kafka._metadata import ClusterMetadata, list_topics
 from pystream.compat.confluent_kafka._reader import Reader
 from pystream.compat.confluent_kafka._settings import loaded, parse
@@ -73,6 +81,7 @@ class Consumer:
         self._commit_seconds: float = settings.own["auto.commit.interval.ms"] / 1000
         self._next_commit = time.monotonic() + self._commit_seconds
         self._rebalancing: list[Place] | None = None  # what a rebalance callback is being called for
+        self._news: deque[Message] = deque()  # events that poll() gives in the place of a message
         self._begun_at: dict[Place, int] = {}  # the offsets that assign() was given
         self._callbacks: tuple[OnRebalance | None, OnRebalance | None, OnRebalance | None] = (None, None, None)
         self._reader: Reader = loaded(lambda: Reader({**settings.sdk, "enable.auto.commit": False}))
@@ -116,6 +125,8 @@ class Consumer:
         pattern = None
         if patterns:
             pattern = "|".join([*(f"(?:{text}).*" for text in patterns), *map(_literally, names)])
+        if self._reader.engine.subscription is None and self._reader.assignment():
+            self.unassign()
         try:
             self._reader.subscribe(
                 () if patterns else names,
@@ -126,6 +137,9 @@ class Consumer:
             )
         except (PystreamError, ValueError) as error:
             raise as_exception(error, "Failed to set subscription: ", Codes._INVALID_ARG) from error
+        if names and not patterns and not self._reader.config.allow_auto_create_topics:
+            cluster = self._reader.engine.cluster
+            self._in_background("look for topics", lambda: report_missing_topics(cluster, names, self._news.append))
 
     def unsubscribe(self) -> None:
         """Leave the group."""
@@ -222,13 +236,15 @@ class Consumer:
         """One message, or an event in its place, or None after `timeout` seconds."""
         self._check_open()
         given = seconds(timeout)
-        ends_at = None if given is None else time.monotonic() + given
+        return self._poll(None if given is None else time.monotonic() + given, self._events.serve)
+
+    def _poll(self, ends_at: float | None, serve: Callable[[], int]) -> Message | None:
         if self._reader.is_late():
             self._reader.await_loss(ends_at)
-            return Message(error=KafkaError(Codes._MAX_POLL_EXCEEDED, "Application maximum poll interval exceeded"))
+            return error_event(KafkaError(Codes._MAX_POLL_EXCEEDED, "Application maximum poll interval exceeded"))
         while True:
             if self._events:
-                self._events.serve()
+                serve()
                 self._check_open()
             message = self._take()
             if message is not None:
@@ -237,15 +253,18 @@ class Consumer:
             if left <= 0 or (
                 not self._await(min(left, SLICE_SECONDS)) and left <= SLICE_SECONDS and ends_at is not None
             ):
-                return self._take_last()
+                return self._take_last(serve)
 
     def _take(self) -> Message | None:
         reader = self._reader
+        if self._news:
+            return self._news.popleft()
         try:
-            found = reader.next_message()
+            found = reader.next_message(self._stores)
         except PystreamError as error:
             self._check_open()
-            return Message(error=as_kafka_error(error))
+            reset = Codes._AUTO_OFFSET_RESET if isinstance(error, OffsetOutOfRange) else None
+            return error_event(as_kafka_error(error, code=reset))
         self._commit_when_due()
         if found is not None:
             reader.note_read(found, self._stores)
@@ -265,13 +284,12 @@ class Consumer:
         if self._tells_ends:
             state = reader.end_reached()
             if state is not None:
-                end = KafkaError(Codes._PARTITION_EOF, "Fetch from broker reached end of partition")
-                return Message(state.topic, state.partition, state.position, error=end)
+                return reader.end_event(state)
         return None
 
-    def _take_last(self) -> Message | None:
+    def _take_last(self, serve: Callable[[], int]) -> Message | None:
         if self._events:
-            self._events.serve()
+            serve()
             self._check_open()
         return self._take()
 
@@ -293,7 +311,7 @@ class Consumer:
         while len(found) < num_messages:
             message = self._take() if found else None
             if message is None:
-                message = self.poll(-1 if ends_at is None else max(ends_at - time.monotonic(), 0))
+                message = self._poll(ends_at, self._events.serve_all)
             if message is None:
                 break
             found.append(message)
@@ -437,7 +455,7 @@ class Consumer:
         if not wanted:
             return
         try:
-            self._reader._run(self._reader.engine.commit(wanted))
+            self._reader.commit_at_last(wanted)
         except PystreamError as error:
             self._tell_commit(as_kafka_error(error, "Commit failed: "), wanted)
         else:
@@ -489,12 +507,13 @@ class Consumer:
     def _check_exist(self, places: list[Place], timeout: float | None, what: str) -> None:
         """Raises KafkaException(_UNKNOWN_PARTITION) for what the brokers do not know: waiting would bring nothing."""
         known = self._reader.engine.cluster.metadata.topics
+        cluster = self._reader.engine.cluster
         for topic in {place.topic for place in places if place.topic not in known}:
-            partitions = self.list_topics(topic, -1 if timeout is None else timeout).topics[topic].partitions
-            known = {**known, topic: partitions}
+            look = partial(self._runner.run, list_topics(cluster, topic, seconds(timeout)))
+            known = {**known, topic: self._guard(look, what).topics[topic].partitions}
         for topic, partition in places:
-            found = known[topic]
-            count = len(found) if isinstance(found, dict) else len(found.partitions)
+            partitions = getattr(known[topic], "partitions", known[topic])
+            count = len(partitions)
             if not 0 <= partition < count:
                 raise local(Codes._UNKNOWN_PARTITION, f"{what}Local: Unknown partition")
 
@@ -502,7 +521,8 @@ class Consumer:
 
     def list_topics(self, topic: str | None = None, timeout: float = -1) -> ClusterMetadata:
         """What there is in the cluster, or of one topic."""
-        self._check_open()
+        if self._closed:
+            raise RuntimeError(f"Handle has been closed: {CLOSED}")
         cluster = self._reader.engine.cluster
         found: ClusterMetadata = self._guard(
             lambda: self._runner.run(list_topics(cluster, topic, seconds(timeout))), transport=True

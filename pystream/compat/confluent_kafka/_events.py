@@ -10,15 +10,29 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
+from pystream.client.admin.routes import ask_metadata
 from pystream.client.cluster.cluster import Cluster
 from pystream.client.config import addresses
-from pystream.common.errors import NetworkFailure, NoBrokersAvailable
-from pystream.compat.confluent_kafka._codes import Codes
+from pystream.common import error_codes
+from pystream.common.errors import NetworkFailure, NoBrokersAvailable, PystreamError
+from pystream.common.logging import get_logger
+from pystream.compat.confluent_kafka._codes import Codes, text_of
 from pystream.compat.confluent_kafka._errors import KafkaError
 from pystream.compat.confluent_kafka._settings import Settings
+from pystream.compat.confluent_kafka._values import Message
+from pystream.protocol.messages.metadata import MetadataRequestTopic
 
-FIRST_COMPLAINT_SECONDS: Final = 0.1
 COMPLAINT_SECONDS: Final = 1.0  # between two reports that no broker can be reached
+NO_TIMESTAMP: Final = (0, -1)
+TELLING: Final = frozenset(
+    {
+        error_codes.UNKNOWN_TOPIC_OR_PARTITION,
+        error_codes.INVALID_TOPIC_EXCEPTION,
+        error_codes.TOPIC_AUTHORIZATION_FAILED,
+    }
+)
+
+logger = get_logger(__name__)
 
 
 class Events:
@@ -98,7 +112,6 @@ async def report_unreachable(cluster: Cluster, events: Events, error_cb: Callabl
 
     _ALL_BROKERS_DOWN is told once, until one is reached again.
     """
-    pause = FIRST_COMPLAINT_SECONDS
     is_down = False
     while True:
         try:
@@ -112,9 +125,8 @@ async def report_unreachable(cluster: Cluster, events: Events, error_cb: Callabl
             for error in told:
                 events.put(lambda error=error: error_cb(error))  # type: ignore[misc]
         else:
-            is_down, pause = False, COMPLAINT_SECONDS
-        await asyncio.sleep(pause)
-        pause = COMPLAINT_SECONDS
+            is_down = False
+        await asyncio.sleep(COMPLAINT_SECONDS)
 
 
 async def _reason(cluster: Cluster) -> int:
@@ -125,6 +137,32 @@ async def _reason(cluster: Cluster) -> int:
     except OSError:
         return Codes._RESOLVE
     return Codes._TRANSPORT
+
+
+async def report_missing_topics(cluster: Cluster, topics: list[str], tell: Callable[[Message], object]) -> None:
+    """Tell, once, which of these topics cannot be read."""
+    wanted = [MetadataRequestTopic(name=topic) for topic in topics]
+    try:
+        response = await cluster.retrying("look for topics", lambda _: ask_metadata(cluster, wanted))
+    except PystreamError as error:
+        logger.debug("topics not looked for", error=error)
+        return
+    for told in response.topics:
+        if told.error_code in TELLING:
+            reason = f"Subscribed topic not available: {told.name}: {text_of(told.error_code)}"
+            tell(error_event(KafkaError(told.error_code, reason), told.name, 0))
+
+
+def error_event(
+    error: KafkaError,
+    topic: str | None = None,
+    partition: int | None = None,
+    offset: int | None = None,
+    leader_epoch: int | None = None,
+) -> Message:
+    """In the place of a message; its value is what the error says."""
+    value = error.str().encode()
+    return Message(topic, partition, offset, None, value, None, error, NO_TIMESTAMP, None, leader_epoch)
 
 
 async def report_statistics(

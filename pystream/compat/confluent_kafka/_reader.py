@@ -11,9 +11,13 @@ from pystream.client.consumer.model import OffsetAndMetadata
 from pystream.client.consumer.positions import COMMITTED, PartitionState
 from pystream.client.sync.consumer import Consumer as SdkConsumer
 from pystream.common.model import TopicPartition as Place
-from pystream.compat.confluent_kafka._values import OFFSET_BEGINNING, OFFSET_END, TopicPartition, at
+from pystream.compat.confluent_kafka._codes import Codes
+from pystream.compat.confluent_kafka._errors import KafkaError
+from pystream.compat.confluent_kafka._events import error_event
+from pystream.compat.confluent_kafka._values import OFFSET_BEGINNING, OFFSET_END, Message, TopicPartition, at
 
 LOOK_SECONDS: Final = 0.05
+UNREACHED_MS: Final = 500  # what a last commit may take where no broker was reached so far
 
 
 class Reader(SdkConsumer):
@@ -25,6 +29,7 @@ class Reader(SdkConsumer):
         self.stored: dict[Place, OffsetAndMetadata] = {}  # what a commit without arguments commits
         self.committed_up_to: dict[Place, int] = {}
         self._ends_told: dict[Place, int] = {}
+        self._begun_at: dict[Place, int] = {}  # where reading began, as far as it is known
         self._late_since = -1  # the last poll, when the next one was told that it came too late
         self._rows: Iterator[Any] | None = None
 
@@ -33,15 +38,36 @@ class Reader(SdkConsumer):
         """The SDK's engine."""
         return self._engine
 
-    def next_message(self) -> Any | None:
-        """The next message that is here. Raises what keeps partitions from being read, and what callbacks raise."""
+    def next_message(self, store: bool = True) -> Any | None:
+        """The next message that is here. Raises what keeps partitions from being read, and what callbacks raise.
+
+        When there is none, the application stands behind what it does not get to see as well: markers of transactions,
+        and records that were aborted or compacted away.
+        """
         self._begin()
         if self._rows is not None:
             message = next(self._rows, None)
             if message is not None:
                 return message
         self._rows = self._engine.hand.chunk(self.config.max_poll_records)
-        return None if self._rows is None else next(self._rows, None)
+        if self._rows is not None:
+            return next(self._rows, None)
+        self._pass_unseen(store)
+        return None
+
+    def _pass_unseen(self, store: bool) -> None:
+        for state in self._engine.positions:
+            if state.position < 0 or state.is_held:
+                continue
+            read = self.read_up_to.get(state.key)
+            before = self._begun_at.setdefault(state.key, state.position) if read is None else read.offset
+            if state.position > before:
+                self._stand_at(state.key, OffsetAndMetadata(state.position, "", state.position_epoch), store)
+
+    def _stand_at(self, place: Place, where: OffsetAndMetadata, store: bool) -> None:
+        self.read_up_to[place] = where
+        if store:
+            self.stored[place] = where
 
     def await_news(self, seconds: float) -> bool:
         """Whether there is something to read or to do within `seconds`."""
@@ -72,18 +98,31 @@ class Reader(SdkConsumer):
         for state in self._engine.positions:
             if state.position < 0 or state.is_held or state.lag(committed_only) != 0:
                 continue
+            if state.position > state.high_watermark:  # the broker will say that there is no such offset
+                continue
             if self._ends_told.get(state.key) != state.position:
                 self._ends_told[state.key] = state.position
                 return state
         return None
 
+    def end_event(self, state: PartitionState) -> Message:
+        """What poll() gives at the end of a partition."""
+        leader = self._engine.cluster.metadata.leader_of(state.topic, state.partition)
+        broker = "" if leader is None else f" {leader.node_id}"
+        where = f"at offset {state.position} (HighwaterMark {state.high_watermark})"
+        end = KafkaError(Codes._PARTITION_EOF, f"Fetch from broker{broker} reached end of partition {where}")
+        epoch = None if leader is None or leader.leader_epoch < 0 else leader.leader_epoch
+        return error_event(end, state.topic, state.partition, state.position, epoch)
+
+    def commit_at_last(self, wanted: dict[Place, OffsetAndMetadata]) -> None:
+        """Before partitions go: not waited for where no broker was ever reached. Raises as the SDK."""
+        cluster = self._engine.cluster
+        self._run(self._engine.commit(wanted, None if cluster.metadata.nodes else UNREACHED_MS))
+
     def note_read(self, message: Any, store: bool) -> None:
         """The application has a message."""
         place = Place(message.topic, message.partition)
-        where = OffsetAndMetadata(message.offset + 1, "", message.leader_epoch)
-        self.read_up_to[place] = where
-        if store:
-            self.stored[place] = where
+        self._stand_at(place, OffsetAndMetadata(message.offset + 1, "", message.leader_epoch), store)
 
     def all_held(self, wanted: dict[Place, OffsetAndMetadata]) -> list[TopicPartition]:
         """The partitions held with what is committed of them, OFFSET_INVALID for those left out."""
@@ -104,7 +143,7 @@ class Reader(SdkConsumer):
     def forget(self, places: list[Place]) -> None:
         """Partitions came or went: what is known of them counts no more."""
         for place in places:
-            for known in (self.read_up_to, self.stored, self.committed_up_to, self._ends_told):
+            for known in (self.read_up_to, self.stored, self.committed_up_to, self._ends_told, self._begun_at):
                 known.pop(place, None)
 
     def assign_at(self, partitions: list[TopicPartition]) -> None:
@@ -124,6 +163,8 @@ class Reader(SdkConsumer):
                 continue
             if partition.offset >= 0 or partition.offset in (OFFSET_BEGINNING, OFFSET_END):
                 self._engine.seek(partition.place, partition.offset)
+                if partition.offset >= 0:
+                    self._begun_at[partition.place] = partition.offset
             elif anew:
                 self._engine.seek_to([partition.place], COMMITTED)
 

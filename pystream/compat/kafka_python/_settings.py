@@ -11,6 +11,8 @@ from pystream.common.config import INT_MAX, LONG_MAX, definition_of
 from pystream.compat.kafka_python.errors import KafkaConfigurationError
 
 DEFAULT_PORT: Final = 9092
+DEFAULT_API_MS: Final = 60_000
+DEFAULT_IDLE_MS: Final = 540_000
 
 IDLE: Final = frozenset(  # how kafka-python works inside, and its metrics: nothing of it to be set here
     {
@@ -34,6 +36,17 @@ IDLE: Final = frozenset(  # how kafka-python works inside, and its metrics: noth
 PROXIES: Final = ("proxy_url", "socks5_proxy")
 SECURITY: Final = ("ssl_", "sasl_")
 PLAIN_DEFAULTS: Final = {"ssl_check_hostname": True, "sasl_kerberos_service_name": "kafka"}  # may be given as they are
+
+
+def check_timeouts(config: Mapping[str, Any]) -> None:
+    """Raises KafkaConfigurationError for one that is longer than what it is a part of."""
+    request_ms = config["request_timeout_ms"]
+    if config.get("default_api_timeout_ms", DEFAULT_API_MS) < request_ms:
+        raise KafkaConfigurationError("default_api_timeout_ms must be >= request_timeout_ms")
+    if config.get("connections_max_idle_ms", DEFAULT_IDLE_MS) <= request_ms:
+        raise KafkaConfigurationError(f"connections_max_idle_ms must be larger than request_timeout_ms ({request_ms})")
+    if config.get("fetch_max_wait_ms", 0) >= request_ms:
+        raise KafkaConfigurationError(f"request_timeout_ms ({request_ms}) must be larger than fetch_max_wait_ms")
 
 
 def settings_of(kind: type[ClientConfig], config: Mapping[str, Any], own: frozenset[str]) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from pystream.compat.confluent_kafka.admin._model import (
     AlterConfigOpType,
     ConfigEntry,
     ConfigResource,
+    NewTopic,
     OffsetSpec,
     ScramCredentialInfo,
     ScramMechanism,
@@ -39,6 +40,13 @@ def instances(values: Any, kind: type) -> None:
     for value in values:
         if not isinstance(value, kind):
             raise ValueError(f"Expected list of {kind!r}, found {value!r}")
+
+
+def new_topics(values: Any) -> None:
+    instances(values, NewTopic)
+    for topic in values:
+        if not isinstance(topic.config, dict | None):
+            raise TypeError(f"config of topic {topic.topic}: expected a dict, found {topic.config!r}")
 
 
 def flag(value: Any, name: str) -> None:
@@ -181,6 +189,8 @@ def changes(resource: ConfigResource) -> list[AlterConfig]:
     for entry in resource.incremental_configs:
         if not isinstance(entry, ConfigEntry) or not isinstance(entry.incremental_operation, AlterConfigOpType):
             raise TypeError("expected ConfigEntry with an incremental_operation")
+        if not isinstance(entry.name, str):
+            raise TypeError(f"expected the name of a setting, found {entry.name!r}")
         operation = AlterOperation(entry.incremental_operation.value)
         value = None if operation is AlterOperation.DELETE or entry.value is None else str(entry.value)
         found.append(AlterConfig(entry.name, value, operation))

@@ -97,7 +97,7 @@ class AdminClient:
         operation_timeout: float | None = None,
     ) -> dict[str, Future[None]]:
         """A future for each topic; its result is None."""
-        checks.instances(new_topics, NewTopic)
+        checks.new_topics(new_topics)
         checks.flag(validate_only, "validate_only")
         _ms(operation_timeout, "operation_timeout")
         wanted = [
@@ -158,7 +158,8 @@ class AdminClient:
                 include_authorized_operations=include_authorized_operations,
                 timeout_ms=timeout_ms,
             )
-            nodes = (await self._sdk.cluster.refresh()).nodes
+            reached = any(not isinstance(each, PystreamError) for each in found.values())
+            nodes = (await self._sdk.cluster.refresh()).nodes if reached else {}
             return {
                 name: each if isinstance(each, PystreamError) else told.topic(each, nodes)
                 for name, each in found.items()

@@ -11,7 +11,7 @@ from pystream.client.config import AdminConfig
 from pystream.client.sync import runner
 from pystream.common.errors import PystreamError
 from pystream.compat.kafka_python._client import bootstrap, metrics_of
-from pystream.compat.kafka_python._settings import settings_of
+from pystream.compat.kafka_python._settings import check_timeouts, settings_of
 from pystream.compat.kafka_python.admin._configs import ConfigCalls
 from pystream.compat.kafka_python.admin._groups import GroupCalls
 from pystream.compat.kafka_python.admin._topics import TopicCalls
@@ -50,6 +50,7 @@ class KafkaAdminClient(TopicCalls, ConfigCalls, GroupCalls, UserCalls):
     def __init__(self, **configs: Any) -> None:
         self._closed = True
         self.config: dict[str, Any] = {**self.DEFAULT_CONFIG, **configs}
+        check_timeouts(self.config)
         try:
             self._sdk = SdkAdminClient(settings_of(AdminConfig, self.config, OWN))
         except PystreamError as error:

@@ -14,13 +14,12 @@ from pystream.client.sync.consumer import Consumer as SdkConsumer
 from pystream.common.errors import DeadlineExceeded, PystreamError, UnknownTopicOrPartition
 from pystream.common.model import TopicPartition
 from pystream.compat.kafka_python._client import bootstrap, is_connected, metrics_of
-from pystream.compat.kafka_python._settings import settings_of
+from pystream.compat.kafka_python._settings import check_timeouts, settings_of
 from pystream.compat.kafka_python.consumer.alone import Alone
 from pystream.compat.kafka_python.consumer.fetcher import ConsumerRecord
 from pystream.compat.kafka_python.consumer.subscription_state import ConsumerRebalanceListener
 from pystream.compat.kafka_python.errors import (
     IllegalStateError,
-    KafkaConfigurationError,
     KafkaTimeoutError,
     translated,
 )
@@ -77,8 +76,7 @@ class KafkaConsumer:
         self.config: dict[str, Any] = {**self.DEFAULT_CONFIG, **configs}
         reset = RESETS.get(self.config["auto_offset_reset"], self.config["auto_offset_reset"])
         self.config["auto_offset_reset"] = reset if reset in ("earliest", "latest") else "none"
-        if self.config["default_api_timeout_ms"] < self.config["request_timeout_ms"]:
-            raise KafkaConfigurationError("default_api_timeout_ms must be >= request_timeout_ms")
+        check_timeouts(self.config)
         self._key_deserializer = deserialize_with(self.config["key_deserializer"])
         self._value_deserializer = deserialize_with(self.config["value_deserializer"])
         settings = settings_of(ConsumerConfig, self.config, OWN)

@@ -8,8 +8,9 @@ from typing import Any, Final, Self
 from pystream.client.config import ProducerConfig
 from pystream.client.sync.producer import Producer as SdkProducer
 from pystream.common.errors import DeadlineExceeded, PystreamError, UnknownTopicOrPartition
+from pystream.common.logging import get_logger
 from pystream.compat.kafka_python._client import bootstrap, is_connected, metrics_of
-from pystream.compat.kafka_python._settings import settings_of
+from pystream.compat.kafka_python._settings import check_timeouts, settings_of
 from pystream.compat.kafka_python.errors import (
     IllegalStateError,
     KafkaConfigurationError,
@@ -20,6 +21,8 @@ from pystream.compat.kafka_python.partitioner import ClusterView, Partitioner
 from pystream.compat.kafka_python.producer.future import FutureRecordMetadata
 from pystream.compat.kafka_python.serializer import serialize_with
 from pystream.compat.kafka_python.structs import ConsumerGroupMetadata, OffsetAndMetadata
+
+logger = get_logger(__name__)
 
 BYTES: Final = (bytes, bytearray, memoryview, type(None))
 CODECS: Final = (None, "gzip", "snappy", "lz4", "zstd")
@@ -36,7 +39,7 @@ class KafkaProducer:
         "client_id": None,
         "key_serializer": None,
         "value_serializer": None,
-        "enable_idempotence": None,
+        "enable_idempotence": True,
         "transactional_id": None,
         "acks": -1,
         "compression_type": None,
@@ -56,8 +59,8 @@ class KafkaProducer:
         self.config: dict[str, Any] = {**self.DEFAULT_CONFIG, **configs}
         if self.config["compression_type"] not in CODECS:
             raise ValueError(f"Not supported codec: {self.config['compression_type']}")
-        if self.config["default_api_timeout_ms"] < self.config["request_timeout_ms"]:
-            raise KafkaConfigurationError("default_api_timeout_ms must be >= request_timeout_ms")
+        check_timeouts(self.config)
+        self.config["enable_idempotence"] = self._is_idempotent(configs)
         self._key_serializer = serialize_with(self.config["key_serializer"])
         self._value_serializer = serialize_with(self.config["value_serializer"])
         self._partitioner = self.config["partitioner"]
@@ -71,6 +74,35 @@ class KafkaProducer:
             self._engine.cluster._auto_create_topics = False
         if self.config["api_version"] is None:
             bootstrap(self._engine.cluster, self._sdk._runner, self.config["bootstrap_timeout_ms"], self.close)
+
+    def _is_idempotent(self, given: Mapping[str, Any]) -> bool:
+        """Whether it is: what was not asked for gives way to settings that contradict it.
+
+        Raises KafkaConfigurationError when it was asked for, or transactions were.
+        """
+        config = self.config
+        if config["acks"] == "all":
+            config["acks"] = -1
+        transactional = config["transactional_id"] is not None
+        if not config["enable_idempotence"]:
+            if transactional:
+                raise KafkaConfigurationError("Cannot set transactional_id without enable_idempotence.")
+            return False
+        conflicts = [
+            f"{name}={given[name]}"
+            for name, fits in (
+                ("acks", config["acks"] == -1),
+                ("retries", given.get("retries", 1) > 0),
+                ("max_in_flight_requests_per_connection", given.get("max_in_flight_requests_per_connection", 5) <= 5),
+            )
+            if not fits
+        ]
+        if conflicts and (transactional or "enable_idempotence" in given):
+            text = f"enable_idempotence=True is incompatible with user-provided {', '.join(conflicts)}"
+            raise KafkaConfigurationError(text)
+        if conflicts:
+            logger.warning("idempotence disabled", because=conflicts)
+        return not conflicts
 
     def bootstrap_connected(self) -> bool:
         """Whether some broker is connected."""
