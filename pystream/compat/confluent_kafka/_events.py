@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import threading
 import time
@@ -66,18 +67,12 @@ class Events:
         return served
 
     def serve_all(self) -> int:
-        """As serve(), but a callback that raises keeps no other from being called; the first error is raised then."""
-        served = 0
-        failure: Exception | None = None
-        for call in self._due():
-            served += 1
-            try:
-                call()
-            except Exception as error:  # noqa: BLE001  raised below: the others come first
-                failure = failure or error
-        if failure is not None:
-            raise failure
-        return served
+        """As serve(), but a callback that raises keeps no other from being called; what it raised comes out then."""
+        due = list(self._due())
+        with contextlib.ExitStack() as every:
+            for call in reversed(due):
+                every.callback(call)
+        return len(due)
 
     def _due(self) -> Iterator[Callable[[], object]]:
         """What is there now, taken one by one; what comes meanwhile has to wait."""

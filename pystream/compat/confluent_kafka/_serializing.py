@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from pystream.compat.confluent_kafka._consumer import Consumer
-from pystream.compat.confluent_kafka._errors import KafkaError
+from pystream.compat.confluent_kafka._errors import KafkaError, local
 from pystream.compat.confluent_kafka._producer import Producer
 from pystream.compat.confluent_kafka._share import Messages, ShareConsumer
 from pystream.compat.confluent_kafka._values import Message
@@ -34,6 +34,26 @@ def _taken(config: Mapping[str, Any], names: tuple[str, str]) -> tuple[dict[str,
         if given is not None and not callable(given):
             raise TypeError(f"expected a serializer, which can be called, found {given!r}")
     return left, key, value
+
+
+def _deserialized(
+    message: Message, key_deserializer: Serde | None, value_deserializer: Serde | None
+) -> tuple[Any, Any]:
+    """Key and value. Raises KeyDeserializationError and ValueDeserializationError."""
+    key, value = message.key(), message.value()
+    context = SerializationContext(message.topic() or "", MessageField.KEY, message.headers())
+    if key_deserializer is not None:
+        try:
+            key = key_deserializer(key, context)
+        except Exception as error:
+            raise KeyDeserializationError(error, message) from error
+    context.field = MessageField.VALUE
+    if value_deserializer is not None:
+        try:
+            value = value_deserializer(value, context)
+        except Exception as error:
+            raise ValueDeserializationError(error, message) from error
+    return key, value
 
 
 class SerializingProducer(Producer):
@@ -88,26 +108,14 @@ class DeserializingConsumer(Consumer):
             return None
         if (failure := message.error()) is not None:
             raise ConsumeError(failure, kafka_message=message)
-        key, value = message.key(), message.value()
-        context = SerializationContext(message.topic() or "", MessageField.KEY, message.headers())
-        if self._key_deserializer is not None:
-            try:
-                key = self._key_deserializer(key, context)
-            except Exception as error:
-                raise KeyDeserializationError(error, message) from error
-        context.field = MessageField.VALUE
-        if self._value_deserializer is not None:
-            try:
-                value = self._value_deserializer(value, context)
-            except Exception as error:
-                raise ValueDeserializationError(error, message) from error
+        key, value = _deserialized(message, self._key_deserializer, self._value_deserializer)
         message.set_key(key)
         message.set_value(value)
         return message
 
     def consume(self, num_messages: int = 1, timeout: float | None = None) -> list[Message]:
-        """Raises NotImplementedError, as confluent_kafka does: use poll()."""
-        raise NotImplementedError("DeserializingConsumer has no consume(): use poll()")
+        """Raises KafkaException: confluent_kafka has none here, either."""
+        raise local(KafkaError._NOT_IMPLEMENTED, "DeserializingConsumer has no consume(): use poll()")
 
 
 class DeserializingShareConsumer(ShareConsumer):
@@ -131,21 +139,12 @@ class DeserializingShareConsumer(ShareConsumer):
         return messages
 
     def _deserialize(self, message: Message) -> None:
-        topic = message.topic()
-        if topic is None:
+        if message.topic() is None:
             raise TypeError("Message topic is None")
-        key, value = message.key(), message.value()
-        context = SerializationContext(topic, MessageField.KEY, message.headers())
-        code = KafkaError._KEY_DESERIALIZATION
         try:
-            if self._key_deserializer is not None:
-                key = self._key_deserializer(key, context)
-            context.field = MessageField.VALUE
-            code = KafkaError._VALUE_DESERIALIZATION
-            if self._value_deserializer is not None:
-                value = self._value_deserializer(value, context)
-        except Exception as error:  # noqa: BLE001  told by the message
-            message.set_error(KafkaError(code, str(error)))
+            key, value = _deserialized(message, self._key_deserializer, self._value_deserializer)
+        except (KeyDeserializationError, ValueDeserializationError) as error:
+            message.set_error(error.args[0])
             return
         message.set_key(key)
         message.set_value(value)

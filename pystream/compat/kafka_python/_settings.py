@@ -49,14 +49,22 @@ def check_timeouts(config: Mapping[str, Any]) -> None:
         raise KafkaConfigurationError(f"request_timeout_ms ({request_ms}) must be larger than fetch_max_wait_ms")
 
 
-def settings_of(kind: type[ClientConfig], config: Mapping[str, Any], own: frozenset[str]) -> dict[str, Any]:
-    """What `config` says to the SDK, without `own`, which the client keeps. Raises KafkaConfigurationError."""
+def settings_of(
+    kind: type[ClientConfig],
+    config: Mapping[str, Any],
+    own: frozenset[str],
+    unknown: type[Exception] = KafkaConfigurationError,
+) -> dict[str, Any]:
+    """What `config` says to the SDK, without `own`, which the client keeps.
+
+    Raises `unknown` for names that nobody knows, KafkaConfigurationError for what cannot be had.
+    """
     names = {key.field_name: dotted for dotted, key in definition_of(kind).keys.items()}
-    unknown = [
+    strangers = [
         name for name in config if name not in names and name not in own | IDLE and not name.startswith(SECURITY)
     ]
-    if unknown:
-        raise KafkaConfigurationError(f"Unrecognized configs: {set(unknown)}")
+    if strangers:
+        raise unknown(f"Unrecognized configs: {set(strangers)}")
     for name in PROXIES:
         if config.get(name) is not None:
             raise KafkaConfigurationError(f"{name} is not supported by pystream.compat: brokers are reached directly")

@@ -120,8 +120,10 @@ class KafkaConsumer:
     ) -> None:
         """Read these topics, or those whose names begin with what fits `pattern`; with the group if there is one."""
         names = [topics] if isinstance(topics, str) else list(topics)
-        if bool(names) == (pattern is not None):
-            raise ValueError("Must provide either topics or pattern, not both")
+        if not names and pattern is None:
+            raise ValueError("Must provide topics or pattern")
+        if names and pattern is not None:
+            raise IllegalStateError("You must choose only one way to configure your consumer: topics or pattern")
         if listener is not None and not isinstance(listener, ConsumerRebalanceListener):
             raise TypeError("listener must be a ConsumerRebalanceListener")
         if self._alone is None and self._engine.subscription is None and self._sdk.assignment():
@@ -190,6 +192,8 @@ class KafkaConsumer:
         if not update_offsets:
             raise ValueError("update_offsets=False is not supported by pystream.compat: seek() back instead")
         self._forget()
+        if self._alone is None and self._engine.subscription is None and not self._sdk.assignment():
+            return {}  # nothing will come
         ends_at = time.monotonic() + timeout_ms / 1000
         found: dict[TopicPartition, list[ConsumerRecord]] = {}
         count = 0
@@ -510,7 +514,7 @@ def _to_commit(offsets: Mapping[TopicPartition, Any] | None) -> dict[Any, Any] |
     if offsets is None:
         return None
     if not all(hasattr(where, "offset") for where in offsets.values()):
-        raise AssertionError("offsets must be dict[TopicPartition, OffsetAndMetadata]")
+        raise TypeError("offsets must be dict[TopicPartition, OffsetAndMetadata]")
     return {
         _place(partition): SdkOffset(where.offset, where.metadata or "", where.leader_epoch)
         for partition, where in offsets.items()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final, Self
 
 from pystream.client.config import ProducerConfig
 from pystream.client.sync.producer import Producer as SdkProducer
-from pystream.common.errors import DeadlineExceeded, PystreamError, UnknownTopicOrPartition
+from pystream.common.errors import DeadlineExceeded, InvalidTxnState, PystreamError, UnknownTopicOrPartition
 from pystream.common.logging import get_logger
 from pystream.compat.kafka_python._client import bootstrap, is_connected, metrics_of
 from pystream.compat.kafka_python._settings import check_timeouts, settings_of
@@ -24,6 +25,8 @@ from pystream.compat.kafka_python.structs import ConsumerGroupMetadata, OffsetAn
 
 logger = get_logger(__name__)
 
+LONGEST_TOPIC: Final = 249
+LEGAL_TOPIC: Final = re.compile("[A-Za-z0-9._-]+")
 BYTES: Final = (bytes, bytearray, memoryview, type(None))
 CODECS: Final = (None, "gzip", "snappy", "lz4", "zstd")
 OWN: Final = frozenset(
@@ -65,7 +68,7 @@ class KafkaProducer:
         self._value_serializer = serialize_with(self.config["value_serializer"])
         self._partitioner = self.config["partitioner"]
         try:
-            self._sdk = SdkProducer(settings_of(ProducerConfig, self.config, OWN))
+            self._sdk = SdkProducer(settings_of(ProducerConfig, self.config, OWN, unknown=ValueError))
         except PystreamError as error:
             raise translated(error) from error
         self._engine = self._sdk._engine
@@ -122,6 +125,9 @@ class KafkaProducer:
             raise IllegalStateError("KafkaProducer already closed!")
         if value is None and key is None:
             raise ValueError("Need at least one: key or value")
+        _check_topic(topic)
+        if partition is not None and partition < 0:
+            raise ValueError("partition must be >= 0")
         pairs = _checked_headers(headers)
         key_bytes = key if self._key_serializer is None else self._key_serializer(topic, pairs, key)
         value_bytes = value if self._value_serializer is None else self._value_serializer(topic, pairs, value)
@@ -139,6 +145,8 @@ class KafkaProducer:
             delivery = self._sdk.send(topic, value_bytes, key_bytes, pairs or None, timestamp_ms, partition)
         except (DeadlineExceeded, UnknownTopicOrPartition) as error:
             raise KafkaTimeoutError(f"Failed to update metadata: {error}") from error
+        except InvalidTxnState as error:
+            raise IllegalStateError(str(error)) from error
         except PystreamError as error:
             raise translated(error) from error
         delivery.add_callback(future.delivered)
@@ -165,7 +173,8 @@ class KafkaProducer:
 
     def flush(self, timeout: float | None = None) -> None:
         """Wait until everything is delivered or has failed. Raises KafkaTimeoutError after `timeout` seconds."""
-        self._guarded(lambda: self._sdk.flush(timeout))
+        if not self._closed:
+            self._guarded(lambda: self._sdk.flush(timeout))
 
     def partitions_for(self, topic: str) -> set[int]:
         """The partitions of a topic."""
@@ -186,9 +195,11 @@ class KafkaProducer:
     # --- transactions -------------------------------------------------------------------------------------------------
 
     def init_transactions(self) -> None:
+        self._check_transactional()
         self._guarded(self._sdk.init_transactions)
 
     def begin_transaction(self) -> None:
+        self._check_transactional()
         self._guarded(self._sdk.begin_transaction)
 
     def send_offsets_to_transaction(
@@ -197,13 +208,20 @@ class KafkaProducer:
         group_metadata: ConsumerGroupMetadata | str,
     ) -> None:
         """Commit what a consumer read together with the records."""
+        self._check_transactional()
         self._guarded(lambda: self._sdk.send_offsets_to_transaction(offsets, group_metadata))
 
     def commit_transaction(self) -> None:
+        self._check_transactional()
         self._guarded(self._sdk.commit_transaction)
 
     def abort_transaction(self) -> None:
+        self._check_transactional()
         self._guarded(self._sdk.abort_transaction)
+
+    def _check_transactional(self) -> None:
+        if self.config["transactional_id"] is None:
+            raise IllegalStateError("Transactional method invoked on a non-transactional producer.")
 
     def _guarded(self, call: Any) -> None:
         try:
@@ -233,6 +251,22 @@ class KafkaProducer:
         return (
             f"<KafkaProducer client_id={self.config['client_id']} transactional_id={self.config['transactional_id']}>"
         )
+
+
+def _check_topic(topic: Any) -> None:
+    """Raises TypeError and ValueError for what cannot be a topic's name."""
+    if topic is None:
+        raise TypeError("All topics must not be None")
+    if not isinstance(topic, str):
+        raise TypeError("All topics must be strings")
+    if not topic:
+        raise ValueError("All topics must be non-empty strings")
+    if len(topic) > LONGEST_TOPIC or not LEGAL_TOPIC.fullmatch(topic):
+        raise ValueError(
+            f"Topic name {topic!r} is illegal: up to {LONGEST_TOPIC} of ASCII letters, digits, '.', '_', '-'"
+        )
+    if topic in (".", ".."):
+        raise ValueError('Topic name cannot be "." or ".."')
 
 
 def _checked_headers(headers: Any) -> list[tuple[str, bytes]]:
