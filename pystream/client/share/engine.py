@@ -318,8 +318,10 @@ class ShareEngine:
             leader = self.cluster.leader_of(*key)
             if leader is None:
                 self.cluster.refresh_soon()
-            elif leader.node_id not in self._sessions and not self.is_closed:
-                self._sessions[leader.node_id] = BrokerSession(self, leader.node_id)
+            elif not self.is_closed:
+                session = self._sessions.get(leader.node_id)
+                if session is None or session.is_over:
+                    self._sessions[leader.node_id] = BrokerSession(self, leader.node_id)
         for session in self._sessions.values():
             session.wake()
 

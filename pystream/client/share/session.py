@@ -133,6 +133,19 @@ class BrokerSession:
         self._retry_at_ms = 0
         self._served: Wish | None = None  # the last one that was fetched for
         self._task = self._cluster.spawn(f"share session with {node_id}", self._serve())
+        self._task.add_done_callback(self._ended)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it does nothing any more."""
+        return self._task.done()
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """With an error that is not the broker's (no memory, our own bug) the poll must not wait for ever."""
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            self._lose(self._gone())
+            self._member.fail(PystreamError(f"the share session with broker {self.node_id} failed: {error!r}"))
 
     def wake(self) -> None:
         """A poll waits, or partitions came or went."""

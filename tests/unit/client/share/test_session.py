@@ -10,6 +10,7 @@ import pytest
 
 from pystream.client import AcknowledgeType
 from pystream.client.aio import ShareConsumer
+from pystream.client.share import session
 from pystream.client.share.engine import ShareEngine
 from pystream.common import error_codes as codes
 from pystream.common.clock import ManualClock
@@ -20,6 +21,7 @@ from pystream.common.errors import (
     InvalidRecordState,
     InvalidShareSessionEpoch,
     MalformedInput,
+    PystreamError,
     ShareSessionNotFound,
     UnknownServerError,
     UnsupportedVersion,
@@ -283,3 +285,24 @@ def test_a_cancelled_poll_leaves_what_comes_to_the_next_one():
         assert len(await consumer.poll()) == 3
 
     run(work)
+
+
+def test_a_session_that_fails_of_itself_is_told_and_begun_anew(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    """The poll once waited for ever: there was no memory for an answer, and nobody to tell."""
+    failures = [MemoryError("no memory")]
+
+    def once(*given: Any) -> None:
+        if failures:
+            raise failures.pop()
+
+    monkeypatch.setattr(session, "check_acquired", once)
+
+    async def work(consumer: ShareConsumer, broker: MisbehavingBroker) -> None:
+        with pytest.raises(PystreamError, match="share session with broker 1 failed: MemoryError"):
+            await consumer.poll()
+        assert [message.offset for message in await consumer.poll()] == [0, 1, 2]
+
+    assert epochs(run(work, THREE, THREE))[:2] == [0, 0]
+    assert "a task of the client failed" in caplog.text
