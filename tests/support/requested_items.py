@@ -46,6 +46,14 @@ def count(field: str) -> Items:
     return lambda message: [(number,) for number in range(len(getattr(message, field) or ()))]
 
 
+def quota_entities(message: Any) -> list[Item]:
+    """What quotas are for. Who asks for one several times gets one result, as from Kafka."""
+    return [
+        tuple(sorted((part.entity_type, part.entity_name is None, part.entity_name or "") for part in entry.entity))
+        for entry in message.entries
+    ]
+
+
 def named_or_known(field: str) -> Items:
     """Topics by name, or by id where they have none."""
     return lambda message: [
@@ -117,7 +125,7 @@ REQUESTED: Mapping[int, tuple[Items, Items]] = {
     ),
     ApiKey.ALTER_PARTITION_REASSIGNMENTS: (at(*TOPICS), at(("responses", "name"), TOPICS[1])),
     ApiKey.OFFSET_DELETE: (at(*TOPICS), at(*TOPICS)),
-    ApiKey.ALTER_CLIENT_QUOTAS: (count("entries"), count("entries")),
+    ApiKey.ALTER_CLIENT_QUOTAS: (quota_entities, quota_entities),
     ApiKey.DESCRIBE_USER_SCRAM_CREDENTIALS: (at(("users", "name")), at(("results", "user"))),
     ApiKey.ALTER_USER_SCRAM_CREDENTIALS: (
         both(at(("deletions", "name")), at(("upsertions", "name"))),
