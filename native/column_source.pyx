@@ -208,7 +208,7 @@ cdef class ColumnSource:
         cdef const int64_t[::1] wide
         cdef Py_ssize_t count
         view = memoryview(offsets)
-        column.hold(&column.data, data)
+        column.hold(&column.views.data, data)
         if view.format in ("q", "l") and view.itemsize == 8:
             wide = view
             count = wide.shape[0]
@@ -231,16 +231,16 @@ cdef class ColumnSource:
         cdef ColumnSource column = ColumnSource.__new__(ColumnSource)
         if width < 1:
             raise ValueError(f"rows have at least a byte, not {width}")
-        column.hold(&column.data, data)
+        column.hold(&column.views.data, data)
         column.source.kind = FIXED
         column.source.width = width
         column.source.strip = strip
-        column.finish(validity, start, rows, column.data.len // width)
+        column.finish(validity, start, rows, column.views.data.len // width)
         return column
 
     def __dealloc__(self):
-        PyBuffer_Release(&self.data)
-        PyBuffer_Release(&self.validity)
+        PyBuffer_Release(&self.views.data)
+        PyBuffer_Release(&self.views.validity)
 
     cdef object hold(self, Py_buffer *place, buffer):
         """Any contiguous buffer, whatever its format."""
@@ -252,15 +252,15 @@ cdef class ColumnSource:
             rows = available - start
         if start < 0 or rows < 0 or start > available or rows > available - start:
             raise ValueError(f"{rows} rows from row {start} on, of {available}")
-        self.source.data_size = self.data.len
-        self.source.data = <const uint8_t *>self.data.buf
+        self.source.data_size = self.views.data.len
+        self.source.data = <const uint8_t *>self.views.data.buf
         self.source.start = start
         self.source.rows = rows
         if validity is not None:
-            self.hold(&self.validity, validity)
-            if self.validity.len < (start + rows + 7) // 8:
-                raise ValueError(f"{self.validity.len} bytes of validity for {start + rows} rows")
-            self.source.validity = <const uint8_t *>self.validity.buf
+            self.hold(&self.views.validity, validity)
+            if self.views.validity.len < (start + rows + 7) // 8:
+                raise ValueError(f"{self.views.validity.len} bytes of validity for {start + rows} rows")
+            self.source.validity = <const uint8_t *>self.views.validity.buf
 
     def __len__(self):
         return self.source.rows

@@ -32,11 +32,14 @@ cdef struct FieldSource:
 cdef bint field_at_row(
     const FieldSource *source, Py_ssize_t row, const uint8_t **field, Py_ssize_t *size) noexcept nogil
 
+cdef struct ColumnViews:                 # hidden from the garbage collector, which would take them from under their owner
+    Py_buffer data
+    Py_buffer validity
+
 cdef class ColumnSource:
     cdef FieldSource source
     cdef tuple held
-    cdef Py_buffer data
-    cdef Py_buffer validity
+    cdef ColumnViews views
     cdef object hold(self, Py_buffer *place, buffer)
     cdef object finish(self, validity, Py_ssize_t start, Py_ssize_t rows, Py_ssize_t available)
 

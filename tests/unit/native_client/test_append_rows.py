@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import sys
+
 import pytest
 
 from pystream._native.column_source import ColumnSource
@@ -90,3 +93,17 @@ def test_rows_in_front_of_a_refused_one_stay_taken():
         buffer.append_many("t", values, start=2)
     assert buffer.append_many("t", values, start=3).taken == 1
     assert [record.value for record in records_of(only(buffer))] == [b"a", b"b", b"d"]
+
+
+def test_a_column_in_a_cycle_is_collected_with_what_it_views(monkeypatch: pytest.MonkeyPatch):
+    """The collector once cleared the view of the data before its owner gave it back."""
+    unraisable: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", unraisable.append)
+    data, validity = bytearray(100), bytearray(2)
+    cycle: dict[str, object] = {"column": ColumnSource.fixed(memoryview(data), 10, memoryview(validity))}
+    cycle["itself"] = cycle
+    del cycle
+    gc.collect()
+    assert unraisable == []
+    data.clear()  # raises BufferError while anybody views it
+    validity.clear()
