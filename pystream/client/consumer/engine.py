@@ -43,7 +43,15 @@ from pystream.client.consumer.resolver import Resolver
 from pystream.client.metrics.consumer import ConsumerMetrics
 from pystream.client.metrics.reporter import TelemetryReporter
 from pystream.common.clock import SleepingClock
-from pystream.common.errors import ClientError, Closed, InvalidGroupId, PystreamError, Wakeup, error_class
+from pystream.common.errors import (
+    ClientError,
+    Closed,
+    InvalidGroupId,
+    PystreamError,
+    RebalanceInProgress,
+    Wakeup,
+    error_class,
+)
 from pystream.common.logging import get_logger
 from pystream.common.model import TopicPartition
 
@@ -531,8 +539,9 @@ class Engine:
             await self._group().commit(offsets, timeout_ms=self.config.request_timeout_ms)
         except PystreamError as error:
             failure = error
-            if callback is None:
-                logger.warning(event, group=self.config.group_id, error=str(error))
+            if callback is None:  # after a rebalance the next automatic one commits the same
+                tell = logger.info if isinstance(error, RebalanceInProgress) else logger.warning
+                tell(event, group=self.config.group_id, error=str(error))
         if callback is not None:
             self._finished_commits.append((callback, offsets, failure))
             self.notify()

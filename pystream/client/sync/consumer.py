@@ -360,7 +360,8 @@ class Consumer(Generic[M]):
     ) -> None:
         """Commit `offsets`, each the next one to read, or the positions of all partitions. Returns when it is done.
 
-        Raises CommitFailed when the group gave the partitions to others; DeadlineExceeded.
+        Raises CommitFailed when the group gave the partitions to others; RebalanceInProgress: poll, then commit again;
+        DeadlineExceeded.
         """
         self._engine.hand.note_position()
         self._run(self._engine.commit(as_commit(offsets), as_ms(timeout)))
