@@ -31,7 +31,8 @@ def main(arguments: list[str]) -> None:
     with atheris.instrument_imports(include=["pystream"]):
         target = corpus.load(name)
     fill(name, folder)
-    atheris.Setup([sys.argv[0], str(folder), *options], target.check)
+    itself = f"{sys.executable} -m tests.fuzz {name}"  # how libFuzzer starts processes of its own, to merge
+    atheris.Setup([itself, str(folder), *options], target.check)
     atheris.Fuzz()
 
 
