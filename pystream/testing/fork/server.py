@@ -27,8 +27,9 @@ from typing import IO, Any, Final
 import pystream
 from pystream.common.errors import PystreamError
 
-CODE: Final = (
-    "import sys; sys.path.insert(0, sys.argv[1]); from pystream.testing.fork.main import main; main(sys.argv[2])"
+CODE: Final = (  # this pystream, wherever it lies; nothing else is looked for there
+    "import sys; sys.path.insert(0, sys.argv[1]); import pystream; sys.path.remove(sys.argv[1]); "
+    "from pystream.testing.fork.main import main; main(sys.argv[2])"
 )
 HOME: Final = str(Path(pystream.__file__).resolve().parents[1])
 READ_AT_START: Final = re.compile(r"(PYTHON|LD_|MALLOC_|GLIBC_|[A-Z]+SAN_OPTIONS$)")
@@ -137,7 +138,7 @@ class _ForkServer:
         self._log: IO[bytes] = tempfile.TemporaryFile(prefix="pystream-fork-")  # noqa: SIM115 - closed by close()
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-c", CODE, HOME, str(theirs.fileno())],
+                [sys.executable, "-P", "-c", CODE, HOME, str(theirs.fileno())],
                 stdin=subprocess.DEVNULL,
                 stdout=self._log,
                 stderr=self._log,

@@ -93,6 +93,17 @@ def test_variables_that_python_reads_as_it_starts_make_another_process(monkeypat
             assert b"PYTHONHASHSEED=7" in Path(f"/proc/{parent_of(other.pid)}/environ").read_bytes()
 
 
+def test_modules_in_the_tests_directory_are_not_taken_for_those_of_python(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    for name in ("asyncio", "sqlite3", "uvloop", "socket"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('not this one')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONHASHSEED", "11")  # another process to fork from
+    with broker(process=True) as b:
+        assert b.create_topic("t") == "t"
+
+
 def test_what_a_broker_writes_is_its_log():
     with broker(process=True) as b:
         assert "broker ready" in b.log_tail()
