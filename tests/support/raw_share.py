@@ -13,7 +13,7 @@ from pystream.common.error_codes import (
     NOT_COORDINATOR,
 )
 from pystream.protocol.messages import share_acknowledge, share_fetch
-from pystream.protocol.messages.create_topics import CreatableTopic, CreateTopicsRequest
+from pystream.protocol.messages.create_topics import CreatableTopic, CreatableTopicConfig, CreateTopicsRequest
 from pystream.protocol.messages.find_coordinator import FindCoordinatorRequest
 from pystream.protocol.messages.incremental_alter_configs import (
     AlterableConfig,
@@ -37,8 +37,9 @@ Range = tuple[int, int, int]
 
 
 def create_topic(client: RawClient, name: str, partitions: int = 1) -> bytes:
-    """The id of a new topic."""
-    topic = CreatableTopic(name=name, num_partitions=partitions, replication_factor=1)
+    """The id of a new topic, which keeps records of any age."""
+    for_ever = CreatableTopicConfig(name="retention.ms", value="-1")
+    topic = CreatableTopic(name=name, num_partitions=partitions, replication_factor=1, configs=[for_ever])
     (created,) = client.call(CreateTopicsRequest(topics=[topic], timeout_ms=10_000), 7).topics
     assert created.error_code == NONE, created.error_message
     return bytes(created.topic_id)

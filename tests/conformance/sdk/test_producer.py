@@ -31,7 +31,8 @@ SECONDS = 120
 
 @pytest.fixture
 def topic(cluster: RunningCluster) -> str:
-    return cluster.with_admin(lambda admin: cluster.new_topic(admin, "produced", PARTITIONS))
+    """It keeps records of 2023, too."""
+    return cluster.with_admin(lambda admin: cluster.new_topic(admin, "produced", PARTITIONS, retention_ms="-1"))
 
 
 def read(cluster: RunningCluster, topic: str) -> dict[int, list[Any]]:

@@ -84,6 +84,8 @@ print(
     )
 )
 
+kept = ConfigEntry("retention.ms", "-1", incremental_operation=AlterConfigOpType.SET)  # records of 1970
+print(told(admin.incremental_alter_configs([ConfigResource("topic", mine, incremental_configs=[kept])])))
 producer = Producer({"bootstrap.servers": bootstrap})
 for number in range(10):
     producer.produce(mine, str(number), partition=0, timestamp=1_000 + number, key="k")

@@ -64,6 +64,7 @@ print(admin.reset_configs([ConfigResource("topic", mine, ["retention.ms"])]) == 
 print(sorted(admin.describe_configs([resource])["topic"][mine]))
 print(tried(lambda: admin.alter_configs([ConfigResource("topic", mine, {"no.such": "1"})])))
 
+admin.alter_configs([ConfigResource("topic", mine, {"retention.ms": "-1"})])  # of records of 1970
 producer = KafkaProducer(bootstrap_servers=bootstrap)
 for number in range(10):
     producer.send(mine, b"v", key=b"k", partition=0, timestamp_ms=1_000 + number)
