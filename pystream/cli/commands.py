@@ -64,6 +64,7 @@ TOOLS: dict[str, str] = {
     "kafka-leader-election": "pystream.cli.kafka.cluster.leader_election:main",
     "kafka-client-metrics": "pystream.cli.kafka.cluster.client_metrics:main",
     "kafka-reassign-partitions": "pystream.cli.kafka.cluster.reassign_partitions:main",
+    "kafka-replica-verification": "pystream.cli.kafka.cluster.replica_verification:main",
     "kafka-producer-perf-test": "pystream.cli.kafka.load.producer_perf_test:main",
     "kafka-consumer-perf-test": "pystream.cli.kafka.load.consumer_perf_test:main",
     "kafka-share-consumer-perf-test": "pystream.cli.kafka.load.share_consumer_perf_test:main",

@@ -50,6 +50,9 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
     "kafka-reassign-partitions": (
         f"kafka-reassign-partitions {B} --topics-to-move-json-file topics.json --broker-list 1 --generate",
     ),
+    "kafka-replica-verification": (
+        "kafka-replica-verification --broker-list localhost:9092 --topics-include 'orders.*' --time -2",
+    ),
     "kafka-producer-perf-test": (
         f"kafka-producer-perf-test {B} --topic orders --num-records 1000 --record-size 100 --throughput -1",
     ),

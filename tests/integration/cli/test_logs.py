@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -104,6 +105,21 @@ def test_what_is_no_file_of_a_log_is_refused(run: Run, stopped: Path, tmp_path: 
     assert torn.out.count("base_offset") == 2
     assert torn.err.count("\n") == 1
     assert "at position" in torn.err
+
+
+def test_one_reader_serves_both_tools_and_only_its_stop_differs(run: Run, stopped: Path, tmp_path: Path):
+    """`pystream logs dump` says what is wrong where a batch should begin, Kafka's tool counts the bytes behind."""
+    cut = tmp_path / f"{0:020d}.log"
+    cut.write_bytes((stopped / cut.name).read_bytes()[:-7])
+
+    ours = run("logs", "dump", cut, "--json")
+    kafkas = run("kafka-dump-log", "--files", cut)
+
+    whole = [line["base_offset"] for line in map(json.loads, ours.out.splitlines())]
+    assert [int(offset) for offset in re.findall(r"^baseOffset: (\d+)", kafkas.out, re.MULTILINE)] == whole
+    assert len(whole) >= 1
+    assert (ours.code, "at position" in ours.err) == (1, True)
+    assert (kafkas.code, re.search(r"Found \d+ invalid bytes at the end", kafkas.out) is not None) == (0, True)
 
 
 def test_logs_are_verified_and_repaired(run: Run, stopped: Path, tmp_path: Path):

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -48,6 +49,7 @@ PRINTED: dict[str, str | tuple[int, str]] = {
     "kafka-leader-election": r"^(Valid replica already elected|Successfully completed|$)",
     "kafka-client-metrics": r"interval.ms=60000",
     "kafka-reassign-partitions": r"Proposed partition reassignment configuration",
+    "kafka-replica-verification": r": max lag is 0 for partition orders-0 at offset \d+ among 1 partitions",
     "kafka-producer-perf-test": r"1000 records sent, ",
     "kafka-consumer-perf-test": r"start.time, end.time, data.consumed.in.MB",
     "kafka-share-consumer-perf-test": r"start.time, end.time, data.consumed.in.MB",
@@ -62,6 +64,7 @@ PRINTED: dict[str, str | tuple[int, str]] = {
     "kafka-server-start": r"^$",
     "kafka-server-stop": r"^$",
 }
+RUN_ON = ("kafka-server-start", "kafka-server-stop", "kafka-replica-verification")  # each has a test of its own
 ORDER = ("kafka-console-producer", "kafka-share-groups")  # before the others, which find what these leave
 
 
@@ -124,7 +127,7 @@ def test_help_ends_with_the_examples(tool: str, folder: Path):
 
 
 @pytest.mark.unsanitized
-@pytest.mark.parametrize("tool", [tool for tool in TOOLS if not tool.startswith("kafka-server")])
+@pytest.mark.parametrize("tool", [tool for tool in TOOLS if tool not in RUN_ON])
 def test_an_example_does_what_it_says(tool: str, folder: Path):
     *before, last = EXAMPLES[tool]
     expected = PRINTED[tool]
@@ -152,3 +155,23 @@ def test_the_examples_of_servers_start_and_stop_one(folder: Path, tmp_path: Path
     stopped = run(tmp_path, stop.replace("--node-id 1", f"--node-id {node_id}"))
 
     assert (stopped.returncode, stopped.stdout) == (0, "")
+
+
+@pytest.mark.unsanitized
+def test_the_example_that_verifies_replicas_does_so_until_it_is_stopped(folder: Path):
+    tool = "kafka-replica-verification"
+    line = f"{EXAMPLES[tool][0]} --report-interval-ms 1 --max-wait-ms 10"
+    words = shlex.split(line.replace("localhost:9092", (folder / "bootstrap").read_text()))
+    command = [sys.executable, "-m", "pystream.cli.main", *words]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=folder, env=environment
+    ) as process:
+        assert process.stdout is not None
+        started, first = process.stdout.readline(), process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=SECONDS)
+
+    assert "verification process is started" in started
+    assert re.search(str(PRINTED[tool]), first)
+    assert (process.returncode, "Traceback" in err) == (130, False)

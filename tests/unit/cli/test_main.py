@@ -150,3 +150,19 @@ def test_help_of_every_command_shows_an_example_and_its_exit_codes(name: str):
         shown = CliRunner().invoke(command, ["--help"]).output
         assert "Examples" in shown, words
         assert "Exit codes" in shown, words
+
+
+def test_every_verb_of_every_command_has_a_test_that_runs_it():
+    """By its words in a row. `test_operations` walks declared operations, `test_tool_examples` Kafka's tools."""
+    tests = Path(__file__).parents[2]
+    written = "\n".join(path.read_text(encoding="utf-8") for path in (tests / "integration").rglob("*.py"))
+    missing = []
+    for name in COMMANDS:
+        root = find_command(name)
+        assert root is not None
+        for words, _ in leaves(root, (name,)):
+            pattern = r",\s*".join(f'"{word}"' for word in words)
+            if len(words) > 1 and not re.search(pattern, written):
+                missing.append(" ".join(words))
+
+    assert missing == []

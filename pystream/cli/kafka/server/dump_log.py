@@ -103,10 +103,10 @@ class _Dump:
     # --- segments -----------------------------------------------------------------------------------------------------
 
     def _log(self, path: Path) -> None:
-        from pystream.storage.repair.contents import batches
+        from pystream.storage.repair.contents import batches, mapped
 
         print(f"Log starting offset: {_base(path)}")
-        data = path.read_bytes()
+        data = mapped(path)
         most = self._given.value("max-bytes")
         parse = _records_as(self._decoders[0]) if self._decoders else _plain
         end, last = 0, -1
@@ -147,7 +147,7 @@ class _Dump:
     # --- indexes ------------------------------------------------------------------------------------------------------
 
     def _offset_index(self, path: Path) -> None:
-        from pystream.storage.repair.contents import batches, offset_entries
+        from pystream.storage.repair.contents import batches, mapped, offset_entries
 
         entries = offset_entries(path.read_bytes(), _base(path))
         if not entries:
@@ -156,7 +156,7 @@ class _Dump:
         if self._given.has("index-sanity-check"):
             _check(path, [entry.offset for entry in entries])
             return
-        log = path.with_suffix(".log").read_bytes()
+        log = mapped(path.with_suffix(".log"))
         for entry in entries:
             at = next(batches(log[entry.position :]), None)
             last = -1 if at is None else at.header.next_offset - 1
