@@ -177,7 +177,7 @@ class Idempotence:
         if before is None or before[:2] != (batch.producer_id, batch.producer_epoch) or _is_later(last, before[2]):
             self._acknowledged[place] = (batch.producer_id, batch.producer_epoch, last)
         unresolved = self._unresolved.get(place)
-        if unresolved is not None and _is_later(batch.base_sequence, unresolved):
+        if unresolved is not None and _is_later((last + 1) % SEQUENCES, unresolved):
             del self._unresolved[place]
 
     def judge(self, batch: ProducerBatch, error: PystreamError, log_start_offset: int) -> Verdict:

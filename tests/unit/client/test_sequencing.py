@@ -74,6 +74,16 @@ def test_a_batch_that_was_given_up_and_turns_out_to_be_written_begins_no_epoch()
     assert producer.epoch == 1
 
 
+def test_a_batch_that_was_given_up_and_is_acknowledged_after_all_leaves_nothing_in_doubt():
+    producer = Producer()
+    first, second, third = producer.batches
+    producer.idempotence.given_up(first, LATE, answered=False)
+    producer.idempotence.delivered(first)
+    assert producer.judge(third, OUT_OF_ORDER) is Verdict.AGAIN
+    assert producer.epoch == 0
+    assert not producer.idempotence._unresolved
+
+
 def test_a_batch_that_a_leader_certainly_does_not_have_leaves_a_gap():
     producer = Producer()
     producer.idempotence.given_up(producer.batches[0], NotLeaderOrFollower("moved"), answered=True)
