@@ -76,7 +76,7 @@ def test_a_batch_that_was_given_up_and_turns_out_to_be_written_begins_no_epoch()
 
 def test_a_batch_that_was_given_up_and_is_acknowledged_after_all_leaves_nothing_in_doubt():
     producer = Producer()
-    first, second, third = producer.batches
+    first, _, third = producer.batches
     producer.idempotence.given_up(first, LATE, answered=False)
     producer.idempotence.delivered(first)
     assert producer.judge(third, OUT_OF_ORDER) is Verdict.AGAIN
