@@ -2,7 +2,7 @@
 
     tracing = Tracing()                                     # the global tracer provider and propagator
     producer = Producer(bootstrap_servers=..., tracing=tracing)
-    consumer = Consumer({...}, tracing=tracing)
+    consumer = Consumer({...}, tracing=tracing)             # ShareConsumer likewise
     for message in consumer: ...                            # each within a span `process orders`
     for message in consumer.poll():                         # `poll orders`, linked to what was sent
         with consumer.processing(message): ...              # `process orders`; what it raises is recorded
