@@ -201,6 +201,30 @@ def serve_commands(
     raise SystemExit(0)
 
 
+def serve_or_help(
+    made: Commands, arguments: Sequence[str] | None, work: Callable[[Commands, argparse.Namespace], None]
+) -> NoReturn:
+    """The same, of a tool that shows its help where nothing was asked; `work` may find that arguments cannot be."""
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    if not words:
+        made.print_help()
+        raise SystemExit(0)
+    serve_commands(made, words, lambda given: work(made, given))
+
+
+def settings_file(made: Commands, given: argparse.Namespace, old: str) -> str | None:
+    """The file that --command-config names, or its old name ("producer.config")."""
+    former: str | None = getattr(given, old.replace(".", "_"))
+    named: str | None = given.command_config
+    if named and former:
+        made.error(f"Options --{old} and --command-config are mutually exclusive.")
+    if former:
+        print(
+            f"Option --{old} has been deprecated and will be removed in a future version. Use --command-config instead."
+        )
+    return named or former
+
+
 def admin_for(given: argparse.Namespace, **further: Any) -> AdminClient:
     """A client of the brokers, or of the controllers, that the arguments name."""
     from pystream.cli.kafka.properties import load

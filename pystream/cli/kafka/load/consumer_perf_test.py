@@ -7,8 +7,8 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from pystream.cli.kafka.load.figures import MIB, date, java_number, now_ms, per_second
-from pystream.cli.kafka.options import Given, Mistake, Tool, WrongUsage, flag, former, pairs, value
+from pystream.cli.kafka.load.figures import MIB, READING_OPTIONS, date, java_number, now_ms, per_second
+from pystream.cli.kafka.options import Given, Mistake, Tool, WrongUsage, flag, pairs, value
 from pystream.cli.kafka.properties import for_client, load
 from pystream.cli.kafka.tool import serve
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 CLIENT_ID: Final = "perf-consumer-client"
 POLL_SECONDS: Final = 0.1
-DATE: Final = "yyyy-MM-dd HH:mm:ss:SSS"
 FIGURES: Final = "rebalance.time.ms, fetch.time.ms, fetch.MB.sec, fetch.nMsg.sec"
 TOOL: Final = Tool(
     "kafka-consumer-perf-test",
@@ -27,20 +26,8 @@ TOOL: Final = Tool(
         value("topic", "The topic to consume from.", "topic"),
         value("include", "Regular expression of the topics to consume.", "Java regex (String)"),
         value("group", "The group id to consume on; else a new one.", "gid"),
-        value("fetch-size", "Bytes of a partition in one request.", "size", int, 1_048_576),
         flag("from-latest", "Begin at the end where there is no committed offset."),
-        value("socket-buffer-size", "The size of the tcp RECV size.", "size", int, 2_097_152),
-        value("command-property", "A setting of the consumer, key=value.", "prop1=val1"),
-        value("command-config", "A file of those settings; --command-property is stronger.", "config file"),
-        former("consumer.config", "command-config", "config file", leads=True),
-        flag("print-metrics", "Print out the metrics."),
-        flag("show-detailed-stats", "A line for each --reporting-interval."),
-        value("timeout", "Ms between records at most.", "milliseconds", int, 10_000, bare=True),
-        value("num-records", "REQUIRED: The number of records to consume.", "count", int),
-        value("messages", "(DEPRECATED) Use --num-records instead.", "count", int),
-        value("reporting-interval", "Ms between lines.", "interval_ms", int, 5_000),
-        value("date-format", "As java.text.SimpleDateFormat has it.", "date format", str, DATE),
-        flag("hide-header", "If set, skips printing the header for the stats"),
+        *READING_OPTIONS,
     ),
 )
 

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
+from pystream.cli.kafka.options import flag, former, value
+
 SAMPLES: Final = 500_000
 MIB: Final = 1 << 20
 JAVA_FIELDS: Final = {
@@ -20,6 +22,25 @@ JAVA_FIELDS: Final = {
     "ss": "%S",
     "SSS": "{ms}",
 }
+
+
+DATE: Final = "yyyy-MM-dd HH:mm:ss:SSS"
+# of the tools that measure how fast records are read
+READING_OPTIONS: Final = (
+    value("fetch-size", "Bytes of a partition in one request.", "size", int, 1_048_576),
+    value("socket-buffer-size", "The size of the tcp RECV size.", "size", int, 2_097_152),
+    value("command-property", "A setting of the consumer, key=value.", "prop1=val1"),
+    value("command-config", "A file of those settings; --command-property is stronger.", "config file"),
+    former("consumer.config", "command-config", "config file", leads=True),
+    flag("print-metrics", "Print out the metrics."),
+    flag("show-detailed-stats", "A line for each --reporting-interval."),
+    value("timeout", "Ms between records at most.", "milliseconds", int, 10_000, bare=True),
+    value("num-records", "REQUIRED: The number of records to consume.", "count", int),
+    value("messages", "(DEPRECATED) Use --num-records instead.", "count", int),
+    value("reporting-interval", "Ms between lines.", "interval_ms", int, 5_000),
+    value("date-format", "As java.text.SimpleDateFormat has it.", "date format", str, DATE),
+    flag("hide-header", "If set, skips printing the header for the stats"),
+)
 
 
 def now_ms() -> int:

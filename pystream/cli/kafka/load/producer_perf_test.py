@@ -14,7 +14,7 @@ from pystream.cli.kafka.failures import java_text
 from pystream.cli.kafka.load.figures import Latencies, Throttle, now_ms
 from pystream.cli.kafka.options import Mistake
 from pystream.cli.kafka.properties import for_client, load
-from pystream.cli.kafka.tool import Commands, serve_commands
+from pystream.cli.kafka.tool import Commands, serve_or_help
 from pystream.common.errors import PystreamError
 from pystream.common.model import uuid_text
 
@@ -57,12 +57,7 @@ def options() -> Commands:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the console script; always leaves by SystemExit."""
-    words = sys.argv[1:] if arguments is None else list(arguments)
-    made = options()
-    if not words:
-        made.print_help()
-        raise SystemExit(0)
-    serve_commands(made, words, lambda given: work(made, given))
+    serve_or_help(options(), arguments, work)
 
 
 def work(made: Commands, given: argparse.Namespace) -> None:

@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
-from pystream.cli.kafka.load.consumer_perf_test import DATE
-from pystream.cli.kafka.load.figures import MIB, date, java_number, now_ms, per_second
-from pystream.cli.kafka.options import Given, Mistake, Tool, WrongUsage, flag, former, pairs, value
+from pystream.cli.kafka.load.figures import MIB, READING_OPTIONS, date, java_number, now_ms, per_second
+from pystream.cli.kafka.options import Given, Mistake, Tool, WrongUsage, flag, pairs, value
 from pystream.cli.kafka.properties import for_client, load
 from pystream.cli.kafka.tool import serve
 
@@ -23,21 +22,9 @@ TOOL: Final = Tool(
         value("bootstrap-server", "REQUIRED. The server(s) to connect to.", "server to connect to"),
         value("topic", "REQUIRED: The topic to consume from.", "topic"),
         value("group", "The group id to consume on.", "gid", str, "perf-share-consumer"),
-        value("fetch-size", "Bytes of one request.", "size", int, 1_048_576),
-        value("command-property", "A setting of the consumers, key=value.", "prop1=val1"),
-        value("command-config", "A file of those settings; --command-property is stronger.", "config file"),
-        former("consumer.config", "command-config", "config file", leads=True),
-        value("socket-buffer-size", "The size of the tcp RECV size.", "size", int, 2_097_152),
         value("threads", "How many share consumers.", "count", int, 1),
-        flag("print-metrics", "Print out the metrics."),
-        flag("show-detailed-stats", "A line for each --reporting-interval."),
         flag("show-consumer-stats", "A line for each share consumer."),
-        value("timeout", "Ms between records at most.", "milliseconds", int, 10_000, bare=True),
-        value("num-records", "REQUIRED: The number of records to consume.", "count", int),
-        value("messages", "(DEPRECATED) Use --num-records instead.", "count", int),
-        value("reporting-interval", "Ms between lines.", "interval_ms", int, 5_000),
-        value("date-format", "As java.text.SimpleDateFormat has it.", "date format", str, DATE),
-        flag("hide-header", "If set, skips printing the header for the stats"),
+        *READING_OPTIONS,
     ),
 )
 

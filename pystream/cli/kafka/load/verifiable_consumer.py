@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import signal
-import sys
 from collections.abc import Iterable, Sequence
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pystream.cli.kafka.failures import message
 from pystream.cli.kafka.load.events import Events
 from pystream.cli.kafka.properties import for_client, load
-from pystream.cli.kafka.tool import Commands, serve_commands
+from pystream.cli.kafka.tool import Commands, serve_or_help, settings_file
 from pystream.common.errors import FencedInstanceId, PystreamError, Wakeup
 from pystream.common.model import TopicPartition
 
@@ -46,35 +45,24 @@ def options() -> Commands:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the console script; always leaves by SystemExit."""
-    words = sys.argv[1:] if arguments is None else list(arguments)
-    made = options()
-    if not words:
-        made.print_help()
-        raise SystemExit(0)
-    serve_commands(made, words, lambda given: work(made, given))
+    serve_or_help(options(), arguments, work)
 
 
 def work(made: Commands, given: argparse.Namespace) -> None:
     from pystream.client.sync.consumer import Consumer
 
-    if given.command_config and given.consumer_config:
-        made.error("Options --consumer.config and --command-config are mutually exclusive.")
-    if given.consumer_config:
-        print(
-            "Option --consumer.config has been deprecated and will be removed in a future version. Use "
-            "--command-config instead."
-        )
+    path = settings_file(made, given, "consumer.config")
     events = Events()
-    with Consumer(settings_of(given)) as consumer:
+    with Consumer(settings_of(given, path)) as consumer:
         _Reader(consumer, given, events).read_all()
     events.tell("shutdown_complete")
 
 
-def settings_of(given: argparse.Namespace) -> dict[str, Any]:
+def settings_of(given: argparse.Namespace, path: str | None) -> dict[str, Any]:
     """The consumer's settings."""
     from pystream.client.config import ConsumerConfig
 
-    settings: dict[str, Any] = load(given.command_config or given.consumer_config)
+    settings: dict[str, Any] = load(path)
     protocol = given.group_protocol.lower()
     settings["group.protocol"] = protocol
     if protocol == "consumer":

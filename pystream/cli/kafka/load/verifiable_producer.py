@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import itertools
 import signal
-import sys
 import threading
 from collections.abc import Sequence
 from types import FrameType
@@ -15,7 +14,7 @@ from pystream.cli.kafka.failures import JAVA_PACKAGE, java_name, message
 from pystream.cli.kafka.load.events import Events
 from pystream.cli.kafka.load.figures import Throttle, now_ms
 from pystream.cli.kafka.properties import for_client, load
-from pystream.cli.kafka.tool import Commands, serve_commands
+from pystream.cli.kafka.tool import Commands, serve_or_help, settings_file
 from pystream.common.errors import PystreamError
 
 if TYPE_CHECKING:
@@ -44,27 +43,16 @@ def options() -> Commands:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the console script; always leaves by SystemExit."""
-    words = sys.argv[1:] if arguments is None else list(arguments)
-    made = options()
-    if not words:
-        made.print_help()
-        raise SystemExit(0)
-    serve_commands(made, words, lambda given: work(made, given))
+    serve_or_help(options(), arguments, work)
 
 
 def work(made: Commands, given: argparse.Namespace) -> None:
     from pystream.client.config import ProducerConfig
     from pystream.client.sync.producer import Producer
 
-    if given.command_config and given.producer_config:
-        made.error("Options --producer.config and --command-config are mutually exclusive.")
-    if given.producer_config:
-        print(
-            "Option --producer.config has been deprecated and will be removed in a future version. Use "
-            "--command-config instead."
-        )
+    path = settings_file(made, given, "producer.config")
     settings: dict[str, Any] = {"bootstrap.servers": given.bootstrap_server, "acks": str(given.acks), "retries": "0"}
-    settings |= load(given.command_config or given.producer_config)
+    settings |= load(path)
     sender = _Sender(given)
     with Producer(for_client(ProducerConfig, settings)) as producer:
         sender.send_all(producer)
