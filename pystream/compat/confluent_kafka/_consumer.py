@@ -80,6 +80,7 @@ class Consumer:
         self._commits: bool = settings.own["enable.auto.commit"]
         self._commit_seconds: float = settings.own["auto.commit.interval.ms"] / 1000
         self._next_commit = time.monotonic() + self._commit_seconds
+        self._is_told = False  # on_assign was called, if only to say that there is nothing
         self._rebalancing: list[Place] | None = None  # what a rebalance callback is being called for
         self._news: deque[Message] = deque()  # events that poll() gives in the place of a message
         self._begun_at: dict[Place, int] = {}  # the offsets that assign() was given
@@ -137,7 +138,8 @@ class Consumer:
             )
         except (PystreamError, ValueError) as error:
             raise as_exception(error, "Failed to set subscription: ", Codes._INVALID_ARG) from error
-        if names and not patterns and not self._reader.config.allow_auto_create_topics:
+        config = self._reader.config
+        if names and not patterns and config.group_protocol == "classic" and not config.allow_auto_create_topics:
             cluster = self._reader.engine.cluster
             self._in_background("look for topics", lambda: report_missing_topics(cluster, names, self._news.append))
 
@@ -199,6 +201,7 @@ class Consumer:
         return [TopicPartition.at(place, self._begun_at.get(place, OFFSET_INVALID)) for place in places]
 
     def _assigned(self, places: list[Place]) -> None:
+        self._is_told = True
         self._reader.forget(places)
         self._tell(self._callbacks[0], places)
 
@@ -224,7 +227,8 @@ class Consumer:
     def _give_up(self) -> None:
         """Before leaving: what is stored is committed, and the application told."""
         places = list(self._reader.assignment())
-        if self._reader.engine.subscription is not None and places:
+        if self._reader.engine.subscription is not None and (places or self._is_told):
+            self._is_told = False
             self._revoked(places)
             self._reader.engine.callbacks = RebalanceCallbacks()  # told, while the consumer is open
         elif self._commits:

@@ -7,7 +7,8 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from pystream.client.consumer.model import OffsetAndMetadata
+from pystream.client.consumer.group.membership import RebalanceStep
+from pystream.client.consumer.model import OffsetAndMetadata, RebalanceKind
 from pystream.client.consumer.positions import COMMITTED, PartitionState
 from pystream.client.sync.consumer import Consumer as SdkConsumer
 from pystream.common.model import TopicPartition as Place
@@ -37,6 +38,17 @@ class Reader(SdkConsumer):
     def engine(self) -> Any:
         """The SDK's engine."""
         return self._engine
+
+    def _take(self, step: RebalanceStep) -> None:
+        """As the SDK's, which does not tell of a rebalance that brought nothing; here a member without partitions is
+        told that it has none.
+        """
+        callback = self._engine.callbacks.on_assigned
+        try:
+            if callback is not None and step.kind == RebalanceKind.ASSIGNED and not step.partitions:
+                callback([])
+        finally:
+            super()._take(step)
 
     def next_message(self, store: bool = True) -> Any | None:
         """The next message that is here. Raises what keeps partitions from being read, and what callbacks raise.
