@@ -5,12 +5,12 @@ One Python object per record costs several times the whole decode; who can work 
 
 cimport cython
 from cpython.buffer cimport PyBUF_FORMAT, PyBUF_ND, PyBUF_STRIDES, PyBUF_WRITABLE
-from libc.stdint cimport INT32_MAX, int32_t, int64_t, uint8_t
+from libc.stdint cimport INT32_MAX, int32_t, int64_t, uint8_t, uint32_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy, memset
 
 from pystream._native.batch cimport (
-    BATCH_HEADER_SIZE, CODEC_MASK, CONTROL_FLAG, BatchHeader, check_batch_crc, parse_batch_header)
+    BATCH_HEADER_SIZE, CODEC_MASK, CONTROL_FLAG, LOG_APPEND_TIME_FLAG, BatchHeader, check_batch_crc, parse_batch_header)
 from pystream._native.compression cimport NO_CODEC, codec_buffer, decompression_limit, release_buffer
 from pystream._native.kept_memory cimport Block, block_of, give_block, take_block
 from pystream._native.record_reader cimport (
@@ -30,8 +30,11 @@ cdef enum:
     COLUMN_COUNT
 
 cdef enum:
-    ROW_BYTES = 2 * 8 + 8 * 4
+    ROW_BYTES = 2 * 8 + 6 * 4
     SMALLEST_RECORD = 7
+    SMALLEST_BODY = 6                    # attributes, two deltas, key size, value size, header count: a byte each
+
+cdef int64_t LARGEST_TIME = 1 << 62      # to which no delta of two bytes can be added too much
 
 cdef void free_columns(Columns *columns) noexcept nogil:
     give_block(columns.block, columns.block_capacity)
@@ -91,6 +94,89 @@ cdef Status grow_array(void **array, Py_ssize_t size) noexcept nogil:
     return OK
 
 
+cdef inline const uint8_t *take_small(const uint8_t *at, const uint8_t *end, int32_t *value) noexcept nogil:
+    """Behind a zig-zag varint of one or two bytes; NULL for any other, and for one in the last byte."""
+    cdef uint32_t raw
+    if end - at < 2:
+        return NULL
+    raw = at[0]
+    if raw < 0x80:
+        at += 1
+    elif at[1] < 0x80:
+        raw = (raw & 0x7F) | <uint32_t>at[1] << 7
+        at += 2
+    else:
+        return NULL
+    value[0] = <int32_t>(raw >> 1) ^ -<int32_t>(raw & 1)
+    return at
+
+
+cdef inline const uint8_t *take_place(
+        const uint8_t *at, const uint8_t *end, const uint8_t *origin, int32_t *start, int32_t *size) noexcept nogil:
+    """Behind a key or value, which lies at `start`, 0 when it is null; NULL where that is not for here."""
+    at = take_small(at, end, size)
+    if at == NULL or size[0] < 0:
+        start[0] = 0
+        return NULL if at == NULL or size[0] < -1 else at
+    start[0] = <int32_t>(at - origin)
+    return at + size[0] if size[0] <= end - at else NULL
+
+
+cdef void read_plain_rows(
+        RecordCursor *cursor, Columns *columns, int64_t from_offset, const uint8_t *origin) noexcept nogil:
+    """What read_rows() does, of records that are short and without headers, up to the first that is not or is at fault."""
+    cdef const uint8_t *at
+    cdef const uint8_t *next = cursor.records.data + cursor.records.position
+    cdef const uint8_t *last = cursor.records.data + cursor.records.end
+    cdef const uint8_t *end
+    cdef int64_t *offsets = columns.offsets
+    cdef int64_t *timestamps = columns.timestamps
+    cdef int32_t *narrow = columns.narrow[KEY_STARTS]
+    cdef Py_ssize_t apart = columns.capacity                 # the narrow columns lie one behind the other
+    cdef int64_t base_offset = cursor.header.base_offset, timestamp = cursor.header.base_timestamp
+    cdef int32_t by_delta = 0 if cursor.header.attributes & LOG_APPEND_TIME_FLAG else 1
+    cdef int32_t size = 0, time_delta = 0, offset_delta = 0, key_start = 0, key_size = 0, start = 0
+    cdef int32_t remaining = cursor.remaining, last_offset_delta = cursor.header.last_offset_delta
+    cdef Py_ssize_t row = columns.count
+    if not -LARGEST_TIME < timestamp < LARGEST_TIME:
+        return
+    if not by_delta:
+        timestamp = cursor.header.max_timestamp
+    while remaining > 0:
+        at = take_small(next, last, &size)
+        if at == NULL or size < SMALLEST_BODY or size > last - at:
+            break
+        end = at + size
+        at = take_small(at + 1, end, &time_delta)            # behind the attributes, of which no bit is in use
+        if at == NULL:
+            break
+        at = take_small(at, end, &offset_delta)
+        if at == NULL or offset_delta < 0 or offset_delta > last_offset_delta:
+            break
+        at = take_place(at, end, origin, &key_start, &key_size)
+        if at == NULL:
+            break
+        at = take_place(at, end, origin, &start, &size)
+        if at == NULL or at != end - 1 or at[0] != 0:
+            break                                            # there are headers
+        next = end
+        remaining -= 1
+        if base_offset + offset_delta < from_offset:
+            continue
+        offsets[row] = base_offset + offset_delta
+        timestamps[row] = timestamp + time_delta * by_delta
+        narrow[row] = key_start
+        narrow[apart + row] = key_size
+        narrow[apart * 2 + row] = start
+        narrow[apart * 3 + row] = size
+        narrow[apart * 4 + row] = <int32_t>(end - origin)
+        narrow[apart * 5 + row] = 0
+        row += 1
+    columns.count = row
+    cursor.records.position = next - cursor.records.data
+    cursor.remaining = remaining
+
+
 cdef Status read_rows(
         RecordCursor *cursor, Columns *columns, int64_t from_offset, const uint8_t *origin) noexcept nogil:
     """Appends the records of the open batch; starts are counted from `origin`."""
@@ -98,6 +184,7 @@ cdef Status read_rows(
     cdef Py_ssize_t row
     cdef Status status = reserve_rows(columns, cursor.remaining)
     while status == OK:
+        read_plain_rows(cursor, columns, from_offset, origin)
         status = next_record(cursor, &record)
         if status != OK or record.offset < from_offset:
             continue

@@ -25,6 +25,9 @@ from benchmarks.harness.wire import Client
 OURS = "pystream"
 PARTITIONS = 1
 RUN_SECONDS = 180.0
+# NumPy's BLAS has a thread for each further processor that spins for some 25 ms after the import: as much CPU time as
+# half of a row takes, in whatever rows import NumPy, and the more of it the fewer others want the processor.
+WITHOUT_BLAS = {"OPENBLAS_NUM_THREADS": "1"}
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -58,7 +61,9 @@ def run_one(name: str, client: str, port: int, topic: str, count: int) -> Row:
     command = [sys.executable, "-m", "benchmarks.harness.sdk_load", f"row={name}", f"client={client}"]
     command += [f"port={port}", f"topic={topic}", f"count={count}"]
     row: Row = {"row": name, "client": client, "load": os.getloadavg()[0]}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=RUN_SECONDS, cwd=ROOT)
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=RUN_SECONDS, cwd=ROOT, env=os.environ | WITHOUT_BLAS
+    )
     if done.returncode != 0:
         raise HarnessError(f"{client}, {name}: ended with {done.returncode}: {done.stderr[-400:]}")
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
