@@ -134,7 +134,8 @@ def test_a_client_reads_the_last_value_of_each_key_and_again_after_kill(eager_br
 
 
 def test_a_topic_becomes_compacted_without_a_restart(eager_broker: BrokerProcess):
-    create(eager_broker, "late", {"segment.ms": "1", "min.cleanable.dirty.ratio": "0.0"})
+    settings = {"segment.ms": "1", "min.cleanable.dirty.ratio": "0.0", "retention.ms": "-1"}
+    create(eager_broker, "late", settings)
     produce(eager_broker, "late", [("a", "1"), ("a", "2"), ("a", "3")], timestamp=1_700_000_000_000)
     assert len(consume(eager_broker, "late")) == 3
 
