@@ -293,6 +293,17 @@ cdef class Appender:
             drop_spares(placing)
         return placed
 
+    cdef Placed place_with_headers(self, str topic, Placing *placing, Row *row, headers) except *:
+        cdef codec_buffer header_bytes
+        memset(&header_bytes, 0, sizeof(codec_buffer))
+        try:
+            row.header_count = put_headers(&header_bytes, headers)
+            row.headers = header_bytes.data
+            row.headers_size = header_bytes.size
+            return self.place(topic, placing, row)
+        finally:
+            release_buffer(&header_bytes)
+
     def append(
             self, str topic not None, value, key=None, headers=None, int32_t partition=ANY_PARTITION,
             int64_t timestamp_ms=-1):
@@ -305,7 +316,6 @@ cdef class Appender:
         cdef Row row
         cdef Placing placing
         cdef Placed placed
-        cdef codec_buffer header_bytes
         if self.queue.is_closed or self.forks != fork_count():
             self.check_open()
         row.value_size = row.key_size = -1
@@ -329,28 +339,20 @@ cdef class Appender:
         placing.call = 0
         placing.spare = NULL
         placing.tell = False
-        if not headers:
-            placed = self.place(topic, &placing, &row)
-        else:
-            memset(&header_bytes, 0, sizeof(codec_buffer))
-            try:
-                row.header_count = put_headers(&header_bytes, headers)
-                row.headers = header_bytes.data
-                row.headers_size = header_bytes.size
+        try:
+            if not headers:
                 placed = self.place(topic, &placing, &row)
-            finally:
-                release_buffer(&header_bytes)
-        delivery = None
-        if placed == PLACED:
-            # The GIL has been held since the record was placed, so its batch is still there.
-            delivery = new_delivery(<ProducerBatch>placing.where.face, placing.index, row.timestamp_ms)
-        elif placed != NO_MEMORY:
-            self.refuse(
-                placed, placing.status, topic, partition,
-                max(row.key_size, 0) + max(row.value_size, 0) + row.headers_size)
-        if placing.tell:
-            self.call_ready()
-        return delivery
+            else:
+                placed = self.place_with_headers(topic, &placing, &row, headers)
+            if placed == PLACED:
+                # The GIL has been held since the record was placed, so its batch is still there.
+                return new_delivery(<ProducerBatch>placing.where.face, placing.index, row.timestamp_ms)
+            if placed != NO_MEMORY:
+                self.refuse(placed, placing.status, topic, partition, placing.record_bytes)
+            return None
+        finally:
+            if placing.tell:                                 # once the queue took it for told, whatever is raised
+                self.call_ready()
 
     def append_many(
             self, str topic not None, values not None, keys=None, *, int32_t partition=ANY_PARTITION, timestamps=-1,
@@ -456,7 +458,7 @@ cdef class Appender:
         if placed != PLACED and placed != NO_MEMORY and errand.row == start:
             if placed == BAD_ROW:
                 raise ValueError(f"row {errand.row} lies outside the data of its column, or a header of it has no name")
-            self.refuse(placed, placing.status, topic, partition, self.queue.max_request_bytes)
+            self.refuse(placed, placing.status, topic, partition, placing.record_bytes)
         return held
 
     cdef Py_ssize_t partitions_of(self, const Placing *placing, const Errand *errand):

@@ -7,7 +7,7 @@ from libc.stdint cimport INT32_MAX, int32_t, int64_t, uint8_t, uint64_t
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memcpy, memset
 
-from pystream._native.batch cimport BATCH_HEADER_SIZE, NO_PRODUCER_ID, NO_SEQUENCE
+from pystream._native.batch cimport BATCH_HEADER_SIZE, NO_PRODUCER_ID, NO_SEQUENCE, NO_TIMESTAMP
 from pystream._native.compression cimport release_buffer
 from pystream._native.delivery cimport BATCH_OVERHEAD, IN_FLIGHT, QUEUED, TAKEN_OFF, Pending
 from pystream._native.hash cimport partition_of
@@ -18,7 +18,7 @@ from pystream._native.memory_pool cimport (
 from pystream._native.posix cimport (
     monotonic_ns, pthread_mutex_destroy, pthread_mutex_init)
 from pystream._native.record_builder cimport add_record, init_builder, record_room
-from pystream._native.status cimport BATCH_TOO_LARGE, OK, OUT_OF_MEMORY, Status
+from pystream._native.status cimport BATCH_TOO_LARGE, INVALID_TIMESTAMP, OK, OUT_OF_MEMORY, Status
 
 cdef enum:
     FIRST_CAPACITY = 4096
@@ -279,8 +279,6 @@ cdef Placed open_batch(SendQueue *queue, Lane *lane, Placing *placing, Py_ssize_
         lane.first = batch
     lane.last = batch
     lane.queued += 1
-    if queue.flushing or placing.now_ms + queue.linger_ms < queue.asleep_until:
-        tell_sender(queue, placing)
     return PLACED
 
 
@@ -310,6 +308,8 @@ cdef Placed place_in_last(SendQueue *queue, Lane *lane, Placing *placing, const 
     placing.index = batch.builder.count - 1
     lane.records += 1
     queue.queued_records += 1
+    if batch.builder.count == 1 and (queue.flushing or batch.created_ms + queue.linger_ms < queue.asleep_until):
+        tell_sender(queue, placing)
     if queue.topics[lane.topic].sticky == lane.partition:
         queue.topics[lane.topic].sticky_bytes += batch.builder.records.size - before
     if <Py_ssize_t>batch.builder.records.size >= batch.full_at:
@@ -325,14 +325,19 @@ cdef Placed place_row(SendQueue *queue, Placing *placing, const Row *row) noexce
 
 
 cdef Placed place_or_refuse(SendQueue *queue, Placing *placing, const Row *row) noexcept nogil:
+    """What is wrong with the record itself is seen before a batch is begun for it: none stays empty."""
     cdef Py_ssize_t upper_bound = BATCH_HEADER_SIZE + LARGEST_OVERHEAD + row.headers_size
     cdef Placed placed
     cdef Lane *lane
+    placing.record_bytes = max(row.key_size, 0) + max(row.value_size, 0) + row.headers_size
     if max(row.key_size, 0) > INT32_MAX // 4 or max(row.value_size, 0) > INT32_MAX // 4:
         return TOO_LARGE
     upper_bound += max(row.key_size, 0) + max(row.value_size, 0)
     if upper_bound > queue.max_request_bytes or upper_bound + record_room(0, 0, 0) + BATCH_OVERHEAD > queue.pool.limit:
         return TOO_LARGE
+    if row.timestamp_ms < NO_TIMESTAMP:
+        placing.status = INVALID_TIMESTAMP
+        return REFUSED
     while True:
         lane = lane_for(queue, placing, row)
         if lane == NULL:
@@ -372,7 +377,7 @@ cdef bint must_wait_in_line(const SendQueue *queue, const Lane *lane) noexcept n
 cdef bint lane_is_ready(const SendQueue *queue, const Lane *lane, int64_t now_ms, int64_t *next_ms) noexcept nogil:
     cdef const Pending *batch = lane.first
     cdef int64_t at
-    if batch == NULL or lane.is_muted or must_wait_in_line(queue, lane):
+    if batch == NULL or batch.builder.count == 0 or lane.is_muted or must_wait_in_line(queue, lane):
         return False
     if batch.attempts > 0:
         at = batch.not_before_ms

@@ -30,6 +30,7 @@ cdef class Appender:
     cdef void call_ready(self) noexcept
     cdef Pending *new_spare(self, str topic) except NULL
     cdef Placed place(self, str topic, Placing *placing, const Row *row) except *
+    cdef Placed place_with_headers(self, str topic, Placing *placing, Row *row, headers) except *
     cdef Deliveries append_rows(
         self, str topic, ColumnSource values, ColumnSource keys, int32_t partition, timestamps, headers,
         HeaderColumn row_headers, Py_ssize_t start)

@@ -28,7 +28,7 @@ cdef enum Placed:
     NO_MEMORY = 3
     TOO_LARGE = 4                        # above max_request_bytes, or above the whole memory
     UNKNOWN_PARTITION = 5
-    REFUSED = 6                          # `status` says why
+    REFUSED = 6                          # `status` says why; a batch is not begun for it
 
 cdef struct Lane:
     Pending *first
@@ -105,6 +105,7 @@ cdef struct Placing:                     # one call's errand
     Pending *spare                       # linked by `next`, each with a reference that becomes the queue's when it is used
     Pending *where                       # the batch it went into, at `index`
     Lane *lane                           # of NEEDS_HOLD
+    Py_ssize_t record_bytes              # of TOO_LARGE: key, value and headers
     int32_t index
     Status status
     bint tell                            # call on_ready once unlocked
