@@ -144,6 +144,11 @@ class ClientConfig:
     @classmethod
     def load(cls, settings: Mapping[str, Any] | None = None, /, **keywords: Any) -> Self:
         """The config that settings and keywords make. Raises InvalidConfig."""
+        if settings is not None and not isinstance(settings, Mapping):
+            raise InvalidConfig(
+                f"settings are a dict with dotted names, or keywords such as bootstrap_servers=..., not "
+                f"{type(settings).__name__} {settings!r}"
+            )
         definition = definition_of(cls)
         texts = texts_of(definition, {**(settings or {}), **keywords})
         return definition.load(Layer(ConfigSource.STATIC_BROKER_CONFIG, texts))._checked(frozenset(texts))

@@ -63,9 +63,10 @@ class Producer:
 
         Nothing is connected yet.
         """
-        self._engine = Engine(ProducerConfig.load(settings, **keywords))
-        self._append = self._engine.append_now
+        config = ProducerConfig.load(settings, **keywords)
         self._serializers = Serializers(key_serializer, value_serializer)
+        self._engine = Engine(config)
+        self._append = self._engine.append_now
         self._partitioner = partitioner
         self._rows = RowSerializers(self._serializers, partitioner)
         self._converts = any(given is not None for given in (key_serializer, value_serializer, partitioner))
@@ -183,7 +184,8 @@ class Producer:
     async def close(self, timeout: float | None = None) -> None:
         """Send what is in the buffer, for at most `timeout` seconds, then close. Harmless when closed.
 
-        What is not acknowledged by then fails with Closed. An open transaction is aborted.
+        What is not acknowledged by then fails with Closed. An open transaction is aborted. Raises ClientError, once,
+        where the producer's loop ended before.
         """
         await self._engine.close(timeout)
 

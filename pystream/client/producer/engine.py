@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 ANY_PARTITION: Final = -1
+LOOP_ENDED: Final = "the event loop ended before this producer was closed: make one in each loop"
 LOOK_AGAIN_MS: Final = 100  # for memory, by whoever waits for it: not every piece that comes back is told of
 
 
@@ -304,7 +305,7 @@ class Engine:
             await asyncio.get_running_loop().create_future()
         finally:
             if not self._closed:
-                self.fail(ClientError("the event loop ended before this producer was closed: make one in each loop"))
+                self.fail(ClientError(LOOP_ENDED))
 
     def _memory_came_back(self) -> None:
         waiting, self._waiting_for_memory = self._waiting_for_memory, []
@@ -348,12 +349,15 @@ class Engine:
     async def close(self, timeout_s: float | None = None) -> None:
         """Send what is there, for at most `timeout_s`, then let go of everything. Harmless when closed.
 
-        What could not be sent fails with Closed.
+        What could not be sent fails with Closed. Raises ClientError, once, where the loop ended before.
         """
         if self._closed:
             return
         self._closed = True
         self.accumulator.close()
+        if self._loop is not None and self._loop.is_closed():
+            self._drop_all(ClientError(LOOP_ENDED))
+            raise ClientError(LOOP_ENDED)
         self._memory_came_back()
         try:
             async with asyncio.timeout(timeout_s):

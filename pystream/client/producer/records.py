@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from inspect import signature
 from operator import index
 from typing import TYPE_CHECKING, Any, SupportsIndex, TypeAlias, TypeGuard
 
 from pystream.client.headers import header_complaint, is_bytes_like, pairs_of, shown, type_of
 from pystream.client.serdes.unanswered import Unanswered
-from pystream.common.errors import InvalidTimestamp, PystreamError, SerializationError
+from pystream.common.errors import InvalidConfig, InvalidTimestamp, PystreamError, SerializationError
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -29,6 +30,7 @@ INT64_MAX = (1 << 63) - 1
 
 UNFIT: tuple[type[Exception], ...] = (TypeError, ValueError, OverflowError, InvalidTimestamp)
 """What appending raises for a record that is not one; `complaint` says which part of it is to blame."""
+CALLED_WITH = "a serializer is called with (topic, value) and gives bytes or None"
 SERIALIZER_OF: dict[type, str] = {
     str: "StringSerializer",
     int: "LongSerializer",
@@ -89,9 +91,12 @@ def _is_whole(given: object) -> TypeGuard[SupportsIndex]:
 
 
 class Serializers:
-    """What a producer's keys and values go through."""
+    """What a producer's keys and values go through. Raises InvalidConfig for what cannot be called."""
 
     def __init__(self, key: Serializer | None, value: Serializer | None) -> None:
+        for what, given in (("key", key), ("value", value)):
+            if given is not None and not callable(given):
+                raise InvalidConfig(f"{what}_serializer={given!r}: {CALLED_WITH}")
         turn = getattr(key, "for_key", None)
         key = key if turn is None else turn()
         self._blocking = _step(key, key, "key"), _step(value, value, "value")
@@ -140,6 +145,19 @@ def _uses_headers(serializer: Serializer | None) -> bool:
     return bool(getattr(serializer, "uses_headers", False))
 
 
+def _takes(call: Serializer, count: int) -> bool:
+    """Whether it takes so many arguments, as far as it can tell."""
+    try:
+        told = signature(call)
+    except (TypeError, ValueError):  # of C
+        return True
+    try:
+        told.bind(*[None] * count)
+    except TypeError:
+        return False
+    return True
+
+
 def _step(serializer: Serializer | None, call: Serializer | None, what: str) -> Callable[[str, Any, Pairs], Any]:
     """`call` with headers, where the serializer wants them, and with the error that tells who refused."""
     if serializer is None or call is None:
@@ -154,6 +172,7 @@ def _step(serializer: Serializer | None, call: Serializer | None, what: str) -> 
         except Exception as error:
             raise SerializationError(
                 f"{topic}: the {what}'s serializer refused a {type(given).__name__}: {error}"
+                f"{'' if _takes(call, 3 if with_headers else 2) else f': {CALLED_WITH}'}"
             ) from error
 
     return step

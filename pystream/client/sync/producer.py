@@ -10,7 +10,9 @@ while buffer.memory is full. Callbacks of deliveries run in the loop's thread: t
 
 from __future__ import annotations
 
+import os
 import threading
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from operator import index
@@ -38,6 +40,7 @@ from pystream.client.producer.row_serializers import RowSerializers
 from pystream.client.producer.transactions import State
 from pystream.client.sync import runner
 from pystream.common.errors import Closed, UnknownTopicOrPartition
+from pystream.common.logging import get_logger
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -45,6 +48,8 @@ if TYPE_CHECKING:
     from pystream.client.cluster.retry import Deadline
     from pystream.client.headers import Headers
     from pystream.client.telemetry import Tracing
+
+logger = get_logger(__name__)
 
 
 class Producer:
@@ -68,13 +73,14 @@ class Producer:
         Nothing is connected yet.
         """
         config = ProducerConfig.load(settings, **keywords)
+        self._serializers = Serializers(key_serializer, value_serializer)
         self._memory = threading.Condition()
         self._memory_turns = 0
         self._closed = False
         self._runner = runner.acquire()
         self._engine = Engine(config, on_ready=self._runner.call_soon, on_memory=self._memory_came_back)
+        self._at_exit = weakref.finalize(self, _tell_of_undelivered, weakref.ref(self._engine), os.getpid())
         self._append = self._engine.append_now
-        self._serializers = Serializers(key_serializer, value_serializer)
         self._partitioner = partitioner
         self._rows = RowSerializers(self._serializers, partitioner)
         self._converts = any(given is not None for given in (key_serializer, value_serializer, partitioner))
@@ -266,6 +272,7 @@ class Producer:
         if self._closed:
             return
         self._closed = True
+        self._at_exit.detach()
         try:
             if self._runner.is_running:
                 self._runner.run(self._engine.close(timeout))
@@ -324,3 +331,13 @@ class Producer:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _tell_of_undelivered(engine: weakref.ref[Engine], process_id: int) -> None:
+    """At the end of a program that did not close its producer. It is not sent: that could take any time."""
+    open_engine = engine()
+    if open_engine is None or process_id != os.getpid():
+        return
+    left = sum(batch.record_count for batch in open_engine.accumulator.incomplete())
+    if left > 0:
+        logger.warning("records were not delivered: call flush() or close() before the end", records=left)

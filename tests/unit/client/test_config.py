@@ -67,6 +67,13 @@ def test_a_setting_that_cannot_be_meant_says_what_is(kind: type[ClientConfig], s
         kind.load({**WHERE, **settings})
 
 
+@pytest.mark.parametrize("kind", [AdminConfig, ConsumerConfig, ProducerConfig, ShareConsumerConfig])
+def test_settings_that_are_no_dict_are_refused_with_what_to_give(kind: type[ClientConfig]):
+    address: Any = "127.0.0.1:9092"
+    with pytest.raises(InvalidConfig, match=r"settings are a dict .* or keywords .* not str '127.0.0.1:9092'"):
+        kind.load(address)
+
+
 def test_bootstrap_servers_are_required():
     with pytest.raises(InvalidConfig, match=r"bootstrap\.servers"):
         AdminConfig.load()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from queue import Queue
@@ -14,9 +16,18 @@ import pytest
 
 from pystream import testing
 from pystream.client import Producer, aio
-from pystream.common.errors import BufferFull, ClientError, InvalidTimestamp, InvalidTopic, PystreamError
+from pystream.common.errors import (
+    BufferFull,
+    ClientError,
+    InvalidConfig,
+    InvalidTimestamp,
+    InvalidTopic,
+    PystreamError,
+    SerializationError,
+)
 
 TOPIC = "records"
+TEST_SECONDS = 60
 Send = Callable[..., Any]
 
 
@@ -210,3 +221,83 @@ def test_a_record_sent_from_another_loop_goes_out_all_the_same(bootstrap: str):
             assert (await delivery).offset > 0
 
     asyncio.run(work())
+
+
+@pytest.mark.parametrize("key", [None, b"key"], ids=["keyless", "keyed"])
+def test_records_behind_a_refused_one_are_delivered(bootstrap: str, key: bytes | None):
+    with Producer(bootstrap_servers=bootstrap, linger_ms=0) as producer:
+        producer.send(TOPIC, b"first", key).result(TEST_SECONDS)
+        for _ in range(20):
+            with pytest.raises(InvalidTimestamp):
+                producer.send(TOPIC, b"bad", key, timestamp=-7)
+            assert producer.send(TOPIC, b"good", key).result(TEST_SECONDS).offset > 0
+            with pytest.raises(InvalidTimestamp):
+                producer.send_batch(TOPIC, [b"bad"], None if key is None else [key], timestamps=-7)
+            assert producer.send_batch(TOPIC, [b"good"]).result(TEST_SECONDS)
+
+
+@pytest.mark.parametrize("key", [None, b"key"], ids=["keyless", "keyed"])
+def test_a_refused_record_does_not_end_the_sender_of_a_loop(bootstrap: str, key: bytes | None):
+    async def work() -> None:
+        async with aio.Producer(bootstrap_servers=bootstrap, linger_ms=0) as producer:
+            await (await producer.send(TOPIC, b"first", key))
+            with pytest.raises(InvalidTimestamp):
+                await producer.send(TOPIC, b"bad", key, timestamp=-7)
+            await producer.flush()
+            assert (await (await producer.send(TOPIC, b"good", key))).offset > 0
+
+    asyncio.run(work())
+
+
+@pytest.mark.usefixtures("left_open")
+@leaves_producers_open
+def test_closing_a_producer_whose_loop_is_closed_says_so_once(bootstrap: str):
+    async def begun() -> aio.Producer:
+        producer = aio.Producer(bootstrap_servers=bootstrap)
+        await (await producer.send(TOPIC, b"first"))
+        return producer
+
+    producer = asyncio.run(begun())
+    with pytest.raises(ClientError, match="the event loop ended before this producer was closed"):
+        asyncio.run(producer.close())
+    asyncio.run(producer.close())
+
+
+@pytest.mark.parametrize("make", [Producer, aio.Producer])
+@pytest.mark.parametrize("what", ["key_serializer", "value_serializer"])
+def test_a_serializer_that_cannot_be_called_is_refused_at_once(make: Callable[..., Any], what: str):
+    with pytest.raises(InvalidConfig, match=rf"{what}='json': a serializer is called with \(topic, value\)"):
+        make(bootstrap_servers="127.0.0.1:1", **{what: "json"})
+
+
+def test_a_serializer_of_one_argument_is_told_what_it_is_called_with(bootstrap: str):
+    one: Any = lambda value: value.encode()  # noqa: E731
+    with (
+        Producer(bootstrap_servers=bootstrap, value_serializer=one) as producer,
+        pytest.raises(SerializationError, match=r"2 were given: a serializer is called with \(topic, value\)"),
+    ):
+        producer.send(TOPIC, "text")
+
+
+UNCLOSED = """
+import os, sys
+from pystream.client import Producer
+
+producer = Producer(bootstrap_servers=sys.argv[1], linger_ms=60_000)
+producer.send("records", b"first")
+producer.flush()
+for _ in range(int(sys.argv[2])):
+    producer.send("records", b"value")
+if os.fork() == 0:
+    sys.exit(0)
+os.wait()
+"""
+
+
+@pytest.mark.parametrize("count", [0, 3])
+def test_a_program_that_ends_without_close_is_told_what_was_not_delivered(bootstrap: str, count: int):
+    command = [sys.executable, "-c", UNCLOSED, bootstrap, str(count)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=TEST_SECONDS, check=True)
+    told = [line for line in ended.stderr.splitlines() if "records were not delivered" in line]
+    assert len(told) == (count > 0), ended.stderr
+    assert all(f"records={count}" in line and "flush() or close()" in line for line in told)
