@@ -121,6 +121,7 @@ def face_text(file: descriptor_pb2.FileDescriptorProto, types: dict[str, str], *
         "from __future__ import annotations",
         "",
         *([f"from collections.abc import {', '.join(abstract)}", ""] if abstract else ()),
+        *(["from pystream.client.given import listed"] if "=listed(" in text else ()),
         f"from pystream.client.grpc.calls import {', '.join(bases)}",
         *(f"from pystream.client.grpc.messages import {module}" for module in modules_in(text)),
         "",
@@ -197,7 +198,7 @@ def method_lines(
     yield f"{INDENT}timeout: float | None = None,"
     yield f"    ) -> {given}:"
     yield f'{INDENT}"""{words}"""'
-    made = [f"{INDENT}    {each.name}={each.name}," for each in request.field]
+    made = [f"{INDENT}    {each.name}={value_text(each, request, types)}," for each in request.field]
     yield f"{INDENT}request = {types[method.input_type]}({'' if made else ')'}"
     yield from [*made, f"{INDENT})"] if made else ()
     wait = "await " if aio and not method.server_streaming else ""
@@ -222,6 +223,13 @@ def keyword_type(
     else:
         plain = SCALARS[field.type]
     return f"Iterable[{plain}]" if repeated else plain
+
+
+def value_text(
+    field: descriptor_pb2.FieldDescriptorProto, request: descriptor_pb2.DescriptorProto, types: dict[str, str]
+) -> str:
+    """What the message is made of: a str where a list is wanted must not go in as its letters."""
+    return f"listed({field.name})" if keyword_type(field, request, types).startswith("Iterable[") else field.name
 
 
 def first_sentence(comment: str) -> str:

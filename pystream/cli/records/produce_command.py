@@ -24,7 +24,7 @@ from pystream.cli.names import LiveNames
 from pystream.cli.progress import progress
 from pystream.cli.records.sources import COLUMNAR, FORMATS, Reading, Rows, rows_of
 from pystream.cli.records.text import unescaped
-from pystream.common.errors import InvalidRequest, PystreamError
+from pystream.common.errors import InvalidRequest, MalformedInput, PystreamError
 
 if TYPE_CHECKING:
     from pystream.client.producer.batch_delivery import BatchDelivery
@@ -175,7 +175,8 @@ def run(given: dict[str, Any]) -> int:
             with ExitStack() as streams:
                 _send_streams(producer, target, reading, given, sent, streams)
     except (PystreamError, OSError) as error:
-        written = f"; {sent.records} records are written" if sent.records else ""
+        said = sent.records or isinstance(error, MalformedInput)
+        written = f"; {sent.records} records are written" if said else ""
         return report(COMMAND, error, more=written)
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED

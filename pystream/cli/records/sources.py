@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, BinaryIO, Final
 
+from pystream.client.given import nearest
 from pystream.common.errors import InvalidRequest, LimitExceeded, MalformedInput
 
 FORMATS: Final = ("lines", "raw", "json", "ndjson", "csv", "arrow", "parquet")
@@ -31,6 +32,11 @@ COLUMNAR: Final = ("ndjson", "csv", "arrow", "parquet")
 CHUNK_BYTES: Final = 1 << 20
 CHUNK_ROWS: Final = 10_000
 LONGEST_LINE_BYTES: Final = 128 << 20
+PAYLOADS: Final = frozenset(("payload", "payload_base64", "value", "value_base64"))
+ENVELOPE: Final = PAYLOADS | {  # what `consume -J` writes and reads, and what kcat -J writes
+    *("key", "key_base64", "headers", "ts", "tstype", "topic", "partition", "offset", "broker"),
+    *("key_error", "payload_error", "key_schema_id", "value_schema_id"),
+}
 NO_JSON: Final = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
 NEEDS_ARROW: Final = "this format needs pyarrow: pip install pyarrow"
 
@@ -110,22 +116,35 @@ def _numbered(chunks: Iterable[list[bytes]], parse: Callable[[list[bytes]], Rows
     for lines in chunks:
         written = [line for line in lines if line.strip()]
         try:
-            yield parse(written)
+            rows = parse(written)
         except NO_JSON:
-            for place, line in enumerate(lines, number + 1):
-                try:
-                    if line.strip():
-                        parse([line])
-                except NO_JSON as error:
-                    raise MalformedInput(f"line {place}: {error}") from None
+            yield from _before_the_first_fault(lines, number, parse)
             raise
+        yield rows
         number += len(lines)
+
+
+def _before_the_first_fault(lines: list[bytes], number: int, parse: Callable[[list[bytes]], Rows]) -> Iterator[Rows]:
+    """What is good is a record, as it is where lines come one by one. Then raises MalformedInput."""
+    good: list[bytes] = []
+    for place, line in enumerate(lines, number + 1):
+        if not line.strip():
+            continue
+        try:
+            parse([line])
+        except NO_JSON as error:
+            if good:
+                yield parse(good)
+            raise MalformedInput(f"line {place}: {error}") from None
+        good.append(line)
 
 
 def _envelopes(lines: list[bytes]) -> Rows:
     parsed = [json.loads(line) for line in lines]
     if not all(isinstance(each, dict) for each in parsed):
         raise ValueError("expected an object with payload, key, headers and ts, as `consume -J` writes it")
+    for each in parsed:
+        _check_envelope(each)
     headers = [_headers(each.get("headers")) for each in parsed]
     times = [each.get("ts", -1) for each in parsed]
     return Rows(
@@ -134,6 +153,15 @@ def _envelopes(lines: list[bytes]) -> Rows:
         headers if any(headers) else None,
         times if any(time >= 0 for time in times) else None,
     )
+
+
+def _check_envelope(envelope: dict[str, Any]) -> None:
+    """Raises ValueError where there is no payload, which is no tombstone, and for a key that no envelope has."""
+    unknown = {name: nearest(name, ENVELOPE) for name in sorted(envelope.keys() - ENVELOPE)}
+    if PAYLOADS.isdisjoint(envelope) and not any(unknown.values()):
+        raise ValueError('no payload; did you mean --format ndjson? A tombstone says so: "payload": null')
+    for name, near in unknown.items():
+        raise ValueError(f"no envelope has {name!r}{near}")
 
 
 def _bytes_of(envelope: dict[str, Any], name: str) -> bytes | None:

@@ -13,6 +13,7 @@ from pystream.client.cluster.cluster import Cluster
 from pystream.client.cluster.metadata import ClusterMetadata
 from pystream.client.cluster.retry import Deadline, allowed_ms
 from pystream.client.config import AdminConfig
+from pystream.client.given import listed
 from pystream.client.metrics.client import ClientMetrics
 from pystream.client.metrics.reporter import TelemetryReporter
 from pystream.common.errors import Closed, DeadlineExceeded, PystreamError, UnknownServerError, UnsupportedVersion
@@ -114,7 +115,7 @@ class AdminBase:
         self.cluster.check_usable()
         limit_ms = self.config.default_api_timeout_ms if timeout_ms is None else timeout_ms
         deadline = Deadline(self.cluster.clock, allowed_ms(self.cluster.clock, limit_ms), what)
-        wanted = list(dict.fromkeys(items))
+        wanted = list(dict.fromkeys(listed(items)))
         pending = wanted
         outcomes: dict[K, V | PystreamError] = {}
         failures = 0

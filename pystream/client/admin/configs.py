@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from pystream.client.admin.base import AdminBase, Asked
 from pystream.client.admin.results import Results, Told, outcome
 from pystream.client.admin.routes import ANYWHERE, Route, ToNodes
+from pystream.client.given import ConfigValue, config_text, listed, mapped
 from pystream.common.config import ConfigSource, ConfigType
 from pystream.common.errors import InvalidConfig, PystreamError
 from pystream.protocol.messages.alter_configs import (
@@ -29,6 +30,7 @@ from pystream.protocol.messages.incremental_alter_configs import AlterConfigsRes
 from pystream.protocol.messages.incremental_alter_configs import IncrementalAlterConfigsRequest
 from pystream.protocol.messages.list_config_resources import ListConfigResourcesRequest
 
+EXAMPLE: Final = '{ConfigResource(ConfigResourceType.TOPIC, "orders"): {"retention.ms": 1000}}'
 ALL_TYPES_SINCE = 1  # version of ListConfigResources; before, client metrics only
 
 
@@ -97,7 +99,7 @@ class ConfigEntry:
         return self.source is ConfigSource.DEFAULT_CONFIG
 
 
-Changes = Mapping[str, str | None] | Iterable[AlterConfig]
+Changes = Mapping[str, ConfigValue] | Iterable[AlterConfig]
 Described = dict[str, ConfigEntry]
 
 
@@ -114,7 +116,7 @@ class ConfigOperations(AdminBase):
         timeout_ms: int | None = None,
     ) -> Results[ConfigResource, Described]:
         """The settings of each resource by name, only `names` where given. A broker's own come from that broker."""
-        keys = None if names is None else list(names)
+        keys = listed(names)
 
         async def ask(asked: Asked, wanted: list[ConfigResource]) -> dict[ConfigResource, Described | PystreamError]:
             request = DescribeConfigsRequest(
@@ -146,7 +148,7 @@ class ConfigOperations(AdminBase):
 
         None deletes, which brings back the default. AlterConfig also appends to lists and subtracts from them.
         """
-        wanted = {resource: _alterations(each) for resource, each in changes.items()}
+        wanted = {resource: _alterations(each) for resource, each in mapped(changes, EXAMPLE).items()}
 
         async def ask(asked: Asked, group: list[ConfigResource]) -> dict[ConfigResource, PystreamError | None]:
             resources = [
@@ -154,7 +156,9 @@ class ConfigOperations(AdminBase):
                     resource_type=resource.type,
                     resource_name=resource.name,
                     configs=[
-                        IncrementalConfig(name=each.name, config_operation=each.operation, value=each.value)
+                        IncrementalConfig(
+                            name=each.name, config_operation=each.operation, value=config_text(each.value)
+                        )
                         for each in wanted[resource]
                     ],
                 )
@@ -169,7 +173,7 @@ class ConfigOperations(AdminBase):
 
     async def alter_configs(
         self,
-        configs: Mapping[ConfigResource, Mapping[str, str | None]],
+        configs: Mapping[ConfigResource, Mapping[str, ConfigValue]],
         *,
         validate_only: bool = False,
         timeout_ms: int | None = None,
@@ -178,13 +182,17 @@ class ConfigOperations(AdminBase):
 
         Kafka deprecated it for `incremental_alter_configs`, which does not undo what others changed meanwhile.
         """
+        mapped(configs, EXAMPLE)
 
         async def ask(asked: Asked, group: list[ConfigResource]) -> dict[ConfigResource, PystreamError | None]:
             resources = [
                 AlterConfigsResource(
                     resource_type=resource.type,
                     resource_name=resource.name,
-                    configs=[AlterableConfig(name=name, value=value) for name, value in configs[resource].items()],
+                    configs=[
+                        AlterableConfig(name=name, value=config_text(value))
+                        for name, value in configs[resource].items()
+                    ],
                 )
                 for resource in group
             ]
@@ -197,7 +205,7 @@ class ConfigOperations(AdminBase):
         self, types: Iterable[ConfigResourceType] = (), *, timeout_ms: int | None = None
     ) -> list[ConfigResource]:
         """Everything that has settings, of the given types (KIP-1142)."""
-        kinds = [int(kind) for kind in types]
+        kinds = [int(kind) for kind in listed(types)]
         response = await self._once(
             "list_config_resources",
             ListConfigResourcesRequest(resource_types=kinds),
@@ -234,10 +242,10 @@ def _broker_of(resource: ConfigResource) -> int:
 def _alterations(changes: Changes) -> list[AlterConfig]:
     if isinstance(changes, Mapping):
         return [
-            AlterConfig(name, value, AlterOperation.DELETE if value is None else AlterOperation.SET)
+            AlterConfig(name, config_text(value), AlterOperation.DELETE if value is None else AlterOperation.SET)
             for name, value in changes.items()
         ]
-    return list(changes)
+    return listed(changes)
 
 
 def _altered(

@@ -11,6 +11,7 @@ from pystream.client.admin.partitions import by_topic
 from pystream.client.admin.results import Results, error_of, outcome
 from pystream.client.admin.routes import ToCoordinators
 from pystream.client.cluster.coordinators import CoordinatorKind
+from pystream.client.given import ByPartition, as_partitions, by_partition, listed
 from pystream.common.error_codes import NONE
 from pystream.common.errors import PystreamError
 from pystream.common.model import NO_LEADER_EPOCH, NO_OFFSET, TopicPartition
@@ -70,7 +71,7 @@ class ShareOffset:
 
 Committed = dict[TopicPartition, OffsetAndMetadata]
 ShareOffsets = dict[TopicPartition, ShareOffset]
-Wanted = Mapping[str, Iterable[TopicPartition] | None] | Iterable[str]
+Wanted = Mapping[str, Iterable[tuple[str, int]] | None] | Iterable[str]
 
 
 class GroupOffsetOperations(AdminBase):
@@ -115,14 +116,15 @@ class GroupOffsetOperations(AdminBase):
     async def alter_consumer_group_offsets(
         self,
         group_id: str,
-        offsets: Mapping[TopicPartition, OffsetAndMetadata | int],
+        offsets: ByPartition[OffsetAndMetadata | int] | ByPartition[OffsetAndMetadata] | ByPartition[int],
         *,
         timeout_ms: int | None = None,
     ) -> Results[TopicPartition, None]:
         """Set committed offsets. The group must have no members: UnknownMemberId otherwise."""
+        wanted: dict[TopicPartition, OffsetAndMetadata | int] = {**by_partition(offsets)}
 
         def commit(each: TopicPartition) -> OffsetCommitRequestPartition:
-            given = offsets[each]
+            given = wanted[each]
             offset = OffsetAndMetadata(given) if isinstance(given, int) else given
             return OffsetCommitRequestPartition(
                 partition_index=each.partition,
@@ -141,11 +143,11 @@ class GroupOffsetOperations(AdminBase):
             return _by_partition(response.topics)
 
         return await self._each(
-            "alter_consumer_group_offsets", offsets, self._of_group(group_id), ask, timeout_ms=timeout_ms
+            "alter_consumer_group_offsets", wanted, self._of_group(group_id), ask, timeout_ms=timeout_ms
         )
 
     async def delete_consumer_group_offsets(
-        self, group_id: str, partitions: Iterable[TopicPartition], *, timeout_ms: int | None = None
+        self, group_id: str, partitions: Iterable[tuple[str, int]], *, timeout_ms: int | None = None
     ) -> Results[TopicPartition, None]:
         """Forget committed offsets, of topics that the group is not subscribed to: else GroupSubscribedToTopic."""
 
@@ -161,7 +163,11 @@ class GroupOffsetOperations(AdminBase):
             return _by_partition(response.topics)
 
         return await self._each(
-            "delete_consumer_group_offsets", partitions, self._of_group(group_id), ask, timeout_ms=timeout_ms
+            "delete_consumer_group_offsets",
+            as_partitions(listed(partitions)),
+            self._of_group(group_id),
+            ask,
+            timeout_ms=timeout_ms,
         )
 
     list_streams_group_offsets = list_consumer_group_offsets
@@ -195,15 +201,16 @@ class GroupOffsetOperations(AdminBase):
         return await self._each("list_share_group_offsets", wanted, route, ask, timeout_ms=timeout_ms)
 
     async def alter_share_group_offsets(
-        self, group_id: str, offsets: Mapping[TopicPartition, int], *, timeout_ms: int | None = None
+        self, group_id: str, offsets: ByPartition[int], *, timeout_ms: int | None = None
     ) -> Results[TopicPartition, None]:
         """Have a share group without members begin elsewhere."""
+        wanted = by_partition(offsets)
 
         async def ask(asked: Asked, group: list[TopicPartition]) -> dict[TopicPartition, PystreamError | None]:
             topics = by_topic(
                 group,
                 lambda each: AlterShareGroupOffsetsRequestPartition(
-                    partition_index=each.partition, start_offset=offsets[each]
+                    partition_index=each.partition, start_offset=wanted[each]
                 ),
             )
             request = AlterShareGroupOffsetsRequest(
@@ -219,7 +226,7 @@ class GroupOffsetOperations(AdminBase):
             return _by_partition(response.responses, lambda topic: topic.topic_name)
 
         return await self._each(
-            "alter_share_group_offsets", offsets, self._of_group(group_id), ask, timeout_ms=timeout_ms
+            "alter_share_group_offsets", wanted, self._of_group(group_id), ask, timeout_ms=timeout_ms
         )
 
     async def delete_share_group_offsets(
@@ -246,8 +253,8 @@ class GroupOffsetOperations(AdminBase):
 
 def _wanted(groups: Wanted) -> dict[str, list[TopicPartition] | None]:
     if isinstance(groups, Mapping):
-        return {group_id: None if each is None else list(each) for group_id, each in groups.items()}
-    return dict.fromkeys(groups)
+        return {group_id: None if each is None else as_partitions(listed(each)) for group_id, each in groups.items()}
+    return dict.fromkeys(listed(groups))
 
 
 def _topics(partitions: list[TopicPartition] | None) -> list[OffsetFetchRequestTopics] | None:

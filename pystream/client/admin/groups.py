@@ -12,6 +12,7 @@ from pystream.client.admin.base import AdminBase, Asked
 from pystream.client.admin.results import Results, error_of, outcome, raise_for
 from pystream.client.admin.routes import ToCoordinators
 from pystream.client.cluster.coordinators import CoordinatorKind
+from pystream.client.given import listed
 from pystream.common.error_codes import GROUP_ID_NOT_FOUND, NONE, UNSUPPORTED_VERSION
 from pystream.common.errors import GroupIdNotFound, MalformedInput, PystreamError
 from pystream.common.model import TopicPartition
@@ -160,9 +161,9 @@ class GroupOperations(AdminBase):
         timeout_ms: int | None = None,
     ) -> list[GroupListing]:
         """The groups of all coordinators that match every filter given."""
-        of_types = [kind.value for kind in types]
-        in_states = list(states)
-        of_protocols = frozenset(protocol_types)
+        of_types = [kind.value for kind in listed(types)]
+        in_states = listed(states)
+        of_protocols = frozenset(listed(protocol_types))
         lowest = TYPES_SINCE if of_types else STATES_SINCE if in_states else 0
         request = ListGroupsRequest(states_filter=in_states, types_filter=of_types)
 
@@ -319,7 +320,7 @@ class GroupOperations(AdminBase):
         else:
             members = {
                 instance_id: MemberIdentity(group_instance_id=instance_id, reason=reason)
-                for instance_id in instance_ids
+                for instance_id in listed(instance_ids)
             }
 
         async def ask(asked: Asked, names: list[str]) -> dict[str, PystreamError | None]:

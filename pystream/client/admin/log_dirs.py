@@ -10,6 +10,7 @@ from pystream.client.admin.base import AdminBase, Asked
 from pystream.client.admin.partitions import by_topic
 from pystream.client.admin.results import Results, error_of, outcome, raise_for
 from pystream.client.admin.routes import ToNodes
+from pystream.client.given import mapped
 from pystream.common.error_codes import NONE
 from pystream.common.errors import PystreamError
 from pystream.common.model import TopicPartition
@@ -70,7 +71,7 @@ class LogDirOperations(AdminBase):
         self,
         broker_ids: Iterable[int] | None = None,
         *,
-        partitions: Iterable[TopicPartition] | None = None,
+        partitions: Iterable[tuple[str, int]] | None = None,
         timeout_ms: int | None = None,
     ) -> Results[int, dict[str, LogDir]]:
         """The directories of each broker by path, with all replicas or those of the given partitions."""
@@ -114,6 +115,7 @@ class LogDirOperations(AdminBase):
         self, moves: Mapping[Replica, str], *, timeout_ms: int | None = None
     ) -> Results[Replica, None]:
         """Begin to move replicas to other directories of their brokers."""
+        mapped(moves, '{Replica("orders", 0, 1): "/data/2"}')
 
         async def ask(asked: Asked, group: list[Replica]) -> dict[Replica, PystreamError | None]:
             paths: dict[str, list[TopicPartition]] = {}

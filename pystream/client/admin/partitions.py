@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final, TypeVar
@@ -10,6 +10,7 @@ from typing import Final, TypeVar
 from pystream.client.admin.base import AdminBase, Asked
 from pystream.client.admin.results import Results, outcome, raise_for
 from pystream.client.admin.routes import ToLeaders, ToNodes
+from pystream.client.given import ByPartition, as_partitions, by_partition, listed
 from pystream.common.error_codes import ELECTION_NOT_NEEDED, NONE
 from pystream.common.errors import PystreamError
 from pystream.common.model import TopicPartition
@@ -37,6 +38,14 @@ MAX_TIMESTAMP: Final = -3
 EARLIEST_LOCAL: Final = -4
 LATEST_TIERED: Final = -5
 EARLIEST_PENDING_UPLOAD: Final = -6
+OFFSET_NAMES: Final = {
+    "latest": LATEST,
+    "earliest": EARLIEST,
+    "max-timestamp": MAX_TIMESTAMP,
+    "earliest-local": EARLIEST_LOCAL,
+    "latest-tiered": LATEST_TIERED,
+    "earliest-pending-upload": EARLIEST_PENDING_UPLOAD,
+}
 OFFSET_VERSIONS: Final = {MAX_TIMESTAMP: 7, EARLIEST_LOCAL: 8, LATEST_TIERED: 9, EARLIEST_PENDING_UPLOAD: 11}
 
 
@@ -89,13 +98,17 @@ class PartitionOperations(AdminBase):
 
     async def list_offsets(
         self,
-        partitions: Mapping[TopicPartition, int],
+        partitions: ByPartition[int | str] | ByPartition[int],
         *,
         isolation_level: IsolationLevel = IsolationLevel.READ_UNCOMMITTED,
         timeout_ms: int | None = None,
     ) -> Results[TopicPartition, ListedOffset]:
-        """An offset of each partition: LATEST, EARLIEST, MAX_TIMESTAMP … or of the first record at or after a time."""
-        lowest = max((OFFSET_VERSIONS.get(wanted, 0) for wanted in partitions.values()), default=0)
+        """An offset of each partition: LATEST, EARLIEST, MAX_TIMESTAMP … or of the first record at or after a time.
+
+        Names do too: {("orders", 0): "latest"}.
+        """
+        wanted = {each: _offset_spec(spec) for each, spec in by_partition(partitions).items()}
+        lowest = max((OFFSET_VERSIONS.get(spec, 0) for spec in wanted.values()), default=0)
         if isolation_level is IsolationLevel.READ_COMMITTED:
             lowest = max(lowest, 2)
 
@@ -107,7 +120,7 @@ class PartitionOperations(AdminBase):
                     ListOffsetsTopic(name=topic, partitions=each)
                     for topic, each in by_topic(
                         group,
-                        lambda each: ListOffsetsPartition(partition_index=each.partition, timestamp=partitions[each]),
+                        lambda each: ListOffsetsPartition(partition_index=each.partition, timestamp=wanted[each]),
                     ).items()
                 ],
                 timeout_ms=asked.timeout_ms,
@@ -121,12 +134,13 @@ class PartitionOperations(AdminBase):
                 for told in topic.partitions
             }
 
-        return await self._each("list_offsets", partitions, self._leaders(), ask, timeout_ms=timeout_ms)
+        return await self._each("list_offsets", wanted, self._leaders(), ask, timeout_ms=timeout_ms)
 
     async def delete_records(
-        self, before: Mapping[TopicPartition, int], *, timeout_ms: int | None = None
+        self, before: ByPartition[int], *, timeout_ms: int | None = None
     ) -> Results[TopicPartition, int]:
         """Delete what is below the given offsets (HIGH_WATERMARK: everything); gives the new log start offsets."""
+        wanted = by_partition(before)
 
         async def ask(asked: Asked, group: list[TopicPartition]) -> dict[TopicPartition, int | PystreamError]:
             request = DeleteRecordsRequest(
@@ -134,7 +148,7 @@ class PartitionOperations(AdminBase):
                     DeleteRecordsTopic(name=topic, partitions=each)
                     for topic, each in by_topic(
                         group,
-                        lambda each: DeleteRecordsPartition(partition_index=each.partition, offset=before[each]),
+                        lambda each: DeleteRecordsPartition(partition_index=each.partition, offset=wanted[each]),
                     ).items()
                 ],
                 timeout_ms=asked.timeout_ms,
@@ -146,11 +160,11 @@ class PartitionOperations(AdminBase):
                 for told in topic.partitions
             }
 
-        return await self._each("delete_records", before, self._leaders(), ask, timeout_ms=timeout_ms)
+        return await self._each("delete_records", wanted, self._leaders(), ask, timeout_ms=timeout_ms)
 
     async def describe_producers(
         self,
-        partitions: Iterable[TopicPartition],
+        partitions: Iterable[tuple[str, int]],
         *,
         broker_id: int | None = None,
         timeout_ms: int | None = None,
@@ -184,12 +198,14 @@ class PartitionOperations(AdminBase):
             return found
 
         route = self._leaders() if broker_id is None else ToNodes(self.cluster, lambda _: broker_id)
-        return await self._each("describe_producers", partitions, route, ask, timeout_ms=timeout_ms)
+        return await self._each(
+            "describe_producers", as_partitions(listed(partitions)), route, ask, timeout_ms=timeout_ms
+        )
 
     async def elect_leaders(
         self,
         election_type: ElectionType = ElectionType.PREFERRED,
-        partitions: Iterable[TopicPartition] | None = None,
+        partitions: Iterable[tuple[str, int]] | None = None,
         *,
         timeout_ms: int | None = None,
     ) -> Results[TopicPartition, bool]:
@@ -216,18 +232,17 @@ class PartitionOperations(AdminBase):
 
     async def alter_partition_reassignments(
         self,
-        reassignments: Mapping[TopicPartition, Sequence[int] | None],
+        reassignments: ByPartition[Sequence[int] | None],
         *,
         allow_replication_factor_change: bool = True,
         timeout_ms: int | None = None,
     ) -> Results[TopicPartition, None]:
         """Move partitions to other replicas, the preferred leader first; None cancels a move under way."""
+        wanted = by_partition(reassignments)
 
         def reassignable(each: TopicPartition) -> ReassignablePartition:
-            replicas = reassignments[each]
-            return ReassignablePartition(
-                partition_index=each.partition, replicas=None if replicas is None else list(replicas)
-            )
+            replicas = wanted[each]
+            return ReassignablePartition(partition_index=each.partition, replicas=listed(replicas))
 
         async def ask(asked: Asked, group: list[TopicPartition]) -> dict[TopicPartition, PystreamError | None]:
             topics = by_topic(group, reassignable)
@@ -244,12 +259,10 @@ class PartitionOperations(AdminBase):
                 for told in topic.partitions
             }
 
-        return await self._each(
-            "alter_partition_reassignments", reassignments, self._controller(), ask, timeout_ms=timeout_ms
-        )
+        return await self._each("alter_partition_reassignments", wanted, self._controller(), ask, timeout_ms=timeout_ms)
 
     async def list_partition_reassignments(
-        self, partitions: Iterable[TopicPartition] | None = None, *, timeout_ms: int | None = None
+        self, partitions: Iterable[tuple[str, int]] | None = None, *, timeout_ms: int | None = None
     ) -> dict[TopicPartition, Reassignment]:
         """The moves under way, of the given partitions or of all."""
         wanted = None if partitions is None else by_topic(partitions, lambda each: each.partition)
@@ -276,9 +289,18 @@ class PartitionOperations(AdminBase):
         return ToLeaders(self.cluster, lambda partition: partition)
 
 
-def by_topic(partitions: Iterable[TopicPartition], make: Callable[[TopicPartition], T]) -> dict[str, list[T]]:
+def _offset_spec(given: int | str) -> int:
+    """A timestamp, or the number of a name. Raises TypeError."""
+    if isinstance(given, int):
+        return given
+    if given not in OFFSET_NAMES:
+        raise TypeError(f"an offset is a timestamp or one of {', '.join(OFFSET_NAMES)}, not {given!r}")
+    return OFFSET_NAMES[given]
+
+
+def by_topic(partitions: Iterable[tuple[str, int]], make: Callable[[TopicPartition], T]) -> dict[str, list[T]]:
     """What `make` gives for each partition, by topic: the shape of most requests."""
     found: dict[str, list[T]] = {}
-    for partition in partitions:
+    for partition in as_partitions(listed(partitions)):
         found.setdefault(partition.topic, []).append(make(partition))
     return found

@@ -12,6 +12,7 @@ from pystream.client.admin.base import AdminBase
 from pystream.client.admin.results import Results, outcome, raise_for
 from pystream.client.cluster.metadata import Node
 from pystream.client.cluster.retry import Deadline
+from pystream.client.given import listed, mapped
 from pystream.common.errors import PystreamError, UnknownServerError
 from pystream.common.model import CLUSTER_METADATA_TOPIC, Endpoint
 from pystream.protocol.messages.add_raft_voter import AddRaftVoterRequest, Listener
@@ -156,6 +157,7 @@ class ClusterOperations(AdminBase):
         timeout_ms: int | None = None,
     ) -> Results[str, None]:
         """Bring features to other levels, or with `validate_only` say whether they could be brought there."""
+        mapped(updates, '{"metadata.version": FeatureUpdate(30)}')
 
         def request(ms: int) -> UpdateFeaturesRequest:
             return UpdateFeaturesRequest(
@@ -217,7 +219,7 @@ class ClusterOperations(AdminBase):
         timeout_ms: int | None = None,
     ) -> None:
         """Make a controller a voter of the quorum."""
-        listeners = [Listener(name=each.listener, host=each.host, port=each.port) for each in endpoints]
+        listeners = [Listener(name=each.listener, host=each.host, port=each.port) for each in listed(endpoints)]
         await self._once(
             "add_raft_voter",
             lambda ms: AddRaftVoterRequest(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from pystream.client.admin.base import AdminBase
+from pystream.client.given import listed
 from pystream.common.config import Password
 from pystream.protocol.messages.create_delegation_token import CreatableRenewers, CreateDelegationTokenRequest
 from pystream.protocol.messages.describe_delegation_token import (
@@ -59,7 +60,7 @@ class TokenOperations(AdminBase):
         timeout_ms: int | None = None,
     ) -> DelegationToken:
         """A token of this client's principal, or of `owner`."""
-        may_renew = tuple(renewers)
+        may_renew = tuple(listed(renewers))
         request = CreateDelegationTokenRequest(
             renewers=[CreatableRenewers(principal_type=each.type, principal_name=each.name) for each in may_renew],
             max_lifetime_ms=max_lifetime_ms,
@@ -109,7 +110,10 @@ class TokenOperations(AdminBase):
         wanted = (
             None
             if owners is None
-            else [DescribeDelegationTokenOwner(principal_type=each.type, principal_name=each.name) for each in owners]
+            else [
+                DescribeDelegationTokenOwner(principal_type=each.type, principal_name=each.name)
+                for each in listed(owners)
+            ]
         )
         request = DescribeDelegationTokenRequest(owners=wanted)
         response = await self._once("describe_delegation_token", request, timeout_ms=timeout_ms)

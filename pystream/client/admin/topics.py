@@ -10,6 +10,7 @@ from pystream.client.admin.acls import AclOperation, operations_of
 from pystream.client.admin.base import AdminBase, Asked
 from pystream.client.admin.results import Results, error_of, outcome
 from pystream.client.admin.routes import Route, ToController, ask_metadata
+from pystream.client.given import ConfigValue, config_text, listed, mapped
 from pystream.common.error_codes import NONE
 from pystream.common.errors import PystreamError, UnknownTopicId
 from pystream.protocol.api_keys import ApiKey
@@ -45,7 +46,7 @@ class NewTopic:
     name: str
     num_partitions: int = BROKER_DEFAULT
     replication_factor: int = BROKER_DEFAULT
-    configs: Mapping[str, str | None] = field(default_factory=dict)
+    configs: Mapping[str, ConfigValue] = field(default_factory=dict)
     assignments: Mapping[int, Sequence[int]] = field(default_factory=dict)
 
 
@@ -109,7 +110,7 @@ class TopicOperations(AdminBase):
         self, topics: Iterable[NewTopic], *, validate_only: bool = False, timeout_ms: int | None = None
     ) -> Results[str, TopicCreated]:
         """Create topics, or with `validate_only` say whether they could be created."""
-        wanted = {topic.name: topic for topic in topics}
+        wanted = {topic.name: topic for topic in _new_topics(topics)}
 
         async def ask(asked: Asked, names: list[str]) -> dict[str, TopicCreated | PystreamError]:
             request = CreateTopicsRequest(
@@ -218,17 +219,18 @@ class TopicOperations(AdminBase):
         timeout_ms: int | None = None,
     ) -> Results[str, None]:
         """Give topics more partitions: {"orders": 12} is the count in all. Keys then go elsewhere than before."""
+        wanted = {name: _new_count(name, each) for name, each in mapped(new_partitions, '{"orders": 12}').items()}
 
         async def ask(asked: Asked, names: list[str]) -> dict[str, PystreamError | None]:
             request = CreatePartitionsRequest(
-                topics=[_more_partitions(name, new_partitions[name]) for name in names],
+                topics=[_more_partitions(name, wanted[name]) for name in names],
                 timeout_ms=asked.timeout_ms,
                 validate_only=validate_only,
             )
             response = await asked.ask(request)
             return {told.name: outcome(told.error_code, told.error_message, None) for told in response.results}
 
-        return await self._each("create_partitions", new_partitions, self._controller(), ask, timeout_ms=timeout_ms)
+        return await self._each("create_partitions", wanted, self._controller(), ask, timeout_ms=timeout_ms)
 
 
 class _ById(ToController[bytes]):
@@ -247,12 +249,29 @@ def _creatable(topic: NewTopic) -> CreatableTopic:
             CreatableReplicaAssignment(partition_index=partition, broker_ids=list(replicas))
             for partition, replicas in topic.assignments.items()
         ],
-        configs=[CreatableTopicConfig(name=name, value=value) for name, value in topic.configs.items()],
+        configs=[CreatableTopicConfig(name=name, value=config_text(value)) for name, value in topic.configs.items()],
     )
 
 
-def _more_partitions(name: str, wanted: NewPartitions | int) -> CreatePartitionsTopic:
-    new = NewPartitions(wanted) if isinstance(wanted, int) else wanted
+def _new_topics(given: Iterable[NewTopic]) -> list[NewTopic]:
+    """Raises TypeError, with what to write, for anything but a list of NewTopic."""
+    if isinstance(given, NewTopic):
+        raise TypeError(f"a list of NewTopic, not one: write [{given!r}]")
+    found = listed(given)
+    for each in found:
+        if not isinstance(each, NewTopic):
+            raise TypeError(f"a list of NewTopic, not {given!r}: write [NewTopic({each!r}, num_partitions=1)]")
+    return found
+
+
+def _new_count(name: str, given: NewPartitions | int) -> NewPartitions:
+    new = NewPartitions(given) if isinstance(given, int) else given
+    if not isinstance(new, NewPartitions) or not isinstance(new.total_count, int):
+        raise TypeError(f"{name}: the count in all is an int or a NewPartitions of one, not {given!r}")
+    return new
+
+
+def _more_partitions(name: str, new: NewPartitions) -> CreatePartitionsTopic:
     assignments = (
         None
         if new.assignments is None

@@ -9,6 +9,7 @@ from pystream.client.admin.base import AdminBase, Asked
 from pystream.client.admin.results import Results, outcome, raise_for
 from pystream.client.admin.routes import ToCoordinators, ToLeaders
 from pystream.client.cluster.coordinators import CoordinatorKind
+from pystream.client.given import listed
 from pystream.common.errors import PystreamError
 from pystream.common.model import TopicPartition
 from pystream.protocol.messages.describe_transactions import DescribeTransactionsRequest
@@ -78,8 +79,8 @@ class TransactionOperations(AdminBase):
     ) -> list[TransactionListing]:
         """The transactions of all coordinators that match every filter given."""
         request = ListTransactionsRequest(
-            state_filters=list(states),
-            producer_id_filters=list(producer_ids),
+            state_filters=listed(states),
+            producer_id_filters=listed(producer_ids),
             duration_filter=NO_DURATION if longer_than_ms is None else longer_than_ms,
             transactional_id_pattern=transactional_id_pattern,
         )

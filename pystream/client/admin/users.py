@@ -11,6 +11,7 @@ from typing import Final
 
 from pystream.client.admin.base import AdminBase, Asked
 from pystream.client.admin.results import Results, Told, outcome
+from pystream.client.given import listed, mapped
 from pystream.common.config import Password
 from pystream.common.errors import PystreamError, UnsupportedSaslMechanism
 from pystream.protocol.messages.alter_client_quotas import (
@@ -102,7 +103,7 @@ class UserOperations(AdminBase):
 
         `strict`: only entities that have no other part than those named.
         """
-        asked_for = [_component(kind, wanted) for kind, wanted in (components or {}).items()]
+        asked_for = [_component(kind, wanted) for kind, wanted in mapped(components or {}, '{"user": "alice"}').items()]
         request = DescribeClientQuotasRequest(components=asked_for, strict=strict)
         response = await self._once("describe_client_quotas", request, timeout_ms=timeout_ms)
         return {
@@ -120,6 +121,7 @@ class UserOperations(AdminBase):
         timeout_ms: int | None = None,
     ) -> Results[QuotaEntity, None]:
         """Set quotas: {entity: {"producer_byte_rate": 1e6, "request_percentage": None}}; None removes."""
+        mapped(changes, '{QuotaEntity.of({"user": "alice"}): {"producer_byte_rate": 1e6}}')
 
         async def ask(asked: Asked, group: list[QuotaEntity]) -> dict[QuotaEntity, PystreamError | None]:
             entries = [
@@ -149,7 +151,7 @@ class UserOperations(AdminBase):
         self, users: Iterable[str] | None = None, *, timeout_ms: int | None = None
     ) -> Results[str, tuple[ScramCredential, ...]]:
         """The mechanisms of the given users, or of all that have any."""
-        names = None if users is None else [UserName(name=user) for user in dict.fromkeys(users)]
+        names = None if users is None else [UserName(name=user) for user in dict.fromkeys(listed(users))]
         response = await self._once(
             "describe_user_scram_credentials",
             DescribeUserScramCredentialsRequest(users=names),
@@ -173,7 +175,7 @@ class UserOperations(AdminBase):
         self, alterations: Iterable[ScramUpsertion | ScramDeletion], *, timeout_ms: int | None = None
     ) -> Results[str, None]:
         """Set and delete credentials; all changes of one user succeed or fail together."""
-        wanted = list(alterations)
+        wanted = listed(alterations)
         upsertions = [_upsertion(each) for each in wanted if isinstance(each, ScramUpsertion)]
         deletions = [
             ScramCredentialDeletion(name=each.user, mechanism=each.mechanism)

@@ -25,10 +25,9 @@ from pystream.client.consumer.model import (
     OffsetAndTimestamp,
     RebalanceCallback,
     RebalanceCallbacks,
-    as_partition,
-    as_partitions,
 )
 from pystream.client.consumer.record_batch import RecordBatch
+from pystream.client.given import as_partition, as_partitions
 from pystream.client.metrics.model import Metrics
 from pystream.client.metrics.reporter import reporter_of
 from pystream.common.errors import Closed

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -19,7 +19,6 @@ __all__ = [
     "RebalanceCallback",
     "RebalanceKind",
     "TopicPartition",
-    "as_partition",
 ]
 
 BEGINNING: Final = -2  # as a position: the first offset there is
@@ -78,19 +77,3 @@ class RebalanceCallbacks:
         if kind == RebalanceKind.REVOKED:
             return self.on_revoked
         return self.on_lost or self.on_revoked
-
-
-def as_partition(value: TopicPartition | tuple[str, int]) -> TopicPartition:
-    """A TopicPartition of what users write: one, or a pair. Raises ValueError for anything else."""
-    if isinstance(value, TopicPartition):
-        return value
-    if isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], str) and isinstance(value[1], int):
-        return TopicPartition(*value)
-    raise ValueError(f"expected TopicPartition(topic, partition) or (topic, partition), found {value!r}")
-
-
-def as_partitions(values: Iterable[TopicPartition | tuple[str, int]]) -> list[TopicPartition]:
-    """Each of them once, in order. Raises ValueError."""
-    if isinstance(values, TopicPartition):
-        raise ValueError(f"expected a list of partitions, found one: [{values!r}]?")
-    return list(dict.fromkeys(as_partition(value) for value in values))

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Final, Generic, Self, TypeVar
 
 import grpc
+import grpc.aio
 
 from pystream.client.grpc.status import error_of_call
+from pystream.common.errors import Closed
 
 T = TypeVar("T")
+CHANNEL_ERRORS: Final = (ValueError, grpc.aio.UsageError)  # what a closed channel raises, and one for asyncio
 
 
 class Calls:
@@ -30,19 +33,28 @@ class Calls:
             )
         return found
 
+    def _begin(self, kind: str, path: str, answer: Any, request: Any, timeout: float | None) -> Any:
+        """The call, or its answer. Raises Closed, for which gRPC has no error of its own."""
+        try:
+            return self._method(kind, path, answer)(request, timeout=timeout)
+        except CHANNEL_ERRORS as error:
+            if "closed" not in str(error):
+                raise
+            raise Closed(f"{path.rpartition('/')[2]}: this client is closed") from error
+
 
 class Service(Calls):
     """A service, called by threads that wait."""
 
     def _unary(self, path: str, request: Any, answer: type[T], timeout: float | None) -> T:
         try:
-            found: T = self._method("unary_unary", path, answer)(request, timeout=timeout)
+            found: T = self._begin("unary_unary", path, answer, request, timeout)
         except grpc.RpcError as error:
             raise error_of_call(error) from error
         return found
 
     def _stream(self, path: str, request: Any, answer: type[T], timeout: float | None) -> Stream[T]:
-        return Stream(self._method("unary_stream", path, answer)(request, timeout=timeout))
+        return Stream(self._begin("unary_stream", path, answer, request, timeout))
 
 
 class AioService(Calls):
@@ -50,13 +62,13 @@ class AioService(Calls):
 
     async def _unary(self, path: str, request: Any, answer: type[T], timeout: float | None) -> T:
         try:
-            found: T = await self._method("unary_unary", path, answer)(request, timeout=timeout)
+            found: T = await self._begin("unary_unary", path, answer, request, timeout)
         except grpc.RpcError as error:
             raise error_of_call(error) from error
         return found
 
     def _stream(self, path: str, request: Any, answer: type[T], timeout: float | None) -> AioStream[T]:
-        return AioStream(self._method("unary_stream", path, answer)(request, timeout=timeout))
+        return AioStream(self._begin("unary_stream", path, answer, request, timeout))
 
 
 class Stream(Iterator[T], Generic[T]):

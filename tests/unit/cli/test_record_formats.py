@@ -111,6 +111,22 @@ def test_envelopes_have_texts_bytes_headers_and_times():
     assert rows.timestamps == [5, -1]
 
 
+def test_a_payload_that_is_null_is_a_tombstone():
+    (rows,) = read(b'{"key": "k", "payload": null, "topic": "t", "partition": 0, "offset": 3}\n', format="json")
+
+    assert rows.values == [None]
+
+
+def test_what_comes_before_a_fault_is_given_as_it_is_of_a_slow_pipe():
+    chunks = rows_of(
+        io.BytesIO(b'{"payload": "a"}\n{"payload": "b"}\n{"a": 1}\n'), Reading(format="json"), lambda _: None
+    )
+
+    assert next(chunks).values == [b"a", b"b"]
+    with pytest.raises(MalformedInput, match="line 3"):
+        next(chunks)
+
+
 def test_columns_of_csv_and_ndjson():
     (rows,) = read(b"id,amount\nc1,2\nc2,3\n", format="csv", key_column="id")
     (fields,) = read(b'{"id": "c1", "amount": 2}\n', format="ndjson", key_column="id", value_column="amount")
@@ -126,7 +142,11 @@ def test_columns_of_csv_and_ndjson():
         (b'{"payload": "a"}\n{"payload"\n', {"format": "json"}, "line 2"),
         (b"[1]\n", {"format": "json"}, "line 1: expected an object"),
         (b'{"payload_base64": "!"}\n', {"format": "json"}, "payload_base64"),
-        (b'{"headers": ["a"]}\n', {"format": "json"}, "line 1"),
+        (b'{"payload": "a", "headers": ["a"]}\n', {"format": "json"}, "line 1: zip"),
+        (b'{"a": 1}\n', {"format": "json"}, "line 1: no payload; did you mean --format ndjson"),
+        (b'{"key": "k", "ts": 5}\n', {"format": "json"}, "line 1: no payload"),
+        (b'{"paylaod": "a"}\n', {"format": "json"}, "line 1: no envelope has 'paylaod'; did you mean payload"),
+        (b'{"payload": "a", "kye": "k"}\n', {"format": "json"}, "'kye'; did you mean key"),
         (b'{"a": 1}\n', {"format": "ndjson", "key_column": "id"}, "no field 'id'"),
         (b"nonsense\n", {"format": "ndjson"}, "line 1"),
         (b"[" * 100_000, {"format": "ndjson"}, "line 1"),

@@ -98,3 +98,16 @@ def test_a_closed_producer_flushes_nothing_and_sends_nothing() -> None:
 def test_a_consumer_that_was_told_to_read_nothing_gives_nothing() -> None:
     with KafkaConsumer(**SPOKEN, group_id="g") as consumer:
         assert consumer.poll(60_000) == {}
+
+
+@pytest.mark.parametrize(
+    "operation", ["delete_topics", "describe_topics", "create_topics", "delete_groups", "describe_groups"]
+)
+def test_a_str_is_not_a_list_of_one_letter_names(operation: str) -> None:
+    """kafka-python goes through its letters: nobody has asked to delete the topics that those may be."""
+    admin = KafkaAdminClient(**SPOKEN, bootstrap_servers="127.0.0.1:1")
+    try:
+        with pytest.raises(TypeError, match=r"not the str 'ab': write \['ab'\]"):
+            getattr(admin, operation)("ab")
+    finally:
+        admin.close()

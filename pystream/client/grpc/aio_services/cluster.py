@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from pystream.client.given import listed
 from pystream.client.grpc.calls import AioService, AioStream
 from pystream.client.grpc.messages import cluster_pb2
 
@@ -93,8 +94,8 @@ class ClusterService(AioService):
     ) -> cluster_pb2.DescribeLogDirsResponse:
         """Show the log directories of brokers, and what lies in them."""
         request = cluster_pb2.DescribeLogDirsRequest(
-            broker=broker,
-            topic=topic,
+            broker=listed(broker),
+            topic=listed(topic),
         )
         return await self._unary(
             "/pystream.admin.v1.ClusterService/DescribeLogDirs",
@@ -112,7 +113,7 @@ class ClusterService(AioService):
     ) -> cluster_pb2.DiffManifestResponse:
         """Show what differs between the cluster and a manifest of topics, settings, ACLs and quotas."""
         request = cluster_pb2.DiffManifestRequest(
-            file=file,
+            file=listed(file),
             prune=prune,
         )
         return await self._unary(
@@ -132,7 +133,7 @@ class ClusterService(AioService):
     ) -> cluster_pb2.ApplyManifestResponse:
         """Bring topics, settings, ACLs and quotas to what a manifest says."""
         request = cluster_pb2.ApplyManifestRequest(
-            file=file,
+            file=listed(file),
             prune=prune,
             dry_run=dry_run,
         )

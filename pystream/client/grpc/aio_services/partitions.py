@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from pystream.client.given import listed
 from pystream.client.grpc.calls import AioService
 from pystream.client.grpc.messages import partitions_pb2
 
@@ -23,7 +24,7 @@ class PartitionService(AioService):
     ) -> partitions_pb2.ListPartitionsResponse:
         """List partitions with their leaders and replicas."""
         request = partitions_pb2.ListPartitionsRequest(
-            topics=topics,
+            topics=listed(topics),
             unhealthy=unhealthy,
             offsets=offsets,
             page_size=page_size,
@@ -44,7 +45,7 @@ class PartitionService(AioService):
     ) -> partitions_pb2.ListProducersResponse:
         """List the idempotent producers that partitions remember, with their open transactions."""
         request = partitions_pb2.ListProducersRequest(
-            topics=topics,
+            topics=listed(topics),
         )
         return await self._unary(
             "/pystream.admin.v1.PartitionService/ListProducers",
@@ -63,7 +64,7 @@ class PartitionService(AioService):
     ) -> partitions_pb2.ElectLeadersResponse:
         """Let the first replica lead where another does; all partitions without names."""
         request = partitions_pb2.ElectLeadersRequest(
-            topics=topics,
+            topics=listed(topics),
             unclean=unclean,
             dry_run=dry_run,
         )
@@ -84,8 +85,8 @@ class PartitionService(AioService):
     ) -> partitions_pb2.ReassignPartitionsResponse:
         """Move partitions to other replicas."""
         request = partitions_pb2.ReassignPartitionsRequest(
-            topics=topics,
-            replicas=replicas,
+            topics=listed(topics),
+            replicas=listed(replicas),
             dry_run=dry_run,
         )
         return await self._unary(
@@ -103,7 +104,7 @@ class PartitionService(AioService):
     ) -> partitions_pb2.ListReassignmentsResponse:
         """List partitions that are on their way to other replicas."""
         request = partitions_pb2.ListReassignmentsRequest(
-            topics=topics,
+            topics=listed(topics),
         )
         return await self._unary(
             "/pystream.admin.v1.PartitionService/ListReassignments",
@@ -121,7 +122,7 @@ class PartitionService(AioService):
     ) -> partitions_pb2.CancelReassignmentsResponse:
         """Let partitions that are on their way stay where they were; all of them without names."""
         request = partitions_pb2.CancelReassignmentsRequest(
-            topics=topics,
+            topics=listed(topics),
             dry_run=dry_run,
         )
         return await self._unary(

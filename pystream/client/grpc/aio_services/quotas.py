@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from pystream.client.given import listed
 from pystream.client.grpc.calls import AioService
 from pystream.client.grpc.messages import quotas_pb2
 
@@ -22,7 +23,7 @@ class QuotaService(AioService):
         """Show the quotas of entities that have these parts; all without."""
         request = quotas_pb2.DescribeQuotasRequest(
             entity=entity,
-            any=any,
+            any=listed(any),
             strict=strict,
         )
         return await self._unary(
@@ -45,7 +46,7 @@ class QuotaService(AioService):
         request = quotas_pb2.AlterQuotaRequest(
             entity=entity,
             set=set,
-            unset=unset,
+            unset=listed(unset),
             dry_run=dry_run,
         )
         return await self._unary(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from pystream.client.given import listed
 from pystream.client.grpc.calls import AioService, AioStream
 from pystream.client.grpc.messages import streams_groups_pb2
 
@@ -23,7 +24,7 @@ class StreamsGroupService(AioService):
         """List groups of Kafka Streams."""
         request = streams_groups_pb2.ListStreamsGroupsRequest(
             pattern=pattern,
-            state=state,
+            state=listed(state),
             page_size=page_size,
             page_token=page_token,
         )
@@ -42,7 +43,7 @@ class StreamsGroupService(AioService):
     ) -> streams_groups_pb2.DescribeStreamsGroupsResponse:
         """Show members and tasks of groups of Kafka Streams; with --json their topologies, too."""
         request = streams_groups_pb2.DescribeStreamsGroupsRequest(
-            groups=groups,
+            groups=listed(groups),
         )
         return await self._unary(
             "/pystream.admin.v1.StreamsGroupService/DescribeStreamsGroups",
@@ -60,7 +61,7 @@ class StreamsGroupService(AioService):
     ) -> AioStream[streams_groups_pb2.DescribeStreamsGroupsResponse]:
         """What DescribeStreamsGroups gives, now and whenever it has changed."""
         request = streams_groups_pb2.WatchStreamsGroupsRequest(
-            groups=groups,
+            groups=listed(groups),
             interval_ms=interval_ms,
         )
         return self._stream(
@@ -78,7 +79,7 @@ class StreamsGroupService(AioService):
     ) -> streams_groups_pb2.ListStreamsGroupOffsetsResponse:
         """Show how far groups of Kafka Streams are with their source topics."""
         request = streams_groups_pb2.ListStreamsGroupOffsetsRequest(
-            groups=groups,
+            groups=listed(groups),
         )
         return await self._unary(
             "/pystream.admin.v1.StreamsGroupService/ListStreamsGroupOffsets",
@@ -108,7 +109,7 @@ class StreamsGroupService(AioService):
         request = streams_groups_pb2.ResetStreamsGroupOffsetsRequest(
             group=group,
             to=to,
-            topic=topic,
+            topic=listed(topic),
             to_earliest=to_earliest,
             to_latest=to_latest,
             to_current=to_current,
@@ -137,7 +138,7 @@ class StreamsGroupService(AioService):
         """Let a group of Kafka Streams forget topics."""
         request = streams_groups_pb2.DeleteStreamsGroupOffsetsRequest(
             group=group,
-            topic=topic,
+            topic=listed(topic),
             dry_run=dry_run,
         )
         return await self._unary(
@@ -157,7 +158,7 @@ class StreamsGroupService(AioService):
     ) -> streams_groups_pb2.DeleteStreamsGroupsResponse:
         """Delete groups of Kafka Streams without members; their internal topics stay."""
         request = streams_groups_pb2.DeleteStreamsGroupsRequest(
-            groups=groups,
+            groups=listed(groups),
             if_exists=if_exists,
             dry_run=dry_run,
         )

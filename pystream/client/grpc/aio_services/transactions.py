@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from pystream.client.given import listed
 from pystream.client.grpc.calls import AioService
 from pystream.client.grpc.messages import transactions_pb2
 
@@ -24,8 +25,8 @@ class TransactionService(AioService):
     ) -> transactions_pb2.ListTransactionsResponse:
         """List transactional ids and their states."""
         request = transactions_pb2.ListTransactionsRequest(
-            state=state,
-            producer_id=producer_id,
+            state=listed(state),
+            producer_id=listed(producer_id),
             longer_than_ms=longer_than_ms,
             pattern=pattern,
             page_size=page_size,
@@ -46,7 +47,7 @@ class TransactionService(AioService):
     ) -> transactions_pb2.DescribeTransactionsResponse:
         """Show transactions and their partitions."""
         request = transactions_pb2.DescribeTransactionsRequest(
-            transactional_ids=transactional_ids,
+            transactional_ids=listed(transactional_ids),
         )
         return await self._unary(
             "/pystream.admin.v1.TransactionService/DescribeTransactions",
@@ -64,7 +65,7 @@ class TransactionService(AioService):
     ) -> transactions_pb2.AbortTransactionsResponse:
         """Abort what transactional ids have under way, and shut out the producers that use them now."""
         request = transactions_pb2.AbortTransactionsRequest(
-            transactional_ids=transactional_ids,
+            transactional_ids=listed(transactional_ids),
             dry_run=dry_run,
         )
         return await self._unary(

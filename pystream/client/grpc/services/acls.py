@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from pystream.client.given import listed
 from pystream.client.grpc.calls import Service
 from pystream.client.grpc.messages import acls_pb2
 
@@ -62,8 +63,8 @@ class AclService(Service):
             resource=resource,
             name=name,
             pattern=pattern,
-            principal=principal,
-            operation=operation,
+            principal=listed(principal),
+            operation=listed(operation),
             permission=permission,
             host=host,
             dry_run=dry_run,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from pystream.client.given import listed
 from pystream.client.grpc.calls import Service
 from pystream.client.grpc.messages import configs_pb2
 
@@ -23,9 +24,9 @@ class ConfigService(Service):
         """Show settings that are not the default, or all."""
         request = configs_pb2.DescribeConfigsRequest(
             type=type,
-            names=names,
+            names=listed(names),
             all=all,
-            key=key,
+            key=listed(key),
         )
         return self._unary(
             "/pystream.admin.v1.ConfigService/DescribeConfigs",
@@ -49,9 +50,9 @@ class ConfigService(Service):
         """Change settings; what is not named stays as it is."""
         request = configs_pb2.AlterConfigsRequest(
             type=type,
-            names=names,
+            names=listed(names),
             set=set,
-            unset=unset,
+            unset=listed(unset),
             append=append,
             subtract=subtract,
             dry_run=dry_run,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from pystream.client.given import listed
 from pystream.client.grpc.calls import Service, Stream
 from pystream.client.grpc.messages import groups_pb2
 
@@ -24,8 +25,8 @@ class GroupService(Service):
         """List groups of all kinds."""
         request = groups_pb2.ListGroupsRequest(
             pattern=pattern,
-            state=state,
-            type=type,
+            state=listed(state),
+            type=listed(type),
             page_size=page_size,
             page_token=page_token,
         )
@@ -44,7 +45,7 @@ class GroupService(Service):
     ) -> groups_pb2.DescribeGroupsResponse:
         """Show members, offsets and lag of groups."""
         request = groups_pb2.DescribeGroupsRequest(
-            groups=groups,
+            groups=listed(groups),
         )
         return self._unary(
             "/pystream.admin.v1.GroupService/DescribeGroups",
@@ -62,7 +63,7 @@ class GroupService(Service):
     ) -> Stream[groups_pb2.DescribeGroupsResponse]:
         """What DescribeGroups gives, now and whenever it has changed."""
         request = groups_pb2.WatchGroupsRequest(
-            groups=groups,
+            groups=listed(groups),
             interval_ms=interval_ms,
         )
         return self._stream(
@@ -93,7 +94,7 @@ class GroupService(Service):
         request = groups_pb2.ResetOffsetsRequest(
             group=group,
             to=to,
-            topic=topic,
+            topic=listed(topic),
             to_earliest=to_earliest,
             to_latest=to_latest,
             to_current=to_current,
@@ -121,7 +122,7 @@ class GroupService(Service):
     ) -> groups_pb2.DeleteGroupsResponse:
         """Delete groups without members, with their offsets."""
         request = groups_pb2.DeleteGroupsRequest(
-            groups=groups,
+            groups=listed(groups),
             if_exists=if_exists,
             dry_run=dry_run,
         )
@@ -143,7 +144,7 @@ class GroupService(Service):
         """Let a group forget topics that none of its members subscribes to."""
         request = groups_pb2.DeleteOffsetsRequest(
             group=group,
-            topic=topic,
+            topic=listed(topic),
             dry_run=dry_run,
         )
         return self._unary(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from pystream.client.given import listed
 from pystream.client.grpc.calls import Service, Stream
 from pystream.client.grpc.messages import records_pb2
 
@@ -26,7 +27,7 @@ class RecordService(Service):
         """Look at records: the newest ones, or those from a position on."""
         request = records_pb2.PeekRecordsRequest(
             topic=topic,
-            partitions=partitions,
+            partitions=listed(partitions),
             start=start,
             limit=limit,
             max_value_bytes=max_value_bytes,
@@ -55,7 +56,7 @@ class RecordService(Service):
         """Follow topics until the call is cancelled, its deadline passes, or `limit` records were sent."""
         request = records_pb2.TailRecordsRequest(
             topic=topic,
-            partitions=partitions,
+            partitions=listed(partitions),
             start=start,
             limit=limit,
             max_value_bytes=max_value_bytes,
@@ -79,7 +80,7 @@ class RecordService(Service):
         """Write records with acks=all."""
         request = records_pb2.ProduceRecordsRequest(
             topic=topic,
-            records=records,
+            records=listed(records),
         )
         return self._unary(
             "/pystream.admin.v1.RecordService/ProduceRecords",

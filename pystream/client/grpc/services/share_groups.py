@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from pystream.client.given import listed
 from pystream.client.grpc.calls import Service, Stream
 from pystream.client.grpc.messages import share_groups_pb2
 
@@ -23,7 +24,7 @@ class ShareGroupService(Service):
         """List share groups."""
         request = share_groups_pb2.ListShareGroupsRequest(
             pattern=pattern,
-            state=state,
+            state=listed(state),
             page_size=page_size,
             page_token=page_token,
         )
@@ -42,7 +43,7 @@ class ShareGroupService(Service):
     ) -> share_groups_pb2.DescribeShareGroupsResponse:
         """Show members of share groups, and where they are with their partitions."""
         request = share_groups_pb2.DescribeShareGroupsRequest(
-            groups=groups,
+            groups=listed(groups),
         )
         return self._unary(
             "/pystream.admin.v1.ShareGroupService/DescribeShareGroups",
@@ -60,7 +61,7 @@ class ShareGroupService(Service):
     ) -> Stream[share_groups_pb2.DescribeShareGroupsResponse]:
         """What DescribeShareGroups gives, now and whenever it has changed."""
         request = share_groups_pb2.WatchShareGroupsRequest(
-            groups=groups,
+            groups=listed(groups),
             interval_ms=interval_ms,
         )
         return self._stream(
@@ -78,7 +79,7 @@ class ShareGroupService(Service):
     ) -> share_groups_pb2.ListShareGroupOffsetsResponse:
         """Show where share groups begin with each partition: what is before was dealt with."""
         request = share_groups_pb2.ListShareGroupOffsetsRequest(
-            groups=groups,
+            groups=listed(groups),
         )
         return self._unary(
             "/pystream.admin.v1.ShareGroupService/ListShareGroupOffsets",
@@ -108,7 +109,7 @@ class ShareGroupService(Service):
         request = share_groups_pb2.ResetShareGroupOffsetsRequest(
             group=group,
             to=to,
-            topic=topic,
+            topic=listed(topic),
             to_earliest=to_earliest,
             to_latest=to_latest,
             to_current=to_current,
@@ -137,7 +138,7 @@ class ShareGroupService(Service):
         """Let a share group without members forget topics."""
         request = share_groups_pb2.DeleteShareGroupOffsetsRequest(
             group=group,
-            topic=topic,
+            topic=listed(topic),
             dry_run=dry_run,
         )
         return self._unary(
@@ -157,7 +158,7 @@ class ShareGroupService(Service):
     ) -> share_groups_pb2.DeleteShareGroupsResponse:
         """Delete share groups without members."""
         request = share_groups_pb2.DeleteShareGroupsRequest(
-            groups=groups,
+            groups=listed(groups),
             if_exists=if_exists,
             dry_run=dry_run,
         )

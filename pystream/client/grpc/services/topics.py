@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from pystream.client.given import listed
 from pystream.client.grpc.calls import Service, Stream
 from pystream.client.grpc.messages import topics_pb2
 
@@ -68,7 +69,7 @@ class TopicService(Service):
     ) -> topics_pb2.CreateTopicsResponse:
         """Create topics."""
         request = topics_pb2.CreateTopicsRequest(
-            topics=topics,
+            topics=listed(topics),
             partitions=partitions,
             replication_factor=replication_factor,
             config=config,
@@ -91,7 +92,7 @@ class TopicService(Service):
     ) -> topics_pb2.DescribeTopicsResponse:
         """Show partitions, leaders and replicas of topics, and settings that are not the default."""
         request = topics_pb2.DescribeTopicsRequest(
-            topics=topics,
+            topics=listed(topics),
             offsets=offsets,
         )
         return self._unary(
@@ -111,7 +112,7 @@ class TopicService(Service):
     ) -> topics_pb2.DeleteTopicsResponse:
         """Delete topics with all their records."""
         request = topics_pb2.DeleteTopicsRequest(
-            topics=topics,
+            topics=listed(topics),
             if_exists=if_exists,
             dry_run=dry_run,
         )
@@ -133,9 +134,9 @@ class TopicService(Service):
     ) -> topics_pb2.AlterTopicsResponse:
         """Change settings of topics; what is not named stays as it is."""
         request = topics_pb2.AlterTopicsRequest(
-            topics=topics,
+            topics=listed(topics),
             set=set,
-            unset=unset,
+            unset=listed(unset),
             dry_run=dry_run,
         )
         return self._unary(
@@ -156,7 +157,7 @@ class TopicService(Service):
     ) -> topics_pb2.AddPartitionsResponse:
         """Give topics more partitions."""
         request = topics_pb2.AddPartitionsRequest(
-            topics=topics,
+            topics=listed(topics),
             total=total,
             add=add,
             dry_run=dry_run,
@@ -181,7 +182,7 @@ class TopicService(Service):
         request = topics_pb2.TrimTopicRequest(
             topic=topic,
             before=before,
-            partition=partition,
+            partition=listed(partition),
             dry_run=dry_run,
         )
         return self._unary(

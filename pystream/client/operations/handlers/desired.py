@@ -111,7 +111,7 @@ def rows_of(plan: Plan, *, pending: bool) -> list[PlannedChange]:
     return rows
 
 
-def _of_a_new_topic(partitions: int, replicas: int, configs: Mapping[str, str | None]) -> Iterable[str]:
+def _of_a_new_topic(partitions: int, replicas: int, configs: Mapping[str, object]) -> Iterable[str]:
     yield f"partitions: {partitions if partitions > 0 else 'default'}"
     yield f"replicas: {replicas if replicas > 0 else 'default'}"
     yield from (f"{name}: {value}" for name, value in configs.items())

@@ -7,6 +7,7 @@ from typing import Any
 
 from pystream.client.admin.group_offsets import OffsetAndMetadata as SdkOffset
 from pystream.client.admin.groups import GroupDescription, GroupType
+from pystream.client.given import listed
 from pystream.common.errors import KafkaError, PystreamError
 from pystream.common.model import TopicPartition
 from pystream.compat.kafka_python.admin._calls import Calls, class_of, operations_of, raise_first
@@ -26,8 +27,8 @@ class GroupCalls(Calls):
         types_filter: Iterable[Any] | None = None,
     ) -> list[dict[str, str]]:
         """The groups of all coordinators, or of `broker_ids`."""
-        kinds = [GroupType.of(str(getattr(each, "value", each))) for each in types_filter or ()]
-        states = [str(getattr(each, "value", each)) for each in states_filter or ()]
+        kinds = [GroupType.of(str(getattr(each, "value", each))) for each in listed(types_filter or ())]
+        states = [str(getattr(each, "value", each)) for each in listed(states_filter or ())]
         found = self._run(self._sdk.list_groups(types=kinds, states=states))
         brokers = None if broker_ids is None else set(broker_ids)
         return [

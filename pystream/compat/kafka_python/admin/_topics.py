@@ -10,6 +10,7 @@ from pystream.client.admin import partitions as sdk_partitions
 from pystream.client.admin import topics as sdk_topics
 from pystream.client.admin.log_dirs import Replica
 from pystream.client.admin.results import Results
+from pystream.client.given import listed
 from pystream.common.errors import PystreamError
 from pystream.common.model import TopicPartition
 from pystream.compat.kafka_python.admin._calls import (
@@ -64,7 +65,7 @@ class TopicCalls(Calls):
 
     def describe_topics(self, topics: Iterable[str | uuid.UUID] | None = None) -> list[dict[str, Any]]:
         """Partitions, leaders and replicas; of all topics when None."""
-        names: list[str | uuid.UUID] = list(self.list_topics() if topics is None else topics)
+        names = listed(self.list_topics() if topics is None else topics)
         by_name = [name for name in names if isinstance(name, str)]
         by_id = [name.bytes for name in names if isinstance(name, uuid.UUID)]
         found: dict[Any, Any] = {}
@@ -101,7 +102,7 @@ class TopicCalls(Calls):
         self, topics: Iterable[str | uuid.UUID], timeout_ms: int | None = None, raise_errors: bool = True
     ) -> dict[str, Any]:
         """Delete topics by names or ids."""
-        names = list(topics)
+        names = listed(topics)
         found: dict[Any, Any] = {}
         by_name = [name for name in names if isinstance(name, str)]
         by_id = [name.bytes for name in names if isinstance(name, uuid.UUID)]
@@ -336,7 +337,7 @@ def _wanted_topics(new_topics: Any) -> list[sdk_topics.NewTopic]:
         )
         if isinstance(each, NewTopic)
         else sdk_topics.NewTopic(each)
-        for each in new_topics
+        for each in listed(new_topics)
     ]
 
 

@@ -11,8 +11,9 @@ from pystream.client.consumer.fetch_buffer import FetchBuffer, Fetched
 from pystream.client.consumer.fetch_session import FetchSession, PartitionWanted
 from pystream.client.consumer.group.subscription import Subscription
 from pystream.client.consumer.hand_out import HandOut
-from pystream.client.consumer.model import OffsetAndMetadata, as_partitions
+from pystream.client.consumer.model import OffsetAndMetadata
 from pystream.client.consumer.positions import PartitionState, Phase, Positions
+from pystream.client.given import as_partitions
 from pystream.common.errors import InvalidConfig, InvalidRegularExpression, InvalidTopic
 from pystream.common.model import TopicPartition
 

@@ -1,0 +1,76 @@
+"""What callers hand in: collections, never the letters of a str that was meant to be one name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeAlias, TypeVar, overload
+
+from pystream.common.model import TopicPartition
+
+K = TypeVar("K")
+V = TypeVar("V")
+ConfigValue: TypeAlias = str | float | bool | None  # of a setting, before it is text
+ByPartition: TypeAlias = Mapping[TopicPartition, V] | Mapping[tuple[str, int], V]
+LETTERS = (str, bytes, bytearray)
+
+
+@overload
+def listed(given: Iterable[V]) -> list[V]: ...
+@overload
+def listed(given: Iterable[V] | None) -> list[V] | None: ...
+def listed(given: Iterable[V] | None) -> list[V] | None:
+    """As a list, None as it is. Raises TypeError for a str, which would be taken letter by letter."""
+    if given is None:
+        return None
+    if isinstance(given, LETTERS):
+        raise TypeError(f"a list of names, not the {type(given).__name__} {given!r}: write [{given!r}]")
+    return list(given)
+
+
+def mapped(given: Mapping[K, V], example: str) -> Mapping[K, V]:
+    """As it is. Raises TypeError, with an example, for what has no values by name."""
+    if not isinstance(given, Mapping):
+        raise TypeError(f"a dict such as {example}, not the {type(given).__name__} {given!r}")
+    return given
+
+
+def as_partition(value: TopicPartition | tuple[str, int]) -> TopicPartition:
+    """A TopicPartition of what users write: one, or a pair. Raises ValueError for anything else."""
+    if isinstance(value, TopicPartition):
+        return value
+    if isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], str) and isinstance(value[1], int):
+        return TopicPartition(*value)
+    raise ValueError(f"expected TopicPartition(topic, partition) or (topic, partition), found {value!r}")
+
+
+def as_partitions(values: Iterable[TopicPartition | tuple[str, int]]) -> list[TopicPartition]:
+    """Each of them once, in order. Raises ValueError."""
+    if isinstance(values, TopicPartition):
+        raise ValueError(f"expected a list of partitions, found one: [{values!r}]?")
+    return list(dict.fromkeys(as_partition(value) for value in values))
+
+
+def by_partition(given: ByPartition[V]) -> dict[TopicPartition, V]:
+    """Values of partitions, which may be named by pairs. Raises TypeError, ValueError."""
+    pairs: Mapping[Any, V] = given
+    return {as_partition(place): value for place, value in mapped(pairs, '{("orders", 0): 5}').items()}
+
+
+def config_text(value: Any) -> str | None:
+    """A setting's value as Kafka writes it: 100000, 0.5, true. None as it is."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return str(value)
+    if value is None or isinstance(value, str):
+        return value
+    kind = type(value).__name__
+    raise TypeError(f"the value of a setting is a str, a number or a bool, not the {kind} {value!r}")
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """`; did you mean …?`, or nothing where none is near."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, list(known), n=1)
+    return f"; did you mean {near[0]}?" if near else ""
