@@ -20,6 +20,7 @@ from collections.abc import Mapping
 from types import TracebackType
 
 SECONDS = 120
+SIZE_NAMES = {"COLUMNS", "LINES"}  # stronger than the terminal's size, and set in the workers of pytest-xdist
 ESCAPES = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[=>()][0-9A-Za-z]?|[0-9A-Za-z])")
 
 
@@ -28,7 +29,8 @@ class Terminal:
         self, *command: str, environment: Mapping[str, str] | None = None, columns: int = 200, rows: int = 50
     ) -> None:
         self._command = command
-        self._environment = {**os.environ, "TERM": "xterm", **(environment or {})}
+        kept = {**os.environ, **(environment or {})}
+        self._environment = {**{name: kept[name] for name in kept.keys() - SIZE_NAMES}, "TERM": "xterm"}
         self._size = struct.pack("HHHH", rows, columns, 0, 0)
         self._screen = b""
 

@@ -79,15 +79,16 @@ def test_an_answer_that_comes_after_a_seek_still_tells_how_far_the_log_reaches()
     run(work)
 
 
+def listed(offset: int) -> list_offsets.ListOffsetsResponse:
+    part = list_offsets.ListOffsetsPartitionResponse(partition_index=0, offset=offset)
+    return list_offsets.ListOffsetsResponse(
+        topics=[list_offsets.ListOffsetsTopicResponse(name=TOPIC, partitions=[part])]
+    )
+
+
 def test_the_end_that_a_seek_found_is_a_lag_before_anything_is_fetched():
     async def work(broker: GroupBroker, consumer: Consumer) -> None:
-        def offsets(request: Any) -> list_offsets.ListOffsetsResponse:
-            part = list_offsets.ListOffsetsPartitionResponse(partition_index=0, offset=70)
-            return list_offsets.ListOffsetsResponse(
-                topics=[list_offsets.ListOffsetsTopicResponse(name=TOPIC, partitions=[part])]
-            )
-
-        broker.on(ApiKey.LIST_OFFSETS, offsets)
+        broker.on(ApiKey.LIST_OFFSETS, lambda _: listed(70))
         broker.silent.add(ApiKey.FETCH)
         await consumer.seek(PLACE, END)
         assert await consumer.position(PLACE) == 70
@@ -158,6 +159,7 @@ def test_questions_that_nobody_answers_say_that_nobody_could_be_reached():
                 await ask()
             assert isinstance(raised.value.last_error, NoBrokersAvailable | NetworkFailure)
         assert await consumer.poll(0.01) == []
+        broker.on(ApiKey.LIST_OFFSETS, lambda _: listed(70))  # the seek goes on asking, on the same connection
         await broker.start()
         assert (await consumer.committed([PLACE]))[PLACE] is not None
 
