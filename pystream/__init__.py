@@ -1,7 +1,7 @@
 """pystream: a data-streaming platform in one `pip install`, Kafka-compatible on the wire.
 
-The names of the SDK are here too, loaded when asked for: `pystream.AdminClient`, and `pystream.aio.AdminClient`; so is
-the test kit, `pystream.testing`.
+The names of the SDK are here too, loaded when asked for: `pystream.AdminClient`, and `pystream.aio.AdminClient`; so are
+the packages `pystream.client`, `pystream.compat` and the test kit, `pystream.testing`.
 Type checkers read them in __init__.pyi, so that this module imports nothing else.
 """
 
@@ -23,10 +23,17 @@ __all__ = [
     "ShareConsumer",
     "ShareConsumerConfig",
     "aio",
+    "client",
+    "compat",
     "testing",
 ]
 
-_PACKAGES = {"aio": "pystream.client.aio", "testing": "pystream.testing"}
+_PACKAGES = {
+    "aio": "pystream.client.aio",
+    "client": "pystream.client",
+    "compat": "pystream.compat",
+    "testing": "pystream.testing",
+}
 
 
 def __getattr__(name: str) -> object:

@@ -1,4 +1,6 @@
 # What type checkers see of the names that __init__.py hands on when they are asked for.
+from pystream import client as client
+from pystream import compat as compat
 from pystream import testing as testing
 from pystream.client import AcknowledgeType as AcknowledgeType
 from pystream.client import AdminClient as AdminClient

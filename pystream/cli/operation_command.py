@@ -22,6 +22,7 @@ from pystream.cli.names import NOUNS as NAMED_NOUNS
 from pystream.cli.names import LiveNames, amend, connection_of, remember
 from pystream.cli.output import FORMATS, write
 from pystream.cli.settings import from_assignments
+from pystream.client.given import nearest
 from pystream.client.operations.declaration import ADMIN_BASE, Answer, Argument, Kind, Operation
 from pystream.client.operations.registry import find, operations_of
 from pystream.common.errors import PystreamError
@@ -45,6 +46,13 @@ class NounGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         operation = self._operations.get(cmd_name)
         return None if operation is None else command_of(operation)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in self._operations and not args[0].startswith("-"):
+            ctx.fail(f"No such command {args[0]!r}{nearest(args[0], self._operations) or '.'}")
+        return super().resolve_command(ctx, args)
 
 
 def noun_command(noun: str) -> click.Group | None:

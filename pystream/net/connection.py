@@ -63,6 +63,10 @@ JOINED_BYTES: Final = 1 << 17  # of one write: asyncio joins what it is given, l
 
 Then: TypeAlias = "Callable[[memoryview | None, Exception | None], object]"
 _INT32: Final = struct.Struct(">i")
+STRANGERS: Final = {  # how the answers of others begin, which would be sizes of frames
+    b"HTTP": "is an HTTP server, not a Kafka broker: is it the port of the metrics?",
+    b"\x15\x03": "speaks TLS: set security.protocol to SSL or SASL_SSL",
+}
 _FRONT: Final = struct.Struct(">ihhi")  # size, API key, version, correlation id
 
 
@@ -460,6 +464,9 @@ class Connection(asyncio.BufferedProtocol):
         if size < SMALLEST_FRAME_BYTES:
             raise MalformedInput(f"{self.name}: a frame of {size} bytes; is it a Kafka broker without TLS?")
         if size > self.settings.largest_frame_bytes:
+            for beginning, what in STRANGERS.items():
+                if bytes(self._scratch[start : start + _INT32.size]).startswith(beginning):
+                    raise MalformedInput(f"{self.name} {what}")
             raise LimitExceeded(
                 f"{self.name}: a frame of {size} bytes, receive.message.max.bytes is "
                 f"{self.settings.largest_frame_bytes}; raise it, or is it a Kafka broker without TLS?"

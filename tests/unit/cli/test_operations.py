@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from pystream.cli.commands import COMMANDS, NOUNS, find_command
-from pystream.cli.operation_command import command_of
+from pystream.cli.operation_command import command_of, noun_command
 from pystream.client.admin.acls import AclOperation, ResourceType
 from pystream.client.operations.declaration import Kind, Operation
 from pystream.client.operations.registry import HOMES, all_operations, find
@@ -153,3 +153,10 @@ def test_a_setting_that_nobody_knows_is_one_line_and_exit_code_two(operation: Op
 
     assert result.exit_code == 2
     assert "Traceback" not in result.output
+
+
+def test_a_verb_that_is_nearly_one_is_told_which_it_may_be():
+    told = CliRunner().invoke(noun_command("topics"), ["crete"])
+
+    assert told.exit_code == 2
+    assert "No such command 'crete'; did you mean create?" in told.output

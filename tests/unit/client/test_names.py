@@ -11,6 +11,7 @@ import pytest
 
 import pystream
 import pystream.client
+import pystream.client.admin
 from pystream.client import aio
 from pystream.client.admin.client import AdminClient as AsyncAdminClient
 from pystream.client.sync.admin import AdminClient
@@ -38,7 +39,7 @@ INTERPRETER_RUNS = 5
 IMPORT_SECONDS = 0.030
 
 
-@pytest.mark.parametrize("module", [pystream.client, aio])
+@pytest.mark.parametrize("module", [pystream.client, pystream.client.admin, aio])
 def test_every_name_that_is_promised_can_be_had(module):
     for name in module.__all__:
         assert getattr(module, name).__name__ == name
@@ -50,13 +51,13 @@ def test_the_root_has_the_names_of_the_sdk_and_no_others():
         name for name in pystream.client.__all__ if getattr(pystream, name) is not getattr(pystream.client, name)
     ] == []
     assert pystream.aio is aio
-    assert pystream.__all__ == sorted([*pystream.client.__all__, "aio", "testing"])
+    assert pystream.__all__ == sorted([*pystream.client.__all__, "aio", "client", "compat", "testing"])
     assert [name for name in pystream.__all__ if not hasattr(pystream, name)] == []
     with pytest.raises(AttributeError, match="Produce"):
         _ = pystream.Produce
 
 
-@pytest.mark.parametrize("module", [pystream, pystream.client, aio])
+@pytest.mark.parametrize("module", [pystream, pystream.client, pystream.client.admin, aio])
 def test_what_a_module_lists_is_what_it_promises(module):
     assert sorted({*dir(module)} - {"__version__"}) == module.__all__
 
@@ -64,7 +65,7 @@ def test_what_a_module_lists_is_what_it_promises(module):
 def test_type_checkers_are_told_all_names_of_the_root():
     stub = ast.parse((ROOT / "pystream/__init__.pyi").read_text())
     told = {alias.asname for node in stub.body if isinstance(node, ast.ImportFrom) for alias in node.names}
-    assert told == {"aio", "testing", *pystream.client.__all__}
+    assert told == {"aio", "client", "compat", "testing", *pystream.client.__all__}
 
 
 def test_importing_pystream_takes_next_to_nothing():
@@ -75,6 +76,13 @@ def test_importing_pystream_takes_next_to_nothing():
         for _ in range(INTERPRETER_RUNS)
     ]
     assert min(runs) < IMPORT_SECONDS
+
+
+@pytest.mark.parametrize("package", ["client", "compat", "testing", "aio"])
+def test_packages_are_there_without_an_import_of_their_own(package: str):
+    script = f"import pystream, sys; assert 'pystream.client' not in sys.modules; print(pystream.{package}.__name__)"
+    told = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert told.strip().endswith(package)
 
 
 def operations(kind: type) -> dict[str, inspect.Signature]:

@@ -274,8 +274,8 @@ def test_a_reset_connection():
         (struct.pack(">i", -1), MalformedInput, "a frame of -1 bytes"),
         (struct.pack(">i", 3) + b"abc", MalformedInput, "a frame of 3 bytes"),
         (struct.pack(">i", 2**31 - 1), LimitExceeded, "receive.message.max.bytes"),
-        (b"\x15\x03\x03\x00\x02\x02\x0a", LimitExceeded, "without TLS"),
-        (b"HTTP/1.1 400 Bad Request\r\n", LimitExceeded, "without TLS"),
+        (b"\x15\x03\x03\x00\x02\x02\x0a", MalformedInput, "speaks TLS: set security.protocol"),
+        (b"HTTP/1.1 400 Bad Request\r\n", MalformedInput, "is an HTTP server, not a Kafka broker"),
         (frame(b"\x00\x00\x00\x02\x00\xff\xff"), MalformedInput, "the answer to Metadata 13 does not parse"),
     ],
 )
