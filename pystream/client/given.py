@@ -1,8 +1,9 @@
-"""What callers hand in: collections, never the letters of a str that was meant to be one name."""
+"""What callers hand in: collections, never the letters of a str that was meant as one name; numbers that make sense."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from numbers import Integral, Real
 from typing import Any, TypeAlias, TypeVar, overload
 
 from pystream.common.model import TopicPartition
@@ -74,3 +75,26 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
     near = get_close_matches(name, list(known), n=1)
     return f"; did you mean {near[0]}?" if near else ""
+
+
+def check_committable(key: tuple[str, int], offset: Any) -> None:
+    """Raises TypeError unless it is a whole number, ValueError below 0: for brokers that is no offset at all."""
+    check_whole(f"{key[0]}-{key[1]}: the offset", offset)
+    if offset < 0:
+        raise ValueError(f"{key[0]}-{key[1]}: invalid negative offset {offset}")
+
+
+def check_whole(what: str, value: Any) -> None:
+    """Raises TypeError unless it is a whole number."""
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise TypeError(f"{what} is a whole number, found {value!r}")
+
+
+def check_poll(timeout: Any, max_records: Any) -> None:
+    """Raises TypeError for what are no numbers, ValueError where not even one record is wanted; None is right."""
+    if timeout is not None and not isinstance(timeout, Real):
+        raise TypeError(f"timeout is a number of seconds, or None, found {timeout!r}")
+    if max_records is not None:
+        check_whole("max_records", max_records)
+        if max_records < 1:
+            raise ValueError(f"expected max_records of 1 and above, found {max_records}")

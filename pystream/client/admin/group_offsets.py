@@ -11,7 +11,7 @@ from pystream.client.admin.partitions import by_topic
 from pystream.client.admin.results import Results, error_of, outcome
 from pystream.client.admin.routes import ToCoordinators
 from pystream.client.cluster.coordinators import CoordinatorKind
-from pystream.client.given import ByPartition, as_partitions, by_partition, listed
+from pystream.client.given import ByPartition, as_partitions, by_partition, check_committable, listed
 from pystream.common.error_codes import NONE
 from pystream.common.errors import PystreamError
 from pystream.common.model import NO_LEADER_EPOCH, NO_OFFSET, TopicPartition
@@ -120,8 +120,13 @@ class GroupOffsetOperations(AdminBase):
         *,
         timeout_ms: int | None = None,
     ) -> Results[TopicPartition, None]:
-        """Set committed offsets. The group must have no members: UnknownMemberId otherwise."""
+        """Set committed offsets. The group must have no members: UnknownMemberId otherwise.
+
+        Raises TypeError, ValueError for what is no offset; `delete_consumer_group_offsets` forgets one.
+        """
         wanted: dict[TopicPartition, OffsetAndMetadata | int] = {**by_partition(offsets)}
+        for place, given in wanted.items():
+            check_committable(place, getattr(given, "offset", given))
 
         def commit(each: TopicPartition) -> OffsetCommitRequestPartition:
             given = wanted[each]

@@ -25,9 +25,10 @@ from pystream.client.consumer.model import (
     OffsetAndTimestamp,
     RebalanceCallback,
     RebalanceCallbacks,
+    as_commit,
 )
 from pystream.client.consumer.record_batch import RecordBatch
-from pystream.client.given import as_partition, as_partitions
+from pystream.client.given import as_partition, as_partitions, check_poll, check_whole
 from pystream.client.metrics.model import Metrics
 from pystream.client.metrics.reporter import reporter_of
 from pystream.common.errors import Closed
@@ -113,7 +114,7 @@ class Consumer(Generic[M]):
 
     async def subscribe(
         self,
-        topics: str | Iterable[str] = (),
+        topics: str | Iterable[str] | None = None,
         *,
         pattern: str | re.Pattern[str] | None = None,
         on_assigned: RebalanceCallback | None = None,
@@ -130,6 +131,7 @@ class Consumer(Generic[M]):
             await self.unsubscribe()
             return
         await self._engine.subscribe(subscription, RebalanceCallbacks(on_assigned, on_revoked, on_lost))
+        self._engine.hand.drop()
 
     async def unsubscribe(self) -> None:
         """Leave the group, hold no partition. Commits first (with enable.auto.commit) and calls `on_revoked`."""
@@ -164,6 +166,7 @@ class Consumer(Generic[M]):
         keeps a partition from being read; SerializationError where a deserializer refuses, which names the record to
         seek past; ClientError when nothing is subscribed to or assigned; Wakeup, Closed.
         """
+        check_poll(timeout, max_records)
         most = self.config.max_poll_records if max_records is None else max_records
         deadline = None if timeout is None else asyncio.get_running_loop().time() + timeout
         began_ns = now_ns()
@@ -180,6 +183,7 @@ class Consumer(Generic[M]):
 
         Raises as `poll`.
         """
+        check_poll(timeout, max_records)
         deadline = None if timeout is None else asyncio.get_running_loop().time() + timeout
         began_ns = now_ns()
         while True:
@@ -268,6 +272,7 @@ class Consumer(Generic[M]):
 
     async def seek(self, partition: Partition, offset: int) -> None:
         """Go on at `offset`, or at BEGINNING or END."""
+        check_whole("an offset", offset)
         self._engine.hand.note_position()
         self._engine.seek(as_partition(partition), offset)
         self._engine.hand.drop()
@@ -282,6 +287,7 @@ class Consumer(Generic[M]):
 
     async def seek_to_time(self, timestamp_ms: int, partitions: Iterable[Partition] | None = None) -> None:
         """Go on with the first records at or after a time, at the end where there are none."""
+        check_whole("timestamp_ms", timestamp_ms)
         if timestamp_ms < 0:
             raise ValueError(f"expected milliseconds since 1970, found {timestamp_ms}")
         self._seek_to(partitions, timestamp_ms)
@@ -419,18 +425,6 @@ class Consumer(Generic[M]):
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
-
-
-def as_commit(
-    offsets: Mapping[Partition, int | OffsetAndMetadata] | None,
-) -> dict[TopicPartition, OffsetAndMetadata] | None:
-    """Offsets as users write them."""
-    if offsets is None:
-        return None
-    return {
-        as_partition(key): OffsetAndMetadata(entry) if isinstance(entry, int) else OffsetAndMetadata(*entry)
-        for key, entry in offsets.items()
-    }
 
 
 def as_ms(timeout: float | None) -> int | None:

@@ -194,7 +194,7 @@ class Engine:
             or bool(self._finished_commits)
             or self._failure is not None
             or self.fetcher.buffer.has_some()
-            or any(state.failure is not None and not state.withdrawn for state in self.positions)
+            or any(state.failure is not None and not state.goes for state in self.positions)
         )
 
     def notify(self) -> None:
@@ -216,7 +216,7 @@ class Engine:
     def raise_failure(self) -> None:
         """Raise what keeps a partition from being read, once nothing is left that came before it. Any thread."""
         for state in self.positions:
-            if state.failure is not None and not state.withdrawn:
+            if state.failure is not None and not state.goes:
                 failure, state.failure = state.failure, None
                 self._in_loop(self._look_again)
                 raise failure
@@ -322,6 +322,8 @@ class Engine:
     def set_assignment(self, partitions: Iterable[TopicPartition]) -> list[PartitionState]:
         """Hold exactly these; gives the states that are new."""
         added, _ = self.positions.assign(partitions)
+        if self.subscription is not None:  # which may have changed since these were given to us
+            self.positions.follow(self.subscription.matches)
         self.cluster.track({state.topic for state in added})
         self._forget_topics()
         self._moved()
@@ -345,6 +347,7 @@ class Engine:
             raise ClientError("this consumer has assigned partitions; unsubscribe() first, then subscribe()")
         self.subscription = subscription
         self.callbacks = callbacks
+        self.positions.follow(subscription.matches)
         self.last_poll_ms = self.cluster.clock.monotonic_ms()
         self.commits.needs_member = True
         subscription.follow(self.cluster)
@@ -353,6 +356,7 @@ class Engine:
         if self.membership is None:
             self.membership = Membership(self, classic=ClassicProtocol, consumer=ConsumerProtocol)
         self.membership.subscribed()
+        self._look_again()
 
     async def unsubscribe(self) -> None:
         """Leave the group and hold no partition."""

@@ -130,7 +130,7 @@ class Fetcher:
 
     def _broker_of(self, state: PartitionState) -> int | None:
         """Who to fetch a partition from; None while that is not known, or it needs something else first."""
-        if state.phase is not Phase.FETCHING or state.fetch_offset < 0 or state.withdrawn:
+        if state.phase is not Phase.FETCHING or state.fetch_offset < 0 or state.goes:
             return None
         if state.preferred_replica != NO_BROKER:
             if (

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from pystream.client.given import as_partition, check_committable
 from pystream.common.errors import PystreamError
 from pystream.common.model import NO_LEADER_EPOCH, TopicPartition
 
@@ -77,3 +78,18 @@ class RebalanceCallbacks:
         if kind == RebalanceKind.REVOKED:
             return self.on_revoked
         return self.on_lost or self.on_revoked
+
+
+def as_commit(
+    offsets: Mapping[TopicPartition | tuple[str, int], int | OffsetAndMetadata] | None,
+) -> dict[TopicPartition, OffsetAndMetadata] | None:
+    """Offsets as users write them; None is kept. Raises ValueError, TypeError for what is no offset."""
+    if offsets is None:
+        return None
+    wanted: dict[TopicPartition, OffsetAndMetadata] = {}
+    for given, entry in offsets.items():
+        key = as_partition(given)
+        found = OffsetAndMetadata(*entry) if isinstance(entry, tuple | list) else OffsetAndMetadata(entry)
+        check_committable(key, found.offset)
+        wanted[key] = found
+    return wanted

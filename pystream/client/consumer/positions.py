@@ -10,7 +10,7 @@ them is in the buffer. `version` rises with each jump, so that answers to what w
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import Enum
 from typing import Final
 
@@ -67,6 +67,7 @@ class PartitionState:
         "retry_at_ms",
         "topic",
         "topic_id",
+        "unsubscribed",
         "version",
         "withdrawn",
     )
@@ -84,6 +85,7 @@ class PartitionState:
         self.leader_epoch = NO_LEADER_EPOCH  # in which the position was last found valid
         self.paused = False
         self.withdrawn = False  # being revoked: nothing more is handed out
+        self.unsubscribed = False  # its topic is not subscribed to any more: the group will take it away
         self.version = 0
         self.queued_bytes = 0
         self.retry_at_ms = 0
@@ -119,7 +121,12 @@ class PartitionState:
     @property
     def is_held(self) -> bool:
         """Whether nothing of it is handed out for now."""
-        return self.paused or self.withdrawn
+        return self.paused or self.goes
+
+    @property
+    def goes(self) -> bool:
+        """Whether it is given up soon: nothing more is fetched or told of it."""
+        return self.withdrawn or self.unsubscribed
 
     @property
     def has_position(self) -> bool:
@@ -165,6 +172,11 @@ class Positions:
         fresh = {state.key: state for state in added}
         self._states = {key: fresh.get(key) or self._states[key] for key in wanted}
         return added, removed
+
+    def follow(self, is_subscribed: Callable[[str], bool]) -> None:
+        """Hand out no more of topics that are not subscribed to; go on with those that are again."""
+        for state in self:
+            state.unsubscribed = not is_subscribed(state.topic)
 
     def is_current(self, state: PartitionState, version: int) -> bool:
         """Whether what was asked for `state` at `version` still concerns anybody."""

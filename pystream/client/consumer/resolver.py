@@ -107,7 +107,7 @@ class Resolver:
                 await self._cluster.clock.sleep_ms(self._cluster.backoff.delay_ms(failures))
 
     def _needs_work(self, state: PartitionState) -> bool:
-        if state.failure is not None or state.withdrawn:
+        if state.failure is not None or state.goes:
             return False
         return state.phase is not Phase.FETCHING or not self._has_leader(state)
 

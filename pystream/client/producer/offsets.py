@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
+from pystream.client.given import check_committable
 from pystream.protocol.messages.txn_offset_commit import TxnOffsetCommitRequestPartition, TxnOffsetCommitRequestTopic
 
 OffsetsToSend: TypeAlias = Mapping[tuple[str, int], Any]
@@ -12,9 +13,10 @@ OffsetsToSend: TypeAlias = Mapping[tuple[str, int], Any]
 
 
 def committed_topics(offsets: OffsetsToSend) -> list[TxnOffsetCommitRequestTopic]:
-    """As the request has them."""
+    """As the request has them. Raises TypeError, ValueError for what is no offset."""
     by_topic: dict[str, list[TxnOffsetCommitRequestPartition]] = {}
     for (topic, partition), given in offsets.items():
+        check_committable((topic, partition), getattr(given, "offset", given))
         leader_epoch = getattr(given, "leader_epoch", None)
         by_topic.setdefault(topic, []).append(
             TxnOffsetCommitRequestPartition(

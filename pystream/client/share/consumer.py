@@ -14,6 +14,7 @@ from pystream.client.config import ShareConsumerConfig
 from pystream.client.consumer.decoding import DecodedMessage, Deserializer, M, Unasked, decoder
 from pystream.client.consumer.group.subscription import Subscription
 from pystream.client.consumer.record_batch import RecordBatch
+from pystream.client.given import check_poll
 from pystream.client.metrics.model import Metrics
 from pystream.client.metrics.reporter import as_ms, reporter_of
 from pystream.client.share.delivery import AcknowledgeType
@@ -137,7 +138,8 @@ class ShareConsumer(Generic[M]):
         until then, by `acknowledge_offset`. CorruptRecordBatch, GroupAuthorizationFailed and the like;
         Wakeup, Closed.
         """
-        most = self._most(max_records)
+        check_poll(timeout, max_records)
+        most = self.config.max_poll_records if max_records is None else max_records
         deadline = _deadline(timeout)
         began_ns = now_ns()
         await self._begin()
@@ -152,7 +154,8 @@ class ShareConsumer(Generic[M]):
 
     async def poll_batch(self, timeout: float | None = None, max_records: int | None = None) -> RecordBatch | None:
         """Records of one partition and delivery count as columns; None when the time is over. Raises as `poll`."""
-        most = self._most(max_records)
+        check_poll(timeout, max_records)
+        most = self.config.max_poll_records if max_records is None else max_records
         deadline = _deadline(timeout)
         began_ns = now_ns()
         await self._begin()
@@ -182,11 +185,6 @@ class ShareConsumer(Generic[M]):
                     self._tracing.begin(message)
                 yield message
             await asyncio.sleep(0)  # a loop that always finds messages must let the fetches run
-
-    def _most(self, max_records: int | None) -> int:
-        if max_records is not None and max_records < 1:
-            raise ValueError(f"expected max_records of 1 and above, found {max_records}")
-        return self.config.max_poll_records if max_records is None else max_records
 
     async def _taken(self, take: Callable[[N], T], most: N) -> T:
         """What came; a deserializer that must ask a registry first is given the time."""

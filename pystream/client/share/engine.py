@@ -56,6 +56,8 @@ class ShareEngine:
     """One share consumer. All of it belongs to the loop of its first use, except where it says "any thread"."""
 
     def __init__(self, config: ShareConsumerConfig, *, clock: SleepingClock | None = None) -> None:
+        if not config.group_id:
+            raise InvalidGroupId("a share consumer needs group.id: set it")
         self.config = config
         self.cluster = Cluster(config, clock=clock, auto_create_topics=config.allow_auto_create_topics)
         self.metrics = ShareMetrics(self.cluster)
@@ -335,8 +337,6 @@ class ShareEngine:
     async def subscribe(self, topics: Iterable[str]) -> None:
         """Take records of these topics, with the other members of the group."""
         self.check_usable()
-        if not self.config.group_id:
-            raise InvalidGroupId("a share consumer needs group.id: set it")
         wanted = sorted(set(topics))
         self.cluster.untrack(set(self.topics) - set(wanted))
         self.topics = wanted
@@ -344,7 +344,7 @@ class ShareEngine:
         self.cluster.spawn("learn of topics", self.cluster.refresh())
         self.last_poll_ms = self.cluster.clock.monotonic_ms()
         if self.membership is None:
-            self.membership = ShareMembership(self, self.config.group_id)
+            self.membership = ShareMembership(self, self.group_id)
         else:
             self.membership.subscribed()
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from pystream._native.message_batch import Message
 from pystream.client.config import ConsumerConfig
-from pystream.client.consumer.consumer import Partition, as_commit, as_ms
+from pystream.client.consumer.consumer import Partition, as_ms
 from pystream.client.consumer.decoding import DecodedMessage, Deserializer, M, decoder
 from pystream.client.consumer.engine import Engine
 from pystream.client.consumer.group.membership import RebalanceStep
@@ -29,9 +29,10 @@ from pystream.client.consumer.model import (
     OffsetAndTimestamp,
     RebalanceCallback,
     RebalanceCallbacks,
+    as_commit,
 )
 from pystream.client.consumer.record_batch import RecordBatch
-from pystream.client.given import as_partition, as_partitions
+from pystream.client.given import as_partition, as_partitions, check_poll, check_whole
 from pystream.client.metrics.model import Metrics
 from pystream.client.metrics.reporter import reporter_of
 from pystream.client.sync import runner
@@ -116,7 +117,7 @@ class Consumer(Generic[M]):
 
     def subscribe(
         self,
-        topics: str | Iterable[str] = (),
+        topics: str | Iterable[str] | None = None,
         *,
         pattern: str | re.Pattern[str] | None = None,
         on_assigned: RebalanceCallback | None = None,
@@ -133,6 +134,7 @@ class Consumer(Generic[M]):
             self.unsubscribe()
             return
         self._run(self._engine.subscribe(subscription, RebalanceCallbacks(on_assigned, on_revoked, on_lost)))
+        self._engine.hand.drop()
 
     def unsubscribe(self) -> None:
         """Leave the group, hold no partition. Commits first (with enable.auto.commit) and calls `on_revoked`."""
@@ -172,6 +174,7 @@ class Consumer(Generic[M]):
         keeps a partition from being read; SerializationError where a deserializer refuses, which names the record to
         seek past; ClientError when nothing is subscribed to or assigned; Wakeup, Closed, ClientForked.
         """
+        check_poll(timeout, max_records)
         most = self.config.max_poll_records if max_records is None else max_records
         ends_at = None if timeout is None else time.monotonic() + timeout
         began_ns = now_ns()
@@ -188,6 +191,7 @@ class Consumer(Generic[M]):
 
         Raises as `poll`.
         """
+        check_poll(timeout, max_records)
         ends_at = None if timeout is None else time.monotonic() + timeout
         began_ns = now_ns()
         while True:
@@ -270,6 +274,7 @@ class Consumer(Generic[M]):
 
     def seek(self, partition: Partition, offset: int) -> None:
         """Go on at `offset`, or at BEGINNING or END."""
+        check_whole("an offset", offset)
         key = as_partition(partition)
         self._engine.hand.note_position()
 
@@ -289,6 +294,7 @@ class Consumer(Generic[M]):
 
     def seek_to_time(self, timestamp_ms: int, partitions: Iterable[Partition] | None = None) -> None:
         """Go on with the first records at or after a time, at the end where there are none."""
+        check_whole("timestamp_ms", timestamp_ms)
         if timestamp_ms < 0:
             raise ValueError(f"expected milliseconds since 1970, found {timestamp_ms}")
         self._seek_to(partitions, timestamp_ms)

@@ -16,6 +16,7 @@ from pystream.client.config import ShareConsumerConfig
 from pystream.client.consumer.decoding import DecodedMessage, Deserializer, M, decoder
 from pystream.client.consumer.group.subscription import Subscription
 from pystream.client.consumer.record_batch import RecordBatch
+from pystream.client.given import check_poll
 from pystream.client.metrics.model import Metrics
 from pystream.client.metrics.reporter import as_ms, reporter_of
 from pystream.client.share.delivery import AcknowledgeType
@@ -141,7 +142,8 @@ class ShareConsumer(Generic[M]):
         until then, by `acknowledge_offset`. CorruptRecordBatch, GroupAuthorizationFailed and the like;
         Wakeup, Closed, ClientForked.
         """
-        most = self._most(max_records)
+        check_poll(timeout, max_records)
+        most = self.config.max_poll_records if max_records is None else max_records
         ends_at = _end(timeout)
         began_ns = now_ns()
         self._begin()
@@ -156,7 +158,8 @@ class ShareConsumer(Generic[M]):
 
     def poll_batch(self, timeout: float | None = None, max_records: int | None = None) -> RecordBatch | None:
         """Records of one partition and delivery count as columns; None when the time is over. Raises as `poll`."""
-        most = self._most(max_records)
+        check_poll(timeout, max_records)
+        most = self.config.max_poll_records if max_records is None else max_records
         ends_at = _end(timeout)
         began_ns = now_ns()
         self._begin()
@@ -187,11 +190,6 @@ class ShareConsumer(Generic[M]):
             for message in chunk:
                 self._tracing.begin(message)
                 yield message
-
-    def _most(self, max_records: int | None) -> int:
-        if max_records is not None and max_records < 1:
-            raise ValueError(f"expected max_records of 1 and above, found {max_records}")
-        return self.config.max_poll_records if max_records is None else max_records
 
     def _begin(self) -> None:
         if self._tracing is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -371,13 +371,10 @@ def test_a_topic_made_anew_is_taken_from(cluster: RunningCluster):
     asyncio.run(run())
 
 
-def test_a_share_consumer_without_a_group_is_refused(cluster: RunningCluster):
-    async def run() -> None:
-        async with ShareConsumer(bootstrap_servers=cluster.bootstrap) as consumer:
-            with pytest.raises(InvalidGroupId, match=r"group\.id"):
-                await consumer.subscribe("topic")
-
-    asyncio.run(run())
+@pytest.mark.parametrize("face", [ShareConsumer, BlockingShareConsumer])
+def test_a_share_consumer_without_a_group_is_not_made(face: Callable[..., Any]):
+    with pytest.raises(InvalidGroupId, match=r"group\.id"):
+        face(bootstrap_servers="127.0.0.1:1")
 
 
 # --- the synchronous face ---------------------------------------------------------------------------------------------

@@ -21,10 +21,21 @@ class Subscription:
 
     @classmethod
     def of(
-        cls, topics: str | Iterable[str], pattern: str | re.Pattern[str] | None = None, *, exclude_internal: bool = True
+        cls,
+        topics: str | Iterable[str] | None,
+        pattern: str | re.Pattern[str] | None = None,
+        *,
+        exclude_internal: bool = True,
     ) -> Subscription:
-        """Of topics, or of a pattern that whole names must fit. Raises InvalidTopic, InvalidRegularExpression."""
-        names = [topics] if isinstance(topics, str) else list(topics)
+        """Of topics, or of a pattern that whole names must fit. Raises InvalidTopic, InvalidRegularExpression.
+
+        TypeError where neither is given.
+        """
+        if topics is None and pattern is None:
+            raise TypeError("expected topics, or a pattern, to subscribe to; unsubscribe() ends a subscription")
+        if not isinstance(topics, Iterable | None):
+            raise TypeError(f"expected names of topics, found {topics!r}")
+        names = [topics] if isinstance(topics, str) else list(topics or ())
         if pattern is not None:
             if names:
                 raise ValueError("subscribe to topics or to a pattern, not to both")
