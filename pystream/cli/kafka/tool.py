@@ -84,10 +84,10 @@ def serve(
             sys.stdout.flush()
         except OSError as unwritten:
             give_up(unwritten)
-        print(f"{failed}{_told(error, classes)}", file=sys.stdout if to_output else sys.stderr)
+        _tell(f"{failed}{_told(error, classes)}", to_output)
         raise SystemExit(1) from None
     except UNFIT as error:
-        print(f"{failed}{unfit(error)}", file=sys.stdout if to_output else sys.stderr)
+        _tell(f"{failed}{unfit(error)}", to_output)
         raise SystemExit(1) from None
     except KeyboardInterrupt:
         raise SystemExit(EXIT_INTERRUPTED) from None
@@ -99,6 +99,16 @@ def give_up(error: OSError) -> NoReturn:
     silence()
     print(sentence(error) if error.filename else f"standard output: {sentence(error)}", file=sys.stderr)
     raise SystemExit(1) from None
+
+
+def _tell(line: str, to_output: bool) -> None:
+    if not to_output:
+        print(line, file=sys.stderr)
+        return
+    try:
+        print(line, flush=True)
+    except OSError as unwritten:  # unbuffered, it may be what failed in the first place
+        give_up(unwritten)
 
 
 def _told(error: PystreamError | OSError, classes: bool) -> str:
