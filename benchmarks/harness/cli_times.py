@@ -9,6 +9,7 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -46,13 +47,14 @@ def measure(target: Target, topics: int, repeats: int) -> Iterator[Times]:
         listing = ["-c", ENTRY, "topics", "list", "-b", bootstrap]
         yield timed(f"pystream topics list ({topics:,} topics)", listing, 1_000, repeats, lines=topics)
         yield timed("  the same with -o name", [*listing, "-o", "name"], 1_000, repeats, lines=topics)
-        words = {
-            "_PYSTREAM_COMPLETE": "bash_complete",
-            "PYSTREAM_BOOTSTRAP_SERVERS": bootstrap,
-            "COMP_WORDS": "pystream topics describe topic-00001",
-            "COMP_CWORD": "3",
-        }
-        yield timed("  completion of a topic's name", ["-c", ENTRY], 1_000, repeats, environment=words)
+        with tempfile.TemporaryDirectory() as cache:
+            words = {
+                "_PYSTREAM_COMPLETE": "bash_complete",
+                "PYSTREAM_BOOTSTRAP_SERVERS": bootstrap,
+                "XDG_CACHE_HOME": cache,
+                "COMP_LINE": "pystream topics describe topic-0001",
+            }
+            yield timed("  completion of a topic's name", ["-c", ENTRY], 80, repeats, lines=10, environment=words)
     finally:
         target.stop()
 
