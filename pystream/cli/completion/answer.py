@@ -1,4 +1,4 @@
-"""Answers a shell that asks, from the generated table, before anything heavy is imported.
+"""Answers a shell that asks, from the generated tables, before anything heavy is imported.
 
     _PYSTREAM_COMPLETE    bash_complete, zsh_complete or fish_complete
     COMP_LINE             the line up to the cursor: `pystream topics describe ord`
@@ -10,16 +10,15 @@ One line for each thing to offer:
     file                      the shell's own: names of files, or of folders
     dir
 
-A command that is not in the table belongs to an installed package: click is asked.
+A command that is in no table belongs to an installed package: click is asked.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pystream.cli.commands import COMMANDS, NOUNS, PROGRAM, TOOLS
-from pystream.cli.completion import table
 
 SHELLS = ("bash_complete", "zsh_complete", "fish_complete")
 ANYTHING = "*"  # takes a value that nobody can guess
@@ -27,6 +26,8 @@ BREAKS = ":="  # those of bash's word breaks that stand within our words
 SAFE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-/:=@%+,")
 CONNECTION = {"--bootstrap-server": "-b", "--broker-list": "-b", "-b": "-b", "--command-config": "--command-config"}
 
+Options = Sequence[tuple[tuple[str, ...], str, str]]
+Commands = Mapping[str, tuple[str, tuple[int, ...], tuple[str, ...]]]
 Offer = tuple[str, str]  # a word and its help; or "file" or "dir" behind an empty word
 FILES: Offer = ("", "file")
 DIRECTORIES: Offer = ("", "dir")
@@ -105,19 +106,32 @@ def _offers(words: list[str], typed: str) -> list[Offer]:
         if not rest:
             return [(name, text) for name, (_, text) in COMMANDS.items()] + list(NOUNS.items())
         path, rest = rest[0], rest[1:]
-    while path not in table.COMMANDS:
-        verbs = [key for key in table.COMMANDS if key.startswith(path + " ") and " " not in key[len(path) + 1 :]]
+    _, commands = _table(path)
+    while path not in commands:
+        verbs = [key for key in commands if key.startswith(path + " ") and " " not in key[len(path) + 1 :]]
         if not verbs:
             return _of_packages(words[1:], typed)
         if not rest:
-            return [(key[len(path) + 1 :], table.COMMANDS[key][0]) for key in verbs]
+            return [(key[len(path) + 1 :], commands[key][0]) for key in verbs]
         path, rest = f"{path} {rest[0]}", rest[1:]
     return _of_command(path, rest, typed)
 
 
+def _table(path: str) -> tuple[Options, Commands]:
+    """Options and commands of what a path belongs to: of Kafka's tools or of `pystream`; only that one is loaded."""
+    if path in TOOLS:
+        from pystream.cli.completion import tools_table
+
+        return tools_table.OPTIONS, tools_table.COMMANDS
+    from pystream.cli.completion import verbs_table
+
+    return verbs_table.OPTIONS, verbs_table.COMMANDS
+
+
 def _of_command(path: str, rest: list[str], typed: str) -> list[Offer]:
-    _, numbers, positions = table.COMMANDS[path]
-    options = {name: table.OPTIONS[number] for number in numbers for name in table.OPTIONS[number][0]}
+    known, commands = _table(path)
+    _, numbers, positions = commands[path]
+    options = {name: known[number] for number in numbers for name in known[number][0]}
     connection: list[str] = []
     waiting: str | None = None  # an option whose value comes next
     given: list[str] = []
@@ -145,7 +159,7 @@ def _of_command(path: str, rest: list[str], typed: str) -> list[Offer]:
         name = typed.partition("=")[0]
         return _values(options[name][1], f"{name}=", connection) if name in options else []
     if typed.startswith("-") and not only_values:
-        return [(names[-1], text) for names, _, text in (table.OPTIONS[number] for number in numbers)]
+        return [(names[-1], text) for names, _, text in (known[number] for number in numbers)]
     return _values(_position(positions, given), "", connection)
 
 
@@ -155,7 +169,7 @@ def _position(positions: Sequence[str], given: Sequence[str]) -> str:
         takes = positions[len(given)].removesuffix("...")
     else:
         takes = positions[-1][:-3] if positions and positions[-1].endswith("...") else ANYTHING
-    if takes == ANYTHING and given and given[0] in NOUNS and f"{given[0]} list" in table.COMMANDS:
+    if takes == ANYTHING and given and given[0] in NOUNS and f"{given[0]} list" in _table(given[0])[1]:
         return f"@{given[0]}"
     return takes
 
