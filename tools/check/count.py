@@ -2,8 +2,9 @@
 
     python tools/check/count.py RESULTS PYTEST_STATUS
 
-RESULTS holds NAME.check files (`passed` or `FAILED`) and pytest.xml. pytest's status counts as a failure of its own
-when no failed test explains it: a run that collected nothing or broke off has not passed.
+RESULTS holds NAME.check files (`passed` or `FAILED`), pytest.xml, and retry.txt and retry.xml when tests were run again
+(tools/check/retry.py): then the second result counts, and what passed only then is named. pytest's status counts as a
+failure of its own when no failed test explains it: a run that collected nothing or broke off has not passed.
 """
 
 from __future__ import annotations
@@ -31,6 +32,15 @@ def main(results: Path, pytest_status: int) -> int:
     passed, failed, skipped = count_tests(results / "pytest.xml")
     if pytest_status != 0 and failed == 0:
         failed += 1
+    retried = results / "retry.txt"
+    if pytest_status == 1 and retried.exists():
+        names = retried.read_text().splitlines()
+        passed_then, failed, skipped_then = count_tests(results / "retry.xml")
+        failed = max(failed, len(names) - passed_then)
+        passed += passed_then
+        skipped += skipped_then
+        for name in names if not failed else ():
+            print(f"failed, and passed when run again alone: {name}")
     for check in sorted(results.glob("*.check")):
         if check.read_text().strip() == "passed":
             passed += 1

@@ -35,12 +35,18 @@ while consumer.get_watermark_offsets(places[0], timeout=10)[1] < 4:  # the marke
     pass
 consumer.assign([TopicPartition(topic, 0, 0), TopicPartition(topic, 1, 0)])
 print(positions() == [OFFSET_INVALID, OFFSET_INVALID])
-ends = {}
+ends = {}  # of two partitions: which one's comes first, and before which record, is chance
 while len(ends) < 2:
     message = consumer.poll(10)
     if message.error():
-        ends[message.partition()] = (message.offset(), message.error().str(), message.timestamp())
-        print(bool(message), message.value() == message.error().str().encode())
+        as_value = message.error().str().encode()
+        ends[message.partition()] = (
+            message.offset(),
+            message.error().str(),
+            message.timestamp(),
+            bool(message),
+            message.value() == as_value,
+        )
     else:
         print(message.offset(), message.value(), len(message), message.headers(), positions()[0])
 print(sorted(ends.items()))
