@@ -64,11 +64,13 @@ class Reader:
 
     def run_to(self, ends: Ends) -> None:
         """Up to the end of every partition; one that has come there is read no more."""
-        self._note(ends.reached(self.consumer, list(ends.open)))
-        while ends.open and self.left != 0:
+        self._note(ends.reached(self.consumer, list(ends.open)), ends)
+        while ends.open:
             batch = self.take(ends)
+            if self.left == 0:
+                return  # as kcat: who has counted enough is told of no end
             among = ends.open if batch is None else [TopicPartition(batch.topic, batch.partition)]
-            self._note(ends.reached(self.consumer, among))
+            self._note(ends.reached(self.consumer, among), ends)
 
     def run_group(self) -> None:
         """Until the group is at the end of all partitions that this member has."""
@@ -79,13 +81,16 @@ class Reader:
             if assigned and all(self.consumer.lag(each) == 0 for each in assigned):
                 return
 
-    def _note(self, reached: Sequence[tuple[TopicPartition, int]]) -> None:
+    def _note(self, reached: Sequence[tuple[TopicPartition, int]], ends: Ends) -> None:
         if not reached:
             return
         self.consumer.pause([each for each, _ in reached])
-        if not self.quiet:
-            for each, offset in reached:
-                print(f"% Reached end of topic {each.topic} [{each.partition}] at offset {offset}", file=sys.stderr)
+        if self.quiet:
+            return
+        for each, offset in reached:
+            last = ": exiting" if not ends.open and each == reached[-1][0] else ""
+            said = f"% Reached end of topic {each.topic} [{each.partition}] at offset {offset}{last}"
+            print(said, file=sys.stderr)
 
 
 # --- the command ------------------------------------------------------------------------------------------------------

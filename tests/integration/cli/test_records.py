@@ -63,7 +63,23 @@ def test_lines_go_in_and_come_out(feed: Feed, pystream: Command, topic: str):
         f"{topic} 0 2 -1 NULL 0  source=test",
         f"{topic} 0 3 2 k2 3 two source=test",
     ]
-    assert read.err == f"% Reached end of topic {topic} [0] at offset 4\n"
+    assert read.err == f"% Reached end of topic {topic} [0] at offset 4: exiting\n"
+
+
+@pytest.mark.skipif(shutil.which("kcat") is None, reason="kcat is not installed")
+@pytest.mark.parametrize("count", ["1", "3", "4"])
+def test_who_counts_is_told_of_the_end_only_where_it_came_before_the_count(
+    feed: Feed, broker: BrokerProcess, topic: str, count: str
+):
+    feed(b"1\n2\n3\n", "produce", topic)
+    options = ("-e", "-c", count)
+
+    oracle = subprocess.run(
+        ["kcat", "-C", "-b", broker.bootstrap, "-t", topic, *options], capture_output=True, check=True
+    )
+    ours = subprocess.run(program("consume", topic, *options, broker=broker), capture_output=True, check=True)
+
+    assert (ours.stdout, ours.stderr) == (oracle.stdout, oracle.stderr)
 
 
 @pytest.mark.skipif(shutil.which("kcat") is None, reason="kcat is not installed")
