@@ -99,7 +99,7 @@ def find_command(name: str) -> click.Command | None:
         if not colon:
             from pystream.cli.operation_command import operation_command
 
-            return operation_command(*module.split())
+            return operation_command(name, *module.split())
         command: click.Command = getattr(import_module(module), attribute)
         return command
     from importlib.metadata import entry_points

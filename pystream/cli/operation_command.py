@@ -61,13 +61,15 @@ def noun_command(noun: str) -> click.Group | None:
     return NounGroup(noun, operations) if operations else None
 
 
-def operation_command(noun: str, verb: str) -> click.Command:
-    """The command of one operation, for those that have a name of their own: `pystream doctor`."""
-    return command_of(find(noun, verb))
+def operation_command(name: str, noun: str, verb: str) -> click.Command:
+    """The command of one operation that has a name of its own: `pystream doctor`. Its examples say so."""
+    return command_of(find(noun, verb), typed=name)
 
 
-def command_of(operation: Operation) -> click.Command:
-    """The command of one operation."""
+def command_of(operation: Operation, typed: str | None = None) -> click.Command:
+    """The command of one operation; `typed` is what stands behind `pystream`, else its noun and verb."""
+    declared = f"{operation.noun} {operation.verb}"
+    examples = [each.replace(f"pystream {declared}", f"pystream {typed or declared}", 1) for each in operation.examples]
 
     def callback(**values: Any) -> None:
         common = {name: values.pop(name) for name in COMMON}
@@ -82,7 +84,7 @@ def command_of(operation: Operation) -> click.Command:
         help=operation.doc,
         short_help=operation.doc.partition(". ")[0],
         notes=operation.notes,
-        examples=operation.examples,
+        examples=examples,
         elsewhere=operation.old_names,
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import socket
 import subprocess
 import sys
@@ -150,6 +151,51 @@ def test_help_of_every_command_shows_an_example_and_its_exit_codes(name: str):
         shown = CliRunner().invoke(command, ["--help"]).output
         assert "Examples" in shown, words
         assert "Exit codes" in shown, words
+
+
+def typed(example: str) -> list[list[str]]:
+    """The commands of a line of the shell, each as its words."""
+    lexer = shlex.shlex(re.sub(r'"\$\((.*)\)"', r"\1", example), posix=True, punctuation_chars=True)
+    lexer.whitespace_split = True
+    commands: list[list[str]] = [[]]
+    for word in lexer:
+        if set(word) <= set("|&;<>()"):
+            commands.append([])
+        else:
+            commands[-1].append(word)
+    return [words[words.index("pystream") :] for words in commands if "pystream" in words]
+
+
+@pytest.mark.parametrize("name", [name for name in (*COMMANDS, *NOUNS) if name != "demo"])  # whose help is its own
+def test_examples_of_help_are_the_command_as_typed_and_parse(name: str):
+    """Each line of examples has the command whose help it stands in; what it names need not be there."""
+    root = find_command(name)
+    assert root is not None
+    for words, command in leaves(root, (name,)):
+        shown = CliRunner().invoke(command, ["--help"], terminal_width=1_000, max_content_width=1_000).output
+        _, _, section = shown.partition("\nExamples:\n")
+        assert section, words
+        for example in section.partition("\n\n")[0].splitlines():
+            commands = typed(example)
+            assert ["pystream", *words] in [each[: len(words) + 1] for each in commands], example
+            for each in commands:
+                parse(each[1:])
+
+
+def parse(words: list[str]) -> None:
+    """Raises click.UsageError for words that the command does not take."""
+    command = find_command(words[0])
+    assert command is not None
+    rest = words[1:]
+    while isinstance(command, click.Group):
+        inner = command.get_command(click.Context(command), rest.pop(0))
+        assert inner is not None, words
+        command = inner
+    try:
+        command.make_context(words[0], rest)
+    except click.BadParameter as error:
+        if "does not exist" not in error.message:
+            raise
 
 
 def test_every_verb_of_every_command_has_a_test_that_runs_it():
