@@ -71,19 +71,19 @@ def _print(file: Path, found: Iterable[Entry], as_json: bool) -> None:
 def _shown(value: Any) -> str:
     if isinstance(value, bytes):
         return value.decode("utf-8", "backslashreplace")
-    if isinstance(value, dict):
-        return ",".join(f"{name}={_shown(each)}" for name, each in value.items()) or "-"
+    if isinstance(value, list):
+        return ",".join(f"{name}={_shown(each)}" for name, each in value) or "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
     return "null" if value is None else str(value)
 
 
 def _plain(entry: Entry) -> Entry:
-    """As JSON has it: bytes as text."""
+    """As JSON has it: bytes as text; headers as `consume -J` has them, names and values in one list."""
 
     def text(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {name: text(each) for name, each in value.items()}
+        if isinstance(value, list):
+            return [each for name, content in value for each in (name, text(content))]
         return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value
 
     return {name: text(value) for name, value in entry.items()}

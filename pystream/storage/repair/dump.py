@@ -110,7 +110,7 @@ def _record(record: Record) -> Entry:
         "timestamp": record.timestamp,
         "key": record.key,
         "value": record.value,
-        "headers": dict(record.headers),
+        "headers": list(record.headers),  # a name may come twice
     }
 
 

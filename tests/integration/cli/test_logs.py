@@ -35,7 +35,7 @@ def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     data_dir = tmp_path_factory.mktemp("logs") / "data"
     with BrokerProcess(data_dir, SETTINGS | {"num.partitions": "1"}) as broker:
         plain = Producer({"bootstrap.servers": broker.bootstrap, "linger.ms": 500})
-        plain.produce("orders", b"one", b"k", headers=[("h", b"v")])
+        plain.produce("orders", b"one", b"k", headers=[("h", b"v"), ("n", None), ("h", b"w")])
         plain.produce("orders", b"\xff")
         assert plain.flush(30) == 0
         sender = Producer({"bootstrap.servers": broker.bootstrap, "transactional.id": "pay"})
@@ -66,10 +66,12 @@ def test_a_segment_is_dumped_batch_by_batch_and_record_by_record(run: Run, stopp
         "timestamp": records[0]["timestamp"],
         "key": "k",
         "value": "one",
-        "headers": {"h": "v"},
+        "headers": ["h", "v", "n", None, "h", "w"],  # as `consume -J`
     }
     assert [each.get("value") for each in records] == ["one", "\\xff", "taken back", None]
     assert records[-1]["marker"] == "abort"
+    shown = run("logs", "dump", segment, "--records").out
+    assert "key: k value: one headers: h=v,n=null,h=w\n" in shown
     text = run("logs", "dump", stopped, "-n", "1").out.splitlines()
     assert text[0] == str(segment)
     assert text[1].startswith("base_offset: 0 ")
