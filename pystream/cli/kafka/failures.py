@@ -24,6 +24,7 @@ JAVA_NAMES: Final[dict[type[PystreamError], str]] = {
     errors.GroupSubscribedToTopic: "GroupSubscribedToTopicException",
     errors.TopicAlreadyExists: "TopicExistsException",
     errors.NetworkFailure: "NetworkException",
+    errors.SerializationError: "SerializationException",
     errors.TransactionalIdNotFound: "TransactionalIdNotFoundException",
     errors.KafkaStorageError: "KafkaStorageException",
     errors.ClusterAuthorizationFailed: "ClusterAuthorizationException",

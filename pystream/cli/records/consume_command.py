@@ -5,14 +5,11 @@ Batches are taken whole and written at once; a record is made into Python object
 
 from __future__ import annotations
 
-import io
 import signal
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from types import FrameType
-from typing import TYPE_CHECKING, Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final
 
 import click
 
@@ -21,76 +18,13 @@ from pystream.cli.failure import EXIT_INTERRUPTED, EXIT_PIPE_CLOSED, report, sil
 from pystream.cli.manual import ManualCommand
 from pystream.cli.names import LiveNames
 from pystream.cli.records.bounds import Bounds, Ends
+from pystream.cli.records.reading import RangeReader, standard_output
 from pystream.cli.records.text import unescaped
-from pystream.cli.records.writers import ArrowWriter, EnvelopeWriter, Format, TextWriter, Writer
+from pystream.cli.records.writers import ArrowWriter, EnvelopeWriter, Format, TextWriter, Writer, columns
 from pystream.common.errors import InvalidRequest, PystreamError, UnknownTopicOrPartition
 from pystream.common.model import TopicPartition
 
-if TYPE_CHECKING:
-    from pystream.client.consumer.record_batch import RecordBatch
-    from pystream.client.sync.consumer import Consumer
-
 COMMAND: Final = "pystream consume"
-POLL_SECONDS: Final = 0.25
-
-
-@dataclass(slots=True)
-class Reader:
-    """Reads until it has what was asked for."""
-
-    consumer: Consumer
-    writer: Writer
-    out: BinaryIO
-    left: int | None  # records still wanted
-    quiet: bool
-
-    def take(self, ends: Ends | None = None) -> RecordBatch | None:
-        """Write what comes next, and give the batch that it came in."""
-        batch = self.consumer.poll_batch(POLL_SECONDS, self.left)
-        if batch is None:
-            return None
-        rows = len(batch) if ends is None else ends.rows(batch)
-        if rows:
-            self.writer.write(batch, rows)
-            self.out.flush()
-        if self.left is not None:
-            self.left -= rows
-        return batch
-
-    def run_on(self) -> None:
-        """For ever, or as many as are wanted."""
-        while self.left != 0:
-            self.take()
-
-    def run_to(self, ends: Ends) -> None:
-        """Up to the end of every partition; one that has come there is read no more."""
-        self._note(ends.reached(self.consumer, list(ends.open)), ends)
-        while ends.open:
-            batch = self.take(ends)
-            if self.left == 0:
-                return  # as kcat: who has counted enough is told of no end
-            among = ends.open if batch is None else [TopicPartition(batch.topic, batch.partition)]
-            self._note(ends.reached(self.consumer, among), ends)
-
-    def run_group(self) -> None:
-        """Until the group is at the end of all partitions that this member has."""
-        while self.left != 0:
-            if self.take() is not None:
-                continue
-            assigned = self.consumer.assignment()
-            if assigned and all(self.consumer.lag(each) == 0 for each in assigned):
-                return
-
-    def _note(self, reached: Sequence[tuple[TopicPartition, int]], ends: Ends) -> None:
-        if not reached:
-            return
-        self.consumer.pause([each for each, _ in reached])
-        if self.quiet:
-            return
-        for each, offset in reached:
-            last = ": exiting" if not ends.open and each == reached[-1][0] else ""
-            said = f"% Reached end of topic {each.topic} [{each.partition}] at offset {offset}{last}"
-            print(said, file=sys.stderr)
 
 
 # --- the command ------------------------------------------------------------------------------------------------------
@@ -166,7 +100,7 @@ def _read(given: dict[str, Any], bounds: Bounds, writer: Writer, out: BinaryIO) 
     with Consumer(settings) as consumer:
         consumer.assign(partitions)
         bounds.seek(consumer, partitions)
-        reader = Reader(consumer, writer, out, given["count"], given["quiet"])
+        reader = RangeReader(consumer, writer, out, given["count"], quiet=given["quiet"])
         if bounds.is_bounded:
             reader.run_to(Ends.of(bounds, consumer, partitions))
         else:
@@ -187,7 +121,7 @@ def _read_group(given: dict[str, Any], bounds: Bounds, writer: Writer, out: Bina
             consumer.subscribe(pattern="|".join(given["topics"]))
         else:
             consumer.subscribe(given["topics"])
-        reader = Reader(consumer, writer, out, given["count"], given["quiet"])
+        reader = RangeReader(consumer, writer, out, given["count"], quiet=given["quiet"])
         if bounds.to_end:
             reader.run_group()
         else:
@@ -241,17 +175,11 @@ def writer_of(given: dict[str, Any], out: BinaryIO) -> Writer:
         return EnvelopeWriter(out)
     null = b"" if given["null"] is None else given["null"].encode()
     if given["format_"] is not None:
-        return TextWriter(out, Format.parse(given["format_"]), null)
+        return TextWriter(out, Format.parse(given["format_"]), columns(null))
     parts: list[bytes | str] = ["s", unescaped(given["delimiter"])]
     if given["key_delimiter"] is not None:
         parts = ["k", unescaped(given["key_delimiter"]), *parts]
-    return TextWriter(out, Format(tuple(part for part in parts if part)), null)
-
-
-def standard_output() -> BinaryIO:
-    """Writes whole what it is given: under PYTHONUNBUFFERED Python's own may write a part, and says so only."""
-    out = sys.stdout.buffer
-    return io.BufferedWriter(out) if isinstance(out, io.RawIOBase) else out
+    return TextWriter(out, Format.of(parts), columns(null))
 
 
 @contextmanager

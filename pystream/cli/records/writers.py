@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from json.encoder import encode_basestring
@@ -27,15 +27,17 @@ if TYPE_CHECKING:
 
 LENGTH: Final = Struct(">i")
 TIMESTAMP_TYPES: Final = ("create", "logappend")
-CONSTANT: Final = "tp"
-NUMBERS: Final = "oTSK"
-TOKENS: Final = CONSTANT + NUMBERS + "skRh"
+CONSTANT: Final = ("t", "p")
+NUMBERS: Final = ("o", "T", "S", "K")
+TOKENS: Final = (*CONSTANT, *NUMBERS, "s", "k", "R", "h")
+Column = Callable[["RecordBatch", int, int], Sequence[Any]]  # numbers, or bytes; of rows `start` to before `stop`
 
 
 class Writer(Protocol):
-    """Writes the first `rows` rows of a batch."""
+    """Writes rows of a batch."""
 
-    def write(self, batch: RecordBatch, rows: int) -> None: ...
+    def write(self, batch: RecordBatch, start: int, stop: int) -> None:
+        """Rows `start` to before `stop`: all of them, or with an error none."""
 
     def close(self) -> None:
         """What belongs at the end."""
@@ -43,7 +45,7 @@ class Writer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """A format string, taken apart: literal bytes, and one letter for each token."""
+    """A line, taken apart: literal bytes, and the name of a column for each token: a letter of kcat's, or a word."""
 
     parts: tuple[bytes | str, ...]
 
@@ -64,11 +66,11 @@ class Format:
             if piece[0] not in TOKENS:
                 raise InvalidRequest(f"%{piece[0]} is no token of a format: expected one of %{' %'.join(TOKENS)} %%")
             parts += [piece[0], unescaped(piece[1:])]
-        return cls(tuple(part for part in parts if part))
+        return cls.of(parts)
 
-    @property
-    def letters(self) -> set[str]:
-        return {part for part in self.parts if isinstance(part, str)}
+    @classmethod
+    def of(cls, parts: Iterable[bytes | str]) -> Format:
+        return cls(tuple(part for part in parts if part))
 
     def template(self, topic: str, partition: int) -> bytes:
         """For the % operator of bytes, with the columns of `columns` in order."""
@@ -85,52 +87,57 @@ class Format:
         return made
 
     def columns(self) -> list[str]:
-        """The letters of the columns, in order."""
+        """The names of the columns, in order."""
         return [part for part in self.parts if isinstance(part, str) and part not in CONSTANT]
 
 
-class TextWriter:
-    """Records by a format."""
+def columns(null: bytes = b"") -> dict[str, Column]:
+    """Those that kcat has letters for, with what stands for null."""
 
-    def __init__(self, out: BinaryIO, form: Format, null: bytes = b"") -> None:
+    def numbers(name: str) -> Column:
+        return lambda batch, start, stop: getattr(batch, name)[start:stop]
+
+    def without_null(values: Sequence[bytes | None]) -> Sequence[bytes]:
+        if None in values:
+            return [null if value is None else value for value in values]
+        return values  # type: ignore[return-value]  # there is no None in it
+
+    return {
+        "o": numbers("offsets"),
+        "T": numbers("timestamps"),
+        "S": numbers("value_sizes"),
+        "K": numbers("key_sizes"),
+        "R": lambda batch, start, stop: [LENGTH.pack(size) for size in batch.value_sizes[start:stop]],
+        "s": lambda batch, start, stop: without_null(batch.values()[start:stop]),
+        "k": lambda batch, start, stop: without_null(batch.keys()[start:stop]),
+        "h": lambda batch, start, stop: [_pairs(batch.headers(row)) for row in range(start, stop)],
+    }
+
+
+def _pairs(headers: Sequence[tuple[str, bytes | None]]) -> bytes:
+    return b",".join(b"%b=%b" % (name.encode(), b"NULL" if value is None else value) for name, value in headers)
+
+
+class TextWriter:
+    """Records by a format, whose columns are named in `known`."""
+
+    def __init__(self, out: BinaryIO, form: Format, known: Mapping[str, Column]) -> None:
         self._out = out
         self._form = form
-        self._null = null
-        self._letters = form.columns()
+        self._names = form.columns()
+        self._known = {name: known[name] for name in set(self._names)}
 
-    def write(self, batch: RecordBatch, rows: int) -> None:
+    def write(self, batch: RecordBatch, start: int, stop: int) -> None:
         template = self._form.template(batch.topic, batch.partition)
-        if not self._letters:
-            self._out.write((template % ()) * rows)
+        if not self._names:
+            self._out.write((template % ()) * (stop - start))
             return
-        known: dict[str, Iterable[Any]] = {letter: self._column(letter, batch, rows) for letter in set(self._letters)}
-        lines = zip(*(known[letter] for letter in self._letters), strict=True)
+        told = {name: column(batch, start, stop) for name, column in self._known.items()}
+        lines = zip(*(told[name] for name in self._names), strict=True)
         self._out.write(b"".join(map(template.__mod__, lines)))
 
     def close(self) -> None:
         self._out.flush()
-
-    def _column(self, letter: str, batch: RecordBatch, rows: int) -> Sequence[Any]:
-        if letter == "s":
-            return self._bytes(batch.values(), rows)
-        if letter == "k":
-            return self._bytes(batch.keys(), rows)
-        if letter == "h":
-            return [self._headers(batch.headers(row)) for row in range(rows)]
-        if letter == "R":
-            return [LENGTH.pack(size) for size in batch.value_sizes[:rows]]
-        column = {"o": "offsets", "T": "timestamps", "S": "value_sizes", "K": "key_sizes"}[letter]
-        found: Sequence[int] = getattr(batch, column)[:rows]
-        return found
-
-    def _bytes(self, values: list[bytes | None], rows: int) -> Sequence[bytes]:
-        chosen = values if len(values) == rows else values[:rows]
-        if None in chosen:
-            return [self._null if value is None else value for value in chosen]
-        return chosen  # type: ignore[return-value]  # there is no None in it
-
-    def _headers(self, headers: Sequence[tuple[str, bytes | None]]) -> bytes:
-        return b",".join(b"%b=%b" % (name.encode(), b"NULL" if value is None else value) for name, value in headers)
 
 
 class EnvelopeWriter:
@@ -139,9 +146,9 @@ class EnvelopeWriter:
     def __init__(self, out: BinaryIO) -> None:
         self._out = out
 
-    def write(self, batch: RecordBatch, rows: int) -> None:
+    def write(self, batch: RecordBatch, start: int, stop: int) -> None:
         head = f'{{"topic": {encode_basestring(batch.topic)}, "partition": {batch.partition}, "offset": '
-        self._out.write("".join([_envelope(head, message) for message in islice(batch, rows)]).encode())
+        self._out.write("".join([_envelope(head, message) for message in islice(batch, start, stop)]).encode())
 
     def close(self) -> None:
         self._out.flush()
@@ -195,9 +202,9 @@ class ArrowWriter:
         )
         self._stream = pyarrow.ipc.new_stream(out, self._schema)
 
-    def write(self, batch: RecordBatch, rows: int) -> None:
-        arrow = self._arrow
-        told = batch.to_arrow().slice(0, rows)
+    def write(self, batch: RecordBatch, start: int, stop: int) -> None:
+        arrow, rows = self._arrow, stop - start
+        told = batch.to_arrow().slice(start, rows)
         constant = [
             arrow.repeat(arrow.scalar(batch.topic, arrow.string()), rows),
             arrow.repeat(arrow.scalar(batch.partition, arrow.int32()), rows),

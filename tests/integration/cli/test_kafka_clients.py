@@ -65,6 +65,105 @@ def test_a_consumer_that_is_told_to_stop_has_committed_what_it_printed(broker: B
     assert described.splitlines()[-1].split()[:6] == [group, topic, "0", "2", "2", "0"]
 
 
+LONGS = "org.apache.kafka.common.serialization.LongDeserializer"
+
+
+def test_what_cannot_be_printed_ends_the_consumer_or_is_passed_over_alone(broker: BrokerProcess):
+    topic = fresh("odd")
+    b = ("--bootstrap-server", broker.bootstrap, "--topic", topic)
+    said("kafka-topics", *b, "--create", "--partitions", "1")
+    lines = ["number 1", "odd", "number 2", *("number 3",) * 40, "odd", "number 4"]
+    said("kafka-console-producer", *b, stdin="".join(f"{line}\n" for line in lines))
+    read = ("kafka-console-consumer", *b, "--from-beginning", "--value-deserializer", LONGS)
+    whole = [str(int.from_bytes(line.encode(), "big")) for line in lines if line != "odd"]
+    complaint = "Size of data received by LongDeserializer is not 8"
+
+    code, out, err = said(*read, "--skip-message-on-error", "--max-messages", str(len(lines)))
+    assert (code, out.splitlines()) == (0, whole)
+    assert err.splitlines() == [
+        *[f"Error processing message, skipping this message: {complaint}"] * 2,
+        f"Processed a total of {len(lines)} messages",
+    ]
+    code, out, err = said(*read)
+    assert (code, out.splitlines()) == (1, whole[:1])
+    assert err.splitlines() == [
+        "Processed a total of 2 messages",
+        f"org.apache.kafka.common.errors.SerializationException: {complaint}",
+    ]
+
+
+def test_a_share_group_is_told_what_could_not_be_printed_and_takes_back_what_is_released(broker: BrokerProcess):
+    topic, group = fresh("odd"), fresh("queue")
+    b = ("--bootstrap-server", broker.bootstrap)
+    said("kafka-topics", *b, "--create", "--topic", topic, "--partitions", "1")
+    said("kafka-configs", *b, "--alter", "--group", group, "--add-config", "share.auto.offset.reset=earliest")
+    said("kafka-console-producer", *b, "--topic", topic, stdin="number 1\nodd\nnumber 2\n")
+    counts = ("--formatter-property", "print.delivery=true", "--max-messages", "3")
+    take = ("kafka-console-share-consumer", *b, "--topic", topic, "--group", group, *counts)
+
+    assert said(*take, "--release")[1].splitlines() == [
+        f"Delivery:1\t{line}" for line in ("number 1", "odd", "number 2")
+    ]
+    code, out, err = said(*take, "--value-deserializer", LONGS, "--reject-message-on-error")
+    assert (code, [line.split("\t")[0] for line in out.splitlines()]) == (0, ["Delivery:2"] * 2)
+    assert "rejecting this message: Size of data" in err
+
+
+@pytest.mark.parametrize(
+    ("properties", "expected"),
+    [
+        ((), "v\nnull\n"),
+        (("print.value=false",), ""),
+        (("print.value=false", "print.key=true", "line.separator=;"), "k;null;"),
+        (
+            ("print.key=true", "print.offset=true", "null.literal=NIL", "key.separator=%"),
+            "Offset:0%k%v\nOffset:1%NIL%NIL\n",
+        ),
+        (
+            ("print.headers=true", "print.partition=true", "headers.separator=;"),
+            ("Partition:0\th:1;h:null\tv\nPartition:0\tNO_HEADERS\tnull\n"),
+        ),
+        (
+            ("print.delivery=true", "print.epoch=true"),
+            ("Delivery:NOT_PRESENT\tEpoch:NOT_PRESENT\tv\nDelivery:NOT_PRESENT\tEpoch:NOT_PRESENT\tnull\n"),
+        ),
+        (("key.deserializer=StringDeserializer", "value.deserializer=BytesDeserializer"), "v\nnull\n"),
+    ],
+    ids=str,
+)
+def test_a_record_is_printed_as_the_properties_say(
+    broker: BrokerProcess, two_records: str, properties: tuple[str, ...], expected: str
+):
+    given = [word for each in properties for word in ("--formatter-property", each)]
+    read = ("kafka-console-consumer", "--bootstrap-server", broker.bootstrap, "--topic", two_records)
+
+    code, out, err = said(*read, "--from-beginning", "--max-messages", "2", *given)
+
+    assert (code, out, err) == (0, expected, "Processed a total of 2 messages\n")
+
+
+@pytest.fixture(scope="module")
+def two_records(broker: BrokerProcess) -> str:
+    """A topic with one that has all, and one that has nothing."""
+    topic = fresh("two")
+    b = ("--bootstrap-server", broker.bootstrap, "--topic", topic)
+    said("kafka-topics", *b, "--create", "--partitions", "1")
+    said(
+        "kafka-console-producer",
+        *b,
+        *(
+            "--reader-property",
+            "parse.key=true",
+            "--reader-property",
+            "parse.headers=true",
+            "--reader-property",
+            "null.marker=NULL",
+        ),
+        stdin="h:1,h:NULL\tk\tv\nNULL\tNULL\tNULL\n",
+    )
+    return topic
+
+
 def test_verifiable_clients_tell_of_each_record_and_commit(broker: BrokerProcess):
     topic, group = fresh("verifiable"), fresh("group")
     b = ("--bootstrap-server", broker.bootstrap)

@@ -6,16 +6,20 @@ import random
 import re
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from pystream.cli.kafka.options import Given, Tool, WrongUsage, flag, former, pairs, value
 from pystream.cli.kafka.properties import for_client, load
-from pystream.cli.kafka.records.formatters import DEFAULT, Formatter, Record
+from pystream.cli.kafka.records.formatters import DEFAULT
 from pystream.cli.kafka.records.printing import FORMATTER_DOC, Printer, formatter_of, one_group
 from pystream.cli.kafka.tool import serve
+from pystream.cli.records.reading import standard_output
 from pystream.common.errors import PystreamError
 
 if TYPE_CHECKING:
+    from pystream._native.message_batch import Message
+    from pystream.cli.records.writers import Writer
+    from pystream.client.consumer.record_batch import RecordBatch
     from pystream.client.sync.consumer import Consumer
 
 EARLIEST: Final = -2
@@ -61,9 +65,10 @@ def work(given: Given) -> None:
     check(given)
     settings = settings_of(given)
     start_of(given)
-    write = formatter_of(given)
+    out = standard_output()
+    writer = formatter_of(given, out)
     with Consumer(settings) as consumer:
-        _Reader(consumer, write, given).print_all()
+        _Reader(consumer, writer, out, given).print_all()
 
 
 def check(given: Given) -> None:
@@ -129,8 +134,8 @@ def start_of(given: Given) -> int:
 class _Reader(Printer):
     """Prints what a consumer reads."""
 
-    def __init__(self, consumer: Consumer, write: Formatter, given: Given) -> None:
-        super().__init__(consumer, write, given)
+    def __init__(self, consumer: Consumer, writer: Writer, out: BinaryIO, given: Given) -> None:
+        super().__init__(consumer, writer, out, given)
         self._consumer = consumer
 
     def begin(self) -> None:
@@ -143,10 +148,10 @@ class _Reader(Printer):
             self._consumer.assign([(topic, partition)])
             self._consumer.seek((topic, partition), start_of(self._given))
 
-    def printed(self, message: Record) -> None:
-        pass  # its offset counts as read
+    def printed(self, batch: RecordBatch, start: int, stop: int) -> None:
+        pass  # their offsets count as read
 
-    def not_printed(self, message: Record, error: PystreamError) -> None:
+    def not_printed(self, message: Message, error: PystreamError) -> None:
         if not self._given.has("skip-message-on-error"):
             raise error
         print(f"Error processing message, skipping this message: {error}", file=sys.stderr)

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from pystream.cli.kafka.options import Given, Tool, WrongUsage, flag, former, pairs, value
 from pystream.cli.kafka.properties import for_client, load
-from pystream.cli.kafka.records.formatters import DEFAULT, Formatter, Record
+from pystream.cli.kafka.records.formatters import DEFAULT
 from pystream.cli.kafka.records.printing import FORMATTER_DOC, Printer, formatter_of, one_group
 from pystream.cli.kafka.tool import serve
+from pystream.cli.records.reading import standard_output
 from pystream.common.errors import PystreamError
 
 if TYPE_CHECKING:
+    from pystream._native.message_batch import Message
+    from pystream.cli.records.writers import Writer
+    from pystream.client.consumer.record_batch import RecordBatch
     from pystream.client.sync.share import ShareConsumer
 
 GROUP: Final = "console-share-consumer"
@@ -54,9 +58,10 @@ def work(given: Given) -> None:
 
     check(given)
     settings = settings_of(given)
-    write = formatter_of(given)
+    out = standard_output()
+    writer = formatter_of(given, out)
     with ShareConsumer(settings) as consumer:
-        _Taker(consumer, write, given).print_all()
+        _Taker(consumer, writer, out, given).print_all()
 
 
 def check(given: Given) -> None:
@@ -85,10 +90,10 @@ def settings_of(given: Given) -> dict[str, Any]:
 class _Taker(Printer):
     """Prints what a share consumer takes."""
 
-    def __init__(self, consumer: ShareConsumer, write: Formatter, given: Given) -> None:
+    def __init__(self, consumer: ShareConsumer, writer: Writer, out: BinaryIO, given: Given) -> None:
         from pystream.client.share.delivery import AcknowledgeType
 
-        super().__init__(consumer, write, given)
+        super().__init__(consumer, writer, out, given)
         self._consumer = consumer
         self._rejected = AcknowledgeType.REJECT
         self._done = AcknowledgeType.ACCEPT
@@ -100,10 +105,11 @@ class _Taker(Printer):
     def begin(self) -> None:
         self._consumer.subscribe([self._given.value("topic")])
 
-    def printed(self, message: Record) -> None:
-        self._consumer.acknowledge_offset(message.topic, message.partition, message.offset, self._done)
+    def printed(self, batch: RecordBatch, start: int, stop: int) -> None:
+        for offset in batch.offsets[start:stop]:
+            self._consumer.acknowledge_offset(batch.topic, batch.partition, offset, self._done)
 
-    def not_printed(self, message: Record, error: PystreamError) -> None:
+    def not_printed(self, message: Message, error: PystreamError) -> None:
         if not self._given.has("reject-message-on-error"):
             raise error
         print(f"Error processing message, rejecting this message: {error}", file=sys.stderr)

@@ -13,11 +13,16 @@ import struct
 import sys
 import uuid
 from collections.abc import Callable, Mapping
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 from pystream.cli.kafka.options import WrongUsage
-from pystream.common.errors import MalformedInput
+from pystream.cli.records.writers import Column, Format, TextWriter, Writer, columns
+from pystream.common.errors import SerializationError
 from pystream.common.model import CONSUMER_OFFSETS_TOPIC, SHARE_GROUP_STATE_TOPIC, TRANSACTION_STATE_TOPIC
+
+if TYPE_CHECKING:
+    from pystream._native.message_batch import Message
+    from pystream.client.consumer.record_batch import RecordBatch
 
 NO_TIMESTAMP: Final = -1
 TIMESTAMP_TYPES: Final = ("CreateTime", "LogAppendTime")
@@ -32,29 +37,8 @@ OF_TOPICS: Final = {
 }
 
 
-class Record(Protocol):
-    """What is printed of a record."""
-
-    @property
-    def topic(self) -> str: ...
-    @property
-    def partition(self) -> int: ...
-    @property
-    def offset(self) -> int: ...
-    @property
-    def timestamp(self) -> int: ...
-    @property
-    def timestamp_type(self) -> int: ...
-    @property
-    def key(self) -> bytes | None: ...
-    @property
-    def value(self) -> bytes | None: ...
-    @property
-    def headers(self) -> tuple[tuple[str, bytes | None], ...]: ...
-
-
-Formatter = Callable[[Record], bytes]
 Decoder = Callable[[bytes], str]
+Shown = Callable[["Message"], bytes]
 
 
 def _number(form: str, kind: str) -> Decoder:
@@ -62,7 +46,7 @@ def _number(form: str, kind: str) -> Decoder:
 
     def decode(data: bytes) -> str:
         if len(data) != size:
-            raise MalformedInput(f"Size of data received by {kind}Deserializer is not {size}")
+            raise SerializationError(f"Size of data received by {kind}Deserializer is not {size}")
         return str(struct.unpack(form, data)[0])
 
     return decode
@@ -70,7 +54,7 @@ def _number(form: str, kind: str) -> Decoder:
 
 def _boolean(data: bytes) -> str:
     if data not in (b"\0", b"\1"):
-        raise MalformedInput(f"Unexpected byte received by BooleanDeserializer: {data.hex()}")
+        raise SerializationError(f"Unexpected byte received by BooleanDeserializer: {data.hex()}")
     return "true" if data == b"\1" else "false"
 
 
@@ -103,89 +87,101 @@ def decoder(name: str | None) -> Decoder | None:
     return DECODERS[simple]
 
 
-class DefaultFormatter:
+def default(properties: Mapping[str, str], out: BinaryIO) -> TextWriter:
     """Kafka's DefaultMessageFormatter."""
 
-    def __init__(self, properties: Mapping[str, str]) -> None:
-        def yes(name: str, otherwise: bool = False) -> bool:
-            return properties[name].strip().lower() == "true" if name in properties else otherwise
+    def yes(name: str, otherwise: bool = False) -> bool:
+        return properties[name].strip().lower() == "true" if name in properties else otherwise
 
-        def text(name: str, otherwise: str) -> bytes:
-            return properties.get(name, otherwise).encode("utf-8", "surrogateescape")
+    def text(name: str, otherwise: str) -> bytes:
+        return properties.get(name, otherwise).encode("utf-8", "surrogateescape")
 
-        self._key_decoder = decoder(properties.get("key.deserializer"))
-        self._value_decoder = decoder(properties.get("value.deserializer"))
-        self._headers_decoder = decoder(properties.get("headers.deserializer"))
-        shown = {name: yes(f"print.{name}") for name in ("timestamp", "partition", "offset", "delivery", "epoch")}
-        shown |= {"headers": yes("print.headers"), "key": yes("print.key"), "value": yes("print.value", True)}
-        columns = {
-            "timestamp": _timestamp,
-            "partition": lambda record: b"Partition:%d" % record.partition,
-            "offset": lambda record: b"Offset:%d" % record.offset,
-            "delivery": lambda record: b"Delivery:%s" % _present(getattr(record, "delivery_count", None)),
-            "epoch": lambda _: b"Epoch:NOT_PRESENT",  # Kafka's consoles do not hand it to their formatters
-            "headers": self._headers,
-            "key": lambda record: self._text(record.key, self._key_decoder),
-            "value": lambda record: self._text(record.value, self._value_decoder),
-        }
-        self._columns: list[Formatter] = [columns[name] for name, wanted in shown.items() if wanted]
-        self._separator = text("key.separator", "\t")
-        self._end = text("line.separator", "\n")
-        self._headers_separator = text("headers.separator", ",")
-        self._null = text("null.literal", "null")
+    null = text("null.literal", "null")
+    key, content, header = (
+        _decoded(decoder(properties.get(f"{name}.deserializer")), null) for name in ("key", "value", "headers")
+    )
+    between = text("headers.separator", ",")
 
-    def __call__(self, record: Record) -> bytes:
-        if not self._columns:
-            return b""
-        return self._separator.join([column(record) for column in self._columns]) + self._end
+    def headers(message: Message) -> bytes:
+        return between.join([b"%b:%b" % (name.encode(), header(each)) for name, each in message.headers])
 
-    def _headers(self, record: Record) -> bytes:
-        pairs = [name.encode() + b":" + self._text(each, self._headers_decoder) for name, each in record.headers]
-        return self._headers_separator.join(pairs) if pairs else b"NO_HEADERS"
-
-    def _text(self, data: bytes | None, decode: Decoder | None) -> bytes:
-        if data is None:
-            data = self._null
-        return data if decode is None else decode(data).encode("utf-8", "surrogateescape")
+    known: dict[str, Column] = {
+        **columns(),
+        "timestamp": _each(_timestamp),
+        "delivery": _each(lambda message: _present(message.delivery_count)),
+        "headers": _each(lambda message: headers(message) if message.headers else b"NO_HEADERS"),
+        "key": lambda batch, start, stop: [key(each) for each in batch.keys()[start:stop]],
+        "value": lambda batch, start, stop: [content(each) for each in batch.values()[start:stop]],
+    }
+    parts: dict[str, tuple[bytes | str, ...]] = {
+        "timestamp": ("timestamp",),
+        "partition": (b"Partition:", "p"),
+        "offset": (b"Offset:", "o"),
+        "delivery": (b"Delivery:", "delivery"),
+        "epoch": (b"Epoch:NOT_PRESENT",),  # Kafka's consoles do not hand it to their formatters
+        "headers": ("headers",),
+        "key": ("key",),
+        "value": ("value",),
+    }
+    separator = text("key.separator", "\t")
+    shown = [part for name in parts if yes(f"print.{name}", name == "value") for part in (separator, *parts[name])]
+    return TextWriter(out, Format.of([*shown[1:], text("line.separator", "\n")] if shown else ()), known)
 
 
-def _timestamp(record: Record) -> bytes:
-    if record.timestamp == NO_TIMESTAMP:
+def _decoded(decode: Decoder | None, null: bytes) -> Callable[[bytes | None], bytes]:
+    """What is shown of a key or a value; what stands for null is decoded, too, as there."""
+    if decode is None:
+        return lambda data: null if data is None else data
+    return lambda data: decode(null if data is None else data).encode("utf-8", "surrogateescape")
+
+
+def _each(shown: Shown) -> Column:
+    return lambda batch, start, stop: [shown(message) for message in batch[start:stop]]
+
+
+def _timestamp(message: Message) -> bytes:
+    if message.timestamp == NO_TIMESTAMP:
         return b"NO_TIMESTAMP"
-    return b"%s:%d" % (TIMESTAMP_TYPES[record.timestamp_type].encode(), record.timestamp)
+    return b"%s:%d" % (TIMESTAMP_TYPES[message.timestamp_type].encode(), message.timestamp)
 
 
 def _present(number: int | None) -> bytes:
     return b"NOT_PRESENT" if number is None else b"%d" % number
 
 
-def _logging(properties: Mapping[str, str]) -> Formatter:
-    default = DefaultFormatter(properties)
+class _Logging:
+    """Kafka's LoggingMessageFormatter."""
 
-    def write(record: Record) -> bytes:
-        timestamp = _timestamp(record).decode()
-        key, content = (
-            "null" if data is None else data.decode("utf-8", "replace") for data in (record.key, record.value)
-        )
-        print(f"{'' if timestamp == 'NO_TIMESTAMP' else timestamp + ', '}key:{key}, value:{content}", file=sys.stderr)
-        return default(record)
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
 
-    return write
+    def write(self, batch: RecordBatch, start: int, stop: int) -> None:
+        self._writer.write(batch, start, stop)
+        for message in batch[start:stop]:
+            timestamp = "" if message.timestamp == NO_TIMESTAMP else f"{_timestamp(message).decode()}, "
+            key, content = (
+                "null" if data is None else data.decode("utf-8", "replace") for data in (message.key, message.value)
+            )
+            print(f"{timestamp}key:{key}, value:{content}", file=sys.stderr)
+
+    def close(self) -> None:
+        self._writer.close()
 
 
-def formatter(name: str, properties: Mapping[str, str]) -> Formatter:
+def writer_of(name: str, properties: Mapping[str, str], out: BinaryIO) -> Writer:
     """Of a class name. Raises WrongUsage for a class that is none of Kafka's own."""
     simple = name.removeprefix(PACKAGE)
     if simple == "DefaultMessageFormatter":
-        return DefaultFormatter(properties)
+        return default(properties, out)
     if simple == "LoggingMessageFormatter":
-        return _logging(properties)
+        return _Logging(default(properties, out))
     if simple == "NoOpMessageFormatter":
-        return lambda _: b""
+        return TextWriter(out, Format(()), {})
     if simple in OF_TOPICS:
         from pystream.cli.kafka.records.coordinator_records import as_line
 
         topic, types = OF_TOPICS[simple]
-        return lambda record: as_line(topic, types, record.key, record.value)
+        line = _each(lambda message: as_line(topic, types, message.key, message.value))
+        return TextWriter(out, Format(("line",)), {"line": line})
     known = ", ".join(("DefaultMessageFormatter", "LoggingMessageFormatter", "NoOpMessageFormatter", *OF_TOPICS))
     raise WrongUsage(f"{name}: there is no Java here, but of {PACKAGE}* these are known: {known}")

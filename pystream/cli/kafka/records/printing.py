@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import signal
 import sys
-import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, Protocol
 
 from pystream.cli.failure import silence
 from pystream.cli.kafka.options import Given, WrongUsage, pairs
 from pystream.cli.kafka.properties import load
-from pystream.cli.kafka.records.formatters import Formatter, Record, formatter
+from pystream.cli.kafka.records.formatters import writer_of
+from pystream.cli.records import reading
 from pystream.common.errors import PystreamError, Wakeup
 
 if TYPE_CHECKING:
     from types import FrameType
 
-POLL_SECONDS: Final = 0.5  # how soon a stop is noticed
+    from pystream._native.message_batch import Message
+    from pystream.cli.records.writers import Writer
+    from pystream.client.consumer.record_batch import RecordBatch
+
 FORMATTER_DOC: Final = (
     "Of the formatter: print.timestamp, print.key, print.offset, print.delivery, print.epoch, print.partition, "
     "print.headers, print.value (true or false), key.separator, line.separator, headers.separator, null.literal, "
@@ -26,22 +29,21 @@ FORMATTER_DOC: Final = (
 )
 
 
-class Source(Protocol):
-    """A consumer of either kind."""
+class Source(reading.Source, Protocol):
+    """A consumer of either kind, which can be told to stop."""
 
     @property
     def config(self) -> Any: ...
-    def poll(self, timeout: float | None = None, max_records: int | None = None) -> Sequence[Any]: ...
     def wakeup(self) -> None: ...
 
 
-def formatter_of(given: Given) -> Formatter:
+def formatter_of(given: Given, out: BinaryIO) -> Writer:
     """How records are printed."""
     properties = load(given.value("formatter-config"))
     for option in ("key-deserializer", "value-deserializer"):
         if given.value(option):
             properties[option.replace("-", ".")] = given.value(option)
-    return formatter(given.value("formatter"), properties | pairs(given.values("formatter-property")))
+    return writer_of(given.value("formatter"), properties | pairs(given.values("formatter-property")), out)
 
 
 def one_group(given: Given, from_file: Mapping[str, str], extra: Mapping[str, str], file_option: str) -> str | None:
@@ -56,12 +58,12 @@ def one_group(given: Given, from_file: Mapping[str, str], extra: Mapping[str, st
     return groups[0] if groups else None
 
 
-class Printer(ABC):
+class Printer(reading.Reader, ABC):
     """Prints what comes, until there is enough, nothing comes any more, or it is told to stop."""
 
-    def __init__(self, source: Source, write: Formatter, given: Given) -> None:
-        self._source = source
-        self._write = write
+    def __init__(self, source: Source, writer: Writer, out: BinaryIO, given: Given) -> None:
+        super().__init__(source, writer, out, _limit(given, "max-messages"), source.config.max_poll_records)
+        self._wakeup = source.wakeup
         self._given = given
         self._count = 0
 
@@ -70,19 +72,23 @@ class Printer(ABC):
         """Say what is to be read."""
 
     @abstractmethod
-    def printed(self, message: Record) -> None:
-        """A message was printed."""
+    def printed(self, batch: RecordBatch, start: int, stop: int) -> None:
+        """Rows of a batch were printed."""
 
     @abstractmethod
-    def not_printed(self, message: Record, error: PystreamError) -> None:
+    def not_printed(self, message: Message, error: PystreamError) -> None:
         """A message could not be printed. Raises the error to end here."""
 
     def print_all(self) -> None:
         """The whole work; says at the end how much it was."""
         previous = signal.signal(signal.SIGTERM, self._stop)
+        patience_ms = _limit(self._given, "timeout-ms")
         try:
             self.begin()
-            self._read(self._most(), self._patience())
+            if patience_ms is None:
+                self.run_on()
+            else:
+                self.run_while_some_come(patience_ms / 1_000)
         except Wakeup:
             pass  # SIGTERM: what was printed counts as read
         finally:
@@ -91,53 +97,39 @@ class Printer(ABC):
             if self._given.has("enable-systest-events"):
                 print("shutdown_complete")
 
-    def _stop(self, _: int, __: FrameType | None) -> None:
-        self._source.wakeup()
-
-    def _most(self) -> int | None:
-        most: int | None = self._given.value("max-messages")
-        return None if most is None or most < 0 else most
-
-    def _patience(self) -> float | None:
-        timeout_ms: int | None = self._given.value("timeout-ms")
-        return None if timeout_ms is None or timeout_ms < 0 else timeout_ms / 1_000
-
-    def _read(self, most: int | None, patience: float | None) -> None:
-        last = time.monotonic()
-        limit = self._source.config.max_poll_records
-        while most is None or self._count < most:
-            left = POLL_SECONDS if patience is None else min(POLL_SECONDS, max(last + patience - time.monotonic(), 0))
-            messages = self._source.poll(left, limit if most is None else min(limit, most - self._count))
-            if messages:
-                if not self._print(messages):
-                    return
-                last = time.monotonic()
-            elif patience is not None and time.monotonic() - last >= patience:
-                return
-
-    def _print(self, messages: Sequence[Any]) -> bool:
-        """Whether standard output still takes it."""
-        lines: list[bytes] = []
+    def put(self, batch: RecordBatch, rows: int) -> None:
+        """Ends the reading where standard output takes no more."""
         try:
-            for message in messages:
-                self._count += 1
-                try:
-                    lines.append(self._write(message))
-                except PystreamError as error:
-                    self.not_printed(message, error)
-                else:
-                    self.printed(message)
-        finally:
-            written = _written(lines)
-        return written
+            try:
+                self._put(batch, 0, rows)
+            finally:
+                self._out.flush()
+        except BrokenPipeError:
+            print("Unable to write to standard out, closing consumer.", file=sys.stderr)
+            silence()
+            self.left = 0
+
+    def _put(self, batch: RecordBatch, start: int, stop: int) -> None:
+        """Those that can be printed: of rows of which one cannot the halves, one after the other."""
+        try:
+            self._writer.write(batch, start, stop)
+        except PystreamError as error:
+            if stop - start > 1:
+                middle = (start + stop) // 2
+                self._put(batch, start, middle)
+                self._put(batch, middle, stop)
+                return
+            self._count += 1
+            self.not_printed(batch[start], error)
+        else:
+            self._count += stop - start
+            self.printed(batch, start, stop)
+
+    def _stop(self, _: int, __: FrameType | None) -> None:
+        self._wakeup()
 
 
-def _written(lines: Sequence[bytes]) -> bool:
-    try:
-        sys.stdout.buffer.write(b"".join(lines))
-        sys.stdout.buffer.flush()
-    except BrokenPipeError:
-        print("Unable to write to standard out, closing consumer.", file=sys.stderr)
-        silence()
-        return False
-    return True
+def _limit(given: Given, name: str) -> int | None:
+    """Of an option whose negative values are none."""
+    limit: int | None = given.value(name)
+    return None if limit is None or limit < 0 else limit
