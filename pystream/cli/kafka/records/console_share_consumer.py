@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from pystream.cli.kafka.options import Given, Tool, WrongUsage, flag, former, pairs, value
 from pystream.cli.kafka.properties import for_client, load
-from pystream.cli.kafka.records.formatters import DEFAULT
+from pystream.cli.kafka.records.formatters import DEFAULT, Record
 from pystream.cli.kafka.records.printing import FORMATTER_DOC, Printer, formatter_of, one_group
 from pystream.cli.kafka.tool import serve
 from pystream.cli.records.reading import standard_output
 from pystream.common.errors import PystreamError
 
 if TYPE_CHECKING:
-    from pystream._native.message_batch import Message
     from pystream.cli.records.writers import Writer
     from pystream.client.consumer.record_batch import RecordBatch
     from pystream.client.sync.share import ShareConsumer
@@ -109,7 +108,7 @@ class _Taker(Printer):
         for offset in batch.offsets[start:stop]:
             self._consumer.acknowledge_offset(batch.topic, batch.partition, offset, self._done)
 
-    def not_printed(self, message: Message, error: PystreamError) -> None:
+    def not_printed(self, message: Record, error: PystreamError) -> None:
         if not self._given.has("reject-message-on-error"):
             raise error
         print(f"Error processing message, rejecting this message: {error}", file=sys.stderr)

@@ -13,7 +13,7 @@ import struct
 import sys
 import uuid
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, BinaryIO, Final
+from typing import TYPE_CHECKING, BinaryIO, Final, Protocol
 
 from pystream.cli.kafka.options import WrongUsage
 from pystream.cli.records.writers import Column, Format, TextWriter, Writer, columns
@@ -21,7 +21,6 @@ from pystream.common.errors import SerializationError
 from pystream.common.model import CONSUMER_OFFSETS_TOPIC, SHARE_GROUP_STATE_TOPIC, TRANSACTION_STATE_TOPIC
 
 if TYPE_CHECKING:
-    from pystream._native.message_batch import Message
     from pystream.client.consumer.record_batch import RecordBatch
 
 NO_TIMESTAMP: Final = -1
@@ -37,8 +36,31 @@ OF_TOPICS: Final = {
 }
 
 
+class Record(Protocol):
+    """What is printed of a record; `delivery_count` is a share consumer's."""
+
+    @property
+    def topic(self) -> str: ...
+    @property
+    def partition(self) -> int: ...
+    @property
+    def offset(self) -> int: ...
+    @property
+    def timestamp(self) -> int: ...
+    @property
+    def timestamp_type(self) -> int: ...
+    @property
+    def key(self) -> bytes | None: ...
+    @property
+    def value(self) -> bytes | None: ...
+    @property
+    def headers(self) -> tuple[tuple[str, bytes | None], ...]: ...
+    @property
+    def delivery_count(self) -> int | None: ...
+
+
 Decoder = Callable[[bytes], str]
-Shown = Callable[["Message"], bytes]
+Shown = Callable[["Record"], bytes]
 
 
 def _number(form: str, kind: str) -> Decoder:
@@ -102,7 +124,7 @@ def default(properties: Mapping[str, str], out: BinaryIO) -> TextWriter:
     )
     between = text("headers.separator", ",")
 
-    def headers(message: Message) -> bytes:
+    def headers(message: Record) -> bytes:
         return between.join([b"%b:%b" % (name.encode(), header(each)) for name, each in message.headers])
 
     known: dict[str, Column] = {
@@ -139,7 +161,7 @@ def _each(shown: Shown) -> Column:
     return lambda batch, start, stop: [shown(message) for message in batch[start:stop]]
 
 
-def _timestamp(message: Message) -> bytes:
+def _timestamp(message: Record) -> bytes:
     if message.timestamp == NO_TIMESTAMP:
         return b"NO_TIMESTAMP"
     return b"%s:%d" % (TIMESTAMP_TYPES[message.timestamp_type].encode(), message.timestamp)

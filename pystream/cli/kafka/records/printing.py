@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final, Protocol
 from pystream.cli.failure import silence
 from pystream.cli.kafka.options import Given, WrongUsage, pairs
 from pystream.cli.kafka.properties import load
-from pystream.cli.kafka.records.formatters import writer_of
+from pystream.cli.kafka.records.formatters import Record, writer_of
 from pystream.cli.records import reading
 from pystream.common.errors import PystreamError, Wakeup
 
 if TYPE_CHECKING:
     from types import FrameType
 
-    from pystream._native.message_batch import Message
     from pystream.cli.records.writers import Writer
     from pystream.client.consumer.record_batch import RecordBatch
 
@@ -76,7 +75,7 @@ class Printer(reading.Reader, ABC):
         """Rows of a batch were printed."""
 
     @abstractmethod
-    def not_printed(self, message: Message, error: PystreamError) -> None:
+    def not_printed(self, message: Record, error: PystreamError) -> None:
         """A message could not be printed. Raises the error to end here."""
 
     def print_all(self) -> None:
