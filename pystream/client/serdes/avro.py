@@ -10,6 +10,7 @@ from typing import Any
 
 from pystream.client.extras import need
 from pystream.client.serdes.base import RegistryDeserializer, RegistrySerializer, given_strategy, referenced
+from pystream.client.serdes.heard import Heard
 from pystream.client.serdes.registry import Registry
 from pystream.common.errors import SerializationError
 from pystream.schemas import wire
@@ -58,7 +59,7 @@ class AvroSerializer(RegistrySerializer):
         return self._schema
 
     def writer(self, schema: Schema) -> Callable[[Any], bytes]:
-        parsed = parsed_schema(self._fastavro, self.registry, schema)
+        parsed = parsed_schema(self._fastavro, self._heard, schema)
         write, strict, to_dict = self._fastavro.schemaless_writer, self._strict, self._to_dict
         if is_bytes(parsed):  # bare bytes have no length in front of them: the record has one
             return lambda value: bytes(value if to_dict is None else to_dict(value))
@@ -151,7 +152,7 @@ def is_bytes(parsed: Any) -> bool:
     return bool(parsed == "bytes" or (isinstance(parsed, dict) and parsed.get("type") == "bytes"))
 
 
-def parsed_schema(fastavro: Any, registry: Registry, schema: Schema) -> Any:
+def parsed_schema(fastavro: Any, registry: Heard, schema: Schema) -> Any:
     """As fastavro wants it, with what it refers to. Raises Unanswered, SerializationError."""
     others: dict[str, Any] = {}
     for name, reference in referenced(registry, schema).items():

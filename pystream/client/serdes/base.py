@@ -17,6 +17,7 @@ from typing import Any, ClassVar, Final, NamedTuple, Self
 from uuid import UUID
 
 from pystream.client.serdes import questions
+from pystream.client.serdes.heard import Heard
 from pystream.client.serdes.registry import Registry
 from pystream.client.serdes.registry_config import HEADER, PREFIX, DeserializerConfig, SerializerConfig
 from pystream.client.serdes.unanswered import Unanswered
@@ -54,6 +55,7 @@ class RegistrySerializer(ABC):
     ) -> None:
         self.config = SerializerConfig.load(settings, **keywords)
         self.registry = registry
+        self._heard = Heard(registry)
         self._subject_of = strategy or _strategy(self.config.subject_name_strategy)
         self._targets: dict[tuple[str, str | None], _Target] = {}
 
@@ -62,6 +64,7 @@ class RegistrySerializer(ABC):
         twin = copy.copy(self)
         twin.is_key = True
         twin._targets = {}
+        twin._heard = Heard(self.registry)
         return twin
 
     def __call__(self, topic: str, value: Any, headers: Headers | None = None) -> bytes | None:
@@ -90,9 +93,13 @@ class RegistrySerializer(ABC):
         try:
             target = self._target(topic, value)
             body = target.write(value)
-        except (PystreamError, Unanswered):
+        except Unanswered:
+            raise
+        except PystreamError:
+            self._heard.done()
             raise
         except Exception as error:
+            self._heard.done()
             raise SerializationError(f"{topic}: {type(value).__name__} does not fit its schema: {error}") from error
         if self.config.schema_id_serializer == PREFIX:
             return target.prefix + body
@@ -110,29 +117,27 @@ class RegistrySerializer(ABC):
         if subject is None:
             raise SerializationError(f"{topic}: subject.name.strategy needs a record's name, and its schema has none")
         registered = self._registered(subject, value)
-        if target is not None and target.registered is registered:
-            return target
-        if len(self._targets) >= MOST_REMEMBERED:
-            self._targets.clear()
-        target = _Target(registered, self._prefix(subject, registered, value), self.writer(registered.schema))
-        self._targets[topic, name] = target
+        if target is None or (target.registered is not registered and target.registered != registered):
+            if len(self._targets) >= MOST_REMEMBERED:
+                self._targets.clear()
+            target = _Target(registered, self._prefix(subject, registered, value), self.writer(registered.schema))
+            self._targets[topic, name] = target
+        self._heard.done()
         return target
 
     def _registered(self, subject: str, value: Any) -> RegisteredSchema:
         """The schema to write with. Raises Unanswered."""
         config = self.config
         if config.use_schema_id is not None:
-            found = self.registry.known(
-                questions.schema_by_id(config.use_schema_id, subject=subject, format=self.FORMAT)
-            )
+            found = self._heard.known(questions.schema_by_id(config.use_schema_id, subject=subject, format=self.FORMAT))
             return RegisteredSchema(config.use_schema_id, questions.known_type(found, self.TYPE), subject)
         if config.use_latest_version:
-            latest = self.registry.known(questions.version(subject, format=self.FORMAT))
+            latest = self._heard.known(questions.version(subject, format=self.FORMAT))
             questions.known_type(latest.schema, self.TYPE)
             return latest
         schema = self.schema_to_register(value)
         ask = questions.register if config.auto_register_schemas else questions.lookup
-        registered = self.registry.known(ask(subject, schema, normalize=config.normalize_schemas))
+        registered = self._heard.known(ask(subject, schema, normalize=config.normalize_schemas))
         return RegisteredSchema(registered.id, schema, subject, registered.version, registered.guid)
 
     def _prefix(self, subject: str, registered: RegisteredSchema, value: Any) -> bytes:
@@ -141,7 +146,7 @@ class RegistrySerializer(ABC):
             return wire.id_prefix(registered.id, indexes)
         guid = registered.guid
         if guid is None:  # older registries tell it with a lookup only, yet older ones have none
-            guid = self.registry.known(questions.lookup(subject, registered.schema, deleted=True)).guid
+            guid = self._heard.known(questions.lookup(subject, registered.schema, deleted=True)).guid
         if guid is None:
             raise SerializationError(
                 f"{subject}: the registry gives no GUID for schema {registered.id}; set schema.id.serializer={PREFIX}"
@@ -185,6 +190,7 @@ class RegistryDeserializer(ABC):
     ) -> None:
         self.config = DeserializerConfig.load(settings, **keywords)
         self.registry = registry
+        self._heard = None if registry is None else Heard(registry)
         self._subject_of = strategy or _strategy(self.config.subject_name_strategy)
         self._readers: dict[tuple[str, int | UUID, tuple[int, ...], RegisteredSchema | None], Any] = {}
 
@@ -193,6 +199,7 @@ class RegistryDeserializer(ABC):
         twin = copy.copy(self)
         twin.is_key = True
         twin._readers = {}
+        twin._heard = None if self.registry is None else Heard(self.registry)
         return twin
 
     def __call__(self, topic: str, data: bytes | None, headers: Iterable[tuple[str | bytes, bytes | None]] = ()) -> Any:
@@ -220,9 +227,13 @@ class RegistryDeserializer(ABC):
         found, body = self._found(data, headers)
         try:
             return self._reader(topic, found)(body)
-        except (PystreamError, Unanswered):
+        except Unanswered:
+            raise
+        except PystreamError:
+            self._done()
             raise
         except Exception as error:
+            self._done()
             raise SerializationError(
                 f"{topic}: {len(body)} bytes do not fit schema {found.key}: {str(error) or type(error).__name__}"
             ) from error
@@ -246,6 +257,9 @@ class RegistryDeserializer(ABC):
             if len(self._readers) >= MOST_REMEMBERED:
                 self._readers.clear()
             self._readers[key] = read
+            self._done()
+        elif latest is not None:
+            self._done()
         return read
 
     def _latest(self, topic: str, found: wire.Found) -> RegisteredSchema:
@@ -267,10 +281,14 @@ class RegistryDeserializer(ABC):
             schema = self._asked().known(questions.schema_by_id(found.key, subject=subject, format=self.FORMAT))
         return questions.known_type(schema, self.TYPE)
 
-    def _asked(self) -> Registry:
-        if self.registry is None:
+    def _asked(self) -> Heard:
+        if self._heard is None:
             raise SerializationError("this deserializer has no schema registry to ask; give it one")
-        return self.registry
+        return self._heard
+
+    def _done(self) -> None:
+        if self._heard is not None:
+            self._heard.done()
 
     # --- of one schema type -------------------------------------------------------------------------------------------
 
@@ -283,7 +301,7 @@ class RegistryDeserializer(ABC):
         """What makes a value of bytes; `latest` is the reader's schema, where one is wanted. Raises Unanswered."""
 
 
-def referenced(registry: Registry, schema: Schema, *, format: str | None = None) -> dict[str, Schema]:
+def referenced(registry: Heard, schema: Schema, *, format: str | None = None) -> dict[str, Schema]:
     """All that a schema refers to, by name, what others refer to first. Raises Unanswered."""
     found: dict[str, Schema] = {}
     seen: set[tuple[str, int]] = set()

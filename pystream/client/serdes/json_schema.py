@@ -12,6 +12,7 @@ from typing import Any
 
 from pystream.client.extras import need
 from pystream.client.serdes.base import RegistryDeserializer, RegistrySerializer, given_strategy, referenced
+from pystream.client.serdes.heard import Heard
 from pystream.client.serdes.registry import Registry
 from pystream.common.errors import SerializationError
 from pystream.schemas import wire
@@ -62,7 +63,7 @@ class JsonSchemaSerializer(RegistrySerializer):
         return self._schema
 
     def writer(self, schema: Schema) -> Callable[[Any], bytes]:
-        check = checker(self.registry, schema) if self._validate else None
+        check = checker(self._heard, schema) if self._validate else None
         encode, to_dict = self._encode, self._to_dict
 
         def written(value: Any) -> bytes:
@@ -135,7 +136,7 @@ def json_schema(given: str | Mapping[str, Any] | Schema) -> Schema:
     return Schema(given if isinstance(given, str) else json.dumps(given), JSON)
 
 
-def checker(registry: Registry, schema: Schema) -> Check:
+def checker(registry: Heard, schema: Schema) -> Check:
     """Raises SerializationError for a value that does not fit. Raises Unanswered, SerializationError itself."""
     jsonschema = need_jsonschema()
     referencing = need("referencing", extra="jsonschema", what="JSON Schema")

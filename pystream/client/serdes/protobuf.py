@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Final
 from pystream.client.extras import need
 from pystream.client.serdes import questions
 from pystream.client.serdes.base import RegistryDeserializer, RegistrySerializer, given_strategy, referenced
+from pystream.client.serdes.heard import Heard
 from pystream.client.serdes.registry import Registry
 from pystream.common.errors import SerializationError
 from pystream.schemas import wire
@@ -89,8 +90,8 @@ class ProtobufSerializer(RegistrySerializer):
             subject = self._reference_subject(imported.name)
             normalize = self.config.normalize_schemas
             if self.config.auto_register_schemas:
-                self.registry.known(questions.register(subject, schema, normalize=normalize))
-            found = self.registry.known(questions.lookup(subject, schema, normalize=normalize))
+                self._heard.known(questions.register(subject, schema, normalize=normalize))
+            found = self._heard.known(questions.lookup(subject, schema, normalize=normalize))
             if found.version is None:
                 raise SerializationError(f"{subject}: the registry does not say which version {imported.name} has")
             references.append(SchemaReference(imported.name, subject, found.version))
@@ -172,7 +173,7 @@ def path_of(descriptor: Any) -> tuple[int, ...]:
     return tuple(reversed(path))
 
 
-def message_class(registry: Registry, schema: Schema, indexes: tuple[int, ...]) -> Any:
+def message_class(registry: Heard, schema: Schema, indexes: tuple[int, ...]) -> Any:
     """A class for the message at `indexes` of a schema. Raises Unanswered, SerializationError."""
     pool = need_protobuf("descriptor_pool").DescriptorPool()
     for name in WELL_KNOWN:

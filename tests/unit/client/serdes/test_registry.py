@@ -354,3 +354,57 @@ def test_settings_of_serializers_that_cannot_be_are_told(
 def test_a_package_that_is_missing_is_named_with_its_extra():
     with pytest.raises(MissingExtra, match=r"Avro needs no_such_avro.*pip install 'pystream\[avro\]'"):
         extras.need("no_such_avro.schema", extra="avro", what="Avro")
+
+
+def record_of(name: str, /, **fields: str) -> str:
+    members = [{"name": field, "type": kind} for field, kind in fields.items()]
+    return json.dumps({"type": "record", "name": name, "fields": members})
+
+
+def referring(registry: SchemaRegistryClient) -> Schema:
+    """A schema that refers to two others, one of which refers to a third."""
+    registry.register("street", Schema(record_of("Street", text="string")))
+    street = SchemaReference("Street", "street", 1)
+    registry.register("place", Schema(record_of("Place", street="Street"), "AVRO", (street,)))
+    registry.register("name", Schema(record_of("Name", text="string")))
+    references = (SchemaReference("Place", "place", 1), SchemaReference("Name", "name", 1))
+    return Schema(record_of("Person", place="Place", name="Name"), "AVRO", references)
+
+
+SOMEBODY = {"place": {"street": {"text": "High Street"}}, "name": {"text": "Ann"}}
+SMALL: dict[str, Any] = {**QUICK, "cache_capacity": 1}
+
+
+def test_a_cache_that_holds_less_than_one_schema_refers_to_is_enough(server: SchemaRegistry):
+    with SchemaRegistryClient(url=server.url, **SMALL) as registry:
+        schema = referring(registry)
+        serializer, deserializer = AvroSerializer(registry, schema), AvroDeserializer(registry)
+        before = len(server.state.requests)
+        for _ in range(3):
+            assert deserializer(TOPIC, serializer(TOPIC, SOMEBODY)) == SOMEBODY
+        assert len(server.state.requests) - before == 2 * (1 + 3)  # the schema and what it refers to, once for each
+
+
+def test_a_small_cache_is_enough_on_a_loop_and_with_the_latest_version(server: SchemaRegistry):
+    with SchemaRegistryClient(url=server.url, **SMALL) as registry:
+        registry.register("orders-value", referring(registry))
+
+    async def work() -> None:
+        async with AsyncSchemaRegistryClient(url=server.url, **SMALL) as asking:
+            writes = AvroSerializer(asking, auto_register_schemas=False, use_latest_version=True)
+            reads = AvroDeserializer(asking, use_latest_version=True)
+            for _ in range(2):
+                assert await reads.deserialize(TOPIC, await writes.serialize(TOPIC, SOMEBODY)) == SOMEBODY
+
+    asyncio.run(work())
+
+
+def test_what_was_heard_for_a_schema_that_cannot_be_is_forgotten(server: SchemaRegistry):
+    with SchemaRegistryClient(url=server.url, **SMALL) as registry:
+        registry.register("orders-value", Schema(record_of("Person", place="Nowhere")))
+        serializer = AvroSerializer(registry, auto_register_schemas=False, use_latest_version=True)
+        with pytest.raises(SerializationError, match=r"not a schema of Avro"):
+            serializer(TOPIC, SOMEBODY)
+        registry.register("orders-value", Schema(json.dumps(USER)))
+        registry.forget()
+        assert serializer(TOPIC, ANN) == b"\0\0\0\0\2\x06Ann"

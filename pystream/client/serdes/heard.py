@@ -1,0 +1,51 @@
+"""What a registry told for a reader or a writer that is being made: it stays until that one is made.
+
+The registry's own cache may be smaller than what one schema refers to, and shared with others that fill it meanwhile.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from pystream.client.serdes.questions import Operation, Question
+from pystream.client.serdes.registry import Registry
+from pystream.client.serdes.unanswered import Unanswered
+
+T = TypeVar("T")
+
+
+class Heard:
+    """A registry, as one serde asks it."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._told: dict[Question, Any] = {}  # asked for, and not looked at yet
+        self._meanings: dict[Question, Any] = {}
+
+    def known(self, operation: Operation[T]) -> T:
+        """What was answered before. Raises Unanswered."""
+        question = operation.question
+        if question in self._told:
+            self._meanings[question] = operation.read(self._told.pop(question))
+        if question not in self._meanings:
+            try:
+                self._meanings[question] = self._registry.known(operation)
+            except Unanswered:
+                raise Unanswered(self, question) from None
+        meaning: T = self._meanings[question]
+        return meaning
+
+    def ask(self, question: Question) -> Any:
+        """The answer, blocking. Raises SchemaRegistryError."""
+        told = self._told[question] = self._registry.ask(question)
+        return told
+
+    async def ask_async(self, question: Question) -> Any:
+        """The answer, on the running loop. Raises SchemaRegistryError."""
+        told = self._told[question] = await self._registry.ask_async(question)
+        return told
+
+    def done(self) -> None:
+        """It is made, or cannot be: what the registry keeps is asked for anew from now on."""
+        self._told.clear()
+        self._meanings.clear()
