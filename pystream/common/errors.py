@@ -41,9 +41,11 @@
         │   ├── LogOffline          damaged or failed: refuses writes until an operator acts
         │   ├── LogDamaged          damage that must not be cut off
         │   └── NoSpace             the disk is full
+        ├── OffsetOutOfRange
+        │   └── LogTruncation       a leader's log parts from what a consumer has read
         ├── NotLeaderOrFollower
         │   └── LogMoving           the log is being replaced by a copy: it takes writes in a moment
-        └── …                       OffsetOutOfRange, TopicAlreadyExists, InvalidConfig, …
+        └── …                       TopicAlreadyExists, InvalidConfig, …
 
 Raise the narrowest, and say what was found and what was expected. Without a message an error explains itself with
 Kafka's own sentence. At the edge of the wire `code_of` and `message_of` turn any exception into what an answer carries.
@@ -383,6 +385,20 @@ class StreamsTopologyFenced(KafkaError, code=132): ...
 class ShareSessionLimitReached(KafkaError, code=133): ...
 # fmt: on
 # End of what is generated.
+
+
+class LogTruncation(OffsetOutOfRange):
+    """A leader's log parts from what a consumer has read, and auto.offset.reset is none: seek to go on (KIP-320).
+
+    `topic`, `partition` and `position` say where the consumer stands; `divergent_offset` is the first offset known to
+    hold other records by now, `divergent_epoch` the leader epoch in front of it; None where the leader does not know.
+    """
+
+    topic: str | None = None
+    partition: int | None = None
+    position: int | None = None
+    divergent_offset: int | None = None
+    divergent_epoch: int | None = None
 
 
 class CorruptRecordBatch(CorruptMessage):

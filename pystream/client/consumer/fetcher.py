@@ -23,8 +23,8 @@ from pystream.client.cluster.retry import is_retriable
 from pystream.client.config import ConsumerConfig
 from pystream.client.consumer.fetch_buffer import FetchBuffer, Fetched
 from pystream.client.consumer.fetch_session import FetchSession, PartitionWanted, Place, SessionRequest
-from pystream.client.consumer.model import BEGINNING, END
 from pystream.client.consumer.positions import PartitionState, Phase, Positions
+from pystream.client.consumer.resets import reset_target, truncated
 from pystream.client.metrics.consumer import ConsumerMetrics
 from pystream.common import error_codes as codes
 from pystream.common.errors import (
@@ -320,6 +320,8 @@ class Fetcher:
                 self._note_offsets(state, data, wanted)
                 if not self._positions.is_current(state, version) or state.fetch_offset != wanted.offset:
                     continue
+                if state.phase is not Phase.FETCHING:
+                    continue  # the leader has changed meanwhile: what the last one gave may not be the log's any more
                 heard = self._take_partition(connection, state, data, nodes) or heard
         if heard:
             self._on_data()
@@ -346,7 +348,8 @@ class Fetcher:
             return self._failed(connection, state, data.error_code)
         diverging = data.diverging_epoch
         if diverging is not None and diverging.end_offset >= 0:
-            self._truncated(state, diverging.end_offset)
+            truncated(state, self._config, self._cluster.clock.now_ms(), diverging.epoch, diverging.end_offset)
+            self._on_reset()
             return state.failure is not None
         if data.preferred_read_replica >= 0 and data.preferred_read_replica != state.preferred_replica:
             state.preferred_replica = data.preferred_read_replica
@@ -419,18 +422,6 @@ class Fetcher:
         self._on_reset()
         return False
 
-    def _truncated(self, state: PartitionState, end_offset: int) -> None:
-        """The log was cut below where we stand: go back to its end, or tell the user. Source: KIP-320."""
-        to = reset_target(self._config, self._cluster.clock.now_ms())
-        if to is None and state.position > end_offset:
-            state.failure = OffsetOutOfRange(
-                f"{state.key}: the log was truncated to {end_offset}, below position {state.position}; records were "
-                "lost (KIP-320); seek to go on"
-            )
-            return
-        logger.warning("log truncated", partition=str(state.key), position=state.position, end_offset=end_offset)
-        state.seek(min(end_offset, state.position))
-
 
 class _Broker:
     """What belongs to one broker."""
@@ -444,15 +435,3 @@ class _Broker:
         self.is_overtaking = False
         self.failures = 0
         self.task: asyncio.Task[None] | None = None
-
-
-def reset_target(config: ConsumerConfig, now_ms: int) -> int | None:
-    """What auto.offset.reset says: BEGINNING, END, a timestamp; None for none."""
-    policy = config.auto_offset_reset
-    if policy == "none":
-        return None
-    if policy.startswith("by_duration:"):
-        from pystream.client.consumer.durations import duration_ms
-
-        return max(now_ms - duration_ms(policy.removeprefix("by_duration:")), 0)
-    return BEGINNING if policy == "earliest" else END

@@ -15,10 +15,11 @@ from typing import Final
 from pystream.client.cluster.cluster import Cluster
 from pystream.client.cluster.retry import is_retriable
 from pystream.client.config import ConsumerConfig
-from pystream.client.consumer.fetcher import Fetcher, reset_target
+from pystream.client.consumer.fetcher import Fetcher
 from pystream.client.consumer.model import BEGINNING, END, OffsetAndMetadata
 from pystream.client.consumer.offsets import Offsets
 from pystream.client.consumer.positions import COMMITTED, PartitionState, Phase, Positions, named
+from pystream.client.consumer.resets import reset_target, truncated
 from pystream.common.error_codes import UNKNOWN_TOPIC_OR_PARTITION
 from pystream.common.errors import (
     Closed,
@@ -67,7 +68,9 @@ class Resolver:
         self._task: asyncio.Task[None] | None = None
 
     def wake(self) -> None:
-        """Some partition may need its position."""
+        """Some partition may need its position; one with a new leader is not fetched before it is checked."""
+        self._look_for_new_topics()
+        self._look_for_new_leaders()
         self._changed.set()
         if self._task is None or self._task.done():
             self._task = self._cluster.spawn("find positions", self._serve())
@@ -243,19 +246,10 @@ class Resolver:
                 left = True
                 self._cluster.refresh_soon()
                 continue
-            _, end_offset = answer
-            state.phase = Phase.FETCHING
-            if 0 <= end_offset < state.fetch_offset:
-                self._truncated(state, end_offset)
+            epoch, end_offset = answer
+            if epoch < 0 or end_offset < state.fetch_offset:
+                truncated(state, self._config, self._cluster.clock.now_ms(), epoch, end_offset)
+                self._changed.set()  # where it stands now is looked at at once
+            else:
+                state.phase = Phase.FETCHING
         return left
-
-    def _truncated(self, state: PartitionState, end_offset: int) -> None:
-        if reset_target(self._config, self._cluster.clock.now_ms()) is None and state.position > end_offset:
-            state.failure = OffsetOutOfRange(
-                f"{state.key}: the log was truncated to {end_offset}, below position {state.position}; records were "
-                "lost (KIP-320); seek to go on"
-            )
-            self._on_change()
-            return
-        logger.warning("log truncated", partition=str(state.key), position=state.position, end_offset=end_offset)
-        state.seek(min(end_offset, state.position))
