@@ -20,6 +20,7 @@ from pystream.client.consumer.model import (
     BEGINNING,
     END,
     CommitCallback,
+    CommitCallbacks,
     GroupMetadata,
     OffsetAndMetadata,
     OffsetAndTimestamp,
@@ -28,6 +29,7 @@ from pystream.client.consumer.model import (
     as_commit,
 )
 from pystream.client.consumer.record_batch import RecordBatch
+from pystream.client.dropped import watch, weakly
 from pystream.client.given import as_partition, as_partitions, check_poll, check_whole
 from pystream.client.metrics.model import Metrics
 from pystream.client.metrics.reporter import reporter_of
@@ -108,7 +110,11 @@ class Consumer(Generic[M]):
         self._engine = Engine(self.config)
         self._tracing = None if tracing is None else tracing.of_consumer(self.config, self.config.group_id)
         self._let_run_at = 0.0  # on the loop's clock: when other tasks had their turn
-        self._engine.hand.decode = decoder(key_deserializer, value_deserializer, may_block=False)
+        self._callbacks = RebalanceCallbacks()
+        self._callbacks_of_commits = CommitCallbacks()
+        self._decode = decoder(key_deserializer, value_deserializer, may_block=False)
+        self._engine.hand.decode = None if self._decode is None else weakly(self._decode)
+        self._watched = watch(self, self._engine)
 
     # --- what to read -------------------------------------------------------------------------------------------------
 
@@ -130,7 +136,8 @@ class Consumer(Generic[M]):
         if pattern is None and not subscription.topics:
             await self.unsubscribe()
             return
-        await self._engine.subscribe(subscription, RebalanceCallbacks(on_assigned, on_revoked, on_lost))
+        await self._engine.subscribe(subscription)
+        self._callbacks = RebalanceCallbacks(on_assigned, on_revoked, on_lost)
         self._engine.hand.drop()
 
     async def unsubscribe(self) -> None:
@@ -225,7 +232,7 @@ class Consumer(Generic[M]):
             self._tracing.finish()
         engine.check_usable()
         await self._let_others_run()
-        engine.tell_of_commits()
+        self._callbacks_of_commits.tell(engine.finished_commits)
         engine.begin_poll()
         while engine.steps:
             engine.hand.settle()
@@ -241,7 +248,7 @@ class Consumer(Generic[M]):
         """The user's callback, once what comes is there and what goes is committed."""
         engine = self._engine
         try:
-            callback = engine.callbacks.of(step.kind)
+            callback = self._callbacks.of(step.kind)
             if callback is not None and step.partitions:
                 result = callback(list(step.partitions))
                 if inspect.isawaitable(result):
@@ -351,7 +358,7 @@ class Consumer(Generic[M]):
         """
         self._engine.hand.note_position()
         await self._engine.commit(as_commit(offsets), as_ms(timeout))
-        self._engine.tell_of_commits()
+        self._callbacks_of_commits.tell(self._engine.finished_commits)
 
     def commit_async(
         self,
@@ -367,7 +374,8 @@ class Consumer(Generic[M]):
         self._engine.check_group()
         self._engine.hand.note_position()
         wanted = as_commit(offsets)
-        self._engine.commit_in_background(self._engine.positions.consumed() if wanted is None else wanted, callback)
+        frozen = self._engine.positions.consumed() if wanted is None else wanted
+        self._engine.commit_in_background(frozen, self._callbacks_of_commits.keep(callback))
 
     async def committed(
         self, partitions: Iterable[Partition], timeout: float | None = None
@@ -409,6 +417,7 @@ class Consumer(Generic[M]):
         With `leave_group=False` the group keeps the place of this member until its session is over. Brokers are waited
         for at most `timeout` seconds (30), 0.5 while none of them is connected.
         """
+        self._watched.detach()
         if self._tracing is not None:
             self._tracing.finish()
         ends_at = None if timeout is None else asyncio.get_running_loop().time() + timeout
@@ -418,7 +427,7 @@ class Consumer(Generic[M]):
         finally:
             left = None if ends_at is None else max(ends_at - asyncio.get_running_loop().time(), 0)
             await self._engine.close(leave_group=leave_group, timeout_ms=as_ms(left))
-        self._engine.tell_of_commits()
+        self._callbacks_of_commits.tell(self._engine.finished_commits)
 
     async def __aenter__(self) -> Consumer[M]:
         return self

@@ -30,11 +30,10 @@ from pystream.client.consumer.hand_out import HandOut
 from pystream.client.consumer.model import (
     BEGINNING,
     END,
-    CommitCallback,
+    FinishedCommit,
     GroupMetadata,
     OffsetAndMetadata,
     OffsetAndTimestamp,
-    RebalanceCallbacks,
     RebalanceKind,
 )
 from pystream.client.consumer.offsets import Offsets
@@ -70,7 +69,6 @@ class Engine:
         self.cluster = Cluster(config, clock=clock, auto_create_topics=config.allow_auto_create_topics)
         self.cluster.on_fault = self.fail
         self.positions = Positions()
-        self.callbacks = RebalanceCallbacks()
         self.subscription: Subscription | None = None
         self.membership: Membership | None = None
         self.steps: deque[RebalanceStep] = deque()
@@ -82,6 +80,7 @@ class Engine:
         )
         self.commits = Commits(self.cluster, config.group_id, self.metrics.committed) if config.group_id else None
         self.is_closed = False
+        self.is_dropped = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._held_up: threading.Lock | None = None  # of a thread that waits
@@ -92,7 +91,7 @@ class Engine:
         self._next_commit_ms = 0
         self._committing: asyncio.Task[None] | None = None
         self._last_commit: asyncio.Task[None] | None = None  # one after the other: no old position replaces a new one
-        self._finished_commits: deque[tuple[CommitCallback, CommittedOffsets, PystreamError | None]] = deque()
+        self.finished_commits: deque[FinishedCommit] = deque()
         self.last_poll_ms = self.cluster.clock.monotonic_ms()
         self.fetcher = Fetcher(
             self.cluster,
@@ -191,7 +190,7 @@ class Engine:
             self._woken
             or self.is_closed
             or bool(self.steps)
-            or bool(self._finished_commits)
+            or bool(self.finished_commits)
             or self._failure is not None
             or self.fetcher.buffer.has_some()
             or any(state.failure is not None and not state.goes for state in self.positions)
@@ -250,9 +249,9 @@ class Engine:
         return self._held_up is not None or (self._waiter is not None and not self._waiter.done())
 
     @property
-    def is_started(self) -> bool:
-        """Whether the loop knows it."""
-        return self._loop is not None
+    def loop(self) -> asyncio.AbstractEventLoop | None:
+        """Where it runs; None before its first use."""
+        return self._loop
 
     def _in_loop(self, call: Callable[..., object], *arguments: object) -> None:
         loop = self._loop
@@ -338,7 +337,7 @@ class Engine:
             topics |= self.membership.led_topics
         self.cluster.track_only(topics)
 
-    async def subscribe(self, subscription: Subscription, callbacks: RebalanceCallbacks) -> None:
+    async def subscribe(self, subscription: Subscription) -> None:
         """Have the group assign partitions of these topics."""
         self.check_usable()
         if self.commits is None:
@@ -346,7 +345,6 @@ class Engine:
         if self.subscription is None and len(self.positions):
             raise ClientError("this consumer has assigned partitions; unsubscribe() first, then subscribe()")
         self.subscription = subscription
-        self.callbacks = callbacks
         self.positions.follow(subscription.matches)
         self.last_poll_ms = self.cluster.clock.monotonic_ms()
         self.commits.needs_member = True
@@ -515,11 +513,11 @@ class Engine:
             "auto commit", self._commit_quietly(offsets, after=self._last_commit)
         )
 
-    def commit_in_background(self, offsets: CommittedOffsets, callback: CommitCallback | None = None) -> None:
-        """Commit; a failure is told to the callback with a later poll, or in the log."""
+    def commit_in_background(self, offsets: CommittedOffsets, ticket: int | None = None) -> None:
+        """Commit. With a ticket what became of it is among `finished_commits` then; without, a failure is logged."""
         self._last_commit = self.cluster.spawn(
             "commit",
-            self._commit_quietly(self.positions.placed(offsets), "commit failed", callback, after=self._last_commit),
+            self._commit_quietly(self.positions.placed(offsets), "commit failed", ticket, after=self._last_commit),
         )
 
     async def _commits_done(self) -> None:
@@ -532,7 +530,7 @@ class Engine:
         self,
         offsets: CommittedOffsets,
         event: str = "automatic commit failed",
-        callback: CommitCallback | None = None,
+        ticket: int | None = None,
         *,
         after: asyncio.Task[None] | None,
     ) -> None:
@@ -543,18 +541,12 @@ class Engine:
             await self._group().commit(offsets, timeout_ms=self.config.request_timeout_ms)
         except PystreamError as error:
             failure = error
-            if callback is None:  # after a rebalance the next automatic one commits the same
+            if ticket is None:  # after a rebalance the next automatic one commits the same
                 tell = logger.info if isinstance(error, RebalanceInProgress) else logger.warning
                 tell(event, group=self.config.group_id, error=str(error))
-        if callback is not None:
-            self._finished_commits.append((callback, offsets, failure))
+        if ticket is not None:
+            self.finished_commits.append((ticket, offsets, failure))
             self.notify()
-
-    def tell_of_commits(self) -> None:
-        """Call back for the commits that are finished. Any thread: the user's."""
-        while self._finished_commits:
-            callback, offsets, failure = self._finished_commits.popleft()
-            callback({key: OffsetAndMetadata(*entry) for key, entry in offsets.items()}, failure)
 
     def check_group(self) -> None:
         """Raises InvalidGroupId without a group to commit for."""
@@ -569,7 +561,7 @@ class Engine:
 
     # --- the end ------------------------------------------------------------------------------------------------------
 
-    async def close(self, *, leave_group: bool = True, timeout_ms: int | None = None) -> None:
+    async def close(self, *, leave_group: bool = True, timeout_ms: int | None = None, commits: bool = True) -> None:
         """Commit what is to be committed by itself, leave the group, close. Harmless when closed, and after a fork."""
         if self.is_closed:
             return
@@ -577,7 +569,8 @@ class Engine:
             if self._loop is not None and not self.cluster.is_forked:
                 self.cluster.check_usable()
                 async with asyncio.timeout(self.cluster.closing_timeout_s(timeout_ms)):
-                    await self.commit_before_leaving()
+                    if commits:
+                        await self.commit_before_leaving()
                     await self._commits_done()
                     membership, self.membership = self.membership, None
                     if membership is not None:
@@ -592,6 +585,14 @@ class Engine:
             if self.reporter is not None and self._loop is not None and not self.cluster.is_forked:
                 await self.reporter.close()
             await self.cluster.close()
+
+    async def abandon(self) -> None:
+        """Leave the group and close, without a commit: what was handed out last may not be processed."""
+        await self.close(commits=False)
+
+    def unfinished(self) -> str:
+        """Nothing that a user must know."""
+        return ""
 
 
 def _release(waiter: asyncio.Future[None]) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from itertools import count
 from typing import Final, NamedTuple
 
 from pystream.client.given import as_partition, check_committable
@@ -60,6 +62,7 @@ class RebalanceKind:
 
 
 CommitCallback = Callable[[dict[TopicPartition, OffsetAndMetadata], PystreamError | None], object]
+FinishedCommit = tuple[int, Mapping[TopicPartition, OffsetAndMetadata], PystreamError | None]
 RebalanceCallback = Callable[[list[TopicPartition]], Awaitable[None] | None]
 
 
@@ -78,6 +81,29 @@ class RebalanceCallbacks:
         if kind == RebalanceKind.REVOKED:
             return self.on_revoked
         return self.on_lost or self.on_revoked
+
+
+class CommitCallbacks:
+    """Of commits that are under way, held for the user by the consumer, not by what works for it in the loop."""
+
+    def __init__(self) -> None:
+        self._by_ticket: dict[int, CommitCallback] = {}
+        self._tickets = count()
+
+    def keep(self, callback: CommitCallback | None) -> int | None:
+        """The ticket that a finished commit has for its callback."""
+        if callback is None:
+            return None
+        ticket = next(self._tickets)
+        self._by_ticket[ticket] = callback
+        return ticket
+
+    def tell(self, finished: deque[FinishedCommit]) -> None:
+        """Call back for what is finished."""
+        while finished:
+            ticket, offsets, failure = finished.popleft()
+            callback = self._by_ticket.pop(ticket)
+            callback({key: OffsetAndMetadata(*entry) for key, entry in offsets.items()}, failure)
 
 
 def as_commit(

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pystream._native.delivery import Delivery
 from pystream.client.config import ProducerConfig
+from pystream.client.dropped import watch
 from pystream.client.headers import pairs_of
 from pystream.client.metrics.model import Metrics
 from pystream.client.metrics.reporter import as_ms, reporter_of
@@ -73,6 +74,7 @@ class Producer:
         if tracing is not None:  # over the methods of the class, which stay free of it
             spans = tracing.of_producer(self.config)
             self.__dict__.update(send=spans.around(self.send), send_batch=spans.around_batch(self.send_batch))
+        self._watched = watch(self, self._engine)
 
     @property
     def config(self) -> ProducerConfig:
@@ -187,6 +189,7 @@ class Producer:
         What is not acknowledged by then fails with Closed. An open transaction is aborted. Raises ClientError, once,
         where the producer's loop ended before.
         """
+        self._watched.detach()
         await self._engine.close(timeout)
 
     # --- transactions -------------------------------------------------------------------------------------------------

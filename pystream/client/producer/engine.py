@@ -83,6 +83,7 @@ class Engine:
         self.config = config
         self.cluster = Cluster(config, clock=clock, auto_create_topics=True)
         self.failure: PystreamError | None = None
+        self.is_dropped = False
         self._closed = False
         self._waiting_for_memory: list[asyncio.Future[None]] = []
         self._on_ready = on_ready
@@ -327,9 +328,8 @@ class Engine:
                 for batch in self.accumulator.incomplete():
                     await batch
         except TimeoutError:
-            left = sum(batch.record_count for batch in self.accumulator.incomplete())
             raise DeadlineExceeded(
-                f"flush: {left} records are not acknowledged after {timeout_s} s; flush again"
+                f"flush: {self.undelivered} records are not acknowledged after {timeout_s} s; flush again"
             ) from None
         finally:
             self.metrics.flushing_ms += self.cluster.clock.monotonic_ms() - began_ms
@@ -375,6 +375,28 @@ class Engine:
             if self.reporter is not None:
                 await self.reporter.close(timeout_s)
             await self.cluster.close()
+
+    async def abandon(self) -> None:
+        """Send what is there, as long as delivery.timeout.ms allows, and close."""
+        await self.close()
+
+    def unfinished(self) -> str:
+        """What it is told by who drops it: nobody hears what becomes of the records."""
+        left = self.undelivered
+        if left == 0:
+            return ""
+        logger.warning("a producer was dropped with records that are not delivered: close() it", records=left)
+        return f"; {left} records are not delivered, and are sent only if the program goes on for long enough"
+
+    @property
+    def undelivered(self) -> int:
+        """Records that are not acknowledged, and have not failed. Any thread."""
+        return sum(batch.record_count for batch in self.accumulator.incomplete())
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop | None:
+        """Where it runs; None before its first use."""
+        return self._loop
 
     def _drop_all(self, error: PystreamError) -> None:
         dropped: list[ProducerBatch] = [*self.accumulator.take_all(), *self.accumulator.incomplete()]

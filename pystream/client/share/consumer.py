@@ -14,6 +14,7 @@ from pystream.client.config import ShareConsumerConfig
 from pystream.client.consumer.decoding import DecodedMessage, Deserializer, M, Unasked, decoder
 from pystream.client.consumer.group.subscription import Subscription
 from pystream.client.consumer.record_batch import RecordBatch
+from pystream.client.dropped import watch, weakly
 from pystream.client.given import check_poll
 from pystream.client.metrics.model import Metrics
 from pystream.client.metrics.reporter import as_ms, reporter_of
@@ -102,10 +103,10 @@ class ShareConsumer(Generic[M]):
         self.config = ShareConsumerConfig.load(settings, **keywords)
         self._engine = ShareEngine(self.config)
         self._tracing = None if tracing is None else tracing.of_consumer(self.config, self.config.group_id)
-        self._engine.hand.decode = decoder(
-            key_deserializer, value_deserializer, may_block=False, advice=advice_of(self.config)
-        )
+        self._decode = decoder(key_deserializer, value_deserializer, may_block=False, advice=advice_of(self.config))
+        self._engine.hand.decode = None if self._decode is None else weakly(self._decode)
         self._callback: AcknowledgementCallback | None = None
+        self._watched = watch(self, self._engine)
 
     # --- what to take -------------------------------------------------------------------------------------------------
 
@@ -285,6 +286,7 @@ class ShareConsumer(Generic[M]):
 
     async def close(self) -> None:
         """Send what was acknowledged, release the rest, leave the group, close. Harmless when closed."""
+        self._watched.detach()
         if self._tracing is not None:
             self._tracing.finish()
         await self._engine.close()

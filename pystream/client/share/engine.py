@@ -70,6 +70,7 @@ class ShareEngine:
         self.wish: Wish | None = None
         self.acquisition_lock_timeout_ms: int | None = None
         self.is_closed = False
+        self.is_dropped = False
         self.last_poll_ms = self.cluster.clock.monotonic_ms()
         self.wants_results = False  # somebody is told of every result
         self.results: deque[AcknowledgementResult] = deque()
@@ -99,6 +100,11 @@ class ShareEngine:
     def is_polling(self) -> bool:
         """Whether the user waits in poll."""
         return self._waiter is not None and not self._waiter.done()
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop | None:
+        """Where it runs; None before its first use."""
+        return self._loop
 
     # --- polling: any thread ------------------------------------------------------------------------------------------
 
@@ -391,6 +397,14 @@ class ShareEngine:
             if self.reporter is not None and self._loop is not None:
                 await self.reporter.close()
             await self.cluster.close()
+
+    async def abandon(self) -> None:
+        """Close; what was handed out last, and not acknowledged, is given to others."""
+        await self.close()
+
+    def unfinished(self) -> str:
+        """Nothing that a user must know."""
+        return ""
 
 
 def _release(waiter: asyncio.Future[None]) -> None:

@@ -24,6 +24,7 @@ from pystream.client.consumer.model import (
     BEGINNING,
     END,
     CommitCallback,
+    CommitCallbacks,
     GroupMetadata,
     OffsetAndMetadata,
     OffsetAndTimestamp,
@@ -32,6 +33,7 @@ from pystream.client.consumer.model import (
     as_commit,
 )
 from pystream.client.consumer.record_batch import RecordBatch
+from pystream.client.dropped import watch, weakly
 from pystream.client.given import as_partition, as_partitions, check_poll, check_whole
 from pystream.client.metrics.model import Metrics
 from pystream.client.metrics.reporter import reporter_of
@@ -109,9 +111,13 @@ class Consumer(Generic[M]):
         self.config = ConsumerConfig.load(settings, **keywords)
         self._engine = Engine(self.config)
         self._tracing = None if tracing is None else tracing.of_consumer(self.config, self.config.group_id)
-        self._engine.hand.decode = decoder(key_deserializer, value_deserializer, may_block=True)
+        self._callbacks = RebalanceCallbacks()
+        self._callbacks_of_commits = CommitCallbacks()
+        self._decode = decoder(key_deserializer, value_deserializer, may_block=True)
+        self._engine.hand.decode = None if self._decode is None else weakly(self._decode)
         self._runner = runner.acquire()
         self._released = False
+        self._watched = watch(self, self._engine, loop=self._runner.loop, afterwards=self._runner.release_here)
 
     # --- what to read -------------------------------------------------------------------------------------------------
 
@@ -133,7 +139,8 @@ class Consumer(Generic[M]):
         if pattern is None and not subscription.topics:
             self.unsubscribe()
             return
-        self._run(self._engine.subscribe(subscription, RebalanceCallbacks(on_assigned, on_revoked, on_lost)))
+        self._run(self._engine.subscribe(subscription))
+        self._callbacks = RebalanceCallbacks(on_assigned, on_revoked, on_lost)
         self._engine.hand.drop()
 
     def unsubscribe(self) -> None:
@@ -226,7 +233,7 @@ class Consumer(Generic[M]):
             self._tracing.finish()
         self._runner.check()
         engine = self._engine
-        engine.tell_of_commits()
+        self._callbacks_of_commits.tell(engine.finished_commits)
         engine.begin_poll()
         while engine.steps:
             engine.hand.settle()
@@ -242,7 +249,7 @@ class Consumer(Generic[M]):
         """The user's callback, once what comes is there and what goes is committed."""
         engine = self._engine
         try:
-            callback = engine.callbacks.of(step.kind)
+            callback = self._callbacks.of(step.kind)
             if callback is not None and step.partitions:
                 callback(list(step.partitions))
         finally:
@@ -260,7 +267,7 @@ class Consumer(Generic[M]):
         engine = self._engine
         engine.check_something_to_read()
         timeout_s = None if ends_at is None else max(ends_at - time.monotonic(), 0)
-        if self._released or not engine.is_started:
+        if self._released or engine.loop is None:
             return self._run(engine.wait(timeout_s))
         return engine.wait_in_thread(self._runner.hold_up, timeout_s)
 
@@ -370,7 +377,7 @@ class Consumer(Generic[M]):
         """
         self._engine.hand.note_position()
         self._run(self._engine.commit(as_commit(offsets), as_ms(timeout)))
-        self._engine.tell_of_commits()
+        self._callbacks_of_commits.tell(self._engine.finished_commits)
 
     def commit_async(
         self,
@@ -388,7 +395,8 @@ class Consumer(Generic[M]):
         self._engine.hand.note_position()
         wanted = as_commit(offsets)
         frozen = self._engine.positions.consumed() if wanted is None else wanted
-        self._runner.call_soon(self._engine.commit_in_background, frozen, callback)
+        ticket = self._callbacks_of_commits.keep(callback)
+        self._runner.call_soon(self._engine.commit_in_background, frozen, ticket)
 
     def committed(
         self, partitions: Iterable[Partition], timeout: float | None = None
@@ -431,8 +439,9 @@ class Consumer(Generic[M]):
         With `leave_group=False` the group keeps the place of this member until its session is over. Brokers are waited
         for at most `timeout` seconds (30), 0.5 while none of them is connected.
         """
-        if self._released:
+        if self._released or self._engine.is_dropped:
             return
+        self._watched.detach()
         if self._tracing is not None:
             self._tracing.finish()
         try:
@@ -451,7 +460,7 @@ class Consumer(Generic[M]):
             finally:
                 self._released = True
                 runner.release(self._runner)
-        self._engine.tell_of_commits()
+        self._callbacks_of_commits.tell(self._engine.finished_commits)
 
     def __enter__(self) -> Consumer[M]:
         return self

@@ -10,9 +10,7 @@ while buffer.memory is full. Callbacks of deliveries run in the loop's thread: t
 
 from __future__ import annotations
 
-import os
 import threading
-import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from operator import index
@@ -20,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pystream._native.delivery import Delivery
 from pystream.client.config import ProducerConfig
+from pystream.client.dropped import watch
 from pystream.client.headers import pairs_of
 from pystream.client.metrics.model import Metrics
 from pystream.client.metrics.reporter import as_ms, reporter_of
@@ -74,12 +73,10 @@ class Producer:
         """
         config = ProducerConfig.load(settings, **keywords)
         self._serializers = Serializers(key_serializer, value_serializer)
-        self._memory = threading.Condition()
-        self._memory_turns = 0
+        self._memory = _Memory()
         self._closed = False
         self._runner = runner.acquire()
-        self._engine = Engine(config, on_ready=self._runner.call_soon, on_memory=self._memory_came_back)
-        self._at_exit = weakref.finalize(self, _tell_of_undelivered, weakref.ref(self._engine), os.getpid())
+        self._engine = Engine(config, on_ready=self._runner.call_soon, on_memory=self._memory.came_back)
         self._append = self._engine.append_now
         self._partitioner = partitioner
         self._rows = RowSerializers(self._serializers, partitioner)
@@ -87,6 +84,8 @@ class Producer:
         if tracing is not None:  # over the methods of the class, which stay free of it
             spans = tracing.of_producer(self.config)
             self.__dict__.update(send=spans.around(self.send), send_batch=spans.around_batch(self.send_batch))
+        loop, release = self._runner.loop, self._runner.release_here
+        self._watched = watch(self, self._engine, loop=loop, afterwards=release, at_exit=_tell_of_undelivered)
 
     @property
     def config(self) -> ProducerConfig:
@@ -175,7 +174,7 @@ class Producer:
             start = 0
             deadline = self._engine.deadline()
             while start < len(rows.values):
-                turn = self._memory_turns
+                turn = self._memory.turns
                 try:
                     taken = self._engine.append_rows(topic, rows, start)
                 except UnknownTopicOrPartition:
@@ -202,7 +201,7 @@ class Producer:
     ) -> Delivery:
         deadline = self._engine.deadline()
         while True:
-            turn = self._memory_turns
+            turn = self._memory.turns
             try:
                 delivery = self._append(topic, value, key, headers, partition, timestamp_ms)
             except UnknownTopicOrPartition:
@@ -219,19 +218,11 @@ class Producer:
         """Return once memory came back after `turn`, or may have. Raises BufferFull when the deadline is over."""
         self._engine.check_open()
         self._runner.check_may_wait()
-        with self._memory:
-            if self._memory_turns != turn:
-                return
-            left_ms = deadline.left_ms
-            if left_ms == 0:
-                raise self._engine.full()
-            self._memory.wait(min(left_ms / 1000, runner.SLICE_SECONDS))
+        left_ms = deadline.left_ms
+        if left_ms == 0 and self._memory.turns == turn:
+            raise self._engine.full()
+        self._memory.wait(turn, min(left_ms / 1000, runner.SLICE_SECONDS))
         self._runner.check()
-
-    def _memory_came_back(self) -> None:
-        with self._memory:
-            self._memory_turns += 1
-            self._memory.notify_all()
 
     def _converted(
         self, topic: str, key: Any, value: Any, headers: Headers | None, partition: int | None
@@ -269,10 +260,10 @@ class Producer:
 
         What is not acknowledged by then fails with Closed. An open transaction is aborted.
         """
-        if self._closed:
+        if self._closed or self._engine.is_dropped:
             return
         self._closed = True
-        self._at_exit.detach()
+        self._watched.detach()
         try:
             if self._runner.is_running:
                 self._runner.run(self._engine.close(timeout))
@@ -333,11 +324,28 @@ class Producer:
         self.close()
 
 
-def _tell_of_undelivered(engine: weakref.ref[Engine], process_id: int) -> None:
-    """At the end of a program that did not close its producer. It is not sent: that could take any time."""
-    open_engine = engine()
-    if open_engine is None or process_id != os.getpid():
-        return
-    left = sum(batch.record_count for batch in open_engine.accumulator.incomplete())
+class _Memory:
+    """Where threads wait for memory of the buffer, which comes back in the loop's."""
+
+    def __init__(self) -> None:
+        self.turns = 0  # so often some came back
+        self._changed = threading.Condition()
+
+    def came_back(self) -> None:
+        """Whoever waits looks again."""
+        with self._changed:
+            self.turns += 1
+            self._changed.notify_all()
+
+    def wait(self, turn: int, timeout_s: float) -> None:
+        """Return once memory came back after `turn`, or the time is over."""
+        with self._changed:
+            if self.turns == turn:
+                self._changed.wait(timeout_s)
+
+
+def _tell_of_undelivered(engine: Engine) -> None:
+    """At the end of a program that did not close its producer. They are not sent: that could take any time."""
+    left = engine.undelivered
     if left > 0:
         logger.warning("records were not delivered: call flush() or close() before the end", records=left)

@@ -102,6 +102,11 @@ class Runner:
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(STOP_SECONDS)
 
+    def release_here(self) -> None:
+        """As `release`, in the loop: for a client that is not there to do it. Waits for nothing."""
+        if _is_last(self):
+            self.loop.call_soon(self.loop.stop)
+
     def _serve(self) -> None:
         asyncio.set_event_loop(self.loop)
         try:
@@ -183,15 +188,19 @@ def acquire() -> Runner:
 
 def release(runner: Runner) -> None:
     """Give back what `acquire` gave; the last one stops it."""
-    if runner._process_id != os.getpid():
-        return
+    if runner._process_id == os.getpid() and _is_last(runner):
+        runner.stop()
+
+
+def _is_last(runner: Runner) -> bool:
+    """One client less: was it the last?"""
     with _lock:
         runner.clients -= 1
         if runner.clients > 0:
-            return
+            return False
         if _shared and _shared[0] is runner:
             _shared.clear()
-    runner.stop()
+        return True
 
 
 def _result(future: concurrent.futures.Future[T], timeout_s: float | None) -> T:

@@ -16,6 +16,7 @@ from pystream.client.config import ShareConsumerConfig
 from pystream.client.consumer.decoding import DecodedMessage, Deserializer, M, decoder
 from pystream.client.consumer.group.subscription import Subscription
 from pystream.client.consumer.record_batch import RecordBatch
+from pystream.client.dropped import watch, weakly
 from pystream.client.given import check_poll
 from pystream.client.metrics.model import Metrics
 from pystream.client.metrics.reporter import as_ms, reporter_of
@@ -103,12 +104,12 @@ class ShareConsumer(Generic[M]):
         self.config = ShareConsumerConfig.load(settings, **keywords)
         self._engine = ShareEngine(self.config)
         self._tracing = None if tracing is None else tracing.of_consumer(self.config, self.config.group_id)
-        self._engine.hand.decode = decoder(
-            key_deserializer, value_deserializer, may_block=True, advice=advice_of(self.config)
-        )
+        self._decode = decoder(key_deserializer, value_deserializer, may_block=True, advice=advice_of(self.config))
+        self._engine.hand.decode = None if self._decode is None else weakly(self._decode)
         self._callback: Callable[[AcknowledgementResult], object] | None = None
         self._runner = runner.acquire()
         self._released = False
+        self._watched = watch(self, self._engine, loop=self._runner.loop, afterwards=self._runner.release_here)
 
     # --- what to take -------------------------------------------------------------------------------------------------
 
@@ -290,8 +291,9 @@ class ShareConsumer(Generic[M]):
 
     def close(self) -> None:
         """Send what was acknowledged, release the rest, leave the group, close. Harmless when closed, after a fork."""
-        if self._released:
+        if self._released or self._engine.is_dropped:
             return
+        self._watched.detach()
         if self._tracing is not None:
             self._tracing.finish()
         try:

@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any, Final, Self, TypeVar
 
 from pystream.client.config import ConsumerConfig
-from pystream.client.consumer.model import OffsetAndMetadata, RebalanceCallbacks
+from pystream.client.consumer.model import OffsetAndMetadata
 from pystream.common.errors import DeadlineExceeded, NetworkFailure, NoBrokersAvailable, OffsetOutOfRange, PystreamError
 from pystream.common.model import TopicPartition as Place
 from pystream.compat.confluent_kafka._codes import Codes
@@ -230,7 +230,7 @@ class Consumer:
         if self._reader.engine.subscription is not None and (places or self._is_told):
             self._is_told = False
             self._revoked(places)
-            self._reader.engine.callbacks = RebalanceCallbacks()  # told, while the consumer is open
+            self._reader.forget_callbacks()  # they are told, while the consumer is open
         elif self._commits:
             self._commit_stored(None)
 

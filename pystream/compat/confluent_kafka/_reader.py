@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from pystream.client.consumer.group.membership import RebalanceStep
-from pystream.client.consumer.model import OffsetAndMetadata, RebalanceKind
+from pystream.client.consumer.model import OffsetAndMetadata, RebalanceCallbacks, RebalanceKind
 from pystream.client.consumer.positions import COMMITTED, PartitionState
 from pystream.client.sync.consumer import Consumer as SdkConsumer
 from pystream.common.model import TopicPartition as Place
@@ -39,11 +39,15 @@ class Reader(SdkConsumer):
         """The SDK's engine."""
         return self._engine
 
+    def forget_callbacks(self) -> None:
+        """Tell nobody of rebalances any more."""
+        self._callbacks = RebalanceCallbacks()
+
     def _take(self, step: RebalanceStep) -> None:
         """As the SDK's, which does not tell of a rebalance that brought nothing; here a member without partitions is
         told that it has none.
         """
-        callback = self._engine.callbacks.on_assigned
+        callback = self._callbacks.on_assigned
         try:
             if callback is not None and step.kind == RebalanceKind.ASSIGNED and not step.partitions:
                 callback([])
