@@ -32,6 +32,7 @@ from pystream.common.config import (
 from pystream.common.errors import InvalidConfig
 
 SYSTEM_BUFFER: Final = -1
+CANONICAL_NAMES: Final = "resolve_canonical_bootstrap_servers_only"
 PLAINTEXT: Final = "PLAINTEXT"
 SECURITY_PROTOCOLS: Final = (PLAINTEXT, "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 NOT_WIRED: Final = "this version of the client speaks PLAINTEXT only: leave it out, or set security.protocol=PLAINTEXT"
@@ -67,8 +68,8 @@ class ClientConfig:
     client_dns_lookup: str = key(
         "client.dns.lookup",
         default="use_all_dns_ips",
-        valid=("use_all_dns_ips", "resolve_canonical_bootstrap_servers_only"),
-        doc="All addresses of a name are tried in turn.",
+        valid=("use_all_dns_ips", CANONICAL_NAMES),
+        doc="All addresses of a name are tried in turn, or bootstrap.servers by the names that their addresses have.",
     )
     security_protocol: str = key(
         "security.protocol", default=PLAINTEXT, valid=SECURITY_PROTOCOLS, doc="How to talk to brokers; see NOT_WIRED."

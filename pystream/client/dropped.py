@@ -90,12 +90,13 @@ def _gone(
     home = loop or engine.loop
     if home is None:
         return  # never used: it holds nothing
-    client_id = engine.cluster.config.client_id
+    config = engine.cluster.config
+    name = config.client_id or getattr(config, "group_id", None)
     try:
         warnings.warn(
-            f"unclosed {kind} {client_id!r}: close() it, or use it in a with block{engine.unfinished()}",
+            f"unclosed {kind}{f' {name!r}' if name else ''}: close() it, or use `with`{engine.unfinished()}",
             ResourceWarning,
-            stacklevel=2,
+            stacklevel=3,
             source=engine,
         )
     finally:

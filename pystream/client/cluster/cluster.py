@@ -21,11 +21,12 @@ from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import replace
 from typing import Any, Final, TypeVar
 
+from pystream.client.cluster.canonical import canonical
 from pystream.client.cluster.connections import MAIN_LANE, Connections
 from pystream.client.cluster.coordinators import COORDINATOR_LANE, CoordinatorKind, Coordinators
 from pystream.client.cluster.metadata import ClusterMetadata, Leader, Node, TopicInfo
 from pystream.client.cluster.retry import Backoff, Deadline, allowed_ms, retrying, without_time_limit
-from pystream.client.config import ClientConfig, addresses
+from pystream.client.config import CANONICAL_NAMES, ClientConfig, addresses
 from pystream.common.clock import SleepingClock, SystemClock
 from pystream.common.error_codes import NONE, REBOOTSTRAP_REQUIRED, TABLE
 from pystream.common.errors import (
@@ -71,10 +72,8 @@ class Cluster:
         self.coordinators = Coordinators(self)
         self.on_fault: Callable[[PystreamError], object] | None = None  # is told when a task of ours dies of a bug
         self._auto_create_topics = auto_create_topics
-        self._bootstrap = [
-            Node(FIRST_BOOTSTRAP_ID - place, host, port)
-            for place, (host, port) in enumerate(addresses(config.bootstrap_servers))
-        ]
+        self._bootstrap = _bootstrap_nodes(addresses(config.bootstrap_servers))
+        self._is_resolved = config.client_dns_lookup != CANONICAL_NAMES
         self._tracked: set[str] = set()
         self._warned_of: set[str] = set()  # topics that the log has been told of
         self._all_topics = False
@@ -127,7 +126,7 @@ class Cluster:
             return min(live, key=lambda connection: connection.in_flight)
         nodes.sort(key=lambda node: self.connections.wait_ms(node.node_id))
         if not nodes or self.config.metadata_recovery_strategy == "rebootstrap":
-            nodes += self._bootstrap
+            nodes += await self._bootstrap_servers()
         failures = []
         for node in nodes:
             try:
@@ -137,6 +136,15 @@ class Cluster:
                     raise
                 failures.append(str(error))
         raise NoBrokersAvailable(f"no broker could be reached: {'; '.join(failures)}")
+
+    async def _bootstrap_servers(self) -> list[Node]:
+        if not self._is_resolved:
+            timeout_s = self.config.socket_connection_setup_timeout_ms / 1000
+            servers = addresses(self.config.bootstrap_servers)
+            found = await canonical(servers, asyncio.get_running_loop(), timeout_s=timeout_s)
+            if found is not None and not self._is_resolved:
+                self._bootstrap, self._is_resolved = _bootstrap_nodes(found), True
+        return self._bootstrap
 
     async def controller(self) -> Connection:
         """A connection to the controller, or in KRaft to a broker that hands requests on to it."""
@@ -407,3 +415,8 @@ class Cluster:
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
+
+
+def _bootstrap_nodes(servers: list[tuple[str, int]]) -> list[Node]:
+    """As brokers whose ids are not known yet."""
+    return [Node(FIRST_BOOTSTRAP_ID - place, host, port) for place, (host, port) in enumerate(servers)]

@@ -70,7 +70,7 @@ def drop(held: list[Any], kind: str) -> str:
         warnings.simplefilter("always", ResourceWarning)
         held.clear()
         gc.collect()
-    (found,) = [str(each.message) for each in told if f"unclosed {kind} " in str(each.message)]
+    (found,) = [str(each.message) for each in told if f"unclosed {kind}" in str(each.message)]
     return found
 
 
