@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from pystream.broker.context import BrokerContext, Call
 from pystream.common.error_codes import NONE, UNKNOWN_TOPIC_ID, UNKNOWN_TOPIC_OR_PARTITION
+from pystream.common.errors import KafkaError
 from pystream.coordinator.group.coordinator import settled
 from pystream.coordinator.group.offset_requests import commit_failed
 from pystream.protocol.messages.offset_commit import (
@@ -34,20 +35,34 @@ TOPIC_ID_VERSION = 10
 async def handle(context: BrokerContext, call: Call, request: OffsetCommitRequest) -> OffsetCommitResponse:
     topics = list(request.topics)
     faults = [_faults(context, topic, by_id=call.api_version >= TOPIC_ID_VERSION) for topic in topics]
-    request.topics = [
-        OffsetCommitRequestTopic(
-            name=topic.name,
-            topic_id=topic.topic_id,
-            partitions=[p for p, code in zip(topic.partitions, codes, strict=True) if code == NONE],
-        )
-        for topic, codes in zip(topics, faults, strict=True)
-        if NONE in codes
-    ]
+    known = OffsetCommitRequest(
+        group_id=request.group_id,
+        generation_id_or_member_epoch=request.generation_id_or_member_epoch,
+        member_id=request.member_id,
+        group_instance_id=request.group_instance_id,
+        retention_time_ms=request.retention_time_ms,
+        topics=[
+            OffsetCommitRequestTopic(
+                name=topic.name,
+                topic_id=topic.topic_id,
+                partitions=[p for p, code in zip(topic.partitions, codes, strict=True) if code == NONE],
+            )
+            for topic, codes in zip(topics, faults, strict=True)
+            if NONE in codes
+        ],
+    )
     committed: list[OffsetCommitResponseTopic] = []
-    if request.topics or not topics:
-        response: OffsetCommitResponse = await settled(context.groups.commit_offsets(call.caller(), request))
-        committed = list(response.topics)
+    if known.topics:
+        committed = list((await _committed(context, call, known)).topics)
     return OffsetCommitResponse(topics=_merged(topics, faults, committed))
+
+
+async def _committed(context: BrokerContext, call: Call, known: OffsetCommitRequest) -> OffsetCommitResponse:
+    try:
+        response: OffsetCommitResponse = await settled(context.groups.commit_offsets(call.caller(), known))
+    except KafkaError as error:
+        return commit_failed(known, error.code)
+    return response
 
 
 def failed(request: OffsetCommitRequest, code: int, message: str) -> OffsetCommitResponse:

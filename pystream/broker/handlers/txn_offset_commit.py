@@ -23,8 +23,9 @@ from pystream.common.error_codes import (
     TRANSACTION_ABORTABLE,
     UNKNOWN_TOPIC_OR_PARTITION,
 )
+from pystream.common.errors import KafkaError
 from pystream.common.model import CONSUMER_OFFSETS_TOPIC
-from pystream.coordinator.group.coordinator import settled
+from pystream.coordinator.group.coordinator import check_group_id, settled
 from pystream.coordinator.group.group import Caller
 from pystream.coordinator.group.offset_requests import commit_in_transaction_failed
 from pystream.coordinator.transaction.shard import Identity
@@ -43,17 +44,28 @@ FIRST_IMPLICIT_VERSION = 5
 
 
 async def handle(context: BrokerContext, call: Call, request: TxnOffsetCommitRequest) -> TxnOffsetCommitResponse:
-    asked = list(request.topics)
-    request.topics = [known for topic in asked if (known := _known(context, topic)).partitions]
+    known = TxnOffsetCommitRequest(
+        transactional_id=request.transactional_id,
+        group_id=request.group_id,
+        producer_id=request.producer_id,
+        producer_epoch=request.producer_epoch,
+        generation_id=request.generation_id,
+        member_id=request.member_id,
+        group_instance_id=request.group_instance_id,
+        topics=[found for topic in request.topics if (found := _known(context, topic)).partitions],
+    )
     codes: dict[tuple[str, int], int] = {}
-    if request.topics:
-        response = await _commit(context, call, request)
+    if known.topics:
+        try:
+            response = await _commit(context, call, known)
+        except KafkaError as error:
+            response = commit_in_transaction_failed(known, error.code)
         codes = {
             (topic.name, partition.partition_index): _told(partition.error_code, call.api_version)
             for topic in response.topics
             for partition in topic.partitions
         }
-    return TxnOffsetCommitResponse(topics=[_result(topic, codes) for topic in asked])
+    return TxnOffsetCommitResponse(topics=[_result(topic, codes) for topic in request.topics])
 
 
 def failed(request: TxnOffsetCommitRequest, code: int, message: str) -> TxnOffsetCommitResponse:
@@ -61,6 +73,7 @@ def failed(request: TxnOffsetCommitRequest, code: int, message: str) -> TxnOffse
 
 
 async def _commit(context: BrokerContext, call: Call, request: TxnOffsetCommitRequest) -> TxnOffsetCommitResponse:
+    check_group_id(request.group_id)  # before anything joins the transaction
     producer = Identity(request.producer_id, request.producer_epoch)
     await context.coordinators.internal_topics.ensure(CONSUMER_OFFSETS_TOPIC)
     offsets = (CONSUMER_OFFSETS_TOPIC, context.groups.runtime.partition_for(request.group_id))

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from pystream.common.error_codes import (
+    COORDINATOR_LOAD_IN_PROGRESS,
     COORDINATOR_NOT_AVAILABLE,
     FENCED_INSTANCE_ID,
     GROUP_ID_NOT_FOUND,
@@ -16,10 +17,12 @@ from pystream.common.error_codes import (
     MEMBER_ID_REQUIRED,
     NON_EMPTY_GROUP,
     NONE,
+    NOT_COORDINATOR,
     UNKNOWN_MEMBER_ID,
     UNKNOWN_TOPIC_ID,
     UNKNOWN_TOPIC_OR_PARTITION,
 )
+from pystream.common.model import CONSUMER_OFFSETS_TOPIC
 from pystream.protocol.messages.create_topics import CreatableTopic, CreateTopicsRequest
 from pystream.protocol.messages.delete_groups import DeleteGroupsRequest
 from pystream.protocol.messages.delete_topics import DeleteTopicsRequest, DeleteTopicState
@@ -46,6 +49,11 @@ from pystream.protocol.messages.offset_fetch import (
     OffsetFetchRequestTopics,
 )
 from pystream.protocol.messages.sync_group import SyncGroupRequest, SyncGroupRequestAssignment
+from pystream.protocol.messages.txn_offset_commit import (
+    TxnOffsetCommitRequest,
+    TxnOffsetCommitRequestPartition,
+    TxnOffsetCommitRequestTopic,
+)
 from tests.support.cold_rig import CLIENT_ID, ColdRig, run_cold
 from tests.support.group_rig import subscription
 
@@ -54,7 +62,7 @@ SETTINGS = {"group.initial.rebalance.delay.ms": "0", "offsets.topic.num.partitio
 UNKNOWN_ID = b"?" * 16
 
 
-def run(scenario: Any) -> Any:
+def run(scenario: Any, verification: str = "true") -> Any:
     """Run it with a topic of two partitions and a coordinator that is there."""
 
     async def prepared(rig: ColdRig) -> Any:
@@ -63,7 +71,13 @@ def run(scenario: Any) -> Any:
         await rig.call(FindCoordinatorRequest(coordinator_keys=[GROUP]), 6)
         return await scenario(rig)
 
-    return run_cold(prepared, SETTINGS)
+    return run_cold(prepared, {**SETTINGS, "transaction.partition.verification.enable": verification})
+
+
+def unload(rig: ColdRig) -> None:
+    """The group is another broker's from now on."""
+    runtime = rig.coordinators.groups.runtime
+    runtime.unload(runtime.partition_for(GROUP))
 
 
 def topic_id(rig: ColdRig) -> bytes:
@@ -92,6 +106,17 @@ def commit_of(rig: ColdRig, version: int, *places: tuple[str, int, int], **field
     )
 
 
+def commit_in_transaction_of(group_id: str, *places: tuple[str, int]) -> TxnOffsetCommitRequest:
+    """A TxnOffsetCommit, one topic entry for each place, of a producer that nobody knows."""
+    topics = [
+        TxnOffsetCommitRequestTopic(
+            name=name, partitions=[TxnOffsetCommitRequestPartition(partition_index=partition, committed_offset=1)]
+        )
+        for name, partition in places
+    ]
+    return TxnOffsetCommitRequest(transactional_id="t", group_id=group_id, producer_id=7, topics=topics)
+
+
 def commit_codes(response: Any) -> list[tuple[int, int]]:
     return [(p.partition_index, p.error_code) for topic in response.topics for p in topic.partitions]
 
@@ -105,6 +130,51 @@ def test_every_partition_of_a_commit_is_answered_in_order(version: int):
         return await rig.call(commit_of(rig, version, *places), version)
 
     assert commit_codes(run(scenario)) == [(0, unknown), (1, NONE), (2, UNKNOWN_TOPIC_OR_PARTITION), (0, NONE)]
+
+
+@pytest.mark.parametrize("version", range(2, 11))
+def test_a_commit_that_the_coordinator_refuses_is_answered_for_unknown_topics_too(version: int):
+    """The shard is there, and being read."""
+    unknown = UNKNOWN_TOPIC_ID if version >= 10 else UNKNOWN_TOPIC_OR_PARTITION
+
+    async def scenario(rig: ColdRig):
+        unload(rig)
+        places = (("nowhere", 0, 1), ("topic", 1, 5), ("topic", 2, 1))
+        return await rig.call(commit_of(rig, version, *places), version)
+
+    assert commit_codes(run(scenario)) == [(0, unknown), (1, NOT_COORDINATOR), (2, UNKNOWN_TOPIC_OR_PARTITION)]
+
+
+@pytest.mark.parametrize("version", range(6))
+def test_a_commit_in_a_transaction_that_is_refused_is_answered_for_unknown_topics_too(version: int):
+    async def scenario(rig: ColdRig):
+        unload(rig)
+        return await rig.call(commit_in_transaction_of(GROUP, ("nowhere", 0), ("topic", 1), ("topic", 2)), version)
+
+    known = COORDINATOR_NOT_AVAILABLE if version >= 5 else NOT_COORDINATOR  # that of transactions is asked first
+    expected = [(0, UNKNOWN_TOPIC_OR_PARTITION), (1, known), (2, UNKNOWN_TOPIC_OR_PARTITION)]
+    assert commit_codes(run(scenario, "false")) == expected
+
+
+@pytest.mark.parametrize(("version", "code"), [(1, COORDINATOR_NOT_AVAILABLE), (2, COORDINATOR_LOAD_IN_PROGRESS)])
+def test_old_producers_are_not_told_that_a_coordinator_is_being_loaded(version: int, code: int):
+    async def scenario(rig: ColdRig):
+        runtime = rig.coordinators.groups.runtime
+        partition = runtime.partition_for(GROUP)
+        runtime.unload(partition)
+        rig.logs.logs.pop((CONSUMER_OFFSETS_TOPIC, partition))  # it cannot be read
+        runtime.load(partition)
+        return await rig.call(commit_in_transaction_of(GROUP, ("topic", 0)), version)
+
+    assert commit_codes(run(scenario, "false")) == [(0, code)]
+
+
+@pytest.mark.parametrize("version", range(6))
+def test_a_commit_in_a_transaction_names_a_group(version: int):
+    async def scenario(rig: ColdRig):
+        return await rig.call(commit_in_transaction_of("", ("topic", 0), ("nowhere", 0)), version)
+
+    assert commit_codes(run(scenario)) == [(0, INVALID_GROUP_ID), (0, UNKNOWN_TOPIC_OR_PARTITION)]
 
 
 @pytest.mark.parametrize("version", range(1, 8))
