@@ -174,7 +174,7 @@ class GroupCoordinator:
         def failed(group_id: str, code: int) -> DescribedConsumerGroup:
             return DescribedConsumerGroup(group_id=group_id, error_code=code)
 
-        return await self._of_many(group_ids, failed, describe_consumer_groups)
+        return await self._of_many(group_ids, failed, describe_consumer_groups, check=check_group_id)
 
     async def describe_streams_groups(self, group_ids: Sequence[str]) -> list[DescribedStreamsGroup]:
         """One result for each of `group_ids`, in their order."""
@@ -182,7 +182,7 @@ class GroupCoordinator:
         def failed(group_id: str, code: int) -> DescribedStreamsGroup:
             return DescribedStreamsGroup(group_id=group_id, error_code=code)
 
-        return await self._of_many(group_ids, failed, describe_streams_groups)
+        return await self._of_many(group_ids, failed, describe_streams_groups, check=check_group_id)
 
     async def delete_groups(self, group_ids: Sequence[str]) -> list[DeletableGroupResult]:
         """One result for each of `group_ids`, in their order; each id counts once."""
@@ -211,12 +211,18 @@ class GroupCoordinator:
         failed: Callable[[str, int], R],
         operation: Callable[..., None],
         *leading: Any,
+        check: Callable[[str], None] | None = None,
     ) -> list[R]:
-        """Run an operation on the groups of each shard together; results in the order of `group_ids`."""
+        """Run an operation on the groups of each shard together; results in the order of `group_ids`.
+
+        `check` raises KafkaError for ids that no shard is asked for.
+        """
         places: dict[int, list[int]] = {}
         results: dict[int, R] = {}
         for place, group_id in enumerate(group_ids):
             try:
+                if check is not None:
+                    check(group_id)
                 places.setdefault(self.runtime.partition_for(group_id), []).append(place)
             except KafkaError as error:
                 results[place] = failed(group_id, error.code)

@@ -13,8 +13,8 @@ from typing import Protocol
 
 from pystream.coordinator.machine import Effects
 
-# Raises the KafkaError of one partition whose offset may not be committed: (topic, topic id, partition)
-PartitionCheck = Callable[[str, bytes, int], None]
+# Raises the KafkaError of one partition whose offset may not be committed: (topic, partition)
+PartitionCheck = Callable[[str, int], None]
 
 
 class GroupKind(StrEnum):
@@ -69,8 +69,9 @@ class Group(Protocol):
         transactional: bool,
         api_version: int,
     ) -> PartitionCheck | None:
-        """Whether this member may commit offsets now; what is given is asked for each partition, too.
+        """Whether this member may commit offsets now.
 
+        What is given is asked for each partition, too: when it raises for one of them, none is committed.
         `api_version` is of TxnOffsetCommit when `transactional`.
         """
         ...

@@ -10,7 +10,6 @@ from collections.abc import Collection, Iterable, Sequence
 from pystream.common.config import LONG_MAX
 from pystream.common.error_codes import (
     GROUP_SUBSCRIBED_TO_TOPIC,
-    ILLEGAL_GENERATION,
     NONE,
     OFFSET_METADATA_TOO_LARGE,
     UNSTABLE_OFFSET_COMMIT,
@@ -26,6 +25,7 @@ from pystream.coordinator.machine import Effects, Ticket
 from pystream.protocol.coordinator_records.offset_commit import OffsetCommitKey, OffsetCommitValue
 from pystream.protocol.messages.offset_commit import (
     OffsetCommitRequest,
+    OffsetCommitRequestTopic,
     OffsetCommitResponse,
     OffsetCommitResponsePartition,
     OffsetCommitResponseTopic,
@@ -44,6 +44,7 @@ from pystream.protocol.messages.offset_fetch import (
 )
 from pystream.protocol.messages.txn_offset_commit import (
     TxnOffsetCommitRequest,
+    TxnOffsetCommitRequestTopic,
     TxnOffsetCommitResponse,
     TxnOffsetCommitResponsePartition,
     TxnOffsetCommitResponseTopic,
@@ -60,22 +61,21 @@ def commit_offsets(
     shard: GroupShard, ticket: Ticket, now_ms: int, effects: Effects, caller: Caller, request: OffsetCommitRequest
 ) -> None:
     """Record what a member, or a consumer that is not one, has read."""
+    offsets = shard.part(Offsets)
     try:
         check = _check_commit(shard, now_ms, caller, request)
+        _check_partitions(offsets, check, request.topics)
     except KafkaError as error:
         effects.answer(ticket, commit_failed(request, error.code))
         return
     expire_ms = NO_TIMESTAMP
     if request.retention_time_ms != DEFAULT_RETENTION_TIME:
         expire_ms = min(now_ms + request.retention_time_ms, LONG_MAX)
-    offsets = shard.part(Offsets)
     topics = []
     for topic in request.topics:
         results = []
         for asked in topic.partitions:
-            code = _partition_fault(
-                offsets, check, topic.name, topic.topic_id, asked.partition_index, asked.committed_metadata
-            )
+            code = OFFSET_METADATA_TOO_LARGE if _is_too_large(offsets, asked.committed_metadata) else NONE
             if code == NONE:
                 value = OffsetCommitValue(
                     offset=asked.committed_offset,
@@ -129,17 +129,22 @@ def _check_commit(
     return check
 
 
-def _partition_fault(
-    offsets: Offsets, check: PartitionCheck | None, topic: str, topic_id: bytes, partition: int, metadata: str | None
-) -> int:
-    if metadata is not None and len(metadata) > offsets.config.metadata_max_bytes:
-        return OFFSET_METADATA_TOO_LARGE
-    if check is not None:
-        try:
-            check(topic, topic_id, partition)
-        except KafkaError as error:
-            return error.code
-    return NONE
+def _check_partitions(
+    offsets: Offsets,
+    check: PartitionCheck | None,
+    topics: Sequence[OffsetCommitRequestTopic | TxnOffsetCommitRequestTopic],
+) -> None:
+    """All may be committed, or nothing is: what `check` raises for one partition is the answer for all of them."""
+    if check is None:
+        return
+    for topic in topics:
+        for asked in topic.partitions:
+            if not _is_too_large(offsets, asked.committed_metadata):
+                check(topic.name, asked.partition_index)
+
+
+def _is_too_large(offsets: Offsets, metadata: str | None) -> bool:
+    return metadata is not None and len(metadata) > offsets.config.metadata_max_bytes
 
 
 # TxnOffsetCommit
@@ -149,22 +154,18 @@ def commit_offsets_in_transaction(
     shard: GroupShard, ticket: Ticket, now_ms: int, effects: Effects, caller: Caller, request: TxnOffsetCommitRequest
 ) -> None:
     """Record what the producer's open transaction commits; it counts from the transaction's marker on."""
+    offsets = shard.part(Offsets)
     try:
-        check = _check_commit_in_transaction(shard, caller, request)
+        _check_commit_in_transaction(shard, caller, request)
     except KafkaError as error:
         effects.answer(ticket, commit_in_transaction_failed(request, error.code))
         return
-    offsets = shard.part(Offsets)
     topics = []
     for topic in request.topics:
         topic_id = offsets.topic_id_of(topic.name)
         results = []
         for asked in topic.partitions:
-            code = _partition_fault(
-                offsets, check, topic.name, ZERO_UUID, asked.partition_index, asked.committed_metadata
-            )
-            if code == StaleMemberEpoch.code:
-                code = ILLEGAL_GENERATION
+            code = OFFSET_METADATA_TOO_LARGE if _is_too_large(offsets, asked.committed_metadata) else NONE
             if code == NONE:
                 value = OffsetCommitValue(
                     offset=asked.committed_offset,
@@ -196,22 +197,21 @@ def commit_in_transaction_failed(request: TxnOffsetCommitRequest, code: int) -> 
     )
 
 
-def _check_commit_in_transaction(
-    shard: GroupShard, caller: Caller, request: TxnOffsetCommitRequest
-) -> PartitionCheck | None:
+def _check_commit_in_transaction(shard: GroupShard, caller: Caller, request: TxnOffsetCommitRequest) -> None:
     group = shard.groups.get(request.group_id)
     if group is None:
         if request.generation_id >= 0:
             raise IllegalGeneration()
-        return None
+        return
     try:
-        return group.check_offset_commit(
+        check = group.check_offset_commit(
             request.member_id,
             request.group_instance_id,
             request.generation_id,
             transactional=True,
             api_version=caller.api_version,
         )
+        _check_partitions(shard.part(Offsets), check, request.topics)
     except StaleMemberEpoch:
         raise IllegalGeneration() from None
 

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from pystream.common.error_codes import COORDINATOR_NOT_AVAILABLE, NONE, NOT_COORDINATOR, UNSUPPORTED_VERSION
+from pystream.common.error_codes import (
+    COORDINATOR_NOT_AVAILABLE,
+    GROUP_ID_NOT_FOUND,
+    INVALID_GROUP_ID,
+    NONE,
+    NOT_COORDINATOR,
+    UNSUPPORTED_VERSION,
+)
 from pystream.protocol.messages.api_versions import ApiVersionsRequest
 from pystream.protocol.messages.consumer_group_describe import ConsumerGroupDescribeRequest
 from pystream.protocol.messages.consumer_group_heartbeat import ConsumerGroupHeartbeatRequest
+from pystream.protocol.messages.find_coordinator import FindCoordinatorRequest
+from pystream.protocol.messages.share_group_describe import ShareGroupDescribeRequest
 from pystream.protocol.messages.streams_group_describe import StreamsGroupDescribeRequest
 from pystream.protocol.messages.update_features import FeatureUpdateKey, UpdateFeaturesRequest
 from tests.support.cold_rig import ColdRig, run_cold
@@ -61,3 +70,14 @@ def test_protocols_that_the_broker_leaves_out_are_refused():
     assert heartbeat.error_code != UNSUPPORTED_VERSION
     assert [group.error_code for group in described.groups] == [UNSUPPORTED_VERSION]
     assert "leaves streams out" in described.groups[0].error_message
+
+
+def test_a_group_without_an_id_is_described_as_such():
+    requests = (ConsumerGroupDescribeRequest, 1), (StreamsGroupDescribeRequest, 0), (ShareGroupDescribeRequest, 1)
+
+    async def scenario(rig: ColdRig):
+        await rig.call(FindCoordinatorRequest(coordinator_keys=["one"]), 6)
+        answers = [await rig.call(kind(group_ids=["", "one"]), version) for kind, version in requests]
+        return [[(group.group_id, group.error_code) for group in answer.groups] for answer in answers]
+
+    assert run_cold(scenario) == [[("", INVALID_GROUP_ID), ("one", GROUP_ID_NOT_FOUND)]] * 3

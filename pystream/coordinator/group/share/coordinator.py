@@ -174,6 +174,8 @@ class ShareGroupCoordinator:
 
     async def _describe(self, group_id: str) -> DescribedGroup:
         try:
+            if not group_id:
+                raise InvalidGroupId()
             found: list[DescribedGroup] = await self._ask(group_id, requests.describe, [group_id])
         except KafkaError as error:
             return DescribedGroup(group_id=group_id, error_code=error.code, error_message=message_of(error))

@@ -81,7 +81,7 @@ class StreamsGroup(ReconcilingGroup[StreamsMember, Tasks]):
         if topology is None:
             raise StaleMemberEpoch("Topology is not available for offset commit validation.")
 
-        def check(topic: str, topic_id: bytes, partition: int) -> None:
+        def check(topic: str, partition: int) -> None:
             subtopology = subtopology_reading(topology, topic)
             if subtopology is None:
                 raise StaleMemberEpoch(f"Topic {topic} is not in the topology.")

@@ -11,7 +11,10 @@ from pystream.common.error_codes import (
     FENCED_MEMBER_EPOCH,
     GROUP_ID_NOT_FOUND,
     GROUP_MAX_SIZE_REACHED,
+    ILLEGAL_GENERATION,
     INVALID_REQUEST,
+    NONE,
+    STALE_MEMBER_EPOCH,
     STREAMS_INVALID_TOPOLOGY,
     UNKNOWN_MEMBER_ID,
 )
@@ -374,14 +377,30 @@ class TestOffsets:
         check = self.check(rig, first)
         kept = next(index for name, index in one.active if name == "0")
         lost = next(index for name, index in two.active if name == "0")
-        check("words", bytes(16), kept)
+        check("words", kept)
         for topic_name, index in (("words", lost), ("elsewhere", 0)):
             with pytest.raises(StaleMemberEpoch):
-                check(topic_name, bytes(16), index)
+                check(topic_name, index)
         with pytest.raises(StaleMemberEpoch):
             self.check(rig, one.epoch + 1)
         with pytest.raises(UnsupportedVersion):
             self.check(rig, one.epoch, api_version=8)
+
+    def test_one_partition_that_may_not_be_committed_keeps_the_others_from_it(self, rig):
+        one = rig.thread("one").join()
+        rig.settle(one)
+        first = one.epoch
+        two = rig.thread("two").join()
+        rig.settle(one, two)
+        kept = next(index for name, index in one.active if name == "0")
+        lost = next(index for name, index in two.active if name == "0")
+        both = {("words", kept): 5, ("words", lost): 6}
+        assert rig.commit(both, "one", first) == STALE_MEMBER_EPOCH
+        assert rig.commit_in_transaction(1, both, "one", first) == ILLEGAL_GENERATION
+        rig.end_transaction(1, committed=True)
+        assert rig.offset("words", kept) == -1
+        assert rig.commit({("words", kept): 5}, "one", first) == NONE
+        assert rig.offset("words", kept) == 5
 
     def test_source_topics_are_subscribed_to_while_somebody_is_in(self, rig):
         one = rig.thread("one").join()
