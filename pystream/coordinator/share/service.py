@@ -15,7 +15,13 @@ from typing import Any
 
 from pystream.common.clock import SleepingClock
 from pystream.common.error_codes import NONE
-from pystream.common.errors import InvalidRequest, InvalidShareSessionEpoch, KafkaError, message_of
+from pystream.common.errors import (
+    InvalidRequest,
+    InvalidShareSessionEpoch,
+    KafkaError,
+    ShareSessionLimitReached,
+    message_of,
+)
 from pystream.common.model import TopicIdPartition
 from pystream.coordinator.share.fetch import FetchWish, Share, ShareFetcher
 from pystream.coordinator.share.hosted import SharePartitions
@@ -46,6 +52,7 @@ class ShareService:
         self._watch = watch
         self.sessions = ShareSessions(max_sessions)
         self._fetcher = ShareFetcher(partitions, clock)
+        self._clock = clock
 
     async def fetch(self, request: ShareFetchRequest, connection: int) -> ShareFetchResponse:
         """Raises KafkaError when nothing of the request can be done."""
@@ -53,7 +60,11 @@ class ShareService:
         said = said_in(request.topics)
         if request.is_renew_ack:
             check_renewal(request)
-        session = self._session(key, request, said, connection)
+        try:
+            session = self._session(key, request, said, connection)
+        except ShareSessionLimitReached:
+            await self._clock.sleep_ms(request.max_wait_ms)  # or the member would ask again and again
+            raise
         acknowledging = asyncio.ensure_future(self._acknowledge_all(session, said, renewal=request.is_renew_ack))
         try:
             shares = await self._shares(session, request)
@@ -82,12 +93,15 @@ class ShareService:
         errors = await self._acknowledge_all(session, said_in(request.topics), renewal=request.is_renew_ack)
         if request.share_session_epoch == FINAL_EPOCH:
             await self._end(key)
+        asked = partitions_of(
+            (topic.topic_id, (p.partition_index for p in topic.partitions)) for topic in request.topics
+        )
         return ShareAcknowledgeResponse(
             acquisition_lock_timeout_ms=self.partitions.lock_duration_ms(key.group_id),
             responses=[
                 share_acknowledge.ShareAcknowledgeTopicResponse(topic_id=topic_id, partitions=found)
                 for topic_id, found in by_topic(
-                    (partition, acknowledged(partition, error)) for partition, error in errors.items()
+                    (partition, acknowledged(partition, errors.get(partition))) for partition in dict.fromkeys(asked)
                 )
             ],
         )

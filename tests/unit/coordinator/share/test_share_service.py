@@ -263,6 +263,33 @@ def test_sessions_are_limited():
     run_service(scenario)
 
 
+def test_a_member_without_room_for_its_session_is_told_when_it_has_waited():
+    """Else it would ask again and again."""
+
+    async def scenario(rig: ServiceRig) -> None:
+        for name in ("ann", "ben", "cat"):
+            await rig.member(name).take()
+        refused = asyncio.ensure_future(rig.member("dan").take(max_wait_ms=500))
+        await rig.settle()
+        rig.clock.advance(499)
+        await rig.settle()
+        assert not refused.done()
+        rig.clock.advance(1)
+        with pytest.raises(ShareSessionLimitReached):
+            await refused
+
+    run_service(scenario)
+
+
+def test_a_partition_of_which_nothing_is_said_is_answered():
+    async def scenario(rig: ServiceRig) -> None:
+        ann = rig.member("ann")
+        await ann.take()
+        assert await ann.acknowledge() == NONE
+
+    run_service(scenario)
+
+
 def test_the_final_epoch_acknowledges_and_releases_the_rest():
     async def scenario(rig: ServiceRig) -> None:
         rig.log.append(3)
