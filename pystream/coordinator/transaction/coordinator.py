@@ -260,7 +260,8 @@ class TransactionCoordinator:
         """Forget transactional ids that nobody uses."""
         for shard in list(self.runtime.active()):
             try:
-                await _settled(self.runtime.submit(shard.partition, TransactionShard.expire_ids))
+                while await _settled(self.runtime.submit(shard.partition, TransactionShard.expire_ids)):
+                    await self._clock.sleep_ms(0)  # requests come in between
             except KafkaError:
                 continue
 

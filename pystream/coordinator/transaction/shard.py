@@ -12,6 +12,7 @@ Source: KIP-98, KIP-360, KIP-447, KIP-890; Kafka 4.2's TransactionCoordinator, w
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -47,6 +48,7 @@ from pystream.protocol.coordinator_records.transaction_log import TransactionLog
 
 logger = get_logger(__name__)
 
+FORGOTTEN_AT_A_TIME = 1_000  # transactional ids: some milliseconds
 NEEDS_PRODUCER_ID = -2  # no error code: the operation is to be asked again with a fresh id
 
 
@@ -424,16 +426,17 @@ class TransactionShard:
             effects.answer(ticket, self._fence(now_ms, effects, found, server_version))
 
     def expire_ids(self, ticket: Ticket, now_ms: int, effects: Effects) -> None:
-        """Forget ids that have had no transaction for long. Answers how many."""
+        """Forget ids that have had no transaction for long, some at a time. Answers whether there are more."""
         oldest_ms = now_ms - self._config.id_expiration_ms
-        expired = [
+        expired = (
             found.transactional_id
             for found in self.transactions.values()
             if found.state in EXPIRABLE and found.last_update_ms <= oldest_ms
-        ]
-        for transactional_id in expired:
+        )
+        some = list(itertools.islice(expired, FORGOTTEN_AT_A_TIME))
+        for transactional_id in some:
             effects.write(TransactionLogKey(transactional_id=transactional_id), None)
-        effects.answer(ticket, len(expired))
+        effects.answer(ticket, len(some) == FORGOTTEN_AT_A_TIME)
 
     # ---- telling
 

@@ -139,7 +139,7 @@ def failed(code: int, message: str) -> messages.StreamsGroupHeartbeatResponse:
     return messages.StreamsGroupHeartbeatResponse(
         error_code=code,
         error_message=message,
-        status=None,
+        status=[],
         active_tasks=None,
         standby_tasks=None,
         warmup_tasks=None,

@@ -243,3 +243,12 @@ def test_a_group_that_is_not_there_begins_with_altered_offsets(rig):
     assert rig.share_group("new").stored.initializing[topic_id(rig)].partitions == {1}
     rig.call(stored.initialized, "new", {topic_id(rig): [1]}, {})
     assert rig.call(stored.states_of, "new")[topic_id(rig)].partitions == {1}
+
+
+def test_who_is_no_share_group_has_no_states_rather_than_an_error(rig):
+    """So it is in Kafka: DescribeShareGroupOffsets for all topics answers without any."""
+    assert rig.call(stored.states_of, "nobody") == {}
+    rig.commit({("topic", 0): 1}, group_id="simple")
+    assert rig.call(stored.states_of, "simple") == {}
+    rig.join("ann", "topic")
+    assert set(rig.call(stored.states_of, GROUP)) == {topic_id(rig)}

@@ -358,6 +358,7 @@ class TestErrors:
         ids = sound | changes
         reply = rig.heartbeat(ids["member_id"], ids["member_epoch"], **says)
         assert reply.response.error_code == INVALID_REQUEST
+        assert reply.response.status == [], "there is nothing to tell besides, as in Kafka"
         assert rig.log == []
 
 

@@ -29,7 +29,7 @@ from pystream.coordinator.ports import MarkerBatch
 from pystream.coordinator.runtime import WRITE_TIMEOUT_MS, CoordinatorRuntime
 from pystream.coordinator.transaction.config import TransactionConfig
 from pystream.coordinator.transaction.coordinator import Question, TransactionCoordinator, question_of
-from pystream.coordinator.transaction.shard import Identity, TransactionShard
+from pystream.coordinator.transaction.shard import FORGOTTEN_AT_A_TIME, Identity, TransactionShard
 from pystream.coordinator.transaction.state import TransactionState
 from pystream.protocol.messages.add_partitions_to_txn import AddPartitionsToTxnTopic, AddPartitionsToTxnTransaction
 from tests.support.coordinator_log import MemoryLog
@@ -253,6 +253,18 @@ async def test_a_transaction_that_timed_out_is_aborted_with_a_higher_epoch() -> 
         await made.after(made.coordinator.abort_timed_out())
         assert made.ports.markers == [(P0, MarkerBatch(100, 1, False, 5), 2)]
         assert made.state is TransactionState.COMPLETE_ABORT
+
+
+@in_a_loop
+async def test_ids_that_expire_are_all_forgotten_in_one_round_however_many() -> None:
+    async with rig(MemoryLog()) as made:
+        for number in range(2 * FORGOTTEN_AT_A_TIME + 1):
+            await made.coordinator.init_producer(f"t-{number}", 60_000, None)
+        shard = made.runtime.shard(0)
+        assert shard is not None
+        made.clock.advance(made.config.id_expiration_ms + 1)
+        await made.coordinator.expire_ids()
+        assert shard.transactions == {}
 
 
 @in_a_loop

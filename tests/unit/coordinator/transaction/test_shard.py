@@ -21,7 +21,15 @@ from pystream.common.error_codes import (
 from pystream.common.model import TRANSACTION_STATE_TOPIC
 from pystream.coordinator.machine import Effects, Record
 from pystream.coordinator.transaction.config import TransactionConfig
-from pystream.coordinator.transaction.shard import NEEDS_PRODUCER_ID, Ending, Identity, Listed, Result, TransactionShard
+from pystream.coordinator.transaction.shard import (
+    FORGOTTEN_AT_A_TIME,
+    NEEDS_PRODUCER_ID,
+    Ending,
+    Identity,
+    Listed,
+    Result,
+    TransactionShard,
+)
 from pystream.coordinator.transaction.state import LARGEST_EPOCH, Transaction, TransactionState
 from pystream.protocol.coordinator_records.codec import RecordCodec
 
@@ -350,10 +358,20 @@ def test_ids_without_a_transaction_are_forgotten_after_a_week(machine: Machine) 
         client_version=2,
     )
     machine.now_ms += 7 * DAY_MS
-    assert machine.ask(TransactionShard.expire_ids) == 1
+    assert not machine.ask(TransactionShard.expire_ids)
     assert list(machine.shard.transactions) == ["open"]
     machine.restart()
     assert list(machine.shard.transactions) == ["open"]
+
+
+def test_many_ids_are_forgotten_some_at_a_time(machine: Machine) -> None:
+    for number in range(FORGOTTEN_AT_A_TIME + 1):
+        machine.init(transactional_id=f"t-{number}", fresh_id=number)
+    machine.now_ms += 7 * DAY_MS
+    assert machine.ask(TransactionShard.expire_ids), "there are more"
+    assert len(machine.shard.transactions) == 1
+    assert not machine.ask(TransactionShard.expire_ids)
+    assert machine.shard.transactions == {}
 
 
 def test_listings_are_filtered_by_state_producer_duration_and_pattern(machine: Machine) -> None:
