@@ -44,7 +44,7 @@ def state_epoch(shard: GroupShard, ticket: Ticket, now_ms: int, effects: Effects
 
 
 def states_of(shard: GroupShard, ticket: Ticket, now_ms: int, effects: Effects, group_id: str) -> None:
-    """Answers {topic id: TopicPartitions} of those that are initialised; what is no share group has none, as in Kafka."""
+    """Answers {topic id: TopicPartitions} of those with a state. What is no share group has none, as in Kafka."""
     group = shard.groups.get(group_id)
     effects.answer(ticket, dict(group.stored.initialized) if isinstance(group, ShareGroup) else {})
 
