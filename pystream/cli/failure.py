@@ -16,9 +16,6 @@ from typing import Final
 from pystream.common import errors
 from pystream.common.errors import PystreamError
 
-EXIT_INTERRUPTED: Final = 130
-EXIT_PIPE_CLOSED: Final = 141  # as the shell says of a program that SIGPIPE ended
-
 OPERATION: Final = re.compile(r"^[a-z]+(?:_[a-z]+)+: ")  # "describe_acls: "
 
 # What to do about an error: of the narrowest class that is here.
@@ -54,7 +51,9 @@ def advice(error: Exception) -> str:
 
 
 def report(command: str, error: Exception, *, more: str = "") -> int:
-    """Say what went wrong on standard error, in one line; the exit code."""
+    """Say what went wrong on standard error, in one line; the exit code. Not of a closed pipe, see `ending`."""
+    if isinstance(error, BrokenPipeError):
+        raise error
     print(f"{command}: {advice(error)}{more}", file=sys.stderr)
     return exit_code(error)
 
@@ -94,11 +93,6 @@ def unfit(error: UnicodeEncodeError | OverflowError) -> str:
     if isinstance(error, UnicodeEncodeError):
         return f"{error.object!r} is no UTF-8 text, as all names in a cluster are"
     return f"a number is larger than Kafka's protocol has room for: {error}"
-
-
-def silence() -> None:
-    """Standard output takes no more: what is left goes nowhere, or the interpreter would complain at its end."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def exit_code(error: Exception) -> int:

@@ -4,7 +4,7 @@
     pystream --help           a static table, likewise
     pystream broker ...       imports click and pystream.cli.broker_command
 
-Exit codes: see `pystream.cli.failure`. A mistake of the user never prints a traceback.
+Exit codes: see `pystream.cli.failure` and `pystream.cli.ending`. A mistake of the user never prints a traceback.
 """
 
 from __future__ import annotations
@@ -13,6 +13,11 @@ import os
 import sys
 
 from pystream.cli.commands import COMMANDS, COMPLETE_VARIABLE, NOUNS, PROGRAM, TOOLS, find_command
+from pystream.cli.ending import Ending
+
+TYPE_CHECKING = False  # see `commands`
+if TYPE_CHECKING:
+    import click
 
 COLUMN = 16
 TOOLS_A_LINE = 4
@@ -55,11 +60,15 @@ def unknown_command(name: str) -> str:
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry point of the console script; always leaves by SystemExit."""
-    if instruction := os.environ.get(COMPLETE_VARIABLE):
-        from pystream.cli.completion.answer import answer
+    with Ending(PROGRAM) as ending:
+        if instruction := os.environ.get(COMPLETE_VARIABLE):
+            from pystream.cli.completion.answer import answer
 
-        raise SystemExit(answer(instruction))
-    arguments = sys.argv[1:] if arguments is None else arguments
+            raise SystemExit(answer(instruction))
+        _run(sys.argv[1:] if arguments is None else arguments, ending)
+
+
+def _run(arguments: list[str], ending: Ending) -> None:
     if not arguments:
         print(overview(), file=sys.stderr)
         raise SystemExit(2)
@@ -72,7 +81,7 @@ def main(arguments: list[str] | None = None) -> None:
     if name in ("--help", "-h", "help"):
         print(overview())
         raise SystemExit(0)
-    from pystream.cli.failure import UNFIT, in_its_own_words, stand_in, unfit
+    from pystream.cli.failure import in_its_own_words, stand_in
 
     stand_in()
     in_its_own_words()
@@ -85,11 +94,28 @@ def main(arguments: list[str] | None = None) -> None:
     if command is None:
         print(unknown_command(name), file=sys.stderr)
         raise SystemExit(2)
+    ending.command = f"{PROGRAM} {name}"
+    _run_command(command, arguments[1:], ending.command)
+
+
+def _run_command(command: click.Command, arguments: list[str], path: str) -> None:
+    """Not by click's `main`, which would say 1 of Ctrl-C and of a pipe that is closed."""
+    from click.exceptions import ClickException, Exit
+
+    from pystream.cli.failure import UNFIT, unfit
+
     try:
-        command.main(arguments[1:], prog_name=f"{PROGRAM} {name}")
+        with command.make_context(path, arguments) as context:
+            command.invoke(context)
+    except Exit as ended:
+        raise SystemExit(ended.exit_code) from None
+    except ClickException as error:
+        error.show()
+        raise SystemExit(error.exit_code) from None
     except UNFIT as error:
-        print(f"{PROGRAM} {name}: {unfit(error)}", file=sys.stderr)
+        print(f"{path}: {unfit(error)}", file=sys.stderr)
         raise SystemExit(2) from None
+    raise SystemExit(0)
 
 
 if __name__ == "__main__":

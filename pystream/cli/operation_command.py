@@ -16,14 +16,15 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from pystream.cli.connection import CONNECTION, client_settings, connection_options
-from pystream.cli.failure import EXIT_INTERRUPTED, EXIT_PIPE_CLOSED, advice, exit_code, report, silence
+from pystream.cli.ending import EXIT_INTERRUPTED, silence
+from pystream.cli.failure import advice, exit_code, report
 from pystream.cli.manual import ManualCommand
 from pystream.cli.names import NOUNS as NAMED_NOUNS
 from pystream.cli.names import LiveNames, amend, connection_of, remember
-from pystream.cli.output import FORMATS, write
+from pystream.cli.output import DOCUMENTS, FORMATS, write
 from pystream.cli.settings import from_assignments
 from pystream.client.given import nearest
-from pystream.client.operations.declaration import ADMIN_BASE, Answer, Argument, Kind, Operation
+from pystream.client.operations.declaration import ADMIN_BASE, Answer, Argument, Failure, Kind, Operation
 from pystream.client.operations.registry import find, operations_of
 from pystream.common.errors import PystreamError
 
@@ -218,24 +219,24 @@ def run(operation: Operation, arguments: Mapping[str, Any], common: Mapping[str,
     `common` has the values of the options that every command takes.
     """
     name = click.get_current_context().command_path  # `pystream apply` is `pystream cluster apply`, too
+    output_format = "json" if common["as_json"] else common["output_format"]
     try:
         answer = answered(operation, arguments, client_settings(common))
     except PystreamError as error:
-        print(f"{name}: {advice(error)}", file=sys.stderr)
-        return exit_code(error)
+        answer = Answer([], [Failure("", error)])
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
-    _keep_names(operation, arguments, common, answer.rows)
+    told = answer.rows or not answer.failures
+    if told:
+        _keep_names(operation, arguments, common, answer.rows)
     try:
-        if answer.rows or not answer.failures:
-            write(operation, answer.rows, "json" if common["as_json"] else common["output_format"], sys.stdout)
+        if told or output_format in DOCUMENTS:
+            write(operation, answer.rows, output_format, sys.stdout)
             sys.stdout.flush()
-    except BrokenPipeError:
-        silence()
-        return EXIT_PIPE_CLOSED
     except OSError as error:
+        code = report(f"{name}: standard output", error)
         silence()
-        return report(f"{name}: standard output", error)
+        return code
     for failure in answer.failures:
         said = advice(failure.error)
         print(f"{name}: {said if failure.item in said else f'{failure.item}: {said}'}", file=sys.stderr)

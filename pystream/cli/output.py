@@ -3,6 +3,7 @@
 table     columns; drawn by rich on a terminal, as blocks where it is far too narrow, plain and aligned elsewhere
 wide      all fields of it
 json      one array, or one object of an operation that gives one               ndjson  one object a line
+          where all of it failed: an empty array, or null
 yaml      as json                                                               csv     columns, with a header
 name      the first column, one a line: for `xargs`
 """
@@ -13,11 +14,13 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
+from math import isfinite
 from typing import TYPE_CHECKING, Any, Final, TextIO, TypeAlias
 
 if TYPE_CHECKING:
     from pystream.client.operations.declaration import Operation
 
+DOCUMENTS: Final = ("json", "yaml")  # are one whole, also where there is nothing to say
 FORMATS: Final = ("table", "wide", "json", "ndjson", "yaml", "csv", "name")
 DRAWN_ROWS: Final = 1_000  # above, a table is plain on a terminal too: drawing takes a millisecond a row
 FOLDED: Final = 1.6  # a table so many times as wide as the terminal is no table any more
@@ -52,14 +55,12 @@ def write(operation: Shown, rows: Sequence[Any], output_format: str, out: TextIO
     if output_format in ("table", "wide"):
         _write_table(operation, rows, output_format == "wide", out)
     elif output_format == "json":
-        values = [plain(row) for row in rows]
-        json.dump(values[0] if operation.single and values else values, out, indent=2, ensure_ascii=False)
+        json.dump(_document(operation, rows), out, indent=2, ensure_ascii=False, allow_nan=False)
         out.write("\n")
     elif output_format == "ndjson":
         out.writelines(json.dumps(plain(row), ensure_ascii=False) + "\n" for row in rows)
     elif output_format == "yaml":
-        values = [plain(row) for row in rows]
-        out.writelines(f"{line}\n" for line in yaml_lines(values[0] if operation.single and values else values))
+        out.writelines(f"{line}\n" for line in yaml_lines(_document(operation, rows)))
     elif output_format == "csv":
         import csv
 
@@ -71,8 +72,15 @@ def write(operation: Shown, rows: Sequence[Any], output_format: str, out: TextIO
         out.writelines(f"{cell(getattr(row, operation.columns[0]))}\n" for row in rows)
 
 
+def _document(operation: Shown, rows: Sequence[Any]) -> Any:
+    values = [plain(row) for row in rows]
+    if operation.single:
+        return values[0] if values else None
+    return values
+
+
 def plain(value: Any) -> Any:
-    """As json has it: dataclasses as objects, enums by name in small letters."""
+    """As json has it: dataclasses as objects, enums by name in small letters, null for what is no finite number."""
     if is_dataclass(value) and not isinstance(value, type):
         return {each.name: plain(getattr(value, each.name)) for each in fields(value)}
     if isinstance(value, dict):
@@ -81,6 +89,8 @@ def plain(value: Any) -> Any:
         return [plain(each) for each in value]
     if isinstance(value, Enum):
         return value.name.lower()
+    if isinstance(value, float) and not isfinite(value):
+        return None
     return value
 
 

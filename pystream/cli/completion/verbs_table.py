@@ -35,7 +35,7 @@ OPTIONS: tuple[tuple[tuple[str, ...], str, str], ...] = (
     (('--key-column',), '*', 'Of formats with columns: the key'),
     (('--value-column',), '*', 'Of formats with columns: the value, instead of the whole row'),
     (('-q', '--quiet'), '', 'No progress, and no sum at the end'),
-    (('--json',), '', 'What was written, as JSON on standard output'),
+    (('--json',), '', 'What was written, as JSON on standard output, be it nothing'),
     (('-b', '--bootstrap-server'), '*', 'Default: 127.0.0.1:9092'),
     (('--command-config',), 'file', "Properties of the client, as Kafka's tools take them"),
     (('-X',), '*', 'One of them; repeatable'),

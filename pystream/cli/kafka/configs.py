@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
+from pystream.cli.failure import sentence
 from pystream.cli.kafka import users
 from pystream.cli.kafka.failures import java_text
 from pystream.cli.kafka.options import Given, Mistake, Tool, WrongUsage, flag, value
@@ -100,9 +101,11 @@ def work(given: Given, words: Sequence[str]) -> None:
         _work(given, entities)
     except Mistake:
         raise
+    except BrokenPipeError:
+        raise
     except (PystreamError, OSError) as error:
         typed = SECRET.sub("...", " ".join(words))
-        said = java_text(error) if isinstance(error, PystreamError) else f"{error.filename}: {error.strerror}"
+        said = java_text(error) if isinstance(error, PystreamError) else sentence(error)
         raise Mistake(f"Error while executing config command with args '{typed}'\n{said}") from None
 
 

@@ -17,7 +17,8 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from pystream.cli.failure import EXIT_INTERRUPTED, UNFIT, in_its_own_words, sentence, silence, stand_in, unfit
+from pystream.cli.ending import Ending, go_on_unheard, silence
+from pystream.cli.failure import UNFIT, in_its_own_words, sentence, stand_in, unfit
 from pystream.cli.kafka.examples import examples_of
 from pystream.cli.kafka.failures import java_text, message
 from pystream.cli.kafka.options import Given, Mistake, Tool, WrongUsage
@@ -53,45 +54,51 @@ def serve(
     to_output: bool = False,
     classes: bool = True,
     parsing: str | None = None,
+    endless: bool = False,
 ) -> NoReturn:
     """Parse, do, and leave by SystemExit.
 
     An error goes to standard error, or with `to_output` to standard output, behind `failed`; with `classes` a broker's
     has the name of Java's class before it. With `parsing` words that
-    cannot be parsed are told behind it, and no help.
+    cannot be parsed are told behind it, and no help. What is `endless` ends, with 1, when nobody reads it any more.
     """
-    stand_in()
     words = sys.argv[1:] if arguments is None else list(arguments)
-    try:
+    with Ending(unread=1):
+        begin(endless)
         try:
-            given = _parsed(tool, words)
-        except WrongUsage as error:
-            if parsing is None or not words:
-                raise
-            print(f"{parsing}{error}", file=sys.stderr)
-            raise SystemExit(1) from None
-        in_its_own_words()
-        work(given)
-        sys.stdout.flush()
-    except WrongUsage as error:
-        print(f"{error}\n{tool.help()}", file=sys.stderr)
-        raise SystemExit(1) from None
-    except BrokenPipeError:
-        silence()
-        raise SystemExit(1) from None
-    except (PystreamError, OSError) as error:
-        try:
+            try:
+                given = _parsed(tool, words)
+            except WrongUsage as error:
+                if parsing is None or not words:
+                    raise
+                print(f"{parsing}{error}", file=sys.stderr)
+                raise SystemExit(1) from None
+            work(given)
             sys.stdout.flush()
-        except OSError as unwritten:
-            give_up(unwritten)
-        _tell(f"{failed}{_told(error, classes)}", to_output)
-        raise SystemExit(1) from None
-    except UNFIT as error:
-        _tell(f"{failed}{unfit(error)}", to_output)
-        raise SystemExit(1) from None
-    except KeyboardInterrupt:
-        raise SystemExit(EXIT_INTERRUPTED) from None
+        except WrongUsage as error:
+            print(f"{error}\n{tool.help()}", file=sys.stderr)
+            raise SystemExit(1) from None
+        except BrokenPipeError:
+            raise
+        except (PystreamError, OSError) as error:
+            try:
+                sys.stdout.flush()
+            except OSError as unwritten:
+                give_up(unwritten)
+            _tell(f"{failed}{_told(error, classes)}", to_output)
+            raise SystemExit(1) from None
+        except UNFIT as error:
+            _tell(f"{failed}{unfit(error)}", to_output)
+            raise SystemExit(1) from None
     raise SystemExit(0)
+
+
+def begin(endless: bool = False) -> None:
+    """Standard streams as Java has them: what was to be done is done, whoever reads of it."""
+    stand_in()
+    in_its_own_words()
+    if not endless:
+        go_on_unheard()
 
 
 def give_up(error: OSError) -> NoReturn:
@@ -188,38 +195,40 @@ class Commands(argparse.ArgumentParser):
 
 
 def serve_commands(
-    made: Commands, arguments: Sequence[str] | None, work: Callable[[argparse.Namespace], None]
+    made: Commands,
+    arguments: Sequence[str] | None,
+    work: Callable[[argparse.Namespace], None],
+    *,
+    endless: bool = False,
 ) -> NoReturn:
     """Parse, do, and leave by SystemExit; an error goes to standard error."""
-    stand_in()
-    given = made.parse_args(arguments)
-    in_its_own_words()
-    try:
-        work(given)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        silence()
-        raise SystemExit(1) from None
-    except (PystreamError, OSError) as error:
-        print(_told(error, True), file=sys.stderr)
-        raise SystemExit(1) from None
-    except UNFIT as error:
-        print(unfit(error), file=sys.stderr)
-        raise SystemExit(1) from None
-    except KeyboardInterrupt:
-        raise SystemExit(EXIT_INTERRUPTED) from None
+    with Ending(unread=1):
+        begin(endless)
+        given = made.parse_args(arguments)
+        try:
+            work(given)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            raise
+        except (PystreamError, OSError) as error:
+            print(_told(error, True), file=sys.stderr)
+            raise SystemExit(1) from None
+        except UNFIT as error:
+            print(unfit(error), file=sys.stderr)
+            raise SystemExit(1) from None
     raise SystemExit(0)
 
 
 def serve_or_help(
-    made: Commands, arguments: Sequence[str] | None, work: Callable[[Commands, argparse.Namespace], None]
+    made: Commands,
+    arguments: Sequence[str] | None,
+    work: Callable[[Commands, argparse.Namespace], None],
+    *,
+    endless: bool = False,
 ) -> NoReturn:
     """The same, of a tool that shows its help where nothing was asked; `work` may find that arguments cannot be."""
     words = sys.argv[1:] if arguments is None else list(arguments)
-    if not words:
-        made.print_help()
-        raise SystemExit(0)
-    serve_commands(made, words, lambda given: work(made, given))
+    serve_commands(made, words or ["--help"], lambda given: work(made, given), endless=endless)
 
 
 def settings_file(made: Commands, given: argparse.Namespace, old: str) -> str | None:

@@ -9,11 +9,12 @@ from typing import Any, Final
 import click
 
 from pystream.cli.connection import client_settings, connection_options
-from pystream.cli.failure import EXIT_INTERRUPTED, report
+from pystream.cli.ending import EXIT_INTERRUPTED
+from pystream.cli.failure import report
 from pystream.cli.live.load import Advance, Figures, consume, produce, round_trip, topic_for
 from pystream.cli.manual import ManualCommand
 from pystream.cli.names import LiveNames
-from pystream.cli.output import FORMATS, Layout, write
+from pystream.cli.output import DOCUMENTS, FORMATS, Layout, write
 from pystream.cli.progress import progress
 from pystream.common.errors import PystreamError
 
@@ -150,12 +151,15 @@ def _run(
     test: str, given: dict[str, Any], total: int | None, work: Callable[[dict[str, str], Advance], Figures]
 ) -> int:
     """The exit code; figures go to standard output."""
+    output_format = "json" if given["as_json"] else given["output_format"]
     try:
         with progress(test, total, unit="records", quiet=given["quiet"]) as advance:
             figures = work(client_settings(given), advance)
     except PystreamError as error:
+        if output_format in DOCUMENTS:
+            write(LAYOUT, [], output_format, sys.stdout)
         return report(f"pystream bench {test}", error)
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
-    write(LAYOUT, [figures], "json" if given["as_json"] else given["output_format"], sys.stdout)
+    write(LAYOUT, [figures], output_format, sys.stdout)
     return 0

@@ -11,7 +11,8 @@ from typing import Any, Final
 import click
 
 from pystream.cli.connection import accepted, client_settings, connection_options
-from pystream.cli.failure import EXIT_INTERRUPTED, report
+from pystream.cli.ending import EXIT_INTERRUPTED
+from pystream.cli.failure import report
 from pystream.cli.manual import ManualCommand
 from pystream.cli.output import Layout, plain, write
 from pystream.common.errors import InvalidRequest, PystreamError
@@ -40,6 +41,8 @@ def top(interval: float, once: bool, as_json: bool, **common: Any) -> None:
             raise InvalidRequest("--json needs --once")
         asyncio.run((_once if once else _watch)(client_settings(common), interval, as_json))
     except PystreamError as error:
+        if as_json and once:
+            print("null")
         raise SystemExit(report(COMMAND, error)) from None
     except KeyboardInterrupt:
         raise SystemExit(EXIT_INTERRUPTED) from None

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from pystream.cli.failure import EXIT_PIPE_CLOSED, report, silence
+from pystream.cli.failure import report
 from pystream.cli.manual import ManualCommand
 from pystream.common.errors import NotFound, PystreamError
 from pystream.storage.repair.dump import KINDS, Entry, entries
@@ -39,9 +39,6 @@ def dump(paths: tuple[Path, ...], records: bool, count: int | None, as_json: boo
     try:
         for file in _files(paths):
             _print(file, islice(entries(file, records=records), count), as_json)
-    except BrokenPipeError:
-        silence()
-        raise SystemExit(EXIT_PIPE_CLOSED) from None
     except (PystreamError, OSError) as error:
         raise SystemExit(report(COMMAND, error)) from None
 

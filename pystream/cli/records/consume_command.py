@@ -14,7 +14,8 @@ from typing import Any, BinaryIO, Final
 import click
 
 from pystream.cli.connection import accepted, client_settings, connection_options
-from pystream.cli.failure import EXIT_INTERRUPTED, EXIT_PIPE_CLOSED, report, silence
+from pystream.cli.ending import EXIT_INTERRUPTED
+from pystream.cli.failure import report
 from pystream.cli.manual import ManualCommand
 from pystream.cli.names import LiveNames
 from pystream.cli.records.bounds import Bounds, Ends
@@ -80,9 +81,6 @@ def run(given: dict[str, Any]) -> int:
         with terminating():
             (_read_group if given["group"] else _read)(given, bounds, writer, out)
             writer.close()
-    except BrokenPipeError:
-        silence()
-        return EXIT_PIPE_CLOSED
     except (PystreamError, OSError) as error:
         return report(COMMAND, error)
     except KeyboardInterrupt:

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from pystream.cli.connection import client_settings, connection_options, timeout_ms_of
-from pystream.cli.failure import EXIT_INTERRUPTED, report
+from pystream.cli.ending import EXIT_INTERRUPTED
+from pystream.cli.failure import report
 from pystream.cli.manual import ManualCommand
 from pystream.cli.names import LiveNames
 from pystream.cli.progress import progress
@@ -153,7 +154,7 @@ def _settle(delivery: BatchDelivery, sent: Sent) -> None:
 @click.option("--key-column", metavar="NAME", help="Of formats with columns: the key.")
 @click.option("--value-column", metavar="NAME", help="Of formats with columns: the value, instead of the whole row.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress, and no sum at the end.")
-@click.option("--json", "as_json", is_flag=True, help="What was written, as JSON on standard output.")
+@click.option("--json", "as_json", is_flag=True, help="What was written, as JSON on standard output, be it nothing.")
 def produce(**given: Any) -> None:
     """Send; 0 when all was acknowledged."""
     raise SystemExit(run(given))
@@ -177,6 +178,8 @@ def run(given: dict[str, Any]) -> int:
     except (PystreamError, OSError) as error:
         said = sent.records or isinstance(error, MalformedInput)
         written = f"; {sent.records} records are written" if said else ""
+        if given["as_json"]:
+            tell(sent, given["topic"], as_json=True, quiet=True)
         return report(COMMAND, error, more=written)
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED

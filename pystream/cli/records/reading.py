@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, BinaryIO, Final, Protocol
 
+from pystream.cli.ending import Unheard
 from pystream.common.model import TopicPartition
 
 if TYPE_CHECKING:
@@ -111,6 +112,7 @@ class RangeReader(Reader):
 
 
 def standard_output() -> BinaryIO:
-    """Writes whole what it is given: under PYTHONUNBUFFERED Python's own may write a part, and says so only."""
+    """Writes whole what it is given, or raises BrokenPipeError; unbuffered, Python's own may write a part of it."""
     out = sys.stdout.buffer
-    return open(out.fileno(), "wb", closefd=False) if isinstance(out, io.RawIOBase) else out
+    own = isinstance(out, io.RawIOBase) or isinstance(getattr(out, "raw", None), Unheard)
+    return open(out.fileno(), "wb", closefd=False) if own else out

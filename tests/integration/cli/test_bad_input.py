@@ -109,6 +109,62 @@ def test_a_tool_of_kafkas_says_the_same_in_one_line_and_ends_with_one(shell: She
     assert said.count(b"\n") == 1
 
 
+COMMANDS = [
+    "--help",
+    "topics list --help",
+    "completion bash",
+    "topics list -b BROKER --json",
+    "top --once -i 0.1 -b BROKER",
+    "bench round-trip -n 1 -q -b BROKER",
+    "kafka-topics --help",
+    "kafka-topics --bootstrap-server BROKER --list",
+    "kafka-configs --bootstrap-server BROKER --describe --all --broker 1",
+    "kafka-broker-api-versions --bootstrap-server BROKER",
+    "kafka-cluster cluster-id --bootstrap-server BROKER",
+    "kafka-storage random-uuid",
+]
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_whoever_goes_away_is_told_nothing_and_a_full_disk_is_one_line(broker: BrokerProcess, line: str):
+    """With the shell's 141 of ours, and 0 of Kafka's tools, whose work is done: scripts pipe them into `grep -q`."""
+    command = [*PROGRAM, *line.replace("BROKER", broker.bootstrap).split()]
+    reading, writing = os.pipe()
+    os.close(reading)
+
+    with os.fdopen(writing, "w") as gone, open("/dev/full", "w") as full:
+        unread, unwritten = (
+            subprocess.run(command, stdout=out, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT, check=False)
+            for out in (gone, full)
+        )
+
+    assert (unread.returncode, unread.stderr) == (0 if line.startswith("kafka") else 141, "")
+    assert unwritten.returncode == 1
+    assert unwritten.stderr.endswith("No space left on device\n")
+    assert unwritten.stderr.count("\n") == 1
+
+
+def test_kafkas_tools_do_all_of_their_work_where_nobody_reads_of_it(broker: BrokerProcess, pystream: Command):
+    topics = [fresh("unheard") for _ in range(3)]
+    pystream("topics", "create", *topics)
+    words = ["kafka-topics", "--bootstrap-server", broker.bootstrap, "--delete", "--topic", "|".join(topics)]
+    reading, writing = os.pipe()
+    os.close(reading)
+
+    with os.fdopen(writing, "w") as gone:
+        done = subprocess.run(
+            [*PROGRAM, "kafka-console-producer", "--bootstrap-server", broker.bootstrap, "--topic", topics[0]],
+            input=b"line\n",
+            stdout=gone,
+            env={**ENVIRONMENT, "PYTHONUNBUFFERED": "1"},
+            check=False,
+        )
+        deleted = subprocess.run([*PROGRAM, *words], stdout=gone, env=ENVIRONMENT, check=False)
+
+    assert (done.returncode, deleted.returncode) == (0, 0)
+    assert not set(topics) & {row["name"] for row in pystream("topics", "list", "--json").json}
+
+
 def test_a_name_that_the_output_cannot_write_is_escaped(shell: Shell, broker: BrokerProcess, pystream: Command):
     topic, stem = fresh("encoded"), fresh("group")
     pystream("topics", "create", topic)

@@ -299,13 +299,16 @@ def test_a_line_that_is_no_envelope_ends_it_and_says_what_is_written(feed: Feed,
     refused = feed(b'{"a": 1}\n', "produce", topic, "--format", "json")
     third = feed(b'{"payload": "1"}\n{"payload": null}\n{"a": 3}\n', "produce", topic, "--format", "json")
 
-    assert (refused.code, third.code) == (2, 2)
+    counted = feed(b'{"payload": "1"}\n{"a": 3}\n', "produce", topic, "--format", "json", "--json")
+
+    assert (refused.code, third.code, counted.code) == (2, 2, 2)
+    assert [counted.json[name] for name in ("topic", "records")] == [topic, 1]
     assert "line 1: no payload; did you mean --format ndjson?" in refused.err
     assert refused.err.endswith("; 0 records are written\n")
     assert "line 3: no payload" in third.err
     assert third.err.endswith("; 2 records are written\n")
     rows = [json.loads(line)["payload"] for line in pystream("consume", topic, "-e", "-q", "-J").out.splitlines()]
-    assert sorted(rows, key=str) == ["1", None]
+    assert sorted(rows, key=str) == ["1", "1", None]
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])

@@ -50,6 +50,17 @@ def test_an_unknown_command_gets_a_hint(capsys: pytest.CaptureFixture[str]):
     assert "'broker'" in err
 
 
+def test_ctrl_c_is_130_and_nothing_said_whatever_the_command_does_about_it(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pystream.cli.main.find_command", lambda _: click.Command("verify", callback=interrupted))
+
+    assert outcome(capsys, "verify") == (130, "", "")
+
+
 def test_the_package_can_be_run():
     done = subprocess.run([sys.executable, "-m", "pystream", "--version"], capture_output=True, text=True, check=True)
 

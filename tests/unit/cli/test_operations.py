@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import re
 import shlex
 from dataclasses import fields, is_dataclass
@@ -136,13 +137,16 @@ def test_a_broker_that_is_not_there_is_one_line_and_exit_code_five(operation: Op
     documents = {"cluster.yaml": "topics: [{name: a}]", "offsets.csv": "orders,0,1\n"}
     for name, text in documents.items():
         (tmp_path / name).write_text(text)
-    given = [str(tmp_path / word) if word in documents else word for word in words]
+    given = [str(tmp_path / word) if word in documents else word for word in words if word != "--json"]
+    nobody = ("-b", "127.0.0.1:1", "--timeout", "0.2")
 
-    result = CliRunner().invoke(command_of(operation), [*given, "-b", "127.0.0.1:1", "--timeout", "0.2"])
+    result = CliRunner().invoke(command_of(operation), [*given, *nobody, "-o", "table"])
+    as_json = CliRunner().invoke(command_of(operation), [*given, *nobody, "-o", "json"])
 
     assert (result.exit_code, result.stdout) == (5, "")
     assert result.stderr.count("\n") == 1
     assert "--bootstrap-server" in result.stderr
+    assert (as_json.exit_code, json.loads(as_json.stdout)) == (5, None if operation.single else [])
 
 
 @walk

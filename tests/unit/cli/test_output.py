@@ -90,6 +90,15 @@ def test_json_is_one_array_and_of_a_single_row_an_object():
     assert json.loads(written("json", ROWS[:1], replace(OPERATION, single=True))) == PLAIN[0]
 
 
+def test_nothing_is_json_and_yaml_too_and_so_are_numbers_that_are_none():
+    single = replace(OPERATION, single=True)
+    odd = Thing("odd", Colour.RED, True, {}, [Part(0, float("nan")), Part(1, float("-inf"))])
+
+    assert [written(form, []) for form in ("json", "yaml", "ndjson")] == ["[]\n", "[]\n", ""]
+    assert [written(form, [], single) for form in ("json", "yaml")] == ["null\n", "null\n"]
+    assert [part["weight"] for part in json.loads(written("json", [odd]))[0]["parts"]] == [None, None]
+
+
 def test_ndjson_is_an_object_a_line():
     assert [json.loads(line) for line in written("ndjson").splitlines()] == PLAIN
 

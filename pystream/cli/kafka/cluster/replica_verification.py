@@ -49,7 +49,7 @@ TOOL: Final = Tool(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the console script; always leaves by SystemExit."""
-    serve(TOOL, arguments, work)
+    serve(TOOL, arguments, work, endless=True)
 
 
 def work(given: Given) -> None:

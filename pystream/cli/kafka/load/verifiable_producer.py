@@ -43,7 +43,7 @@ def options() -> Commands:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of the console script; always leaves by SystemExit."""
-    serve_or_help(options(), arguments, work)
+    serve_or_help(options(), arguments, work, endless=True)
 
 
 def work(made: Commands, given: argparse.Namespace) -> None:

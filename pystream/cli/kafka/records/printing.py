@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, Protocol
 
-from pystream.cli.failure import silence
+from pystream.cli.ending import silence
 from pystream.cli.kafka.options import Given, WrongUsage, pairs
 from pystream.cli.kafka.properties import load
 from pystream.cli.kafka.records.formatters import Record, writer_of
