@@ -249,7 +249,7 @@ class Broker:
         publisher.subscribe(applier.submit)
         await applier.apply_pending()
         committer = Committer(store, session.fence)
-        topics = TopicController(store, publisher, committer, definition_of(LogConfig), self.config.controller)
+        topics = self._made_topics(store, publisher, committer)
         coordinators = self._coordinators = self._made_coordinators(plane, applier, topics, committer)
         registry = Registry()
         context = BrokerContext(
@@ -296,6 +296,16 @@ class Broker:
             metrics=requests,
             clock=self._clock,
             vouch=context.coordinators.vouch,
+        )
+
+    def _made_topics(self, store: SqliteStore, publisher: ImagePublisher, committer: Committer) -> TopicController:
+        return TopicController(
+            store,
+            publisher,
+            committer,
+            definition_of(LogConfig),
+            self.config.controller,
+            check_topic=self._settings.check_topic,
         )
 
     def _made_coordinators(

@@ -5,12 +5,16 @@ Kafka knows `client_source_port` as well; a port says nothing of a client, and i
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Final, Protocol
 
-from pystream.common.config import key
+from pystream.common.config import definition_of, key
+from pystream.common.errors import InvalidConfig, InvalidRequest
 
 ALL_METRICS: Final = "*"
+LEAST_INTERVAL_MS: Final = 100
+HIGHEST_INTERVAL_MS: Final = 3_600_000
 MATCH_FIELDS: Final = (
     "client_instance_id",
     "client_id",
@@ -42,16 +46,8 @@ def parsed_match(items: tuple[str, ...]) -> dict[str, Pattern]:
         try:
             patterns[name.strip()] = re2.compile(pattern.strip(), options)
         except re2.error as error:
-            raise ValueError(f"Illegal client matching pattern: {item}: {error}") from error
+            raise ValueError(f"Illegal client matching pattern: {item}") from error
     return patterns
-
-
-def _match_complaint(items: tuple[str, ...]) -> str | None:
-    try:
-        parsed_match(items)
-    except ValueError as error:
-        return str(error)
-    return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,15 +62,30 @@ class ClientMetricsConfig:
     interval_ms: int = key(
         "interval.ms",
         default=300_000,
-        minimum=100,
-        maximum=3_600_000,
         dynamic=True,
         doc="How often the clients are to push them.",
     )
     match: tuple[str, ...] = key(
         "match",
         default=(),
-        check=_match_complaint,
         dynamic=True,
         doc=f"Which clients: field=regular expression, of {', '.join(MATCH_FIELDS)}.",
     )
+
+
+def check_subscription(values: Mapping[str, str]) -> None:
+    """Raises InvalidRequest or InvalidConfig, as Kafka does, for settings that no subscription may have."""
+    definition = definition_of(ClientMetricsConfig)
+    for name in values:
+        if name not in definition.keys:
+            raise InvalidRequest(f"Unknown client metrics configuration: {name}")
+    chosen = {name: definition.keys[name].parse(text) for name, text in values.items()}
+    interval_ms = chosen.get("interval.ms", LEAST_INTERVAL_MS)
+    if not LEAST_INTERVAL_MS <= interval_ms <= HIGHEST_INTERVAL_MS:
+        raise InvalidRequest(
+            f"Invalid value {interval_ms} for interval.ms, interval must be between 100 and 3600000 (1 hour)"
+        )
+    try:
+        parsed_match(chosen.get("match", ()))
+    except ValueError as error:
+        raise InvalidConfig(str(error)) from error

@@ -5,17 +5,18 @@ topic's or group's own > this broker's > all brokers' > server.properties > defa
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pystream.broker.client_metrics import ClientMetricsConfig
+from pystream.broker.client_metrics import ClientMetricsConfig, check_subscription
 from pystream.broker.config import SILENTLY_ACCEPTED, BrokerConfig, broker_keys
-from pystream.common.config import ConfigKey, ConfigSource, Explained, Layer, definition_of
+from pystream.common.config import ConfigKey, ConfigSource, ConfigType, Explained, Layer, definition_of
 from pystream.common.errors import InvalidRequest
 from pystream.controller.configs import ConfigController, ResourceKind
 from pystream.controller.requests import ResourceType
 from pystream.coordinator.group_settings import GroupBounds, GroupSettings, check_bounds
 from pystream.metadata import records
-from pystream.storage.config import CleanerConfig, LogConfig
+from pystream.storage.config import CleanerConfig, LogConfig, check_topic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 S = TypeVar("S")
 ALL_BROKERS = ""
+_NODE_ID = re.compile(r"[+-]?[0-9]+")
+# Set by tools that move replicas; here replicas move within their broker.
+REPLICATION_RATES = ("leader.replication.throttled.rate", "follower.replication.throttled.rate")
 THREAD_KEYS = ("num.network.threads", "num.io.threads", "num.recovery.threads.per.data.dir")
 
 
@@ -47,6 +51,10 @@ class SettingsView:
         """What the logs of a topic with these own settings go by."""
         return self._definition.load(*self._topic_layers(configs, image))
 
+    def check_topic(self, configs: Mapping[str, str], image: ClusterImage) -> None:
+        """Raises InvalidConfig when a topic's own settings contradict one another, or those it has from a broker."""
+        check_topic(self.log_config(configs, image))
+
     def live(self, image: ClusterImage) -> tuple[BrokerConfig, CleanerConfig]:
         """This broker's own settings with what was changed while it runs."""
         layers = self._broker_layers(image)
@@ -61,13 +69,14 @@ class SettingsView:
             rates.append(config_key.default if text is None else config_key.parse(text))
         return rates
 
-    def check_threads(self, name: str, after: Mapping[str, str], image: ClusterImage) -> None:
-        """Raises InvalidRequest when a pool of threads would become less than half or more than double what it is.
+    def check_change(self, name: str, after: Mapping[str, str], image: ClusterImage) -> None:
+        """Raises InvalidRequest where `name` is another broker, or when a pool of threads would become less than half
+        or more than double what it is.
 
         `after`: the settings that the broker `name`, or all brokers where it is empty, would have.
         """
-        if name not in (ALL_BROKERS, str(self._config.node_id)):
-            return
+        if name != ALL_BROKERS and not self.is_this_broker(name, noun="Node"):
+            raise InvalidRequest(f"Unexpected broker id, expected {self._config.node_id}, but received {name}")
         now = self._broker_layers(image)
         place = 1 if name == ALL_BROKERS else 0
         then = tuple(Layer(layer.source, after) if number == place else layer for number, layer in enumerate(now))
@@ -113,11 +122,16 @@ class SettingsView:
         keys = self._all_broker_keys()
         if name == ALL_BROKERS:
             layer = Layer(ConfigSource.DYNAMIC_DEFAULT_BROKER_CONFIG, image.broker_configs(ALL_BROKERS))
-            return [self._definition.explain(keys[key], layer) for key in layer.values if key in keys]
-        self.check_broker(name)
+            return [self._definition.explain(keys.get(key) or _foreign_key(key), layer) for key in layer.values]
+        if not self.is_this_broker(name):
+            raise InvalidRequest(
+                f"Unexpected broker id, expected {self._config.node_id} or empty string, but received {name}"
+            )
         layers = self._broker_layers(image)
-        unset = self._config.listener_keys().keys() - {name for layer in layers for name in layer.values}
-        return [self._definition.explain(key, *layers) for key in keys.values() if key.name not in unset]
+        given = {name for layer in layers for name in layer.values}
+        foreign = [_foreign_key(key) for layer in layers[:-1] for key in layer.values if key not in keys]
+        known = [key for key in keys.values() if key.name in given or key.name not in self._config.listener_keys()]
+        return [self._definition.explain(key, *layers) for key in (*known, *dict.fromkeys(foreign))]
 
     def group_settings(self, group_id: str, image: ClusterImage) -> GroupSettings:
         """What one group goes by."""
@@ -129,7 +143,8 @@ class SettingsView:
         return [self._groups.explain(key, *layers) for key in self._groups.keys.values()]
 
     def check_group(self, values: Mapping[str, str]) -> None:
-        """Raises InvalidConfig when a group's own settings leave the bounds that this broker sets."""
+        """Raises InvalidConfig for settings that a group may not have, within the bounds that this broker sets."""
+        self._groups.validate(values)
         check_bounds(values, self._group_bounds)
 
     def explain_client_metrics(self, name: str, image: ClusterImage) -> list[Explained]:
@@ -147,9 +162,14 @@ class SettingsView:
     def controller(self, publisher: ImagePublisher, committer: Committer) -> ConfigController:
         """Who alters all these settings."""
         kinds: dict[int, ResourceKind] = {
-            ResourceType.GROUP: ResourceKind(records.group_config_key, self._groups, self.check_group),
+            ResourceType.GROUP: ResourceKind(
+                records.group_config_key, self._groups, self.check_group, "Default group resources are not allowed."
+            ),
             ResourceType.CLIENT_METRICS: ResourceKind(
-                records.client_metrics_config_key, self._client_metrics, lambda values: None
+                records.client_metrics_config_key,
+                self._client_metrics,
+                check_subscription,
+                "Subscription name can't be empty",
             ),
         }
         return ConfigController(
@@ -159,17 +179,15 @@ class SettingsView:
             self._all_broker_keys(),
             kinds,
             fixed_names=SILENTLY_ACCEPTED,
-            check_broker=self.check_threads,
+            check_broker=self.check_change,
+            check_topic=self.check_topic,
         )
 
-    def check_broker(self, name: str) -> None:
-        """Raises InvalidRequest unless `name` is this broker's id."""
-        if not name.isascii() or not name.isdigit():
-            raise InvalidRequest(f"Broker id must be an integer, but it is: {name}")
-        if int(name) != self._config.node_id:
-            raise InvalidRequest(
-                f"Unexpected broker id, expected {self._config.node_id} or empty string, but received {name}"
-            )
+    def is_this_broker(self, name: str, *, noun: str = "Broker") -> bool:
+        """Whether `name` is this broker's id. Raises InvalidRequest where it is no number."""
+        if not _NODE_ID.fullmatch(name):
+            raise InvalidRequest(f"{noun} id must be an integer, but it is: {name}")
+        return int(name) == self._config.node_id
 
     def _broker_layers(self, image: ClusterImage) -> tuple[Layer, ...]:
         """The layers below a topic's own, strongest first."""
@@ -190,3 +208,22 @@ class SettingsView:
         if not self._broker_keys:
             self._broker_keys = broker_keys() | self._config.listener_keys()
         return self._broker_keys
+
+
+def _foreign_key(name: str) -> ConfigKey:
+    """What somebody has set for a broker, and no key of ours is: kept, as Kafka keeps it. It may be a secret."""
+    return ConfigKey(
+        name=name,
+        field_name="",
+        type=ConfigType.LONG if name in REPLICATION_RATES else ConfigType.UNKNOWN,
+        default=None,
+        nullable=True,
+        minimum=None,
+        maximum=None,
+        valid=(),
+        check=None,
+        dynamic=False,
+        per_broker=False,
+        synonyms=(),
+        doc="",
+    )

@@ -40,8 +40,9 @@ HIDDEN: Final = "[hidden]"
 
 
 class ConfigType(IntEnum):
-    """Types by the numbers that DescribeConfigs answers."""
+    """Types by the numbers that DescribeConfigs answers. UNKNOWN is that of a name that no key has."""
 
+    UNKNOWN = 0
     BOOLEAN = 1
     STRING = 2
     INT = 3
@@ -136,7 +137,7 @@ class ConfigKey:
 
     @property
     def sensitive(self) -> bool:
-        return self.type is ConfigType.PASSWORD
+        return self.type in (ConfigType.PASSWORD, ConfigType.UNKNOWN)
 
     def parse(self, text: str | None) -> Any:
         """The value that `text` stands for, checked. Raises InvalidConfig in Kafka's words."""
@@ -468,6 +469,8 @@ def _invalid(config_key: ConfigKey, value: Any, complaint: str) -> InvalidConfig
 
 
 def _shown(config_key: ConfigKey, value: Any) -> str:
+    if isinstance(value, tuple):
+        return f"[{', '.join(value)}]"
     text = value if isinstance(value, str) else _text_of(config_key.type, value)
     return "null" if text is None else text
 

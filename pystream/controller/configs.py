@@ -12,10 +12,11 @@ INVALID_CONFIG: KAFKA-13609.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 from pystream.common.config import ConfigDefinition, ConfigKey, ConfigType
 from pystream.common.errors import (
@@ -26,6 +27,7 @@ from pystream.common.errors import (
     UnknownTopicOrPartition,
 )
 from pystream.common.logging import get_logger
+from pystream.common.model import validate_topic_name
 from pystream.controller.commit import Committer
 from pystream.controller.requests import (
     Alteration,
@@ -43,16 +45,22 @@ from pystream.metadata.store import Absent, Compare, Delete, Exists, ModRevision
 logger = get_logger(__name__)
 
 ATTEMPTS: Final = 10  # at one resource, while others change it at the same time
+R = TypeVar("R", ConfigAlteration, ConfigReplacement)
 Change = Callable[[Mapping[str, str]], dict[str, str]]
 BrokerCheck = Callable[[str, Mapping[str, str], ClusterImage], None]
+TopicCheck = Callable[[Mapping[str, str], ClusterImage], None]
+_NODE_ID: Final = re.compile(r"[+-]?[0-9]+")
 
 
 class ResourceKind(NamedTuple):
-    """A type of resource that need not exist to have settings: `check` raises InvalidConfig for a contradiction."""
+    """A type of resource that need not exist to have settings: `check` raises InvalidConfig or InvalidRequest for
+    settings that it may not have, `nameless` says that it needs a name.
+    """
 
     key_of: Callable[[str], str]
     definition: ConfigDefinition[Any]
     check: Callable[[Mapping[str, str]], None]
+    nameless: str
 
 
 class _Resource(NamedTuple):
@@ -69,7 +77,8 @@ class ConfigController:
 
     `broker_keys`: all that a broker knows, by name; `fixed_names`: what it knows besides, and only reads at its start;
     `kinds`: further types of resources; `check_broker(name, settings, image)` raises InvalidRequest for settings of a
-    broker, or of all where the name is empty, that may not follow those it has.
+    broker, or of all where the name is empty, that may not follow those it has; `check_topic(settings, image)` raises
+    InvalidConfig for a topic's settings that contradict one another or a broker's.
     """
 
     def __init__(
@@ -81,6 +90,7 @@ class ConfigController:
         kinds: Mapping[int, ResourceKind] = MappingProxyType({}),
         fixed_names: Set[str] = frozenset(),
         check_broker: BrokerCheck = lambda name, after, image: None,
+        check_topic: TopicCheck = lambda after, image: None,
     ) -> None:
         self._publisher = publisher
         self._committer = committer
@@ -89,72 +99,79 @@ class ConfigController:
         self._kinds = kinds
         self._fixed_names = fixed_names
         self._check_broker = check_broker
+        self._check_topic = check_topic
 
     async def incremental_alter_configs(
         self, resources: Sequence[ConfigAlteration], *, validate_only: bool = False
     ) -> list[ConfigOutcome]:
-        """Change single keys. One outcome for each distinct resource, in the order of first mention."""
+        """Change single keys. One outcome for each resource, in their order; named twice, it is not changed."""
 
         def change_of(resource: ConfigAlteration) -> Callable[[_Resource], Change]:
             _check_alterations(resource.alterations)
             return lambda found: lambda before: _altered(before, resource.alterations, found.keys)
 
-        distinct = {(resource.resource_type, resource.resource_name): resource for resource in reversed(resources)}
-        mentions = Counter((resource.resource_type, resource.resource_name) for resource in resources)
-        return await self._all(mentions, lambda which: change_of(distinct[which]), validate_only)
+        return await self._all(resources, change_of, validate_only)
 
     async def alter_configs(
         self, resources: Sequence[ConfigReplacement], *, validate_only: bool = False
     ) -> list[ConfigOutcome]:
-        """Replace all settings. One outcome for each distinct resource, in the order of first mention."""
+        """Replace all settings. One outcome for each resource, in their order; named twice, it is not changed."""
 
         def change_of(resource: ConfigReplacement) -> Callable[[_Resource], Change]:
             values = _checked_values(resource.configs)
             return lambda _: lambda _: values
 
-        distinct = {(resource.resource_type, resource.resource_name): resource for resource in reversed(resources)}
-        mentions = Counter((resource.resource_type, resource.resource_name) for resource in resources)
-        return await self._all(mentions, lambda which: change_of(distinct[which]), validate_only)
+        return await self._all(resources, change_of, validate_only)
 
     async def _all(
         self,
-        mentions: Mapping[tuple[int, str], int],
-        change_of: Callable[[tuple[int, str]], Callable[[_Resource], Change]],
+        resources: Sequence[R],
+        change_of: Callable[[R], Callable[[_Resource], Change]],
         validate_only: bool,
     ) -> list[ConfigOutcome]:
-        async def one(which: tuple[int, str]) -> tuple[ConfigOutcome, int]:
+        mentions = Counter((resource.resource_type, resource.resource_name) for resource in resources)
+
+        async def one(resource: R) -> tuple[ConfigOutcome, int]:
+            which = (resource.resource_type, resource.resource_name)
             try:
                 if mentions[which] > 1:
                     raise InvalidRequest("Each resource must appear at most once.")
                 found = self._resource(*which)
-                revision = await self._change(which, found, change_of(which)(found), validate_only)
+                revision = await self._change(which, found, change_of(resource)(found), validate_only)
             except KafkaError as error:
                 return ConfigOutcome(*which, error), 0
             return ConfigOutcome(*which), revision
 
-        work: list[Awaitable[tuple[ConfigOutcome, int]]] = [one(which) for which in mentions]
+        work: list[Awaitable[tuple[ConfigOutcome, int]]] = [one(resource) for resource in resources]
         done = await asyncio.gather(*work)
         await self._publisher.wait_for(max((revision for _, revision in done), default=0))
         return [outcome for outcome, _ in done]
 
     def _resource(self, resource_type: int, name: str) -> _Resource:
         if resource_type == ResourceType.TOPIC:
+            if not name:
+                raise InvalidRequest("Default topic resources are not allowed.")
+            validate_topic_name(name)
             topic = self._publisher.image.topics.get(name)
             if topic is None:
                 raise UnknownTopicOrPartition(f"The topic '{name}' does not exist.")
             exists = Exists(records.topic_key(topic.topic_id))
-            definition = self._topic_definition
-            return _Resource(records.topic_config_key(topic.topic_id), (exists,), definition.keys, definition.validate)
+            keys = self._topic_definition.keys
+            return _Resource(records.topic_config_key(topic.topic_id), (exists,), keys, self._check_topics_settings)
         if resource_type == ResourceType.BROKER:
-            if name and not (name.isascii() and name.isdigit()):
+            if name and not _NODE_ID.fullmatch(name):
                 raise InvalidRequest(f"Node id must be an integer, but it is: {name}")
-            return _Resource(records.broker_config_key(name), (), self._broker_keys, None)
+            return _Resource(records.broker_config_key(name and str(int(name))), (), self._broker_keys, None)
         kind = self._kinds.get(resource_type)
         if kind is not None:
             if not name:
-                raise InvalidRequest(f"Default {kind.definition.noun} resources are not allowed.")
-            return _Resource(kind.key_of(name), (), kind.definition.keys, _checks_of(kind))
-        raise InvalidRequest(f"Unsupported resource type {resource_type} for configs")
+                raise InvalidRequest(kind.nameless)
+            return _Resource(kind.key_of(name), (), kind.definition.keys, kind.check)
+        raise InvalidRequest(f"Unknown resource type {resource_type}")
+
+    def _check_topics_settings(self, after: Mapping[str, str]) -> None:
+        self._topic_definition.validate(after)
+        self._check_topic(after, self._publisher.image)
 
     async def _change(self, which: tuple[int, str], resource: _Resource, change: Change, validate_only: bool) -> int:
         for _ in range(ATTEMPTS):
@@ -196,14 +213,6 @@ class ConfigController:
             except InvalidConfig as error:
                 raise InvalidRequest(str(error)) from error
         self._check_broker(name, after, self._publisher.image)
-
-
-def _checks_of(kind: ResourceKind) -> Callable[[Mapping[str, str]], None]:
-    def check(values: Mapping[str, str]) -> None:
-        kind.definition.validate(values)
-        kind.check(values)
-
-    return check
 
 
 def _written(key: str, value: bytes | None) -> Compare:

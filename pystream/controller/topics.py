@@ -49,6 +49,8 @@ from pystream.metadata.publisher import ImagePublisher
 from pystream.metadata.store import Absent, Delete, Exists, MetadataStore, ModRevision, Operation, Put, Value
 
 logger = get_logger(__name__)
+TopicCheck = Callable[[Mapping[str, str], ClusterImage], None]
+NAMED_TWICE = "The provided topic name maps to an ID that was already supplied."
 
 
 class _Plan(NamedTuple):
@@ -80,13 +82,16 @@ class TopicController:
         topic_definition: ConfigDefinition[Any],
         config: ControllerConfig,
         random_source: random.Random | None = None,
+        check_topic: TopicCheck = lambda configs, image: None,
     ) -> None:
+        """`check_topic(configs, image)` raises InvalidConfig for settings that contradict one another or a broker's."""
         self._store = store
         self._publisher = publisher
         self._committer = committer
         self._topic_definition = topic_definition
         self._config = config
         self._random = random_source or random.Random()
+        self._check_topic = check_topic
         self._turn = asyncio.Lock()
 
     async def create_topics(
@@ -138,10 +143,11 @@ class TopicController:
             return await self._all([self._grown(distinct[name], mentions[name], validate_only) for name in mentions])
 
     async def delete_topics(self, *, names: Sequence[str] = (), topic_ids: Sequence[bytes] = ()) -> list[TopicOutcome]:
-        """One outcome for each distinct name, then for each distinct id."""
+        """One outcome for each distinct name, then for each distinct id. What is named both ways is not deleted."""
         async with self._turn:
             image = self._publisher.image
-            by_name = [self._deleted_by_name(name, count) for name, count in Counter(names).items()]
+            wanted = set(topic_ids)
+            by_name = [self._deleted_by_name(name, count, wanted) for name, count in Counter(names).items()]
             named = {topic.topic_id for name in names if (topic := image.topics.get(name))}
             by_id = [self._deleted_by_id(topic_id, count, named) for topic_id, count in Counter(topic_ids).items()]
             return await self._all([*by_name, *by_id])
@@ -182,7 +188,7 @@ class TopicController:
             if mentions > 1:
                 raise InvalidRequest("Duplicate topic name.")
             self._check_name(topic.name, image, taken, internal)
-            configs = self._checked_configs(topic.configs)
+            configs = self._checked_configs(topic.configs, image)
             begun = sum(len(plan.replicas) for plan in planned if isinstance(plan, _Plan))
             return _Plan(topic.name, random_uuid(), self._placed(topic, image, begun), configs)
         except KafkaError as error:
@@ -199,12 +205,13 @@ class TopicController:
         if other := taken.get(collision_key(name)):
             raise InvalidTopic(f"Topic '{name}' collides with existing topic: {other}")
 
-    def _checked_configs(self, configs: Sequence[tuple[str, str | None]]) -> dict[str, str]:
+    def _checked_configs(self, configs: Sequence[tuple[str, str | None]], image: ClusterImage) -> dict[str, str]:
         nulls = [name for name, value in configs if value is None]
         if nulls:
             raise InvalidConfig(f"Null value not supported for topic configs: {','.join(nulls)}")
         values = {name: value for name, value in configs if value is not None}
         self._topic_definition.validate(values)
+        self._check_topic(values, image)
         return values
 
     def _placed(self, topic: NewTopic, image: ClusterImage, begun: int) -> tuple[tuple[int, ...], ...]:
@@ -322,21 +329,19 @@ class TopicController:
 
     # --- deletion -----------------------------------------------------------------------------------------------------
 
-    async def _deleted_by_name(self, name: str, mentions: int) -> tuple[TopicOutcome, int]:
+    async def _deleted_by_name(self, name: str, mentions: int, wanted: set[bytes]) -> tuple[TopicOutcome, int]:
         topic = self._publisher.image.topics.get(name)
         known_id = topic.topic_id if topic is not None else ZERO_UUID
-        return await self._deleted(
-            TopicOutcome(name, topic_id=known_id),
-            topic,
-            UnknownTopicOrPartition,
-            mentions > 1 and "Duplicate topic name.",
-        )
+        complaint = mentions > 1 and "Duplicate topic name."
+        if known_id in wanted:
+            complaint = NAMED_TWICE
+        return await self._deleted(TopicOutcome(name, topic_id=known_id), topic, UnknownTopicOrPartition, complaint)
 
     async def _deleted_by_id(self, topic_id: bytes, mentions: int, named: set[bytes]) -> tuple[TopicOutcome, int]:
         topic = self._publisher.image.topics_by_id.get(topic_id)
         complaint = mentions > 1 and "Duplicate topic id."
         if topic_id in named:
-            complaint = "The provided topic name maps to an ID that was already supplied."
+            complaint = NAMED_TWICE
         outcome = TopicOutcome(topic.name if topic is not None else None, topic_id=topic_id)
         return await self._deleted(outcome, topic, UnknownTopicId, complaint)
 

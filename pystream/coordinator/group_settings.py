@@ -40,7 +40,10 @@ def _offset_reset_complaint(value: str) -> str | None:
         return None
     if value.startswith(BY_DURATION) and duration_ms(value[len(BY_DURATION) :]) is not None:
         return None
-    return "must be earliest, latest, or by_duration:<ISO 8601 duration>"
+    return (
+        f"Invalid value `{value}` for configuration share.auto.offset.reset. "
+        "The value must be either 'earliest', 'latest' or of the format 'by_duration:<PnDTnHnMn.nS>'."
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

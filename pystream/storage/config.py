@@ -9,10 +9,12 @@ A topic's own settings use the short names; a broker gives the default of all it
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from pystream.common.clock import DAY_MS, HOUR_MS, MINUTE_MS
 from pystream.common.config import INT_MAX, LONG_MAX, ConfigType, Synonym, key
+from pystream.common.errors import InvalidConfig
 
 MIB = 1 << 20
 UNLIMITED = -1
@@ -22,11 +24,16 @@ GROUP, OS, INTERVAL, WRITE = "group", "os", "interval", "write"
 _THROTTLED = re.compile(r"[0-9]+:[0-9]+")
 
 
-def _throttled_replicas(value: tuple[str, ...]) -> str | None:
-    """The complaint about a list of PARTITION:BROKER pairs, or `*` alone; None when there is none."""
-    if value in ((), ("*",)) or all(_THROTTLED.fullmatch(item.strip()) for item in value):
-        return None
-    return "Must be the literal '*' or a list of replicas in the following format: [partitionId]:[brokerId],..."
+def _throttled_replicas(name: str) -> Callable[[tuple[str, ...]], str | None]:
+    """Of a list of PARTITION:BROKER pairs, or `*` alone: the complaint, None when there is none."""
+
+    def complaint(value: tuple[str, ...]) -> str | None:
+        if value in ((), ("*",)) or all(_THROTTLED.fullmatch(item.strip()) for item in value):
+            return None
+        form = "[partitionId]:[brokerId]"
+        return f"{name} must be the literal '*' or a list of replicas in the following format: {form},{form},..."
+
+    return complaint
 
 
 def _gzip_level(value: int) -> str | None:
@@ -127,7 +134,7 @@ class LogConfig:
     follower_replication_throttled_replicas: tuple[str, ...] = key(
         "follower.replication.throttled.replicas",
         default=(),
-        check=_throttled_replicas,
+        check=_throttled_replicas("follower.replication.throttled.replicas"),
         dynamic=True,
         doc="Replicas, PARTITION:BROKER, whose copying is throttled on the follower's side; * for all.",
     )
@@ -142,7 +149,7 @@ class LogConfig:
     leader_replication_throttled_replicas: tuple[str, ...] = key(
         "leader.replication.throttled.replicas",
         default=(),
-        check=_throttled_replicas,
+        check=_throttled_replicas("leader.replication.throttled.replicas"),
         dynamic=True,
         doc="Replicas, PARTITION:BROKER, whose copying is throttled on the leader's side; * for all.",
     )
@@ -321,6 +328,20 @@ class LogConfig:
         synonyms=("unclean.leader.election.enable",),
         doc="Whether a replica that is behind may lead when no other is left, losing records.",
     )
+
+
+def check_topic(config: LogConfig) -> None:
+    """Raises InvalidConfig for settings that contradict one another, or ask for what there is not."""
+    least, most = config.min_compaction_lag_ms, config.max_compaction_lag_ms
+    if least > most:
+        raise InvalidConfig(
+            f"conflict topic config setting min.compaction.lag.ms ({least}) > max.compaction.lag.ms ({most})"
+        )
+    if config.remote_storage_enable:
+        raise InvalidConfig(
+            "Tiered Storage functionality is disabled in the broker. "
+            "Topic cannot be configured with remote log storage."
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

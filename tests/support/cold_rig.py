@@ -300,7 +300,7 @@ class ColdRig:
         supervisor.start("watch metadata", publisher.run())
         supervisor.start("apply metadata", self.applier.run())
         committer = Committer(self.store, session.fence)
-        topics = TopicController(self.store, publisher, committer, definition_of(LogConfig), self.config.controller)
+        topics = self._made_topics(publisher, committer)
         self.coordinators = self._made_coordinators(supervisor, topics, committer)
         self.coordinators.start(asyncio.get_running_loop())
         registry = Registry()
@@ -327,6 +327,16 @@ class ColdRig:
             advertised=tuple(registry.advertised(without=left_out)),
         )
         self.router = self._made_router(registry, supervisor)
+
+    def _made_topics(self, publisher: ImagePublisher, committer: Committer) -> TopicController:
+        return TopicController(
+            self.store,
+            publisher,
+            committer,
+            definition_of(LogConfig),
+            self.config.controller,
+            check_topic=self.settings.check_topic,
+        )
 
     def _made_router(self, registry: Registry, supervisor: Supervisor) -> Router:
         return Router(

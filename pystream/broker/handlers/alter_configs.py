@@ -1,7 +1,7 @@
 """AlterConfigs (key 33), versions 0-2: all settings of a resource at once; what is not named goes back to its default.
 
-Each resource succeeds or fails whole and is answered once. Deprecated by IncrementalAlterConfigs, and still used by old
-clients and tools. Broker loggers cannot be altered this way.
+Each resource succeeds or fails whole and is answered in its place; one that is named twice is INVALID_REQUEST in both.
+Deprecated by IncrementalAlterConfigs, and still used by old clients and tools. Broker loggers cannot be altered so.
 
     1    only throttling after the answer (KIP-219)
     2    flexible

@@ -101,9 +101,9 @@ def _configs(
             for explained in context.settings.explain_broker(name, image)
         ]
     if resource.resource_type in (ResourceType.GROUP, ResourceType.CLIENT_METRICS):
-        if not name:
-            raise InvalidRequest("The resource name must not be empty")
         is_group = resource.resource_type == ResourceType.GROUP
+        if not name:
+            raise InvalidRequest(f"{'Group' if is_group else 'Client metrics subscription'} name must not be empty")
         settings = context.settings
         found = settings.explain_group(name, image) if is_group else settings.explain_client_metrics(name, image)
         return [
@@ -112,7 +112,8 @@ def _configs(
     if resource.resource_type == ResourceType.BROKER_LOGGER:
         if not name:
             raise InvalidRequest("Broker id must not be empty")
-        context.settings.check_broker(name)
+        if not context.settings.is_this_broker(name):
+            raise InvalidRequest(f"Unexpected broker id, expected {context.config.node_id} but received {name}")
         return [
             DescribeConfigsResourceResult(
                 name=logger,

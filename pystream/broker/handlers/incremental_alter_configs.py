@@ -2,20 +2,22 @@
 
     set (0), delete (1: back to the default), append (2) and subtract (3), for lists
 
-Each resource succeeds or fails whole and is answered once. Changes are durable, and in force on this broker when they
-are answered: logs are reconfigured while they run. Broker loggers change at once and only until the process ends.
+Each resource succeeds or fails whole and is answered in its place; one that is named twice is INVALID_REQUEST in both.
+Changes are durable, and in force on this broker when they are answered: logs are reconfigured while they run. Settings
+of one broker can be changed by that broker. Broker loggers change at once and only until the process ends.
 
     1    flexible
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 
 from pystream.broker.context import BrokerContext, Call
 from pystream.broker.monitoring import loggers
 from pystream.common.errors import InvalidRequest, KafkaError
-from pystream.controller.requests import Alteration, AlterOperation, ConfigAlteration, ConfigOutcome
+from pystream.controller.requests import Alteration, AlterOperation, ConfigAlteration, ConfigOutcome, ResourceType
 from pystream.protocol.messages.incremental_alter_configs import (
     AlterConfigsResource,
     AlterConfigsResourceResponse,
@@ -24,7 +26,8 @@ from pystream.protocol.messages.incremental_alter_configs import (
 )
 
 REQUEST = IncrementalAlterConfigsRequest
-BROKER_LOGGER = 8
+BROKER_LOGGER = ResourceType.BROKER_LOGGER
+DELETE = AlterOperation.DELETE
 
 
 async def handle(
@@ -35,11 +38,16 @@ async def handle(
         [_alteration(resource) for resource in stored], validate_only=request.validate_only
     )
     await context.applier.caught_up()
-    results = [_result(outcome) for outcome in outcomes]
-    for resource in request.resources:
-        if resource.resource_type == BROKER_LOGGER:
-            results.append(_alter_loggers(context, resource, validate_only=request.validate_only))
-    return IncrementalAlterConfigsResponse(responses=results)
+    loggers_of = Counter(each.resource_name for each in request.resources if each.resource_type == BROKER_LOGGER)
+    rest = iter(outcomes)
+    return IncrementalAlterConfigsResponse(
+        responses=[
+            _alter_loggers(context, resource, loggers_of[resource.resource_name], validate_only=request.validate_only)
+            if resource.resource_type == BROKER_LOGGER
+            else _result(next(rest))
+            for resource in request.resources
+        ]
+    )
 
 
 def failed(request: IncrementalAlterConfigsRequest, code: int, message: str) -> IncrementalAlterConfigsResponse:
@@ -74,13 +82,22 @@ def _result(outcome: ConfigOutcome) -> AlterConfigsResourceResponse:
 
 
 def _alter_loggers(
-    context: BrokerContext, resource: AlterConfigsResource, *, validate_only: bool
+    context: BrokerContext, resource: AlterConfigsResource, mentions: int, *, validate_only: bool
 ) -> AlterConfigsResourceResponse:
     error: KafkaError | None = None
     try:
-        if not resource.resource_name:
-            raise InvalidRequest("Broker id must not be empty")
-        context.settings.check_broker(resource.resource_name)
+        if mentions > 1:
+            raise InvalidRequest("Each resource must appear at most once.")
+        names = [config.name for config in resource.configs]
+        if len(set(names)) != len(names):
+            raise InvalidRequest("Error due to duplicate config keys")
+        nulls = [each.name for each in resource.configs if each.value is None and each.config_operation != DELETE]
+        if nulls:
+            raise InvalidRequest(f"Null value not supported for : {', '.join(nulls)}")
+        if not context.settings.is_this_broker(resource.resource_name, noun="Node"):
+            raise InvalidRequest(
+                f"Unexpected node id. Expected {context.config.node_id}, but received {resource.resource_name}"
+            )
         changes = [_logger_change(config.name, config.config_operation, config.value) for config in resource.configs]
         for change in () if validate_only else changes:
             change()
@@ -94,8 +111,9 @@ def _logger_change(name: str, operation: int, level: str | None) -> Callable[[],
     if operation == AlterOperation.SET and level is not None:
         loggers.check(name, level)
         return lambda: loggers.set_level(name, level)
-    if operation == AlterOperation.DELETE:
+    if operation == DELETE:
         loggers.check(name, None)
         loggers.check_removable(name)
         return lambda: loggers.unset_level(name)
-    raise InvalidRequest(f"Logger {name}: operation {operation} is neither set nor delete")
+    shown = AlterOperation(operation).name if operation in set(AlterOperation) else f"Unknown ({operation})"
+    raise InvalidRequest(f"{shown} operation is not allowed for the BROKER_LOGGER resource")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging as standard
 
-from pystream.common.errors import InvalidConfig
+from pystream.common.errors import InvalidConfig, InvalidRequest
 
 ROOT = "root"
 PACKAGE = "pystream"
@@ -40,7 +40,10 @@ def check(name: str, level: str | None) -> None:
     if name not in levels():
         raise InvalidConfig(f"Logger {name} does not exist!")
     if level is not None and level.upper() not in LEVELS:
-        raise InvalidConfig(f"Cannot set the log level of {name} to {level} as it is not one of {', '.join(LEVELS)}")
+        raise InvalidConfig(
+            f"Cannot set the log level of {name} to {level} as it is not a supported log level. "
+            f"Valid log levels are {', '.join(sorted(LEVELS))}"
+        )
 
 
 def set_level(name: str, level: str) -> None:
@@ -49,9 +52,9 @@ def set_level(name: str, level: str) -> None:
 
 
 def check_removable(name: str) -> None:
-    """Raises InvalidConfig for the root, which has no parent to follow."""
+    """Raises InvalidRequest for the root, which has no parent to follow."""
     if name == ROOT:
-        raise InvalidConfig("Removing the log level of the root logger is not allowed")
+        raise InvalidRequest("Removing the log level of the root logger is not allowed")
 
 
 def unset_level(name: str) -> None:

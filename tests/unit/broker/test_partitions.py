@@ -75,12 +75,14 @@ def test_an_offset_that_is_deleted_already_changes_nothing():
         ("missing", 0, 0, UNKNOWN_TOPIC_OR_PARTITION),
         ("compacted", 0, 0, POLICY_VIOLATION),
         ("__consumer_offsets", 0, 0, INVALID_TOPIC_EXCEPTION),
+        ("__transaction_state", 0, 0, UNKNOWN_TOPIC_OR_PARTITION),
     ],
 )
 def test_records_that_cannot_be_deleted_are_answered_with_why(topic: str, partition: int, offset: int, code: int):
     async def scenario(rig: ColdRig):
         await create(rig)
         await create(rig, "compacted", cleanup_policy="compact")
+        await rig.coordinators.internal_topics.ensure("__consumer_offsets")
         return await delete_records(rig, topic, offset, partition)
 
     assert run_cold(scenario) == (code, -1)

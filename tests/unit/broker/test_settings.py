@@ -186,7 +186,13 @@ def test_validating_changes_nothing():
         (BROKER, "1", ("node.id", SET, "3"), INVALID_REQUEST),
         (BROKER_LOGGER, "1", ("pystream", SET, "SHOUT"), INVALID_CONFIG),
         (BROKER_LOGGER, "1", ("no.such.logger", SET, "INFO"), INVALID_CONFIG),
-        (BROKER_LOGGER, "1", ("root", DELETE, None), INVALID_CONFIG),
+        (BROKER_LOGGER, "1", ("root", DELETE, None), INVALID_REQUEST),
+        (BROKER_LOGGER, "1", ("root", APPEND, "INFO"), INVALID_REQUEST),
+        (BROKER_LOGGER, "1", ("root", SET, None), INVALID_REQUEST),
+        (BROKER, "2", ("log.cleaner.threads", SET, "2"), INVALID_REQUEST),
+        (TOPIC, "", ("retention.ms", SET, "1"), INVALID_REQUEST),
+        (TOPIC, "bad name", ("retention.ms", SET, "1"), INVALID_TOPIC_EXCEPTION),
+        (TOPIC, "orders", ("remote.storage.enable", SET, "true"), INVALID_CONFIG),
         (BROKER_LOGGER, "2", ("root", SET, "INFO"), INVALID_REQUEST),
     ],
 )
@@ -199,6 +205,22 @@ def test_a_change_that_cannot_be_is_refused(kind: int, name: str, change: tuple[
 
     assert (result.error_code, result.resource_name) == (code, name), result.error_message
     assert result.error_message
+
+
+@pytest.mark.parametrize(("name", "alike"), [("", "1"), ("1", "01")], ids=["all brokers", "this broker"])
+def test_what_no_key_of_ours_is_can_be_set_for_a_broker_and_is_shown(name: str, alike: str):
+    """By whoever moves replicas, for one: his tool looks at what it has set."""
+    keys = ["leader.replication.throttled.rate", "plugin.secret"]
+
+    async def scenario(rig: ColdRig):
+        await alter(rig, BROKER, name, *((key, SET, "1000") for key in keys))
+        return [await describe(rig, BROKER, each, keys) for each in (name, alike)]
+
+    for shown in run_cold(scenario):
+        assert [(each.name, each.value, each.is_sensitive, each.config_type) for each in shown.configs] == [
+            ("leader.replication.throttled.rate", "1000", False, 5),
+            ("plugin.secret", None, True, 0),
+        ]
 
 
 @pytest.mark.parametrize("name", ["broker.id", "node.id", "log.dirs", "process.roles", "num.partitions"])

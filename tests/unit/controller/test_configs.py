@@ -106,7 +106,7 @@ def test_settings_can_be_replaced_whole() -> None:
         (
             ConfigAlteration(resource_type=99, resource_name="t", alterations=[]),
             errors.InvalidRequest,
-            "Unsupported resource type 99 for configs",
+            "Unknown resource type 99",
         ),
         (
             alter_broker("one", ("log.retention.ms", SET, "1")),
@@ -153,6 +153,7 @@ def test_one_bad_resource_does_not_fail_its_neighbours_and_each_gets_one_outcome
         assert [(o.resource_name, type(o.error)) for o in outcomes] == [
             ("no", errors.UnknownTopicOrPartition),
             ("t", type(None)),
+            ("1", errors.InvalidRequest),
             ("1", errors.InvalidRequest),
         ]
         assert kit.image.topics["t"].configs == {"retention.ms": "1"}
