@@ -21,6 +21,7 @@ logger = get_logger(__name__)
 
 ATTEMPTS: Final = 10
 METADATA_VERSION: Final = "metadata.version"
+FAILED: Final = "The update failed for all features since the following feature had an error: "
 
 
 class UpgradeType(IntEnum):
@@ -84,16 +85,18 @@ class FeatureController:
         return after
 
     def _check(self, update: FeatureUpdate, before: int) -> None:
-        invalid = f"Invalid update version {update.level} for feature {update.name}."
+        invalid = f"{FAILED}Invalid update version {update.level} for feature {update.name}."
+        us = f"Local controller {self._publisher.image.controller_id}"
         if update.upgrade_type not in {kind.value for kind in UpgradeType}:
             raise InvalidUpdateVersion(f"{invalid} The controller does not support the given upgrade type.")
-        if update.name not in self._supported:
-            raise InvalidUpdateVersion(f"{invalid} The controller does not support this feature.")
-        lowest, highest = self._supported[update.name]
         if update.level < 0:
             raise InvalidUpdateVersion(f"{invalid} A feature version cannot be less than 0.")
-        if update.level and not lowest <= update.level <= highest:
-            raise InvalidUpdateVersion(f"{invalid} The controller only supports versions {lowest}-{highest}.")
+        if update.name not in self._supported:
+            unknown = f"{us} does not support this feature." if update.level else f"Feature {update.name} not found."
+            raise InvalidUpdateVersion(f"{invalid} {unknown}")
+        lowest, highest = self._supported[update.name]
+        if not lowest <= update.level <= highest:
+            raise InvalidUpdateVersion(f"{invalid} {us} only supports versions {lowest}-{highest}")
         if update.level < before:
             if update.upgrade_type == UpgradeType.UPGRADE:
                 raise InvalidUpdateVersion(

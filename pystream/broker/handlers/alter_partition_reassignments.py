@@ -78,7 +78,9 @@ def _reassigned(
     try:
         partition = image.partition(topic, asked.partition_index)
         if partition is None:
-            raise UnknownTopicOrPartition()
+            if topic not in image.topics:
+                raise UnknownTopicOrPartition(f"Unable to find a topic named {topic}.")
+            raise UnknownTopicOrPartition(f"Unable to find partition {topic}:{asked.partition_index}.")
         if asked.replicas is None:
             raise NoReassignmentInProgress()
         _check_replicas(image, partition, asked.replicas, may_grow=may_grow)
@@ -95,11 +97,11 @@ def _check_replicas(image: ClusterImage, partition: PartitionImage, replicas: Se
     """Raises the KafkaError that the client is to be told, unless the replicas lie there already."""
     if not replicas:
         raise InvalidReplicaAssignment("The manual partition assignment includes an empty replica list.")
-    if len(set(replicas)) != len(replicas):
-        raise InvalidReplicaAssignment("The manual partition assignment includes a replica more than once.")
     for broker in replicas:
-        if broker < 0:
-            raise InvalidReplicaAssignment("The manual partition assignment includes a negative broker id.")
+        if list(replicas).count(broker) > 1:
+            raise InvalidReplicaAssignment(
+                f"The manual partition assignment includes the broker {broker} more than once."
+            )
         if broker not in image.brokers:
             raise InvalidReplicaAssignment(
                 f"The manual partition assignment includes broker {broker}, but no such broker is registered."

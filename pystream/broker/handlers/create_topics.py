@@ -55,7 +55,7 @@ async def handle(context: BrokerContext, call: Call, request: CreateTopicsReques
 def failed(request: CreateTopicsRequest, code: int, message: str) -> CreateTopicsResponse:
     names = dict.fromkeys(topic.name for topic in request.topics)
     return CreateTopicsResponse(
-        topics=[CreatableTopicResult(name=name, error_code=code, error_message=message, configs=None) for name in names]
+        topics=[CreatableTopicResult(name=name, error_code=code, error_message=message) for name in names]
     )
 
 
@@ -72,9 +72,7 @@ def _new_topic(topic: CreatableTopic) -> NewTopic:
 def _result(context: BrokerContext, outcome: TopicOutcome) -> CreatableTopicResult:
     name = outcome.name or ""
     if outcome.error is not None:
-        return CreatableTopicResult(
-            name=name, error_code=outcome.error.code, error_message=str(outcome.error), configs=None
-        )
+        return CreatableTopicResult(name=name, error_code=outcome.error.code, error_message=str(outcome.error))
     return CreatableTopicResult(
         name=name,
         topic_id=outcome.topic_id,

@@ -2,7 +2,8 @@
 
 Offset -1 means the high watermark. The log start offset moves at once and durably, whole segments below it go. An
 offset above the high watermark or below -1 is OFFSET_OUT_OF_RANGE; one at or below the log start changes nothing. A
-topic that is only compacted is refused with POLICY_VIOLATION, an internal one with INVALID_TOPIC_EXCEPTION.
+topic that is only compacted is refused with POLICY_VIOLATION, an internal one with INVALID_TOPIC_EXCEPTION; one whose
+cleanup.policy is empty can lose its records in no other way.
 
     1    only throttling after the answer (KIP-219)
     2    flexible
@@ -27,6 +28,7 @@ from pystream.protocol.messages.delete_records import (
     DeleteRecordsResponse,
     DeleteRecordsTopicResult,
 )
+from pystream.storage.config import COMPACT, DELETE
 
 REQUEST = DeleteRecordsRequest
 HIGH_WATERMARK = -1
@@ -78,13 +80,14 @@ async def _delete(context: BrokerContext, topic: str, partition: int, offset: in
 
 def _check_topic(context: BrokerContext, topic: str, partition: int) -> None:
     """Raises the KafkaError that the client is to be told, when records of the partition cannot be deleted."""
-    if is_internal(topic):
-        raise InvalidTopic(f"records of internal topic {topic} cannot be deleted")
     image = context.image()
     found = image.partition(topic, partition)
     if found is None:
         raise UnknownTopicOrPartition(f"there is no partition {topic}-{partition}")
+    if is_internal(topic):
+        raise InvalidTopic(f"records of internal topic {topic} cannot be deleted")
     if found.leader != context.config.node_id:
         raise NotLeaderOrFollower(f"{topic}-{partition} is led by broker {found.leader}")
-    if "delete" not in context.settings.log_config(image.topics[topic].configs, image).cleanup_policy:
+    cleanup_policy = context.settings.log_config(image.topics[topic].configs, image).cleanup_policy
+    if COMPACT in cleanup_policy and DELETE not in cleanup_policy:
         raise PolicyViolation(f"cleanup.policy of {topic} does not contain delete")

@@ -45,20 +45,21 @@ def _check(components: Sequence[ComponentData]) -> None:
     kinds = [component.entity_type for component in components]
     for component in components:
         if kinds.count(component.entity_type) > 1:
-            raise InvalidRequest(f"Duplicate entity type {component.entity_type}")
+            raise InvalidRequest(f"Entity type {component.entity_type} cannot appear more than once in the filter.")
         if component.entity_type == "":
-            raise InvalidRequest("Unexpected empty filter component entity type")
+            raise InvalidRequest("Invalid empty entity type.")
         if component.entity_type not in (USER, CLIENT_ID, IP):
-            raise UnsupportedVersion(f"Custom entity type '{component.entity_type}' not supported")
+            raise UnsupportedVersion(f"Unsupported entity type {component.entity_type}")
         if component.match_type not in (EXACT, DEFAULT, ANY):
             raise InvalidRequest(f"Unknown match type {component.match_type}")
-        if (component.match_type == EXACT) != (component.match is not None):
-            raise InvalidRequest(
-                f"Request specified match type {component.match_type}, but match was {component.match!r}"
-            )
+        if component.match_type == EXACT and component.match is None:
+            raise InvalidRequest("Request specified MATCH_TYPE_EXACT, but set match string to null.")
+        if component.match_type != EXACT and component.match is not None:
+            kind = "DEFAULT" if component.match_type == DEFAULT else "SPECIFIED"
+            raise InvalidRequest(f"Request specified MATCH_TYPE_{kind}, but also specified a match string.")
     if IP in kinds and len(kinds) > 1:
         raise InvalidRequest(
-            "Invalid entity filter component combination, IP filter component should not be used with user or clientId "
+            "Invalid entity filter component combination. IP filter component should not be used with user or clientId "
             "filter component."
         )
 

@@ -22,9 +22,8 @@ BROKERS, CONTROLLERS = 1, 2
 
 def handle(context: BrokerContext, call: Call, request: DescribeClusterRequest) -> DescribeClusterResponse:
     if request.endpoint_type == CONTROLLERS:
-        return failed(
-            request, MISMATCHED_ENDPOINT_TYPE, "The request was sent to an endpoint of type broker, not controller"
-        )
+        mismatch = "The request was sent to an endpoint of type BROKER, but we wanted an endpoint of type CONTROLLER"
+        return failed(request, MISMATCHED_ENDPOINT_TYPE, mismatch)
     if request.endpoint_type != BROKERS:
         return failed(request, UNSUPPORTED_ENDPOINT_TYPE, f"Unsupported endpoint type {request.endpoint_type}")
     image = context.image()

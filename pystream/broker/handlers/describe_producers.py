@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from pystream.broker.context import BrokerContext, Call
-from pystream.common.error_codes import NONE, NOT_LEADER_OR_FOLLOWER, UNKNOWN_TOPIC_OR_PARTITION
+from pystream.common.error_codes import NONE
+from pystream.common.errors import KafkaError, NotLeaderOrFollower, UnknownTopicOrPartition
+from pystream.common.model import validate_topic_name
 from pystream.protocol.messages.describe_producers import (
     DescribeProducersRequest,
     DescribeProducersResponse,
@@ -11,6 +15,9 @@ from pystream.protocol.messages.describe_producers import (
     ProducerState,
     TopicResponse,
 )
+
+if TYPE_CHECKING:
+    from pystream.storage.partition_log import PartitionLog
 
 REQUEST = DescribeProducersRequest
 
@@ -43,12 +50,10 @@ def failed(request: DescribeProducersRequest, code: int, message: str) -> Descri
 
 
 def _one(context: BrokerContext, topic: str, partition: int) -> PartitionResponse:
-    found = context.image().topics.get(topic)
-    if found is None or not 0 <= partition < len(found.partitions):
-        return PartitionResponse(partition_index=partition, error_code=UNKNOWN_TOPIC_OR_PARTITION)
-    log = context.logs.get(topic, partition)
-    if log is None or found.partitions[partition].leader != context.config.node_id:
-        return PartitionResponse(partition_index=partition, error_code=NOT_LEADER_OR_FOLLOWER)
+    try:
+        log = _log(context, topic, partition)
+    except KafkaError as error:
+        return PartitionResponse(partition_index=partition, error_code=error.code, error_message=str(error))
     remembered = log.native.producers()
     producers = [
         ProducerState(
@@ -61,4 +66,16 @@ def _one(context: BrokerContext, topic: str, partition: int) -> PartitionRespons
         )
         for producer_id, epoch, last_sequence, _, _, timestamp, coordinator_epoch, first_offset in remembered
     ]
-    return PartitionResponse(partition_index=partition, error_code=NONE, active_producers=producers)
+    return PartitionResponse(partition_index=partition, error_code=NONE, error_message=None, active_producers=producers)
+
+
+def _log(context: BrokerContext, topic: str, partition: int) -> PartitionLog:
+    """The partition's log, which this broker leads. Raises the KafkaError that the client is to be told."""
+    validate_topic_name(topic)
+    found = context.image().partition(topic, partition)
+    if found is None:
+        raise UnknownTopicOrPartition()
+    log = context.logs.get(topic, partition)
+    if log is None or found.leader != context.config.node_id:
+        raise NotLeaderOrFollower()
+    return log

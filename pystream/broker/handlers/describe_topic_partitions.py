@@ -2,8 +2,8 @@
 
 Topics come in the order of their names; no names asked for means all. A page holds at most
 min(response_partition_limit, max.request.partition.size.limit) partitions; `next_cursor` names the first one that is
-left. The cursor sent back skips what lies before it; its topic need not exist any more. One result for each topic asked
-for by name, INVALID_TOPIC_EXCEPTION or UNKNOWN_TOPIC_OR_PARTITION included.
+left. The cursor sent back skips what lies before it; its topic need not exist any more, but it must be one of the names
+asked for. One result for each topic asked for by name, INVALID_TOPIC_EXCEPTION or UNKNOWN_TOPIC_OR_PARTITION included.
 
     0    flexible from the start
 """
@@ -38,8 +38,13 @@ def handle(
     context: BrokerContext, call: Call, request: DescribeTopicPartitionsRequest
 ) -> DescribeTopicPartitionsResponse:
     cursor = request.cursor
-    if cursor is not None and cursor.partition_index < 0:
-        raise InvalidRequest(f"cursor partition {cursor.partition_index} is negative")
+    if cursor is not None:
+        if request.topics and cursor.topic_name not in {topic.name for topic in request.topics}:
+            raise InvalidRequest(
+                f"DescribeTopicPartitionsRequest topic list should contain the cursor topic: {cursor.topic_name}"
+            )
+        if cursor.partition_index < 0:
+            raise InvalidRequest(f"DescribeTopicPartitionsRequest cursor partition must be valid: {cursor}")
     image = context.image()
     limit = min(max(request.response_partition_limit, 1), context.config.max_request_partition_size_limit)
     first_topic, first_partition = (cursor.topic_name, cursor.partition_index) if cursor is not None else ("", 0)
@@ -112,5 +117,10 @@ def _unknown(name: str) -> DescribeTopicPartitionsResponseTopic:
     except InvalidTopic:
         code = INVALID_TOPIC_EXCEPTION
     return DescribeTopicPartitionsResponseTopic(
-        error_code=code, name=name, topic_id=ZERO_UUID, is_internal=is_internal(name), partitions=[]
+        error_code=code,
+        name=name,
+        topic_id=ZERO_UUID,
+        is_internal=is_internal(name),
+        partitions=[],
+        topic_authorized_operations=ALL_ON_TOPIC,
     )

@@ -77,7 +77,9 @@ def _election(image: ClusterImage, topic: str, index: int, election_type: int) -
     """Why nobody else leads from now on."""
     partition = image.partition(topic, index)
     if partition is None:
-        return UnknownTopicOrPartition()
+        if topic not in image.topics:
+            return UnknownTopicOrPartition(f"No such topic as {topic}")
+        return UnknownTopicOrPartition(f"No such partition as {topic}-{index}")
     if partition.leader in image.brokers and (election_type == UNCLEAN or partition.leader == partition.replicas[0]):
         return ElectionNotNeeded()
     if election_type == PREFERRED:

@@ -26,7 +26,7 @@ from pystream.common.error_codes import (
     UNKNOWN_TOPIC_OR_PARTITION,
 )
 from pystream.common.errors import InvalidRequest, InvalidTopic, KafkaError, RequestTimedOut
-from pystream.common.model import NO_BROKER, ZERO_UUID, is_internal, validate_topic_name
+from pystream.common.model import CLUSTER_METADATA_TOPIC, NO_BROKER, ZERO_UUID, is_internal, validate_topic_name
 from pystream.controller.requests import NewTopic, TopicOutcome
 from pystream.metadata.image import ClusterImage, PartitionImage, TopicImage
 from pystream.protocol.messages.metadata import (
@@ -64,7 +64,8 @@ def _creatable(context: BrokerContext, request: MetadataRequest) -> list[str]:
     if not (request.topics and request.allow_auto_topic_creation and context.config.auto_create_topics_enable):
         return []
     known = context.image().topics
-    return [topic.name for topic in request.topics if topic.name and topic.name not in known and _valid(topic.name)]
+    names = [topic.name for topic in request.topics if topic.name and topic.name not in known and _valid(topic.name)]
+    return [name for name in names if name != CLUSTER_METADATA_TOPIC]
 
 
 async def _create_and_answer(
@@ -104,7 +105,10 @@ def _answer(context: BrokerContext, call: Call, request: MetadataRequest, failur
     )
     operations = ALL_ON_TOPIC if request.include_topic_authorized_operations else NOT_ASKED
 
-    def describe(topic: TopicImage) -> MetadataResponseTopic:
+    def describe(topic: TopicImage | MetadataResponseTopic) -> MetadataResponseTopic:
+        if isinstance(topic, MetadataResponseTopic):
+            topic.topic_authorized_operations = operations if topic.name else NOT_ASKED
+            return topic
         return MetadataResponseTopic(
             name=topic.name,
             topic_id=topic.topic_id,
@@ -123,10 +127,7 @@ def _answer(context: BrokerContext, call: Call, request: MetadataRequest, failur
         ],
         cluster_id=image.cluster_id,
         controller_id=context.image().controller_id,
-        topics=[
-            describe(found) if isinstance(found, TopicImage) else found
-            for found in _topics(image, call, request, failures)
-        ],
+        topics=[describe(found) for found in _topics(image, call, request, failures)],
         cluster_authorized_operations=ALL_ON_CLUSTER if request.include_cluster_authorized_operations else NOT_ASKED,
     )
 
