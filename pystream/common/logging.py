@@ -8,7 +8,7 @@
 
 It stands on the standard library's logging, so that other libraries' lines arrive in the same place. Whatever came
 from the network is escaped: a line is one line, whatever a client calls itself. `limited` is for what a client can
-cause at will.
+cause at will. `listen` gives the lines of one context, of a client and its tasks, to somebody who asked for them.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ import json
 import logging as standard
 import sys
 import time
+from collections.abc import Callable
+from contextvars import ContextVar
 from datetime import UTC, datetime
-from typing import IO, Any, Final
+from typing import IO, Any, Final, TypeAlias
 
 from pystream.common.clock import Clock, SystemClock
 from pystream.common.errors import InvalidConfig
@@ -40,6 +42,8 @@ _COLOURS: Final = {
     standard.WARNING: "\x1b[33m",
     standard.ERROR: "\x1b[31m",
 }
+Listener: TypeAlias = "Callable[[int, str, LogLine], bool]"  # level, the logger's name, the line; True: it took it
+
 _DIM: Final = "\x1b[2m"
 _RESET: Final = "\x1b[0m"
 
@@ -85,19 +89,22 @@ class Logger:
 
     def is_debug(self) -> bool:
         """Whether a debug line would be written: ask before computing costly fields."""
-        return self._logger.isEnabledFor(standard.DEBUG)
+        return _listener.get() is not None or self._logger.isEnabledFor(standard.DEBUG)
 
     def _write(self, level: int, event: str, fields: dict[str, object], error: BaseException | None = None) -> None:
+        listener = _listener.get()
+        if listener is not None and listener(level, self._logger.name, LogLine(event, fields)):
+            return
         if not self._logger.isEnabledFor(level):
             return
         trace = None if error is None else (type(error), error, error.__traceback__)
         record = self._logger.makeRecord(
-            self._logger.name, level, "", 0, _Message(event, fields), (), trace, extra={"event_fields": fields}
+            self._logger.name, level, "", 0, LogLine(event, fields), (), trace, extra={"event_fields": fields}
         )
         self._logger.handle(record)
 
 
-class _Message:
+class LogLine:
     """What a formatter of the application's own writes: the event with its fields."""
 
     __slots__ = ("_fields", "event")
@@ -131,6 +138,17 @@ class _Allowance:
         self.left -= 1
         suppressed, self.suppressed = self.suppressed, 0
         return suppressed
+
+
+_listener: ContextVar[Listener | None] = ContextVar("listener", default=None)
+
+
+def listen(listener: Listener) -> None:
+    """From now on in this context, and in tasks that are begun in it, `listener` gets every line first, debug too.
+
+    Where it gives True the line goes nowhere else. It is called wherever the line is written, and must not raise.
+    """
+    _listener.set(listener)
 
 
 def get_logger(name: str, clock: Clock | None = None) -> Logger:
@@ -196,7 +214,7 @@ class JsonFormatter(standard.Formatter):
 
 def event_of(record: standard.LogRecord) -> str:
     """The event of a line, without its fields."""
-    return record.msg.event if isinstance(record.msg, _Message) else record.getMessage()
+    return record.msg.event if isinstance(record.msg, LogLine) else record.getMessage()
 
 
 def _format_fields(fields: dict[str, object]) -> str:

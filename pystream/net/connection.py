@@ -117,6 +117,7 @@ class Connection(asyncio.BufferedProtocol):
         self.versions: Mapping[int, tuple[int, int]] = {}  # API key -> what the broker takes, lowest and highest
         self.features: ApiVersionsResponse | None = None  # the broker's whole answer
         self.failure: Exception | None = None  # why it is closed
+        self.on_throttle: Callable[[int], object] | None = None  # is told the throttle_time_ms of every answer
         self.sent_requests = 0
         self.sent_bytes = 0
         self.received_responses = 0
@@ -293,6 +294,8 @@ class Connection(asyncio.BufferedProtocol):
 
         Decoded responses call this themselves; whoever takes raw ones does it with their throttle_time_ms.
         """
+        if self.on_throttle is not None:
+            self.on_throttle(duration_ms)
         if duration_ms <= 0:
             return
         self._throttled_until = self._loop.time() + duration_ms / 1000

@@ -377,7 +377,8 @@ class Cluster:
 
     def spawn(self, name: str, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Run `work` as a task that `close` cancels and waits for. Whoever wants its error awaits it."""
-        task = asyncio.get_running_loop().create_task(work, name=name, context=without_time_limit())
+        context = self.connections.context_of_tasks(without_time_limit())
+        task = asyncio.get_running_loop().create_task(work, name=name, context=context)
         self._tasks.add(task)
         task.add_done_callback(self._forget_task)
         return task

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Callable
+from contextvars import Context, copy_context
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import pystream
@@ -16,7 +19,7 @@ from pystream.client.cluster.retry import JITTER, LARGEST_EXPONENT, Backoff
 from pystream.client.config import ClientConfig
 from pystream.common.clock import SleepingClock
 from pystream.common.errors import Closed, ConnectFailed, Disconnected, PystreamError
-from pystream.common.logging import get_logger
+from pystream.common.logging import Listener, get_logger, listen
 from pystream.net.connection import Connection, ConnectionSettings
 
 logger = get_logger(__name__)
@@ -57,6 +60,8 @@ class Connections:
     """Owns connections and the tasks that open them. Used from one loop."""
 
     def __init__(self, config: ClientConfig, clock: SleepingClock) -> None:
+        self.listener: Listener | None = None  # gets what the client's tasks log, of those begun from now on
+        self.on_throttle: Callable[[Node, int], object] | None = None  # is told the throttle_time_ms of every answer
         self._config = config
         self._clock = clock
         self._backoff = Backoff(config.reconnect_backoff_ms, config.reconnect_backoff_max_ms)
@@ -91,7 +96,9 @@ class Connections:
         if entry.connection is not None and entry.connection.is_open:
             return entry.connection
         if entry.opening is None:
-            entry.opening = asyncio.get_running_loop().create_task(self._open(entry), name=f"connect to {node.node_id}")
+            entry.opening = asyncio.get_running_loop().create_task(
+                self._open(entry), name=f"connect to {node.node_id}", context=self.context_of_tasks(copy_context())
+            )
             entry.opening.add_done_callback(_look_at)
         opening = entry.opening
         try:
@@ -103,6 +110,12 @@ class Connections:
         if self._closed:
             raise Closed("the client is closed; make a new one")
         raise ConnectFailed(f"{node.host}:{node.port}: broker {node.node_id} has left the cluster, or has moved")
+
+    def context_of_tasks(self, context: Context) -> Context:
+        """`context`, with what is logged there going to the listener."""
+        if self.listener is not None:
+            context.run(listen, self.listener)
+        return context
 
     def existing(self, node_id: int, lane: str = MAIN_LANE) -> Connection | None:
         """The connection to a broker, where one is open."""
@@ -163,6 +176,8 @@ class Connections:
                 raise
             if self._unreached.pop(entry.node[1:3], None) is not None:
                 logger.info("broker reached again", broker=entry.node.node_id, address=connection.name)
+            if self.on_throttle is not None:
+                connection.on_throttle = partial(self.on_throttle, entry.node)
             entry.failures = 0
             entry.retry_at_ms = self._clock.monotonic_ms() + self._backoff.delay_ms(1)
             entry.connection = connection

@@ -378,8 +378,9 @@ class Sender:
         """None: there is no answer, or none that can be read."""
         now_ms = self._cluster.clock.monotonic_ms()
         self._metrics.settled(sent.node_id, now_ms - sent.sent_ms, throttle_ms, now_ms)
-        if throttle_ms:
+        if throttle_ms is not None:
             sent.connection.throttle(throttle_ms)
+        if throttle_ms:
             sent.broker.not_before_ms = now_ms + throttle_ms
 
     def _read_any(self, sequencing: Sequencing, sent: _Sent, response: ProduceResponse) -> None:

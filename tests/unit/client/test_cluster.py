@@ -551,3 +551,34 @@ def test_a_client_is_of_one_process():
             os._exit(17)
         os._exit(1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 17
+
+
+def test_how_long_brokers_throttle_is_told():
+    throttles: list[tuple[int, int]] = []
+
+    async def work(cluster: Cluster, broker: ScriptedBroker) -> None:
+        def answer(_: Any) -> MetadataResponse:
+            answered = metadata(broker)
+            answered.throttle_time_ms = 7
+            return answered
+
+        broker.on(ApiKey.METADATA, answer)
+        cluster.connections.on_throttle = lambda node, throttle_ms: throttles.append((node.port, throttle_ms))
+        await cluster.refresh()
+        assert (broker.port, 7) in throttles
+
+    run(work)
+
+
+def test_a_broker_that_cannot_be_reached_is_told_to_the_listener_alone(caplog: pytest.LogCaptureFixture):
+    lines: list[str] = []
+
+    async def whole() -> None:
+        async with Cluster(AdminConfig.load(QUICK, bootstrap_servers=f"127.0.0.1:{nobodys()}")) as cluster:
+            cluster.connections.listener = lambda _level, _source, line: not lines.append(line.event)
+            with pytest.raises(NoBrokersAvailable):
+                await cluster.refresh()
+
+    asyncio.run(whole())
+    assert lines[0] == "broker cannot be reached"
+    assert not caplog.records

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import logging as standard
 from collections.abc import Iterator
+from contextvars import copy_context
 
 import pytest
 
@@ -114,3 +116,33 @@ def test_lines_that_outsiders_cause_are_limited_and_counted(stream: io.StringIO)
 def test_an_unknown_level_or_format_is_refused(level: str, format: str) -> None:
     with pytest.raises(InvalidConfig, match="is none of"):
         logging.configure(level=level, format=format)
+
+
+def test_a_listener_gets_the_lines_of_its_context_and_of_the_tasks_begun_there(stream: io.StringIO) -> None:
+    logging.configure(level="info", format="text", stream=stream)
+    logger = logging.get_logger("here")
+    heard: list[tuple[int, str, str]] = []
+
+    def listener(level: int, source: str, line: logging.LogLine) -> bool:
+        heard.append((level, source, str(line)))
+        return line.event != "for both"
+
+    async def work() -> None:
+        logger.debug("in a task", attempt=1)
+
+    def run() -> bool:
+        logging.listen(listener)
+        logger.warning("for both")
+        logger.error("taken", code=7)
+        asyncio.run(work())
+        return logger.is_debug()
+
+    assert copy_context().run(run)
+    assert heard == [
+        (standard.WARNING, "here", "for both"),
+        (standard.ERROR, "here", "taken  code=7"),
+        (standard.DEBUG, "here", "in a task  attempt=1"),
+    ]
+    logger.info("elsewhere")
+    assert not logger.is_debug()
+    assert [line.split()[3:] for line in stream.getvalue().splitlines()] == [["for", "both"], ["elsewhere"]]

@@ -373,13 +373,17 @@ def test_a_broker_that_throttles_is_given_the_time_that_it_asked_for():
         await peer.answer(HeartbeatResponse())
         await peer.gone()
 
+    told: list[int] = []
+
     async def client(connection: Connection) -> None:
+        connection.on_throttle = told.append
         await connection.request(HeartbeatRequest())
         slow = connection.request(HeartbeatRequest(), timeout_ms=1)
         asyncio.get_running_loop().call_later(SOON_MS / 1000, release.set)
         assert (await slow).error_code == 0
 
     run(script, client)
+    assert told == [60_000, 0]
 
 
 def test_a_broker_that_never_agrees_on_versions_is_given_up():
