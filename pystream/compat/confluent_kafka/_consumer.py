@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Self, TypeVar
@@ -19,15 +19,10 @@ from pystream.client.config import ConsumerConfig
 from pystream.client.consumer.model import OffsetAndMetadata
 from pystream.common.errors import DeadlineExceeded, NetworkFailure, NoBrokersAvailable, OffsetOutOfRange, PystreamError
 from pystream.common.model import TopicPartition as Place
+from pystream.compat.confluent_kafka._background import Subject, start
 from pystream.compat.confluent_kafka._codes import Codes
 from pystream.compat.confluent_kafka._errors import KafkaError, KafkaException, as_exception, as_kafka_error, local
-from pystream.compat.confluent_kafka._events import (
-    Events,
-    error_event,
-    report_missing_topics,
-    report_statistics,
-    report_unreachable,
-)
+from pystream.compat.confluent_kafka._events import Events, LastRaised, error_event, report_missing_topics
 from pystream.compat.confluent_kafka._metadata import ClusterMetadata, list_topics
 from pystream.compat.confluent_kafka._reader import Reader
 from pystream.compat.confluent_kafka._settings import loaded, parse
@@ -72,7 +67,7 @@ class Consumer:
         named = {**(config or {}), **keywords}
         if "group.id" not in named and "group_id" not in named:
             raise ValueError("Failed to create consumer: group.id must be set")
-        settings = parse(ConsumerConfig, config, keywords, {"error_cb", "stats_cb", "throttle_cb", "on_commit"})
+        settings = parse(ConsumerConfig, config, keywords, {"on_commit"})
         self._events = Events()
         self._on_commit = settings.callback("on_commit")
         self._tells_ends: bool = settings.own["enable.partition.eof"]
@@ -89,17 +84,8 @@ class Consumer:
         self._runner = self._reader._runner
         self._closed = False
         cluster = self._reader.engine.cluster
-        error_cb = settings.callback("error_cb")
-        if error_cb is not None:
-            self._in_background("report errors", lambda: report_unreachable(cluster, self._events, error_cb))
-        if settings.callback("stats_cb") is not None and settings.own["statistics.interval.ms"] > 0:
-            self._in_background(
-                "statistics", lambda: report_statistics(cluster, self._events, settings, "consumer", lambda: 0)
-            )
-
-    def _in_background(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        cluster = self._reader.engine.cluster
-        self._runner.call_soon(lambda: cluster.spawn(name, work()))
+        self._subject = Subject("consumer", cluster, self._runner, self._events, topics=self._reader.statistics)
+        start(self._subject, settings)
 
     # --- what to read -------------------------------------------------------------------------------------------------
 
@@ -140,8 +126,8 @@ class Consumer:
             raise as_exception(error, "Failed to set subscription: ", Codes._INVALID_ARG) from error
         config = self._reader.config
         if names and not patterns and config.group_protocol == "classic" and not config.allow_auto_create_topics:
-            cluster = self._reader.engine.cluster
-            self._in_background("look for topics", lambda: report_missing_topics(cluster, names, self._news.append))
+            cluster, tell = self._reader.engine.cluster, self._news.append
+            self._subject.spawn("look for topics", lambda: report_missing_topics(cluster, names, tell))
 
     def unsubscribe(self) -> None:
         """Leave the group."""
@@ -206,14 +192,18 @@ class Consumer:
         self._tell(self._callbacks[0], places)
 
     def _revoked(self, places: list[Place]) -> None:
-        self._tell(self._callbacks[1], places)
-        if self._commits:
-            self._commit_stored(places)
-        self._reader.forget(places)
+        try:
+            self._tell(self._callbacks[1], places)
+        finally:
+            if self._commits:
+                self._commit_stored(places)
+            self._reader.forget(places)
 
     def _lost(self, places: list[Place]) -> None:
-        self._tell(self._callbacks[2] or self._callbacks[1], places)
-        self._reader.forget(places)
+        try:
+            self._tell(self._callbacks[2] or self._callbacks[1], places)
+        finally:
+            self._reader.forget(places)
 
     def _tell(self, callback: OnRebalance | None, places: list[Place]) -> None:
         if callback is None:
@@ -229,8 +219,10 @@ class Consumer:
         places = list(self._reader.assignment())
         if self._reader.engine.subscription is not None and (places or self._is_told):
             self._is_told = False
-            self._revoked(places)
-            self._reader.forget_callbacks()  # they are told, while the consumer is open
+            try:
+                self._revoked(places)
+            finally:
+                self._reader.forget_callbacks()  # they are told, while the consumer is open
         elif self._commits:
             self._commit_stored(None)
 
@@ -555,15 +547,21 @@ class Consumer:
         refuse_credentials(username, password)
 
     def close(self) -> None:
-        """Commit what is stored (with enable.auto.commit), tell on_revoke, leave the group."""
+        """Tell on_revoke, commit what is stored (with enable.auto.commit), leave the group.
+
+        What callbacks raise keeps nothing of this from being done; the last of it comes out.
+        """
         if self._closed:
             return
+        every = LastRaised()
         try:
-            self._give_up()
-            self._events.serve_all()
+            for step in (self._give_up, self._events.serve_all):
+                with every:
+                    step()
         finally:
             self._closed = True
             self._reader.close()
+        every.end()
 
     def __enter__(self) -> Self:
         return self

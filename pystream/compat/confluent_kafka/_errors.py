@@ -134,7 +134,9 @@ def code_of(error: BaseException) -> int:
     return Codes._TIMED_OUT if isinstance(error, TimeoutError) else Codes._FAIL
 
 
-def as_kafka_error(error: BaseException, what: builtins.str = "", code: int | None = None) -> KafkaError:
+def as_kafka_error(
+    error: BaseException, what: builtins.str = "", code: int | None = None, *, fatal: bool | None = None
+) -> KafkaError:
     """An error of the SDK as confluent_kafka tells it; `what` was being done."""
     if isinstance(error, KafkaException) and error.args and isinstance(error.args[0], KafkaError):
         return error.args[0]
@@ -145,7 +147,7 @@ def as_kafka_error(error: BaseException, what: builtins.str = "", code: int | No
     return KafkaError(
         number,
         f"{what}{where}{error}",
-        fatal=isinstance(error, _FATAL),
+        fatal=isinstance(error, _FATAL) if fatal is None else fatal,
         retriable=isinstance(error, errors.KafkaError) and error.retriable,
         txn_requires_abort=isinstance(error, _ABORTABLE),
     )

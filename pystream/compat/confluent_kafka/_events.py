@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import json
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Any, Final
+from types import TracebackType
+from typing import Final, Self
 
 from pystream.client.admin.routes import ask_metadata
 from pystream.client.cluster.cluster import Cluster
-from pystream.client.config import addresses
 from pystream.common import error_codes
-from pystream.common.errors import NetworkFailure, NoBrokersAvailable, PystreamError
+from pystream.common.errors import PystreamError
 from pystream.common.logging import get_logger
-from pystream.compat.confluent_kafka._codes import Codes, text_of
+from pystream.compat.confluent_kafka._codes import text_of
 from pystream.compat.confluent_kafka._errors import KafkaError
-from pystream.compat.confluent_kafka._settings import Settings
 from pystream.compat.confluent_kafka._values import Message
 from pystream.protocol.messages.metadata import MetadataRequestTopic
 
-COMPLAINT_SECONDS: Final = 1.0  # between two reports that no broker can be reached
 NO_TIMESTAMP: Final = (0, -1)
 TELLING: Final = frozenset(
     {
@@ -34,6 +29,33 @@ TELLING: Final = frozenset(
 )
 
 logger = get_logger(__name__)
+
+
+class LastRaised:
+    """Steps that are all taken, whatever the ones before raise; the last exception counts, as in confluent_kafka.
+
+    with every: first()
+    with every: second()
+    every.end()
+    """
+
+    def __init__(self) -> None:
+        self._error: Exception | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> bool:
+        """KeyboardInterrupt and the like go on at once."""
+        if not isinstance(error, Exception):
+            return False
+        self._error = error
+        return True
+
+    def end(self) -> None:
+        """Raise what was raised last, if anything was."""
+        if self._error is not None:
+            raise self._error
 
 
 class Events:
@@ -67,12 +89,14 @@ class Events:
         return served
 
     def serve_all(self) -> int:
-        """As serve(), but a callback that raises keeps no other from being called; what it raised comes out then."""
-        due = list(self._due())
-        with contextlib.ExitStack() as every:
-            for call in reversed(due):
-                every.callback(call)
-        return len(due)
+        """As serve(), but a callback that raises keeps no other from being called; the last exception comes out."""
+        served, every = 0, LastRaised()
+        for call in self._due():
+            served += 1
+            with every:
+                call()
+        every.end()
+        return served
 
     def _due(self) -> Iterator[Callable[[], object]]:
         """What is there now, taken one by one; what comes meanwhile has to wait."""
@@ -102,38 +126,6 @@ def never() -> bool:
     return False
 
 
-async def report_unreachable(cluster: Cluster, events: Events, error_cb: Callable[[KafkaError], Any]) -> None:
-    """Tell error_cb that brokers cannot be reached, now and whenever the last connection is gone.
-
-    _ALL_BROKERS_DOWN is told once, until one is reached again.
-    """
-    is_down = False
-    while True:
-        try:
-            await cluster.any_broker()
-        except (NoBrokersAvailable, NetworkFailure) as failure:
-            told = [KafkaError(await _reason(cluster), str(failure))]
-            if not is_down:
-                count = len(cluster.metadata.nodes) or len(cluster.config.bootstrap_servers)
-                told.append(KafkaError(Codes._ALL_BROKERS_DOWN, f"{count}/{count} brokers are down"))
-            is_down = True
-            for error in told:
-                events.put(lambda error=error: error_cb(error))  # type: ignore[misc]
-        else:
-            is_down = False
-        await asyncio.sleep(COMPLAINT_SECONDS)
-
-
-async def _reason(cluster: Cluster) -> int:
-    """_RESOLVE when the first address is no host's, else _TRANSPORT."""
-    host, port = addresses(cluster.config.bootstrap_servers)[0]
-    try:
-        await asyncio.get_running_loop().getaddrinfo(host, port)
-    except OSError:
-        return Codes._RESOLVE
-    return Codes._TRANSPORT
-
-
 async def report_missing_topics(cluster: Cluster, topics: list[str], tell: Callable[[Message], object]) -> None:
     """Tell, once, which of these topics cannot be read."""
     wanted = [MetadataRequestTopic(name=topic) for topic in topics]
@@ -158,38 +150,3 @@ def error_event(
     """In the place of a message; its value is what the error says."""
     value = error.str().encode()
     return Message(topic, partition, offset, None, value, None, error, NO_TIMESTAMP, None, leader_epoch)
-
-
-async def report_statistics(
-    cluster: Cluster, events: Events, settings: Settings, kind: str, waiting: Callable[[], int]
-) -> None:
-    """Give stats_cb a JSON text every statistics.interval.ms: the few of librdkafka's fields that the README names."""
-    stats_cb = settings.callbacks["stats_cb"]
-    interval = settings.own["statistics.interval.ms"] / 1000
-    started = time.monotonic()
-    while True:
-        await asyncio.sleep(interval)
-        name = cluster.config.client_id or "pystream"
-        figures = {
-            "name": f"{name}#{kind}",
-            "client_id": name,
-            "type": kind,
-            "ts": int(time.monotonic() * 1e6),
-            "time": int(time.time()),
-            "age": int((time.monotonic() - started) * 1e6),
-            "replyq": len(events),
-            "msg_cnt": waiting(),
-            "metadata_cache_cnt": len(cluster.metadata.topics),
-            "brokers": {
-                f"{node.host}:{node.port}/{node.node_id}": {
-                    "name": f"{node.host}:{node.port}/{node.node_id}",
-                    "nodeid": node.node_id,
-                    "nodename": f"{node.host}:{node.port}",
-                    "state": "UP" if cluster.connections.existing(node.node_id) else "INIT",
-                }
-                for node in cluster.metadata.nodes.values()
-            },
-            "topics": {topic: {"topic": topic} for topic in cluster.metadata.topics},
-        }
-        text = json.dumps(figures)
-        events.put(lambda text=text: stats_cb(text))  # type: ignore[misc]

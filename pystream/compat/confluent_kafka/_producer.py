@@ -10,26 +10,34 @@ its messages until it is, or message.timeout.ms is over.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from typing import Any, Final, NamedTuple, Self, TypeVar
 
 from pystream.client.cluster.retry import Deadline
 from pystream.client.config import ProducerConfig
 from pystream.client.sync.producer import Producer as SdkProducer
+from pystream.common.config import INT_MAX
 from pystream.common.errors import (
     ClientError,
     Closed,
+    InvalidProducerEpoch,
+    InvalidTimestamp,
     InvalidTxnState,
     MessageTooLarge,
+    ProducerFenced,
     PystreamError,
     UnknownTopicOrPartition,
 )
+from pystream.common.errors import KafkaError as BrokerError
+from pystream.compat.confluent_kafka import _arguments as arguments
+from pystream.compat.confluent_kafka._background import Subject, start
 from pystream.compat.confluent_kafka._codes import Codes
 from pystream.compat.confluent_kafka._errors import KafkaError, KafkaException, as_exception, as_kafka_error, local
-from pystream.compat.confluent_kafka._events import Events, report_statistics, report_unreachable
+from pystream.compat.confluent_kafka._events import Events, LastRaised
 from pystream.compat.confluent_kafka._metadata import ClusterMetadata, list_topics
 from pystream.compat.confluent_kafka._partitioners import ANY_PARTITION, PARTITIONERS
 from pystream.compat.confluent_kafka._settings import invalid_value, loaded, parse
@@ -45,6 +53,8 @@ T = TypeVar("T")
 NOW: Final = -1
 CLOSED: Final = "Producer has been closed"
 LEVELS: Final = ("gzip", "lz4", "zstd")
+SHORT_SECONDS: Final = 0.2  # a flush() of less is one step in confluent_kafka, and ends with the first exception
+FENCED: Final = (ProducerFenced, InvalidProducerEpoch)
 
 OnDelivery = Callable[[KafkaError | None, Message], Any]
 
@@ -59,7 +69,7 @@ class _Record(NamedTuple):
     topic: str
     value: Any
     key: Any
-    headers: list[tuple[str | bytes, Any]] | None
+    headers: list[tuple[bytes, bytes | None]] | None
     partition: int
     timestamp_ms: int
     on_delivery: OnDelivery | None
@@ -73,7 +83,7 @@ class Producer:
 
     def __init__(self, config: Mapping[str, Any] | None = None, /, **keywords: Any) -> None:
         self._closed = True
-        settings = parse(ProducerConfig, config, keywords, {"error_cb", "stats_cb", "throttle_cb", "on_delivery"})
+        settings = parse(ProducerConfig, config, keywords, {"on_delivery"})
         level, codec = settings.own["compression.level"], str(settings.sdk.get("compression.type"))
         if level >= 0 and codec in LEVELS:
             settings.sdk.setdefault(f"compression.{codec}.level", max(level, 1))
@@ -93,19 +103,9 @@ class Producer:
         self._runner = self._sdk._runner
         self._append = self._engine.append_now
         self._count_of = self._engine.accumulator.partition_count
+        self._fatal: KafkaError | None = None  # why nothing more can be sent
         self._closed = False
-        cluster = self._engine.cluster
-        error_cb = settings.callback("error_cb")
-        if error_cb is not None:
-            self._in_background("report errors", lambda: report_unreachable(cluster, self._events, error_cb))
-        if settings.callback("stats_cb") is not None and settings.own["statistics.interval.ms"] > 0:
-            self._in_background(
-                "statistics", lambda: report_statistics(cluster, self._events, settings, "producer", self.__len__)
-            )
-
-    def _in_background(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        cluster = self._engine.cluster
-        self._runner.call_soon(lambda: cluster.spawn(name, work()))
+        start(Subject("producer", self._engine.cluster, self._runner, self._events, self.__len__), settings)
 
     # --- producing ----------------------------------------------------------------------------------------------------
 
@@ -120,21 +120,27 @@ class Producer:
         timestamp: int = 0,
         headers: Any = None,
     ) -> None:
-        """Queue a message. Raises BufferError when the queue is full, KafkaException for what can never be sent."""
+        """Queue a message. Raises BufferError when the queue is full, KafkaException for what can never be sent.
+
+        Raises TypeError, ValueError and OverflowError for arguments that confluent_kafka does not take either.
+        """
         if self._closed:
             raise RuntimeError(CLOSED)
+        arguments.topic_name(topic)
         if self._outstanding >= self._limit:
             raise BufferError("Local: Queue full")
         record = _Record(
             topic,
-            value.encode() if isinstance(value, str) else value,
-            key.encode() if isinstance(key, str) else key,
-            None if headers is None else _pairs(headers),
-            partition,
-            timestamp or NOW,
-            on_delivery or callback or self._on_delivery,
+            arguments.field(value, 2),
+            arguments.field(key, 3),
+            arguments.headers(headers),
+            arguments.whole(partition, INT_MAX),
+            arguments.whole(timestamp, arguments.LARGEST_TIMESTAMP) or NOW,
+            callback or on_delivery or self._on_delivery,
             time.monotonic(),
         )
+        if self._fatal is not None:
+            raise local(Codes._FATAL, "Unable to produce message: Local: Fatal error")
         with self._lock:
             self._outstanding += 1
         try:
@@ -157,6 +163,9 @@ class Producer:
             if self._count_of(topic) > 0:
                 raise local(Codes._UNKNOWN_PARTITION, f"Unable to produce message: {error}") from error
             return False
+        except InvalidTimestamp as error:
+            self._failed(record, as_kafka_error(error))
+            return True
         except MessageTooLarge as error:
             raise as_exception(error, "Unable to produce message: ", Codes.MSG_SIZE_TOO_LARGE) from error
         except Closed:
@@ -199,9 +208,8 @@ class Producer:
         except PystreamError as error:
             with self._lock:
                 records = self._waiting.pop(topic, [])
-            timed_out = isinstance(error, Closed) is False and not isinstance(error, UnknownTopicOrPartition)
             for record in records:
-                self._failed(record, as_kafka_error(error, code=Codes._MSG_TIMED_OUT if timed_out else None))
+                self._failed(record, as_kafka_error(error, code=_code_of_unknown(error)))
             return
         while True:
             with self._lock:
@@ -238,7 +246,7 @@ class Producer:
         if not isinstance(messages, list):
             raise TypeError("messages must be a list")
         for index, message in enumerate(messages):
-            _check_message(index, message)
+            arguments.batch_message(index, message)
         queued = 0
         for message in messages:
             report = message.get("callback") or on_delivery or callback
@@ -247,10 +255,10 @@ class Producer:
                     topic,
                     message.get("value"),
                     message.get("key"),
-                    message.get("partition", partition),
+                    partition if message.get("partition") is None else message["partition"],
                     report,
                     None,
-                    message.get("timestamp", 0),
+                    message.get("timestamp") or 0,
                     message.get("headers"),
                 )
             except BufferError:
@@ -283,7 +291,9 @@ class Producer:
             self._report(record.on_delivery, None, message)
         else:
             code = Codes._PURGE_QUEUE if isinstance(error, Purged) else None
-            self._failed(record, as_kafka_error(error, code=code), delivery.partition)
+            if isinstance(error, FENCED) and self._engine.transactions is not None:
+                self._note_fenced(error)
+            self._failed(record, as_kafka_error(error, code=code, fatal=False), delivery.partition)
 
     def _failed(self, record: _Record, error: KafkaError, partition: int | None = None) -> None:
         if record.on_delivery is None:
@@ -302,6 +312,19 @@ class Producer:
             time.monotonic() - record.produced_at,
         )
         self._report(record.on_delivery, error, message)
+
+    def _note_fenced(self, error: BaseException) -> KafkaError:
+        """From now on calls raise this error; the first poll() or flush() to come does, too, as confluent_kafka's."""
+        with self._lock:
+            if self._fatal is not None:
+                return self._fatal
+            fatal = self._fatal = KafkaError(Codes._FENCED, as_kafka_error(error).str(), fatal=True)
+
+        def call() -> None:
+            raise KafkaException(fatal)
+
+        self._events.put(call)
+        return fatal
 
     def _report(self, on_delivery: OnDelivery | None, error: KafkaError | None, message: Message) -> None:
         def call() -> None:
@@ -328,20 +351,28 @@ class Producer:
         return self._events.serve()
 
     def flush(self, timeout: float | None = None) -> int:
-        """Wait until everything is delivered or has failed, serving callbacks; how many are left after `timeout`."""
+        """Wait until everything is delivered or has failed, serving callbacks; how many are left after `timeout`.
+
+        What callbacks raise ends it when all have been called: the last exception comes out.
+        """
         self._check_open()
         given = seconds(timeout)
         ends_at = None if given is None else time.monotonic() + given
+        is_short = given is not None and given < SHORT_SECONDS
+        every = LastRaised()
         hurry = asyncio.run_coroutine_threadsafe(self._hurry(), self._runner.loop)
         try:
             while True:
-                self._events.serve()
+                with contextlib.nullcontext() if is_short else every:
+                    self._events.serve() if is_short else self._events.serve_all()
                 if self._outstanding == 0 and not self._events:
-                    return 0
+                    break
                 if not self._events.wait(lambda: self._outstanding == 0, ends_at):
-                    return len(self)
+                    break
         finally:
             hurry.cancel()
+        every.end()
+        return len(self)
 
     async def _hurry(self) -> None:
         """Until cancelled: nothing lingers."""
@@ -418,6 +449,8 @@ class Producer:
     def _transactional(self, call: str) -> Any:
         """Raises KafkaException without transactional.id, and while another call than `call` is to be made again."""
         self._check_open()
+        if self._fatal is not None:
+            raise KafkaException(self._fatal)
         if self._unfinished not in ("", call):
             reason = f"Conflicting {self._unfinished} API call is already in progress"
             raise KafkaException(KafkaError(Codes._CONFLICT, reason, retriable=True))
@@ -451,12 +484,17 @@ class Producer:
         refuse_credentials(username, password)
 
     def close(self, timeout: float | None = None) -> bool:
-        """Flush, for at most `timeout` seconds, and let go of everything. Harmless when closed."""
+        """Flush, for at most `timeout` seconds, and let go of everything. Harmless when closed.
+
+        What callbacks raise comes out when it is closed.
+        """
         if self._closed:
             return True
-        self.flush(timeout)
-        self._closed = True
-        self._sdk.close(0)
+        try:
+            self.flush(timeout)
+        finally:
+            self._closed = True
+            self._sdk.close(0)
         return True
 
     def __enter__(self) -> Self:
@@ -477,7 +515,7 @@ class Producer:
         """Raises what the producer failed with for good, as a fatal error."""
         failure = self._engine.failure
         if failure is not None:
-            raise KafkaException(KafkaError(Codes._FENCED, f"Local: {failure}", fatal=True)) from failure
+            raise KafkaException(self._note_fenced(failure)) from failure
         raise RuntimeError(CLOSED)
 
     def _run(self, work: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
@@ -487,9 +525,10 @@ class Producer:
         except TimeoutError as error:
             raise KafkaException(KafkaError(Codes._TIMED_OUT, f"Local: {error}", retriable=True)) from error
         except PystreamError as error:
-            fatal = self._engine.failure is not None
+            if self._engine.failure is not None:
+                raise KafkaException(self._note_fenced(error)) from error
             code = Codes._STATE if isinstance(error, InvalidTxnState) else None
-            raise KafkaException(_with_fatal(as_kafka_error(error, code=code), fatal)) from error
+            raise as_exception(error, code=code) from error
 
 
 class _Committed(NamedTuple):
@@ -498,34 +537,8 @@ class _Committed(NamedTuple):
     metadata: str | None
 
 
-def _with_fatal(error: KafkaError, fatal: bool) -> KafkaError:
-    if not fatal:
-        return error
-    return KafkaError(Codes._FENCED, error.str(), fatal=True)
-
-
-def _check_message(index: int, message: Any) -> None:
-    """Raises TypeError for what is no message of a batch."""
-    if not isinstance(message, dict):
-        raise TypeError(f"Message at index {index} must be a dict")
-    for name in ("value", "key"):
-        if not isinstance(message.get(name), bytes | bytearray | memoryview | str | None):
-            raise TypeError(f"Message {name} at index {index} must be bytes or str")
-    if not isinstance(message.get("partition", ANY_PARTITION), int):
-        raise TypeError(f"Message partition at index {index} must be int")
-
-
-def _pairs(headers: Any) -> list[tuple[str | bytes, Any]]:
-    """Raises TypeError for what are no headers."""
-    if not isinstance(headers, Mapping | list):
-        raise TypeError("Headers are expected to be a list of (key, value) tuples or a dict")
-    given: Iterable[Any] = headers.items() if isinstance(headers, Mapping) else headers
-    found = []
-    for pair in given:
-        if not isinstance(pair, tuple) or len(pair) != 2 or not isinstance(pair[0], str):
-            raise TypeError(f"Headers are expected to be a tuple of (key, value), found {pair!r}")
-        name, value = pair
-        if not isinstance(value, str | bytes | None):
-            raise TypeError(f"Unsupported value of header {name}: {type(value).__name__}, expected bytes, str or None")
-        found.append((name, value.encode() if isinstance(value, str) else value))
-    return found
+def _code_of_unknown(error: PystreamError) -> int | None:
+    """Of messages whose topic was not told of in time; None: the error's own."""
+    if isinstance(error, UnknownTopicOrPartition):
+        return Codes._UNKNOWN_TOPIC
+    return None if isinstance(error, BrokerError | Closed) else Codes._MSG_TIMED_OUT

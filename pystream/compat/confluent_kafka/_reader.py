@@ -15,7 +15,14 @@ from pystream.common.model import TopicPartition as Place
 from pystream.compat.confluent_kafka._codes import Codes
 from pystream.compat.confluent_kafka._errors import KafkaError
 from pystream.compat.confluent_kafka._events import error_event
-from pystream.compat.confluent_kafka._values import OFFSET_BEGINNING, OFFSET_END, Message, TopicPartition, at
+from pystream.compat.confluent_kafka._values import (
+    OFFSET_BEGINNING,
+    OFFSET_END,
+    OFFSET_INVALID,
+    Message,
+    TopicPartition,
+    at,
+)
 
 LOOK_SECONDS: Final = 0.05
 UNREACHED_MS: Final = 500  # what a last commit may take where no broker was reached so far
@@ -84,6 +91,29 @@ class Reader(SdkConsumer):
         self.read_up_to[place] = where
         if store:
             self.stored[place] = where
+
+    def statistics(self) -> dict[str, dict[str, dict[str, int]]]:
+        """Of each topic, of each partition held: where it ends, where the application stands, how much is between."""
+        told: dict[str, dict[str, dict[str, int]]] = {}
+        committed_only = self.config.isolation_level == "read_committed"
+        for state in list(self._engine.positions):
+            read, kept = self.read_up_to.get(state.key), self.stored.get(state.key)
+            stable = state.last_stable_offset if committed_only else -1
+            end = stable if stable >= 0 else state.high_watermark
+            app_offset = OFFSET_INVALID if read is None else read.offset
+            from_here = app_offset if app_offset >= 0 else state.position
+            told.setdefault(state.topic, {})[str(state.partition)] = {
+                "partition": state.partition,
+                "next_offset": state.position,
+                "app_offset": app_offset,
+                "stored_offset": OFFSET_INVALID if kept is None else kept.offset,
+                "committed_offset": self.committed_up_to.get(state.key, OFFSET_INVALID),
+                "lo_offset": state.log_start_offset,
+                "hi_offset": state.high_watermark,
+                "ls_offset": state.last_stable_offset,
+                "consumer_lag": max(end - from_here, 0) if end >= 0 and from_here >= 0 else -1,
+            }
+        return told
 
     def await_news(self, seconds: float) -> bool:
         """Whether there is something to read or to do within `seconds`."""

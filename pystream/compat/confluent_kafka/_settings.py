@@ -59,7 +59,6 @@ IDLE: Final = frozenset(  # how librdkafka works inside: nothing of it to be set
         "client.software.version",
         "consume.callback.max.messages",
         "coordinator.query.interval.ms",
-        "debug",
         "enable.gapless.guarantee",
         "enable.random.seed",
         "fetch.error.backoff.ms",
@@ -69,7 +68,6 @@ IDLE: Final = frozenset(  # how librdkafka works inside: nothing of it to be set
         "log.connection.close",
         "log.queue",
         "log.thread.name",
-        "log_level",
         "message.copy.max.bytes",
         "offset.store.method",
         "offset.store.path",
@@ -96,12 +94,15 @@ REFUSED: Final = {  # what cannot be had -> what to do instead
     "plugin.library.paths": "interceptors are C libraries: wrap the client instead",
     "interceptors": "interceptors are C libraries: wrap the client instead",
     "partitioner_cb": "give produce() the partition",
-    "oauth_cb": "OAUTHBEARER is not spoken yet",
+    "log_cb": "it is a function in C: give `logger` what has a method log()",
+    "oauth_cb": "SASL, and OAUTHBEARER with it, comes with part 4",
     "background_event_cb": "poll() serves callbacks",
     "enabled_events": "poll() serves callbacks",
 }
 
-CALLBACKS: Final = frozenset({"error_cb", "stats_cb", "throttle_cb", "on_delivery", "on_commit", "logger", "log_cb"})
+CALLBACKS: Final = frozenset({"error_cb", "stats_cb", "throttle_cb", "on_delivery", "on_commit"})
+SPECIAL: Final = ("on_delivery", "on_commit")  # of one kind of client, which says in its own way what they must be
+KEYWORDS: Final = frozenset({*CALLBACKS, "logger", "log_level", "log_cb", "oauth_cb", "partitioner_cb"})
 
 OWN: Final = {  # kept by these clients themselves -> the default
     "queue.buffering.max.messages": 100_000,
@@ -109,6 +110,8 @@ OWN: Final = {  # kept by these clients themselves -> the default
     "delivery.report.only.error": False,
     "compression.level": -1,
     "statistics.interval.ms": 0,
+    "log_level": -1,  # 0 to 7, of syslog; not given: 6, and without `logger` what pystream's logging is set to
+    "debug": "",
     "enable.partition.eof": False,
     "enable.auto.offset.store": True,
     "enable.auto.commit": True,
@@ -119,6 +122,7 @@ BOUNDS: Final = {
     "queue.buffering.max.messages": (0, INT_MAX),
     "compression.level": (-1, 12),
     "statistics.interval.ms": (0, 86_400_000),
+    "log_level": (0, 7),
     "auto.commit.interval.ms": (0, 86_400_000),
 }
 
@@ -151,6 +155,8 @@ class Settings:
     sdk: dict[str, Any] = field(default_factory=dict)
     own: dict[str, Any] = field(default_factory=dict)
     callbacks: dict[str, Callable[..., Any]] = field(default_factory=dict)
+    logger: Any = None  # what has log(level, format, *arguments)
+    ignored: list[str] = field(default_factory=list)  # settings of other kinds of client
 
     def callback(self, name: str) -> Callable[..., Any] | None:
         return self.callbacks.get(name)
@@ -167,7 +173,7 @@ def parse(
         raise TypeError("expected configuration dict")
     given = dict(config or {})
     for name, value in keywords.items():
-        given[name if "." in name or name in CALLBACKS else name.replace("_", ".")] = value
+        given[name if "." in name or name in KEYWORDS else name.replace("_", ".")] = value
     given.update(given.pop("default.topic.config", None) or {})
     settings = Settings(sdk=dict(DEFAULTS[kind]), own=dict(OWN))
     for name, value in given.items():
@@ -179,33 +185,47 @@ def parse(
 
 
 def _take(settings: Settings, kind: type[ClientConfig], name: str, value: Any, callbacks: set[str]) -> None:
+    if name == "logger":
+        settings.logger = value
+        return
     if name in CALLBACKS or name.endswith("_cb"):
         _take_callback(settings, name, value, callbacks)
         return
     if value is None or name in IDLE:
         return
     if name in REFUSED:
-        raise local(Codes._INVALID_ARG, f'"{name}" is not supported by pystream.compat: {REFUSED[name]}')
+        raise _refused(name)
     dotted = RENAMED.get(name, name)
     if dotted in OWN:
         settings.own[dotted] = _within(dotted, _as(type(OWN[dotted]), dotted, value))
     elif dotted in definition_of(kind).keys or dotted.startswith((*SECURITY_PREFIXES, "enable.ssl.", "enable.sasl.")):
         settings.sdk[dotted] = _value(name, value)
-    elif not any(dotted in definition_of(other).keys for other in DEFAULTS):
+    elif any(dotted in definition_of(other).keys for other in DEFAULTS):
+        settings.ignored.append(name)
+    else:
         raise local(Codes._INVALID_ARG, f'No such configuration property: "{name}"')
 
 
 def _take_callback(settings: Settings, name: str, value: Any, callbacks: set[str]) -> None:
-    if name in REFUSED and value is not None:
-        raise local(Codes._INVALID_ARG, f'"{name}" is not supported by pystream.compat: {REFUSED[name]}')
-    if name not in CALLBACKS:
+    known = name in callbacks if name in SPECIAL else name in CALLBACKS or name in REFUSED
+    if not known:
         raise local(Codes._INVALID_ARG, f'No such configuration property: "{name}"')
-    if value is None or name in ("logger", "log_cb"):
+    if value is None:
         return
+    if name in REFUSED and name != "oauth_cb":
+        raise _refused(name)
     if not callable(value):
-        raise TypeError(f"expected {name} property as a callable function")
-    if name in callbacks:
-        settings.callbacks[name] = value
+        if name in SPECIAL:
+            raise local(Codes._INVALID_ARG, f"{name} requires a callable object")
+        wrong = ValueError if name == "throttle_cb" else TypeError
+        raise wrong(f"expected {name} property as a callable function")
+    if name in REFUSED:
+        raise _refused(name)
+    settings.callbacks[name] = value
+
+
+def _refused(name: str) -> KafkaException:
+    return local(Codes._INVALID_ARG, f'"{name}" is not supported by pystream.compat: {REFUSED[name]}')
 
 
 def invalid_value(name: str, value: Any) -> KafkaException:
@@ -222,6 +242,8 @@ def _within(name: str, value: Any) -> Any:
 
 
 def _as(kind: type, name: str, value: Any) -> Any:
+    if kind is int and isinstance(value, bool):
+        raise invalid_value(name, value)
     try:
         if kind is bool:
             if isinstance(value, str):

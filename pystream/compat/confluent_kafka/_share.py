@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, Self
 
 from pystream.client.config import ShareConsumerConfig
 from pystream.client.share.delivery import AcknowledgeType as SdkAcknowledgeType
 from pystream.client.sync.share import ShareConsumer as SdkShareConsumer
 from pystream.common.errors import PystreamError
+from pystream.compat.confluent_kafka._background import Subject, start
 from pystream.compat.confluent_kafka._codes import Codes
 from pystream.compat.confluent_kafka._errors import (
     ConcurrentModificationException,
@@ -20,7 +21,7 @@ from pystream.compat.confluent_kafka._errors import (
     as_exception,
     local,
 )
-from pystream.compat.confluent_kafka._events import Events, report_statistics, report_unreachable
+from pystream.compat.confluent_kafka._events import Events
 from pystream.compat.confluent_kafka._model import AcknowledgeType
 from pystream.compat.confluent_kafka._settings import loaded, parse
 from pystream.compat.confluent_kafka._values import Message, TopicPartition, number, refuse_credentials, seconds
@@ -102,7 +103,7 @@ class ShareConsumer:
         if "on_commit" in named:
             raise ValueError("on_commit is not supported by share consumers: they acknowledge")
         try:
-            settings = parse(ShareConsumerConfig, config, keywords, {"error_cb", "stats_cb", "throttle_cb"})
+            settings = parse(ShareConsumerConfig, config, keywords, set())
             self._sdk: SdkShareConsumer = loaded(lambda: SdkShareConsumer(settings.sdk))
         except KafkaException as error:
             raise ValueError(f"Failed to create share consumer: {error.args[0].str()}") from error
@@ -111,19 +112,8 @@ class ShareConsumer:
         self._events = Events()
         self._polled_at: float | None = None
         self._closed = False
-        self._has_callbacks = bool(settings.callbacks)
-        cluster = self._sdk._engine.cluster
-        error_cb = settings.callback("error_cb")
-        if error_cb is not None:
-            self._in_background("report errors", lambda: report_unreachable(cluster, self._events, error_cb))
-        if settings.callback("stats_cb") is not None and settings.own["statistics.interval.ms"] > 0:
-            self._in_background(
-                "statistics", lambda: report_statistics(cluster, self._events, settings, "consumer", lambda: 0)
-            )
-
-    def _in_background(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        cluster = self._sdk._engine.cluster
-        self._sdk._runner.call_soon(lambda: cluster.spawn(name, work()))
+        self._has_callbacks = bool(settings.callbacks) or settings.logger is not None
+        start(Subject("consumer", self._sdk._engine.cluster, self._sdk._runner, self._events), settings)
 
     def subscribe(self, topics: list[str]) -> None:
         """Take messages of these topics; of none: leave the group."""

@@ -212,7 +212,7 @@ class Uuid:
 
 
 class ThrottleEvent:
-    """A broker that asked the client to wait; throttle_cb would be told of it, see the package's README."""
+    """A broker that asked the client to wait for `throttle_time` seconds; 0 when it does no longer."""
 
     def __init__(self, broker_name: str, broker_id: int, throttle_time: float) -> None:
         self.broker_name = broker_name

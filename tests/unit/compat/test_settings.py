@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import confluent_kafka as real
 import pytest
 
 from pystream.client.config import AdminConfig, ConsumerConfig, ProducerConfig
 from pystream.common.config import INT_MAX
+from pystream.compat import confluent_kafka as faces
 from pystream.compat.confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 from pystream.compat.confluent_kafka._settings import parse
 from pystream.compat.kafka_python._settings import settings_of
@@ -76,10 +78,31 @@ def test_what_is_not_known_or_cannot_be_had_is_refused(wrong: dict[str, object])
     assert refused.value.args[0].code() == KafkaError._INVALID_ARG
 
 
-@pytest.mark.parametrize("wrong", [{"error_cb": 1}, {"on_delivery": "no"}])
-def test_a_callback_must_be_callable(wrong: dict[str, object]) -> None:
-    with pytest.raises(TypeError, match="callable"):
-        Producer({**SERVERS, **wrong})
+CALLBACKS = ("error_cb", "stats_cb", "throttle_cb", "oauth_cb", "log_cb", "partitioner_cb", "on_delivery", "on_commit")
+
+
+@pytest.mark.parametrize("client", ["Producer", "Consumer"])
+@pytest.mark.parametrize("name", CALLBACKS)
+def test_what_is_no_callback_is_refused_as_confluent_kafka_does(client: str, name: str) -> None:
+    refused = []
+    for library in (real, faces):
+        with pytest.raises((TypeError, ValueError, library.KafkaException)) as caught:
+            getattr(library, client)({**SERVERS, "group.id": "g", name: 1})
+        refused.append((caught.type.__name__, getattr(caught.value.args[0], "code", lambda: caught.value.args[0])()))
+    assert refused[1] == refused[0]
+
+
+@pytest.mark.parametrize("level", ["warn", 8, True, -1])
+def test_a_log_level_that_is_none_is_refused_as_confluent_kafka_does(level: object) -> None:
+    for library in (real, faces):
+        with pytest.raises(library.KafkaException) as caught:
+            library.Producer({**SERVERS, "log_level": level})
+        assert caught.value.args[0].code() == KafkaError._INVALID_ARG
+
+
+def test_an_oauth_callback_is_refused_with_what_will_bring_it() -> None:
+    with pytest.raises(KafkaException, match="OAUTHBEARER with it, comes with part 4"):
+        Consumer({**SERVERS, "group.id": "g"}, oauth_cb=print)
 
 
 def test_a_consumer_needs_a_group() -> None:

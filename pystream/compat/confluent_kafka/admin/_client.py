@@ -17,9 +17,10 @@ from pystream.client.config import AdminConfig
 from pystream.client.sync import runner
 from pystream.common.config import Password
 from pystream.common.errors import DeadlineExceeded, NetworkFailure, NoBrokersAvailable, PystreamError
+from pystream.compat.confluent_kafka._background import Subject, start
 from pystream.compat.confluent_kafka._codes import Codes
 from pystream.compat.confluent_kafka._errors import KafkaError, as_exception, local
-from pystream.compat.confluent_kafka._events import Events, report_statistics, report_unreachable
+from pystream.compat.confluent_kafka._events import Events
 from pystream.compat.confluent_kafka._metadata import ClusterMetadata, GroupMetadata, list_topics
 from pystream.compat.confluent_kafka._model import (
     ConsumerGroupTopicPartitions,
@@ -62,22 +63,12 @@ class AdminClient:
     _closed = True  # before __init__, which a subclass may forget
 
     def __init__(self, conf: Mapping[str, Any] | None = None, /, **keywords: Any) -> None:
-        settings = parse(AdminConfig, conf, keywords, {"error_cb", "stats_cb", "throttle_cb"})
+        settings = parse(AdminConfig, conf, keywords, set())
         self._events = Events()
         self._open_sdk: SdkAdminClient = loaded(lambda: SdkAdminClient(settings.sdk))
         self._runner = runner.acquire()
         self._closed = False
-        error_cb, cluster = settings.callback("error_cb"), self._open_sdk.cluster
-        if error_cb is not None:
-            self._in_background("report errors", lambda: report_unreachable(cluster, self._events, error_cb))
-        if settings.callback("stats_cb") is not None and settings.own["statistics.interval.ms"] > 0:
-            self._in_background(
-                "statistics", lambda: report_statistics(cluster, self._events, settings, "producer", lambda: 0)
-            )
-
-    def _in_background(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        cluster = self._open_sdk.cluster
-        self._runner.call_soon(lambda: cluster.spawn(name, work()))
+        start(Subject("producer", self._open_sdk.cluster, self._runner, self._events), settings)
 
     @property
     def _sdk(self) -> SdkAdminClient:

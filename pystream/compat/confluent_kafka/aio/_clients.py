@@ -18,7 +18,7 @@ from pystream.compat.confluent_kafka._errors import KafkaException
 from pystream.compat.confluent_kafka._producer import Producer
 from pystream.compat.confluent_kafka._values import Message, TopicPartition
 
-CALLBACKS: Final = ("error_cb", "stats_cb", "throttle_cb", "on_commit", "logger")
+CALLBACKS: Final = ("error_cb", "stats_cb", "throttle_cb", "on_commit")
 PRODUCER_WORKERS: Final = 4
 CONSUMER_WORKERS: Final = 2
 POLL_SECONDS: Final = 0.1  # the producer's task looks up so often for the end
@@ -50,14 +50,28 @@ class _Clients:
         return from_thread
 
     def _wrapped(self, conf: Mapping[str, Any]) -> dict[str, Any]:
-        return {
+        wrapped = {
             name: self._on_loop(value) if name in CALLBACKS and callable(value) else value
             for name, value in conf.items()
         }
+        if wrapped.get("logger") is not None:
+            wrapped["logger"] = _LoopLogger(self._loop, wrapped["logger"])
+        return wrapped
 
     def _let_go(self) -> None:
         if self._own is not None:
             self._own.shutdown(wait=False)
+
+
+class _LoopLogger:
+    """Has a logger called in the loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, logger: Any) -> None:
+        self._loop = loop
+        self._logger = logger
+
+    def log(self, *arguments: Any) -> None:
+        self._loop.call_soon_threadsafe(self._logger.log, *arguments)
 
 
 class _DirectProducer(Producer):
@@ -87,9 +101,12 @@ class AIOProducer(_Clients):
         self._polling = self._loop.create_task(self._poll_on())
 
     async def _poll_on(self) -> None:
-        """Serve callbacks while the application awaits other things."""
+        """Serve callbacks while the application awaits other things; what they raise goes to the loop's handler."""
         while not self._closed:
-            await self._call(self._producer.poll, POLL_SECONDS)
+            poll = self._loop.run_in_executor(self._executor, self._producer.poll, POLL_SECONDS)
+            await asyncio.wait([poll])
+            if (error := poll.exception()) is not None:
+                self._loop.call_exception_handler({"message": "a callback of AIOProducer raised", "exception": error})
 
     async def produce(
         self, topic: str, value: Any = None, key: Any = None, partition: int = -1, **kwargs: Any
