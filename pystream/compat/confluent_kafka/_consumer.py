@@ -19,13 +19,13 @@ from pystream.client.config import ConsumerConfig
 from pystream.client.consumer.model import OffsetAndMetadata
 from pystream.common.errors import DeadlineExceeded, NetworkFailure, NoBrokersAvailable, OffsetOutOfRange, PystreamError
 from pystream.common.model import TopicPartition as Place
-from pystream.compat.confluent_kafka._background import Subject, start
 from pystream.compat.confluent_kafka._codes import Codes
 from pystream.compat.confluent_kafka._errors import KafkaError, KafkaException, as_exception, as_kafka_error, local
-from pystream.compat.confluent_kafka._events import Events, LastRaised, error_event, report_missing_topics
 from pystream.compat.confluent_kafka._metadata import ClusterMetadata, list_topics
 from pystream.compat.confluent_kafka._reader import Reader
 from pystream.compat.confluent_kafka._settings import loaded, parse
+from pystream.compat.confluent_kafka._telling.background import Subject, start
+from pystream.compat.confluent_kafka._telling.events import Events, LastRaised, error_event, report_missing_topics
 from pystream.compat.confluent_kafka._values import (
     OFFSET_END,
     OFFSET_INVALID,

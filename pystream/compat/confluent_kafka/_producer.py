@@ -34,13 +34,13 @@ from pystream.common.errors import (
 )
 from pystream.common.errors import KafkaError as BrokerError
 from pystream.compat.confluent_kafka import _arguments as arguments
-from pystream.compat.confluent_kafka._background import Subject, start
 from pystream.compat.confluent_kafka._codes import Codes
 from pystream.compat.confluent_kafka._errors import KafkaError, KafkaException, as_exception, as_kafka_error, local
-from pystream.compat.confluent_kafka._events import Events, LastRaised
 from pystream.compat.confluent_kafka._metadata import ClusterMetadata, list_topics
 from pystream.compat.confluent_kafka._partitioners import ANY_PARTITION, PARTITIONERS
 from pystream.compat.confluent_kafka._settings import invalid_value, loaded, parse
+from pystream.compat.confluent_kafka._telling.background import Subject, start
+from pystream.compat.confluent_kafka._telling.events import Events, LastRaised
 from pystream.compat.confluent_kafka._values import (
     TIMESTAMP_CREATE_TIME,
     Message,

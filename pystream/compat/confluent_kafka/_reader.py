@@ -14,7 +14,7 @@ from pystream.client.sync.consumer import Consumer as SdkConsumer
 from pystream.common.model import TopicPartition as Place
 from pystream.compat.confluent_kafka._codes import Codes
 from pystream.compat.confluent_kafka._errors import KafkaError
-from pystream.compat.confluent_kafka._events import error_event
+from pystream.compat.confluent_kafka._telling.events import error_event
 from pystream.compat.confluent_kafka._values import (
     OFFSET_BEGINNING,
     OFFSET_END,

@@ -11,7 +11,6 @@ from pystream.client.config import ShareConsumerConfig
 from pystream.client.share.delivery import AcknowledgeType as SdkAcknowledgeType
 from pystream.client.sync.share import ShareConsumer as SdkShareConsumer
 from pystream.common.errors import PystreamError
-from pystream.compat.confluent_kafka._background import Subject, start
 from pystream.compat.confluent_kafka._codes import Codes
 from pystream.compat.confluent_kafka._errors import (
     ConcurrentModificationException,
@@ -21,9 +20,10 @@ from pystream.compat.confluent_kafka._errors import (
     as_exception,
     local,
 )
-from pystream.compat.confluent_kafka._events import Events
 from pystream.compat.confluent_kafka._model import AcknowledgeType
 from pystream.compat.confluent_kafka._settings import loaded, parse
+from pystream.compat.confluent_kafka._telling.background import Subject, start
+from pystream.compat.confluent_kafka._telling.events import Events
 from pystream.compat.confluent_kafka._values import Message, TopicPartition, number, refuse_credentials, seconds
 
 CLOSED: Final = "Share consumer closed"

@@ -14,9 +14,9 @@ import pytest
 from pystream.client.cluster.metadata import Node
 from pystream.common.logging import LogLine
 from pystream.compat.confluent_kafka import Consumer, KafkaError, Producer, ThrottleEvent, TopicPartition
-from pystream.compat.confluent_kafka._background import Throttling
-from pystream.compat.confluent_kafka._events import Events
-from pystream.compat.confluent_kafka._log import MOST_LINES, ClientLog
+from pystream.compat.confluent_kafka._telling.background import Throttling
+from pystream.compat.confluent_kafka._telling.events import Events
+from pystream.compat.confluent_kafka._telling.log import MOST_LINES, ClientLog
 from pystream.compat.confluent_kafka.admin import AdminClient
 from pystream.compat.confluent_kafka.aio import AIOProducer
 

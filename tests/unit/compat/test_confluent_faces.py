@@ -25,8 +25,8 @@ from pystream.compat.confluent_kafka import (
     TopicPartition,
     cimpl,
 )
-from pystream.compat.confluent_kafka._events import Events
 from pystream.compat.confluent_kafka._settings import parse
+from pystream.compat.confluent_kafka._telling.events import Events
 from pystream.compat.confluent_kafka.admin import (
     AclBindingFilter,
     AclOperation,

@@ -17,10 +17,8 @@ from pystream.client.config import AdminConfig
 from pystream.client.sync import runner
 from pystream.common.config import Password
 from pystream.common.errors import DeadlineExceeded, NetworkFailure, NoBrokersAvailable, PystreamError
-from pystream.compat.confluent_kafka._background import Subject, start
 from pystream.compat.confluent_kafka._codes import Codes
 from pystream.compat.confluent_kafka._errors import KafkaError, as_exception, local
-from pystream.compat.confluent_kafka._events import Events
 from pystream.compat.confluent_kafka._metadata import ClusterMetadata, GroupMetadata, list_topics
 from pystream.compat.confluent_kafka._model import (
     ConsumerGroupTopicPartitions,
@@ -29,6 +27,8 @@ from pystream.compat.confluent_kafka._model import (
     TopicCollection,
 )
 from pystream.compat.confluent_kafka._settings import loaded, parse
+from pystream.compat.confluent_kafka._telling.background import Subject, start
+from pystream.compat.confluent_kafka._telling.events import Events
 from pystream.compat.confluent_kafka._values import TopicPartition, refuse_credentials, seconds
 from pystream.compat.confluent_kafka.admin import _checks as checks
 from pystream.compat.confluent_kafka.admin import _told as told

@@ -16,9 +16,9 @@ from pystream.client.sync.runner import Runner
 from pystream.common.errors import NetworkFailure, NoBrokersAvailable
 from pystream.compat.confluent_kafka._codes import Codes
 from pystream.compat.confluent_kafka._errors import KafkaError
-from pystream.compat.confluent_kafka._events import Events
-from pystream.compat.confluent_kafka._log import ClientLog, client_name
 from pystream.compat.confluent_kafka._settings import Settings
+from pystream.compat.confluent_kafka._telling.events import Events
+from pystream.compat.confluent_kafka._telling.log import ClientLog, client_name
 from pystream.compat.confluent_kafka._values import ThrottleEvent
 
 COMPLAINT_SECONDS: Final = 1.0  # between two reports that no broker can be reached

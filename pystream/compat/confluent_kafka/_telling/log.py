@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import pystream
 from pystream.common.logging import LogLine
-from pystream.compat.confluent_kafka._events import Events
+from pystream.compat.confluent_kafka._telling.events import Events
 
 MOST_LINES: Final = 10_000  # that wait for poll(); those behind are counted
 ERROR: Final = 3

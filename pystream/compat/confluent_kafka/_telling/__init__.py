@@ -1,0 +1,1 @@
+"""What clients tell without being asked: events, errors, statistics, throttling and logs, which poll() gives out."""
