@@ -50,6 +50,7 @@ from pystream.metadata.store import Absent, Delete, Exists, MetadataStore, ModRe
 
 logger = get_logger(__name__)
 TopicCheck = Callable[[Mapping[str, str], ClusterImage], None]
+Charge = Callable[[int], None]
 NAMED_TWICE = "The provided topic name maps to an ID that was already supplied."
 
 
@@ -95,16 +96,24 @@ class TopicController:
         self._turn = asyncio.Lock()
 
     async def create_topics(
-        self, topics: Sequence[NewTopic], *, validate_only: bool = False, internal: bool = False
+        self,
+        topics: Sequence[NewTopic],
+        *,
+        validate_only: bool = False,
+        internal: bool = False,
+        charge: Charge = lambda partitions: None,
     ) -> list[TopicOutcome]:
-        """One outcome for each name, in the order of first mention. `internal` allows names of the cluster's own."""
+        """One outcome for each name, in the order of first mention. `internal` allows names of the cluster's own.
+
+        `charge(partitions)` is called for what passed every check; it raises ThrottlingQuotaExceeded to refuse it.
+        """
         async with self._turn:
             planned: dict[str, _Plan | TopicOutcome] = {}
             mentions = Counter(topic.name for topic in topics)
             taken = {collision_key(name): name for name in self._publisher.image.topics}
             for topic in topics:
                 if topic.name not in planned:
-                    plan = self._planned(topic, mentions[topic.name], planned.values(), taken, internal)
+                    plan = self._planned(topic, mentions[topic.name], planned.values(), taken, internal, charge)
                     planned[topic.name] = plan
                     if isinstance(plan, _Plan):
                         taken[collision_key(topic.name)] = topic.name
@@ -134,22 +143,39 @@ class TopicController:
             return await self._all([self._create(plan) for plan in plans])
 
     async def create_partitions(
-        self, topics: Sequence[MorePartitions], *, validate_only: bool = False
+        self,
+        topics: Sequence[MorePartitions],
+        *,
+        validate_only: bool = False,
+        charge: Charge = lambda partitions: None,
     ) -> list[TopicOutcome]:
-        """One outcome for each name, in the order of first mention."""
+        """One outcome for each name, in the order of first mention. `charge`: as for new topics, of what is added."""
         async with self._turn:
             mentions = Counter(topic.name for topic in topics)
             distinct = {topic.name: topic for topic in topics}
-            return await self._all([self._grown(distinct[name], mentions[name], validate_only) for name in mentions])
+            return await self._all(
+                [self._grown(distinct[name], mentions[name], validate_only, charge) for name in mentions]
+            )
 
-    async def delete_topics(self, *, names: Sequence[str] = (), topic_ids: Sequence[bytes] = ()) -> list[TopicOutcome]:
-        """One outcome for each distinct name, then for each distinct id. What is named both ways is not deleted."""
+    async def delete_topics(
+        self,
+        *,
+        names: Sequence[str] = (),
+        topic_ids: Sequence[bytes] = (),
+        charge: Charge = lambda partitions: None,
+    ) -> list[TopicOutcome]:
+        """One outcome for each distinct name, then for each distinct id. What is named both ways is not deleted.
+
+        `charge`: as for new topics.
+        """
         async with self._turn:
             image = self._publisher.image
             wanted = set(topic_ids)
-            by_name = [self._deleted_by_name(name, count, wanted) for name, count in Counter(names).items()]
+            by_name = [self._deleted_by_name(name, count, wanted, charge) for name, count in Counter(names).items()]
             named = {topic.topic_id for name in names if (topic := image.topics.get(name))}
-            by_id = [self._deleted_by_id(topic_id, count, named) for topic_id, count in Counter(topic_ids).items()]
+            by_id = [
+                self._deleted_by_id(topic_id, count, named, charge) for topic_id, count in Counter(topic_ids).items()
+            ]
             return await self._all([*by_name, *by_id])
 
     async def collect_garbage(self) -> int:
@@ -182,6 +208,7 @@ class TopicController:
         planned: Iterable[_Plan | TopicOutcome],
         taken: Mapping[str, str],
         internal: bool,
+        charge: Charge,
     ) -> _Plan | TopicOutcome:
         image = self._publisher.image
         try:
@@ -190,7 +217,9 @@ class TopicController:
             self._check_name(topic.name, image, taken, internal)
             configs = self._checked_configs(topic.configs, image)
             begun = sum(len(plan.replicas) for plan in planned if isinstance(plan, _Plan))
-            return _Plan(topic.name, random_uuid(), self._placed(topic, image, begun), configs)
+            replicas = self._placed(topic, image, begun)
+            charge(len(replicas))
+            return _Plan(topic.name, random_uuid(), replicas, configs)
         except KafkaError as error:
             return TopicOutcome(topic.name, error)
 
@@ -273,7 +302,9 @@ class TopicController:
 
     # --- growth -------------------------------------------------------------------------------------------------------
 
-    async def _grown(self, topic: MorePartitions, mentions: int, validate_only: bool) -> tuple[TopicOutcome, int]:
+    async def _grown(
+        self, topic: MorePartitions, mentions: int, validate_only: bool, charge: Charge
+    ) -> tuple[TopicOutcome, int]:
         try:
             if mentions > 1:
                 raise InvalidRequest("Duplicate topic name.")
@@ -281,6 +312,7 @@ class TopicController:
             if found is None:
                 raise UnknownTopicOrPartition()
             replicas = self._added(topic, found)
+            charge(len(replicas) - len(found.partitions))
             revision = 0 if validate_only else await self._grow(found, replicas)
         except KafkaError as error:
             return TopicOutcome(topic.name, error), 0
@@ -329,21 +361,26 @@ class TopicController:
 
     # --- deletion -----------------------------------------------------------------------------------------------------
 
-    async def _deleted_by_name(self, name: str, mentions: int, wanted: set[bytes]) -> tuple[TopicOutcome, int]:
+    async def _deleted_by_name(
+        self, name: str, mentions: int, wanted: set[bytes], charge: Charge
+    ) -> tuple[TopicOutcome, int]:
         topic = self._publisher.image.topics.get(name)
         known_id = topic.topic_id if topic is not None else ZERO_UUID
         complaint = mentions > 1 and "Duplicate topic name."
         if known_id in wanted:
             complaint = NAMED_TWICE
-        return await self._deleted(TopicOutcome(name, topic_id=known_id), topic, UnknownTopicOrPartition, complaint)
+        outcome = TopicOutcome(name, topic_id=known_id)
+        return await self._deleted(outcome, topic, UnknownTopicOrPartition, complaint, charge)
 
-    async def _deleted_by_id(self, topic_id: bytes, mentions: int, named: set[bytes]) -> tuple[TopicOutcome, int]:
+    async def _deleted_by_id(
+        self, topic_id: bytes, mentions: int, named: set[bytes], charge: Charge
+    ) -> tuple[TopicOutcome, int]:
         topic = self._publisher.image.topics_by_id.get(topic_id)
         complaint = mentions > 1 and "Duplicate topic id."
         if topic_id in named:
             complaint = NAMED_TWICE
         outcome = TopicOutcome(topic.name if topic is not None else None, topic_id=topic_id)
-        return await self._deleted(outcome, topic, UnknownTopicId, complaint)
+        return await self._deleted(outcome, topic, UnknownTopicId, complaint, charge)
 
     async def _deleted(
         self,
@@ -351,6 +388,7 @@ class TopicController:
         topic: TopicImage | None,
         unknown: Callable[[], KafkaError],
         complaint: str | bool,
+        charge: Charge,
     ) -> tuple[TopicOutcome, int]:
         try:
             if not self._config.delete_topic_enable:
@@ -359,6 +397,7 @@ class TopicController:
                 raise InvalidRequest(complaint)
             if topic is None:
                 raise unknown()
+            charge(len(topic.partitions))
             revision = await self._delete(topic)
             if revision is None:
                 raise unknown()

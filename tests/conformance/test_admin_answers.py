@@ -13,10 +13,12 @@ import pytest
 
 from pystream.common import error_codes as codes
 from pystream.common.model import ZERO_UUID
+from pystream.protocol.message import Message
+from pystream.protocol.messages import alter_client_quotas as alter_quotas
 from pystream.protocol.messages import alter_configs as replace
 from pystream.protocol.messages import alter_partition_reassignments as reassign
+from pystream.protocol.messages import create_partitions, delete_records
 from pystream.protocol.messages import create_topics as create
-from pystream.protocol.messages import delete_records as delete_records
 from pystream.protocol.messages import delete_topics as delete
 from pystream.protocol.messages import describe_client_quotas as quotas
 from pystream.protocol.messages import describe_configs as describe
@@ -387,6 +389,37 @@ def test_a_filter_of_quotas_that_makes_no_sense_is_refused(
     answer = client.call(quotas.DescribeClientQuotasRequest(components=parts), 1)
     assert (answer.error_code, answer.entries) == (code, None)
     assert answer.error_message.startswith(words)
+
+
+def quota_of_changes(client: RawClient, client_id: str, rate: float | None) -> None:
+    entity = [alter_quotas.AlterClientQuotasRequestEntityData(entity_type="client-id", entity_name=client_id)]
+    change = alter_quotas.OpData(key="controller_mutation_rate", value=rate or 0.0, remove=rate is None)
+    entry = alter_quotas.AlterClientQuotasRequestEntryData(entity=entity, ops=[change])
+    (result,) = client.call(alter_quotas.AlterClientQuotasRequest(entries=[entry]), 1).entries
+    assert result.error_code == codes.NONE, result
+
+
+def test_changes_of_topics_are_refused_once_their_quota_is_overdrawn(client: RawClient, bootstrap: str) -> None:
+    """The change that overdraws it is made at once; what cannot be done anyway costs nothing."""
+    client_id = f"hasty-{os.urandom(4).hex()}"
+    host, _, port = bootstrap.rpartition(":")
+    quota_of_changes(client, client_id, 0.01)
+    with RawClient(int(port), host) as hasty:
+
+        def call(request: Message, version: int) -> Any:
+            hasty.socket.sendall(hasty.frame(request, version, client_id))
+            return hasty.receive()
+
+        topic = create_partitions.CreatePartitionsTopic(name="no-such-topic", count=900, assignments=None)
+        unknown = call(create_partitions.CreatePartitionsRequest(topics=[topic], timeout_ms=TIMEOUT_MS), 3)
+        first = call(creation("made-at-once"), 7)
+        second = call(creation("made-too-soon"), 7)
+    quota_of_changes(client, client_id, None)
+
+    assert (unknown.results[0].error_code, unknown.throttle_time_ms) == (codes.UNKNOWN_TOPIC_OR_PARTITION, 0)
+    assert (first.topics[0].error_code, first.throttle_time_ms) == (codes.NONE, 0)
+    assert second.topics[0].error_code == codes.THROTTLING_QUOTA_EXCEEDED
+    assert 0 < second.throttle_time_ms <= 89_000
 
 
 @pytest.mark.parametrize(

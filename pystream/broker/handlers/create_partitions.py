@@ -26,18 +26,13 @@ REQUEST = CreatePartitionsRequest
 
 async def handle(context: BrokerContext, call: Call, request: CreatePartitionsRequest) -> CreatePartitionsResponse:
     quota = context.client_quotas.mutations(call.client_id, strict=call.api_version >= 3)
-    topics = context.image().topics
-
-    def admitted(topic: CreatePartitionsTopic) -> bool:
-        known = topics.get(topic.name)
-        return quota.admits(max(topic.count - (len(known.partitions) if known is not None else 0), 1), topic.name)
 
     async def grow() -> list[TopicOutcome]:
         outcomes = await context.topics.create_partitions(
-            [_more(topic) for topic in request.topics if admitted(topic)], validate_only=request.validate_only
+            [_more(topic) for topic in request.topics], validate_only=request.validate_only, charge=quota.charge
         )
         await context.applier.caught_up()
-        return quota.with_refused(outcomes)
+        return outcomes
 
     try:
         outcomes = await in_time(grow(), request.timeout_ms)

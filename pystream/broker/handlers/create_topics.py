@@ -31,17 +31,12 @@ REQUEST = CreateTopicsRequest
 async def handle(context: BrokerContext, call: Call, request: CreateTopicsRequest) -> CreateTopicsResponse:
     quota = context.client_quotas.mutations(call.client_id, strict=call.api_version >= 6)
 
-    def admitted(topic: CreatableTopic) -> bool:
-        partitions = len(topic.assignments) or topic.num_partitions
-        return quota.admits(partitions if partitions > 0 else context.config.controller.num_partitions, topic.name)
-
     async def create() -> list[TopicOutcome]:
         outcomes = await context.topics.create_topics(
-            [_new_topic(topic) for topic in request.topics if admitted(topic)],
-            validate_only=request.validate_only,
+            [_new_topic(topic) for topic in request.topics], validate_only=request.validate_only, charge=quota.charge
         )
         await context.applier.caught_up()
-        return quota.with_refused(outcomes)
+        return outcomes
 
     try:
         outcomes = await in_time(create(), request.timeout_ms)

@@ -34,22 +34,15 @@ async def handle(context: BrokerContext, call: Call, request: DeleteTopicsReques
             raise InvalidRequest("This version does not support topic deletion.")
         raise TopicDeletionDisabled()
     quota = context.client_quotas.mutations(call.client_id, strict=call.api_version >= 5)
-    image = context.image()
-
-    def admitted(name: str | None, topic_id: bytes = ZERO_UUID) -> bool:
-        found = image.topics_by_id.get(topic_id) if name is None else image.topics.get(name)
-        return found is None or quota.admits(len(found.partitions), name, topic_id)
-
     refused = [outcome for topic in request.topics if (outcome := _ambiguous(topic)) is not None]
     clear = [topic for topic in request.topics if _ambiguous(topic) is None]
-    named = [*request.topic_names, *(topic.name for topic in clear if topic.name is not None)]
-    names = [name for name in named if admitted(name)]
-    topic_ids = [topic.topic_id for topic in clear if topic.name is None and admitted(None, topic.topic_id)]
+    names = [*request.topic_names, *(topic.name for topic in clear if topic.name is not None)]
+    topic_ids = [topic.topic_id for topic in clear if topic.name is None]
 
     async def delete() -> list[TopicOutcome]:
-        outcomes = await context.topics.delete_topics(names=names, topic_ids=topic_ids)
+        outcomes = await context.topics.delete_topics(names=names, topic_ids=topic_ids, charge=quota.charge)
         await context.applier.caught_up()
-        return [*refused, *quota.with_refused(outcomes)]
+        return [*refused, *outcomes]
 
     try:
         outcomes = await in_time(delete(), request.timeout_ms)

@@ -17,12 +17,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pystream.common.errors import ThrottlingQuotaExceeded
 from pystream.common.logging import get_logger
-from pystream.common.model import ZERO_UUID
 from pystream.controller.quotas import (
     CLIENT_ID,
     CONNECTION_CREATION_RATE,
@@ -35,7 +34,6 @@ from pystream.controller.quotas import (
     packed_address,
     resolved_address,
 )
-from pystream.controller.requests import TopicOutcome
 
 if TYPE_CHECKING:
     from pystream._native.data_plane import DataPlane
@@ -166,34 +164,32 @@ class TokenBucket:
 class MutationQuota:
     """One request's changes of topics, counted in partitions.
 
-    A `strict` version has what comes too early refused; before it everything passes, and the client waits afterwards.
+    A `strict` version has what comes too early refused, and is told to wait only then; before it everything passes, and
+    the client waits afterwards.
     """
 
     def __init__(self, bucket: TokenBucket | None, *, strict: bool, clock: Clock) -> None:
         self._bucket = bucket
         self._strict = strict
         self._clock = clock
-        self._refused: list[TopicOutcome] = []
+        self._until_ms = 0  # the client is to wait
 
     @property
     def throttle_ms(self) -> int:
-        return 0 if self._bucket is None else self._bucket.throttle_ms(self._clock.monotonic_ms())
+        """How long the client has to wait, from now on."""
+        return max(self._until_ms - self._clock.monotonic_ms(), 0) if self._until_ms else 0
 
-    def admits(self, partitions: int, name: str | None, topic_id: bytes = ZERO_UUID) -> bool:
-        """Whether this topic may be changed now; it is noted when it may not."""
+    def charge(self, partitions: int) -> None:
+        """For a change that has passed every check. Raises ThrottlingQuotaExceeded when it may not be made now."""
         if self._bucket is None:
-            return True
-        if self.throttle_ms > 0 and self._strict:
-            error = ThrottlingQuotaExceeded("The throttling quota has been exceeded.")
-            self._refused.append(TopicOutcome(name, error, topic_id))
-            return False
+            return
+        now_ms = self._clock.monotonic_ms()
+        if self._strict and (throttle_ms := self._bucket.throttle_ms(now_ms)) > 0:
+            self._until_ms = now_ms + throttle_ms
+            raise ThrottlingQuotaExceeded("The throttling quota has been exceeded.")
         self._bucket.spend(partitions)
-        return True
-
-    def with_refused(self, outcomes: Sequence[TopicOutcome]) -> list[TopicOutcome]:
-        """The outcomes of the others and of those that were not admitted; a topic has one."""
-        told = {(outcome.name, outcome.topic_id) for outcome in outcomes}
-        return [*outcomes, *(each for each in self._refused if (each.name, each.topic_id) not in told)]
+        if not self._strict:
+            self._until_ms = now_ms + self._bucket.throttle_ms(now_ms)
 
 
 class ClientQuotas:
@@ -215,7 +211,7 @@ class ClientQuotas:
         self._addresses: dict[str, bytes] = {}  # of hosts, as they were found last
         self._look_up: asyncio.Task[None] | None = None
         self._window = window
-        self._mutation_burst_ms = controller_window.burst_ms
+        self._mutation_burst_ms = controller_window.samples * controller_window.sample_ms
         self._quotas: Mapping[QuotaEntity, Mapping[str, float]] = {}
         self.bounds_requests = False
         self._buckets: OrderedDict[str, TokenBucket] = OrderedDict()  # of topic changes

@@ -309,8 +309,9 @@ def test_topic_changes_beyond_the_quota_are_refused_one_by_one():
     async def scenario(rig: ColdRig):
         await alter(rig, entry({"client-id": None}, controller_mutation_rate=0.5))
         created = await make_topics(rig, 7, "a", "b", "c")
-        more = CreatePartitionsRequest(topics=[CreatePartitionsTopic(name="a", count=9, assignments=None)])
-        return created, await rig.call(more, 3), await rig.call(DeleteTopicsRequest(topic_names=["a"]), 5)
+        topics = [CreatePartitionsTopic(name="a", count=9, assignments=None)]
+        grown = await rig.call(CreatePartitionsRequest(topics=topics, timeout_ms=10_000), 3)
+        return created, grown, await rig.call(DeleteTopicsRequest(topic_names=["a"], timeout_ms=10_000), 5)
 
     created, grown, deleted = run_cold(scenario)
 
@@ -323,6 +324,34 @@ def test_topic_changes_beyond_the_quota_are_refused_one_by_one():
     assert [result.error_code for result in grown.results] == [THROTTLING_QUOTA_EXCEEDED]
     assert grown.throttle_time_ms > 0
     assert [result.error_code for result in deleted.responses] == [THROTTLING_QUOTA_EXCEEDED]
+
+
+def test_a_change_that_overdraws_the_quota_is_made_and_nobody_waits_until_the_next():
+    async def scenario(rig: ColdRig):
+        await alter(rig, entry({"client-id": None}, controller_mutation_rate=0.001))
+        return await make_topics(rig, 7, "a"), await make_topics(rig, 7, "b")
+
+    first, second = run_cold(scenario)
+
+    assert (first.topics[0].error_code, first.throttle_time_ms) == (NONE, 0)
+    assert second.topics[0].error_code == THROTTLING_QUOTA_EXCEEDED
+    assert second.throttle_time_ms > 7_000_000
+
+
+def test_what_cannot_be_done_costs_no_quota():
+    async def scenario(rig: ColdRig):
+        await make_topics(rig, 7, "there")
+        await alter(rig, entry({"client-id": None}, controller_mutation_rate=0.001))
+        topics = [CreatePartitionsTopic(name="missing", count=900, assignments=None)]
+        more = CreatePartitionsRequest(topics=topics, timeout_ms=10_000)
+        return [
+            (await make_topics(rig, 7, "there", "bad name")).throttle_time_ms,
+            (await rig.call(more, 3)).throttle_time_ms,
+            (await rig.call(more, 1)).throttle_time_ms,
+            (await make_topics(rig, 7, "new")).topics[0].error_code,
+        ]
+
+    assert run_cold(scenario) == [0, 0, 0, NONE]
 
 
 def test_an_older_client_is_not_refused_but_told_to_wait():
