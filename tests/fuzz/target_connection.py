@@ -7,6 +7,7 @@ options: low 3 bits which requests wait for an answer; 8: the bytes are one answ
 from __future__ import annotations
 
 import asyncio
+import atexit
 import struct
 from typing import Any, Final
 
@@ -84,7 +85,8 @@ def feed(connection: Connection, stream: bytes, step: int) -> None:
         connection.buffer_updated(size)
 
 
-_loop = asyncio.new_event_loop()
+_loop = asyncio.new_event_loop()  # one for all inputs: it only lends its clock and its timers
+atexit.register(_loop.close)
 
 
 def check(data: bytes) -> None:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from tests.fuzz import corpus, plane, recovery
 
+ROOT = Path(__file__).parents[2]
+SECONDS = 120
 FLIPS = 16
 DIRECTORIES = 2_000
 NEEDS_PROBE = ("fetch", "frames", "list_offsets", "produce")
@@ -26,6 +32,14 @@ def test_no_kept_input_breaks_a_target(name: str):
     assert inputs
     for data in inputs:
         target.check(data)
+
+
+def test_no_target_leaves_anything_open_when_the_process_ends():
+    names = [name for name in corpus.names() if name not in NEEDS_PROBE]
+    script = f"from tests.fuzz import corpus\nfor name in {names}: corpus.load(name).seeds()"
+    command = [sys.executable, "-W", "error", "-c", script]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=SECONDS, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("name", corpus.names())
