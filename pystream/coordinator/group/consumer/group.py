@@ -76,9 +76,9 @@ class ConsumerGroup(ReconcilingGroup[ConsumerMember, Assignment]):
         return self._regexes_wanted
 
     def preferred_assignor(self) -> str | None:
-        """What most members ask for; the first in the alphabet among equals."""
-        wanted = sorted(self._assignors.items(), key=lambda item: (-item[1], item[0]))
-        return wanted[0][0] if wanted else None
+        """What most members ask for; among equals the last in the alphabet: uniform, as in Kafka, rather than range."""
+        wanted = [(count, name) for name, count in self._assignors.items()]
+        return max(wanted)[1] if wanted else None
 
     # Members that speak the classic protocol
 

@@ -437,6 +437,15 @@ def test_requests_that_make_no_sense_are_refused(changes, words):
     assert words in str(refused.value)
 
 
+def test_of_assignors_that_equally_many_ask_for_uniform_is_taken(rig):
+    rig.member("one", "topic", assignor="range").join()
+    assert rig.consumer_group().preferred_assignor() == "range"
+    two = rig.member("two", "topic", assignor="uniform").join()
+    assert rig.consumer_group().preferred_assignor() == "uniform"
+    two.leave()
+    assert rig.consumer_group().preferred_assignor() == "range"
+
+
 def test_an_assignor_that_there_is_not_is_refused():
     request = ConsumerGroupHeartbeatRequest(group_id="g", member_id="m", member_epoch=1, server_assignor="best")
     with pytest.raises(UnsupportedAssignor, match="Supported assignors: uniform, range"):
