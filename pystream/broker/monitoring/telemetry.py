@@ -73,7 +73,7 @@ class _Client:
     heard_ms: int
     asked_ms: int | None = None
     pushed_ms: int | None = None
-    may_ask_early: bool = False  # it was told that its subscription has changed
+    may_ask_early: bool = False  # it was told that it has to
     terminating: bool = False
     series: dict[tuple[str, Labels], tuple[str, float]] = field(default_factory=dict)  # (name, labels): (type, value)
 
@@ -200,7 +200,7 @@ class ClientTelemetry:
             client = _Client(tuple((name, attributes[name]) for name in shown), subscription, now_ms)
             self._clients[client_instance_id] = client
         elif client.subscription != subscription:
-            client.subscription, client.may_ask_early = subscription, True
+            client.subscription, client.asked_ms, client.pushed_ms = subscription, None, None  # begun anew
         client.heard_ms = now_ms
         self._clients.move_to_end(client_instance_id)
         self._forget_silent(now_ms)

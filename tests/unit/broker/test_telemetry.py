@@ -140,6 +140,16 @@ def test_a_changed_subscription_is_told_and_may_be_asked_for_at_once():
     assert after.subscription_id != before.subscription_id
 
 
+def test_a_client_that_is_to_push_less_often_is_told_so_with_its_next_push():
+    kit = Kit(all=everything(interval_ms=100))
+    _, _, before = kit.subscribe()
+    assert kit.push(otlp("x", 1)) == NONE
+    kit.clock.advance(100)
+    kit.subscriptions = {"all": everything(interval_ms=3_600_000)}
+    assert kit.push(otlp("x", 1), subscription_id=before.subscription_id) == UNKNOWN_SUBSCRIPTION_ID
+    assert kit.subscribe()[0] == NONE
+
+
 def test_pushes_that_cannot_be_are_refused():
     kit = Kit(all=everything(interval_ms=100))
     assert kit.push(otlp("x", 1), client=ZERO_UUID, subscription_id=0) == INVALID_REQUEST
