@@ -5,7 +5,8 @@
     /metrics        org_apache_kafka_producer_record_send_total{client_id="…",client_instance_id="…",…}
 
 Everything is bounded: clients, series of a client, bytes of a push and what they become, numbers read of it. A client
-that has not been heard of for a quarter of an hour is forgotten, with all that it pushed.
+that has not been heard of for a quarter of an hour, and for three intervals of the slowest subscription, is forgotten
+with all that it pushed.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ DEFAULT_INTERVAL_MS: Final = 300_000
 MAXIMUM_CLIENTS: Final = 5_000
 MAXIMUM_SERIES: Final = 1_000  # of one client, and numbers of one push
 MAXIMUM_CONNECTIONS: Final = 50_000  # whose software we remember
-SILENT_MS: Final = 3 * DEFAULT_INTERVAL_MS
+INTERVALS_OF_SILENCE: Final = 3
 _NOT_IN_A_NAME: Final = re.compile(r"[^a-zA-Z0-9_:]")
 _NOT_IN_A_LABEL: Final = re.compile(r"[^a-zA-Z0-9_]")
 
@@ -193,7 +194,8 @@ class ClientTelemetry:
             "client_software_version": software.version,
             "client_source_address": peer,
         }
-        subscription = self._subscription_of(client_instance_id, attributes)
+        subscriptions = self._subscriptions()
+        subscription = _subscription_of(subscriptions, client_instance_id, attributes)
         client = self._clients.get(client_instance_id)
         if client is None:
             shown = ("client_id", "client_instance_id", "client_software_name", "client_software_version")
@@ -203,29 +205,17 @@ class ClientTelemetry:
             client.subscription, client.asked_ms, client.pushed_ms = subscription, None, None  # begun anew
         client.heard_ms = now_ms
         self._clients.move_to_end(client_instance_id)
-        self._forget_silent(now_ms)
+        slowest_ms = max((config.interval_ms for config in subscriptions.values()), default=DEFAULT_INTERVAL_MS)
+        self._forget_silent(now_ms, INTERVALS_OF_SILENCE * max(slowest_ms, DEFAULT_INTERVAL_MS))
         return client
 
-    def _forget_silent(self, now_ms: int) -> None:
+    def _forget_silent(self, now_ms: int, limit_ms: int) -> None:
         while self._clients:
             client_instance_id, client = next(iter(self._clients.items()))
             silent_ms = now_ms - client.heard_ms
-            if len(self._clients) <= MAXIMUM_CLIENTS and silent_ms <= SILENT_MS:
+            if len(self._clients) <= MAXIMUM_CLIENTS and silent_ms <= limit_ms:
                 return
             del self._clients[client_instance_id]
-
-    def _subscription_of(self, client_instance_id: bytes, attributes: Mapping[str, str]) -> Subscription:
-        matching = [
-            config
-            for config in self._subscriptions().values()
-            if config.metrics
-            and all(pattern.fullmatch(attributes[name]) for name, pattern in parsed_match(config.match).items())
-        ]
-        names = {metric for config in matching for metric in config.metrics}
-        metrics = ("",) if ALL_METRICS in names else tuple(sorted(names))  # an empty prefix is one of every name
-        interval_ms = min((config.interval_ms for config in matching), default=DEFAULT_INTERVAL_MS)
-        checksum = crc32c(repr((metrics, interval_ms)).encode(), crc32c(client_instance_id))
-        return Subscription(checksum - (1 << 32) if checksum >> 31 else checksum, interval_ms, metrics)
 
     def _keep(self, client: _Client, name: str, labels: Labels, kind: str, value: float, *, is_delta: bool) -> None:
         key = (name, labels)
@@ -234,6 +224,23 @@ class ClientTelemetry:
             self.dropped_series += 1
             return
         client.series[key] = (kind, value + known[1] if is_delta and known is not None else value)
+
+
+def _subscription_of(
+    subscriptions: Mapping[str, ClientMetricsConfig], client_instance_id: bytes, attributes: Mapping[str, str]
+) -> Subscription:
+    """What a client with these attributes is asked for."""
+    matching = [
+        config
+        for config in subscriptions.values()
+        if config.metrics
+        and all(pattern.fullmatch(attributes[name]) for name, pattern in parsed_match(config.match).items())
+    ]
+    names = {metric for config in matching for metric in config.metrics}
+    metrics = ("",) if ALL_METRICS in names else tuple(sorted(names))  # an empty prefix is one of every name
+    interval_ms = min((config.interval_ms for config in matching), default=DEFAULT_INTERVAL_MS)
+    checksum = crc32c(repr((metrics, interval_ms)).encode(), crc32c(client_instance_id))
+    return Subscription(checksum - (1 << 32) if checksum >> 31 else checksum, interval_ms, metrics)
 
 
 def _data_points(data: bytes) -> Iterable[tuple[str, Labels, str, float, bool]]:

@@ -184,6 +184,15 @@ def test_the_silent_are_forgotten():
     assert "x[]" not in kit.shown()
 
 
+def test_who_pushes_once_an_hour_is_not_forgotten_in_between():
+    kit = Kit(all=everything(interval_ms=3_600_000))
+    for _ in range(2):
+        assert kit.push(otlp("x", 1)) == NONE
+        kit.clock.advance(3_600_000)
+        kit.subscribe(bytes(15) + b"\x09")
+    assert kit.shown()["x[]"] == "2"
+
+
 def test_over_the_wire_with_the_settings_of_the_cluster():
     async def scenario(rig: ColdRig):
         await alter(rig, CLIENT_METRICS, "m", {"metrics": "org.", "interval.ms": "100"})
