@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pystream._native.data_plane import DataPlane
 from pystream.broker.applier import ImageApplier
-from pystream.broker.config import BrokerConfig
+from pystream.broker.config import BrokerConfig, nearest_key
 from pystream.broker.context import BrokerContext
 from pystream.broker.coordination.coordinators import Coordinators
 from pystream.broker.found_logs import adopt, collect_garbage, report_strays
@@ -23,6 +23,7 @@ from pystream.broker.handlers.api_versions import SUPPORTED_FEATURES
 from pystream.broker.limits.client_quotas import ClientQuotas, QuotaWindow
 from pystream.broker.limits.live_settings import LiveSettings
 from pystream.broker.monitoring.metrics import BrokerMetrics, RequestMetrics, process_metrics
+from pystream.broker.monitoring.refused_frames import LOOK_INTERVAL_MS, RefusedFrames
 from pystream.broker.monitoring.status_pages import StatusPages
 from pystream.broker.monitoring.telemetry import ClientTelemetry
 from pystream.broker.registry import Registry
@@ -110,7 +111,8 @@ class Broker:
         """Return once clients can produce and consume. Raises PystreamError or OSError; stop() cleans up after it."""
         began_ms = self._clock.monotonic_ms()
         for name in self.config.unknown_settings():
-            logger.warning("setting is not known and has no effect", key=name)
+            hint = {"did_you_mean": near} if (near := nearest_key(name)) else {}
+            logger.warning("setting is not known and has no effect", key=name, **hint)
         self._loop = asyncio.get_running_loop()
         await self._executor.run(self._logs.open, self._recovered_config, self._newest_leader_epoch)
         publisher = await self._opened_metadata()
@@ -214,6 +216,13 @@ class Broker:
         """Open the listeners; clients connect only once the plane is started."""
         endpoints = []
         for listener in self.config.open_listeners():
+            if listener.misleads:
+                logger.warning(
+                    "clients of other machines are told a loopback address",
+                    listener=listener.name,
+                    advertised_host=listener.advertised_host,
+                    remedy="set advertised.listeners",
+                )
             port = plane.listen(listener.bind_host, listener.bind_port)
             told = listener.advertised_port or port
             endpoints.append(Endpoint(listener.name, listener.advertised_host, told, listener.security_protocol))
@@ -279,6 +288,7 @@ class Broker:
         self._supervisor.start("watch metadata", publisher.run())
         self._supervisor.start("apply metadata", applier.run())
         self._supervisor.start("heartbeat", session.run())
+        self._supervisor.every("tell of refused frames", LOOK_INTERVAL_MS, RefusedFrames(plane.counters).look)
         if is_new_cluster:  # before groups are loaded, which forget their offsets for topics that there are not
             await adopt(topics, self._logs.partitions(), node_id=self.config.node_id)
         report_strays(self._logs.partitions(), await applier.caught_up())

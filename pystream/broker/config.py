@@ -7,11 +7,13 @@ log.dir.*, log.scrub.*, metadata.backup.interval.ms, log.flush.gather.ms, log.op
 control.queue.max.bytes, listeners.public.allow, max.inflight.requests.per.connection, max.partitions,
 shutdown.drain.ms. Other defaults than Kafka's: node.id is 1, listeners bind the loopback address, num.network.threads
 follows the cores, socket.*.buffer.bytes are the system's, log.dirs has none.
-Keys that are not known are kept, warned about, and have no effect, as in Kafka.
+Keys that are not known are kept, warned about, and have no effect, as in Kafka; what asks for another server than this
+one is (see check_role) is refused.
 """
 
 from __future__ import annotations
 
+import difflib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -31,12 +33,13 @@ from pystream.storage.config import CleanerConfig, LogConfig, StorageConfig
 
 MIB = 1 << 20
 PROTOCOL_MAP = ("PLAINTEXT:PLAINTEXT", "SSL:SSL", "SASL_PLAINTEXT:SASL_PLAINTEXT", "SASL_SSL:SASL_SSL")
+AUTHORIZER = "authorizer.class.name"
+CONTROLLERS = ("controller.quorum.voters", "controller.quorum.bootstrap.servers")
 # Keys of a KRaft server.properties that mean nothing to a broker that keeps its metadata in a store: no warning.
 SILENTLY_ACCEPTED = frozenset(
     {
         "broker.id",
-        "controller.quorum.bootstrap.servers",
-        "controller.quorum.voters",
+        *CONTROLLERS,
         "process.roles",
     }
 )
@@ -389,6 +392,7 @@ class BrokerConfig:
     def from_settings(cls, settings: Mapping[str, str]) -> BrokerConfig:
         """Parse and check, cluster-wide topic settings too. Raises InvalidConfig for the first that is wrong."""
         settings = dict(settings)
+        check_role(settings)
         if "broker.id" in settings:
             settings.setdefault("node.id", settings["broker.id"])
         layer = Layer(ConfigSource.STATIC_BROKER_CONFIG, settings)
@@ -460,6 +464,41 @@ class BrokerConfig:
         """Names in `settings` that no key has."""
         known = broker_keys().keys() | self.listener_keys().keys() | SILENTLY_ACCEPTED
         return sorted(name for name in self.settings if name not in known)
+
+
+def check_role(settings: Mapping[str, str]) -> None:
+    """Raises InvalidConfig for what asks for another server than this one is.
+
+    A controller, one node of several, or a broker that asks an authorizer whom to let in: no matter for a warning.
+    """
+    broker_id, node_id = settings.get("broker.id"), settings.get("node.id")
+    if broker_id is not None and node_id is not None and broker_id.strip() != node_id.strip():
+        raise InvalidConfig(f"node.id={node_id} and broker.id={broker_id}: both name this node, and must be equal")
+    roles = _items(settings, "process.roles")
+    if roles and "broker" not in roles:
+        raise InvalidConfig(f"process.roles={','.join(roles)}: this is a broker, there are no controllers beside it")
+    for name in CONTROLLERS:
+        if len(found := _items(settings, name)) > 1:
+            raise InvalidConfig(
+                f"{name} names {len(found)} controllers: clusters of more than one node are not available, "
+                "and each node would be a cluster of its own; leave it out if that is meant"
+            )
+    if settings.get(AUTHORIZER, "").strip():
+        raise InvalidConfig(
+            f"{AUTHORIZER} is set, and ACLs are not available: everybody would be let in; leave it out if that is meant"
+        )
+
+
+def nearest_key(name: str) -> str | None:
+    """What somebody may have meant who wrote a name that no key has."""
+    if topic_key := definition_of(LogConfig).keys.get(name):
+        return topic_key.synonyms[0].name if topic_key.synonyms else None
+    near = difflib.get_close_matches(name, broker_keys(), n=1, cutoff=0.85)
+    return near[0] if near else None
+
+
+def _items(settings: Mapping[str, str], name: str) -> list[str]:
+    return [item.strip() for item in settings.get(name, "").split(",") if item.strip()]
 
 
 def broker_keys() -> dict[str, ConfigKey]:

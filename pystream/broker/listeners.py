@@ -44,6 +44,14 @@ class Listener:
     advertised_host: str
     advertised_port: int | None
 
+    @property
+    def misleads(self) -> bool:
+        """Whether other machines may connect, and are then sent to themselves: their own loopback address.
+
+        Only where nobody has said what clients are told: behind a container's port, it may be meant.
+        """
+        return self.advertised_port is None and not is_loopback(self.bind_host) and is_loopback(self.advertised_host)
+
 
 def parse_address(text: str) -> Address:
     """`PLAINTEXT://localhost:9092`, `SSL://[::1]:0`, `PLAINTEXT://:9092`. Raises InvalidConfig."""

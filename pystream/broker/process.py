@@ -11,7 +11,6 @@ import asyncio
 import gc
 import json
 import os
-import signal
 
 import uvloop
 
@@ -20,6 +19,7 @@ from pystream.broker.config import BrokerConfig
 from pystream.common import logging
 from pystream.common.clock import SystemClock
 from pystream.common.errors import PystreamError
+from pystream.common.tasks import stop_signals
 
 logger = logging.get_logger(__name__)
 
@@ -34,7 +34,7 @@ class BrokerStopped(PystreamError):
 
 
 def run(config: BrokerConfig, *, ready_fd: int | None = None, lifeline_fd: int | None = None) -> None:
-    """Run a broker until SIGTERM, SIGINT or the end of the lifeline.
+    """Run a broker until SIGTERM, SIGINT, SIGHUP or the end of the lifeline.
 
     Raises what keeps it from starting (PystreamError, OSError), BrokerStopped when a part of it fails later.
     """
@@ -45,7 +45,7 @@ def run(config: BrokerConfig, *, ready_fd: int | None = None, lifeline_fd: int |
 async def _run(config: BrokerConfig, ready_fd: int | None, lifeline_fd: int | None) -> None:
     loop = asyncio.get_running_loop()
     stopping = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in stop_signals():
         loop.add_signal_handler(number, stopping.set)
     if lifeline_fd is not None:
         loop.add_reader(lifeline_fd, _watch_lifeline, loop, lifeline_fd, stopping)

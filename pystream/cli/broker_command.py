@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
 from pystream.cli.failure import sentence
 from pystream.cli.manual import ManualCommand
-from pystream.cli.settings import gather
+from pystream.cli.settings import BROKER_DIRECTORY, gather, is_log_dir
 from pystream.common.errors import PystreamError
+
+
+def check_log_dirs(log_dirs: Sequence[str]) -> None:
+    """Raises click.UsageError for the data directory of `pystream up`: a new broker would begin beside its own."""
+    for each in map(Path, log_dirs):
+        inside = each / BROKER_DIRECTORY
+        if is_log_dir(inside) and not is_log_dir(each):
+            raise click.UsageError(f"{each} is a data directory of `pystream up`; its broker's logs lie in {inside}")
 
 
 @click.command(
@@ -52,6 +61,7 @@ def broker(
         config = BrokerConfig.from_settings(settings)
     except PystreamError as error:
         raise click.UsageError(str(error)) from None
+    check_log_dirs(config.log_dirs or ())
     from pystream.broker.process import run
 
     try:

@@ -18,6 +18,7 @@ import click
 from pystream.common.config import parse_properties
 from pystream.common.errors import PystreamError
 
+BROKER_DIRECTORY = "broker"  # in the data directory of `pystream up`
 ENVIRONMENT_PREFIX = "PYSTREAM_"
 # Switches of the build and of the tests that share the prefix.
 NOT_SETTINGS = frozenset(
@@ -32,7 +33,7 @@ NOT_SETTINGS = frozenset(
 def from_file(path: Path) -> dict[str, str]:
     """Settings of a properties file. Raises click.UsageError for one that cannot be read or parsed."""
     try:
-        return dict(parse_properties(path.read_text(encoding="utf-8")))
+        return dict(parse_properties(path.read_text(encoding="utf-8-sig")))  # some editors begin a file with a mark
     except (OSError, UnicodeDecodeError, PystreamError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise click.UsageError(f"cannot read {path}: {reason}") from None
@@ -75,3 +76,10 @@ def gather(
     if listeners:
         settings["listeners"] = ",".join(listeners)
     return settings
+
+
+def is_log_dir(path: Path) -> bool:
+    """Whether a broker keeps, or kept, its logs there: one of ours or one of Kafka's."""
+    from pystream.storage.checkpoints import META_PROPERTIES
+
+    return (path / META_PROPERTIES).exists()

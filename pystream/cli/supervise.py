@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import sys
 from collections import deque
 from collections.abc import Callable
@@ -47,7 +48,7 @@ class Component:
 
     name: str
     command: tuple[str, ...]
-    ready_timeout_seconds: float = 60.0
+    ready_patience_seconds: float = 60.0  # then it is said that there is a wait: recovery of large logs takes its time
     stop_timeout_seconds: float = 60.0
 
 
@@ -58,9 +59,10 @@ class ChildFailed(Exception):
 class Child:
     """One component's process, over all its restarts."""
 
-    def __init__(self, component: Component, lifeline_fd: int) -> None:
+    def __init__(self, component: Component, lifeline_fd: int, report: Callable[[str], None]) -> None:
         self.component = component
         self.ready: dict[str, Any] = {}
+        self._report = report
         self._lifeline_fd = lifeline_fd
         self._process: asyncio.subprocess.Process | None = None
 
@@ -69,7 +71,7 @@ class Child:
         return self._process.pid if self._process is not None else None
 
     async def start(self) -> None:
-        """Start and wait for the line that says ready. Raises ChildFailed."""
+        """Start and wait for the line that says ready, as long as it lives. Raises ChildFailed."""
         reading, writing = os.pipe()
         try:
             self._process = await asyncio.create_subprocess_exec(
@@ -95,10 +97,14 @@ class Child:
         transport, _ = await asyncio.get_running_loop().connect_read_pipe(
             lambda: asyncio.StreamReaderProtocol(reader), pipe
         )
+        waited, patience = 0.0, self.component.ready_patience_seconds
         try:
-            return await asyncio.wait_for(reader.readline(), self.component.ready_timeout_seconds)
-        except TimeoutError:
-            return b""
+            while True:
+                try:
+                    return await asyncio.wait_for(reader.readline(), patience)
+                except TimeoutError:
+                    waited += patience
+                    self._report(f"{self.component.name} is not ready after {waited:g} s; still waiting for it")
         finally:
             transport.close()
 
@@ -127,7 +133,7 @@ class ProcessSupervisor:
     def __init__(self, components: list[Component], *, report: Callable[[str], None]) -> None:
         reading, self._lifeline_writing = os.pipe()
         self._lifeline_reading = reading
-        self.children = [Child(component, reading) for component in components]
+        self.children = [Child(component, reading, report) for component in components]
         self._report = report
         self._stopping = asyncio.Event()
 
@@ -135,14 +141,29 @@ class ProcessSupervisor:
         """Ask run() to stop everything; safe from a signal handler of the loop."""
         self._stopping.set()
 
-    async def start(self) -> None:
-        """Start all, one after the other. Raises ChildFailed after stopping what had started."""
-        for child in self.children:
-            try:
-                await child.start()
-            except ChildFailed:
+    async def start(self) -> bool:
+        """Start all, one after the other; False when asked to stop before all were ready, and all are stopped.
+
+        Raises ChildFailed after stopping what had started.
+        """
+        starting = asyncio.create_task(self._start_all())
+        stopping = asyncio.create_task(self._stopping.wait())
+        try:
+            await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (starting, stopping):
+                task.cancel()
+            await asyncio.gather(starting, stopping, return_exceptions=True)
+            is_up = not starting.cancelled() and starting.exception() is None
+            if not is_up:
                 await self.stop()
-                raise
+        if not starting.cancelled():
+            starting.result()
+        return is_up
+
+    async def _start_all(self) -> None:
+        for child in self.children:
+            await child.start()
 
     async def run(self) -> None:
         """Watch until request_stop(), then stop all. Raises ChildFailed when a component died too often."""
@@ -177,7 +198,7 @@ class ProcessSupervisor:
                 raise ChildFailed(
                     f"{name} died {policy.most_restarts + 1} times in {policy.window_seconds:.0f} s; giving up"
                 )
-            self._report(f"{name} ended with code {code}; starting it again in {delay:.1f} s")
+            self._report(f"{name} {_end(code)}; starting it again in {delay:.1f} s")
             await asyncio.sleep(delay)
             try:
                 await child.start()
@@ -185,3 +206,13 @@ class ProcessSupervisor:
                 self._report(str(error))
             else:
                 self._report(f"{name} is up again, process {child.pid}")
+
+
+def _end(code: int) -> str:
+    """How a process ended, by its exit code: below zero it was a signal."""
+    if code >= 0:
+        return f"ended with code {code}"
+    try:
+        return f"was ended by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"was ended by signal {-code}"

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
 from pystream.cli.manual import ManualCommand
-from pystream.cli.settings import gather
+from pystream.cli.settings import BROKER_DIRECTORY, from_assignments, gather, is_log_dir
 from pystream.cli.supervise import ChildFailed, Component, ProcessSupervisor
+from pystream.common.tasks import stop_signals
 
 KAFKA_PORT = 9092
 ADMIN_PORT = 9095
 METRICS_PORT = 9404
 PUBLIC = "listeners.public.allow="  # a setting that all components have
 METRICS_LISTENER = "metrics.listener="  # a setting of the broker
+GIVEN = {  # settings of the broker that follow from options of this command
+    "listeners": "--host and --port-offset",
+    "log.dirs": "--data-dir",
+    "log.dir": "--data-dir",
+}
 HIGHEST_PORT = 65_535
 
 
@@ -32,31 +37,37 @@ class UpOptions:
     port_offset: int
     assignments: tuple[str, ...]
 
+    @property
+    def broker_dir(self) -> Path:
+        return self.data_dir / BROKER_DIRECTORY
+
+    def address(self, port: int) -> str:
+        """HOST:PORT, moved by the offset; an IPv6 address in brackets."""
+        return f"{f'[{self.host}]' if ':' in self.host else self.host}:{port + self.port_offset}"
+
 
 def broker_component(options: UpOptions) -> Component:
-    kafka_port, metrics_port = KAFKA_PORT + options.port_offset, METRICS_PORT + options.port_offset
-    settings = (f"{METRICS_LISTENER}http://{options.host}:{metrics_port}", *options.assignments)
+    settings = (f"{METRICS_LISTENER}http://{options.address(METRICS_PORT)}", *options.assignments)
     return Component(
         name="broker",
         command=(
-            *("pystream.cli.main", "broker", "--data-dir", str(options.data_dir / "broker")),
-            *("--listener", f"PLAINTEXT://{options.host}:{kafka_port}"),
+            *("pystream.cli.main", "broker", "--data-dir", str(options.broker_dir)),
+            *("--listener", f"PLAINTEXT://{options.address(KAFKA_PORT)}"),
             *(argument for setting in settings for argument in ("--set", setting)),
         ),
     )
 
 
 def admin_component(options: UpOptions) -> Component:
-    kafka_port, admin_port = KAFKA_PORT + options.port_offset, ADMIN_PORT + options.port_offset
-    listener = f"http://{options.host}:{METRICS_PORT + options.port_offset}"
+    listener = f"http://{options.address(METRICS_PORT)}"
     for each in options.assignments:
         listener = each.removeprefix(METRICS_LISTENER) if each.startswith(METRICS_LISTENER) else listener
     sources = f"metrics.sources={listener and f'{listener}/metrics'}"
     return Component(
         name="admin",
         command=(
-            *("pystream.cli.main", "admin", "--bootstrap", f"{options.host}:{kafka_port}"),
-            *("--listen", f"{options.host}:{admin_port}", "--set", sources),
+            *("pystream.cli.main", "admin", "--bootstrap", options.address(KAFKA_PORT)),
+            *("--listen", options.address(ADMIN_PORT), "--set", sources),
             *(part for each in options.assignments if each.startswith(PUBLIC) for part in ("--set", each)),
         ),
     )
@@ -102,12 +113,15 @@ def check_broker_settings(options: UpOptions) -> None:
     from pystream.broker.config import BrokerConfig
     from pystream.common.errors import PystreamError
 
+    for name in from_assignments(options.assignments):
+        if name in GIVEN:
+            raise click.UsageError(f"{name} follows from {GIVEN[name]}; it cannot be set")
     settings = gather(
         config_file=None,
         environment=os.environ,
         assignments=options.assignments,
-        data_dir=options.data_dir / "broker",
-        listeners=(f"PLAINTEXT://{options.host}:{KAFKA_PORT + options.port_offset}",),
+        data_dir=options.broker_dir,
+        listeners=(f"PLAINTEXT://{options.address(KAFKA_PORT)}",),
     )
     try:
         BrokerConfig.from_settings(settings)
@@ -115,8 +129,17 @@ def check_broker_settings(options: UpOptions) -> None:
         raise click.UsageError(str(error)) from None
 
 
-def print_endpoints(supervisor: ProcessSupervisor, data_dir: Path) -> None:
-    """Where to look, as a table."""
+def check_broker_dir(options: UpOptions) -> None:
+    """Raises click.UsageError where a broker was run by itself: an empty one would be started beside its logs."""
+    if is_log_dir(options.data_dir) and not is_log_dir(options.broker_dir):
+        raise click.UsageError(
+            f"{options.data_dir} holds the logs of a broker, which `pystream up` looks for in {options.broker_dir}; "
+            f"move them there, or run `pystream broker --data-dir {options.data_dir}`"
+        )
+
+
+def print_endpoints(supervisor: ProcessSupervisor, data_dir: Path, left_out: Sequence[str]) -> None:
+    """Where to look, as a table, and what is not there."""
     from rich.console import Console
     from rich.table import Table
 
@@ -136,16 +159,18 @@ def print_endpoints(supervisor: ProcessSupervisor, data_dir: Path) -> None:
     console = Console()
     console.print(table)
     console.print(f"Data lies in {data_dir}.", soft_wrap=True, highlight=False)  # may be wider than a table
+    for name in left_out:
+        console.print(f"Without {name}: {missing_extra(name)}.", soft_wrap=True, highlight=False, markup=False)
     console.print("Ctrl-C stops it.")
 
 
-async def watch_over(supervisor: ProcessSupervisor, data_dir: Path) -> None:
+async def watch_over(supervisor: ProcessSupervisor, data_dir: Path, left_out: Sequence[str]) -> None:
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in stop_signals():
         loop.add_signal_handler(number, supervisor.request_stop)
-    await supervisor.start()
-    print_endpoints(supervisor, data_dir)
-    await supervisor.run()
+    if await supervisor.start():
+        print_endpoints(supervisor, data_dir, left_out)
+        await supervisor.run()
 
 
 @click.command(
@@ -168,6 +193,7 @@ def up(data_dir: Path | None, only: str | None, port_offset: int, host: str, ass
     names = chosen_components(only)
     if "broker" in names:
         check_broker_settings(options)
+        check_broker_dir(options)
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -175,7 +201,7 @@ def up(data_dir: Path | None, only: str | None, port_offset: int, host: str, ass
 
     async def run() -> None:
         supervisor = ProcessSupervisor([COMPONENTS[name](options) for name in names], report=click.echo)
-        await watch_over(supervisor, data_dir)
+        await watch_over(supervisor, data_dir, [name for name in COMPONENTS if only is None and name not in names])
 
     try:
         asyncio.run(run())

@@ -12,6 +12,7 @@ none. `contained` keeps the fault of one request's handler to that request, `att
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import Awaitable, Callable, Coroutine
 from types import TracebackType
 from typing import Any, TypeVar
@@ -129,3 +130,9 @@ def contained_now(event: str, work: Callable[[], R], otherwise: Callable[[Except
     except Exception as error:
         logger.exception(event, error, **fields)
         return otherwise(error)
+
+
+def stop_signals() -> list[signal.Signals]:
+    """What asks a process to stop: SIGTERM, SIGINT, and SIGHUP of a closed terminal, unless nohup has it ignored."""
+    closing = [] if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else [signal.SIGHUP]
+    return [signal.SIGTERM, signal.SIGINT, *closing]

@@ -10,13 +10,13 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import signal
 from collections.abc import Mapping
 from typing import Final
 
 from pystream.client.grpc.connection import PACKAGES, check_installed
 from pystream.common import logging
 from pystream.common.errors import PystreamError
+from pystream.common.tasks import stop_signals
 from pystream.services.admin.config import AdminServerConfig
 
 logger = logging.get_logger(__name__)
@@ -50,7 +50,7 @@ async def _run(config: AdminServerConfig, ready_fd: int | None, lifeline_fd: int
 
     loop = asyncio.get_running_loop()
     stopping = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in stop_signals():
         loop.add_signal_handler(number, stopping.set)
     if lifeline_fd is not None:
         loop.add_reader(lifeline_fd, _watch_lifeline, loop, lifeline_fd, stopping)

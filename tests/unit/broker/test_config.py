@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pystream.broker.config import BrokerConfig, broker_keys
+from pystream.broker.config import BrokerConfig, broker_keys, nearest_key
 from pystream.broker.listeners import parse_listeners
 from pystream.common.errors import InvalidConfig
 
@@ -32,7 +32,7 @@ def test_log_dir_is_taken_where_log_dirs_is_missing():
 
 def test_broker_id_is_taken_where_node_id_is_missing():
     assert BrokerConfig.from_settings({**HERE, "broker.id": "7"}).node_id == 7
-    assert BrokerConfig.from_settings({**HERE, "broker.id": "7", "node.id": "8"}).node_id == 8
+    assert BrokerConfig.from_settings({**HERE, "broker.id": "7", "node.id": "7"}).node_id == 7
 
 
 @pytest.mark.parametrize(
@@ -95,6 +95,37 @@ def test_unknown_settings_are_kept_and_named():
     assert config.unknown_settings() == ["no.such.key"]
 
 
+@pytest.mark.parametrize(
+    ("wrong", "complaint"),
+    [
+        ({"broker.id": "7", "node.id": "8"}, "node.id=8 and broker.id=7"),
+        ({"process.roles": "controller"}, "process.roles=controller"),
+        ({"controller.quorum.voters": "1@a:9093, 2@b:9093,3@c:9093"}, "controller.quorum.voters names 3 controllers"),
+        ({"controller.quorum.bootstrap.servers": "a:9093,b:9093"}, "bootstrap.servers names 2 controllers"),
+        ({"authorizer.class.name": "org.example.Strict"}, "authorizer.class.name is set, and ACLs are not available"),
+    ],
+    ids=str,
+)
+def test_what_asks_for_another_server_is_refused(wrong: dict[str, str], complaint: str):
+    with pytest.raises(InvalidConfig, match=complaint):
+        BrokerConfig.from_settings({**HERE, **wrong})
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("num.partitionz", "num.partitions"),
+        ("log.retentiom.ms", "log.retention.ms"),
+        ("flush.policy", "log.flush.policy"),
+        ("retention.ms", "log.retention.ms"),
+        ("max.message.bytes", "message.max.bytes"),
+        ("ssl.keystore.location", None),
+    ],
+)
+def test_a_name_that_is_nearly_a_key_is_told_the_key(name: str, meant: str | None):
+    assert nearest_key(name) == meant
+
+
 def test_every_topic_synonym_is_a_broker_key():
     expected = {"log.retention.hours", "log.retention.minutes", "log.retention.ms", "message.max.bytes"}
 
@@ -149,6 +180,29 @@ def test_a_public_listener_without_authentication_wants_a_word():
         listen("PLAINTEXT://0.0.0.0:9092")
     (listener,) = listen("PLAINTEXT://0.0.0.0:9092", public=True)
     assert listener.advertised_host not in ("", "0.0.0.0")
+
+
+@pytest.mark.parametrize(
+    ("listener", "advertised", "name_of_this_machine", "misleads"),
+    [
+        ("PLAINTEXT://0.0.0.0:9092", None, "localhost", True),
+        ("PLAINTEXT://0.0.0.0:9092", None, "broker.example.org", False),
+        ("PLAINTEXT://0.0.0.0:9092", ("PLAINTEXT://localhost:9092",), "localhost", False),
+        ("PLAINTEXT://127.0.0.1:9092", None, "localhost", False),
+    ],
+)
+def test_a_public_listener_that_nobody_else_could_use_is_known(
+    monkeypatch: pytest.MonkeyPatch,
+    listener: str,
+    advertised: tuple[str, ...] | None,
+    name_of_this_machine: str,
+    misleads: bool,
+):
+    monkeypatch.setattr("socket.getfqdn", lambda: name_of_this_machine)
+
+    (opened,) = listen(listener, advertised=advertised, public=True)
+
+    assert opened.misleads is misleads
 
 
 @pytest.mark.parametrize(

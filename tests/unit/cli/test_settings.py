@@ -47,6 +47,15 @@ def test_a_value_may_hold_equals_signs(tmp_path: Path):
     assert collect(tmp_path, assignments=("a=b=c",)) == {"a": "b=c"}
 
 
+def test_a_file_may_begin_with_a_byte_order_mark_and_end_its_lines_as_windows_does(tmp_path: Path):
+    file = tmp_path / "server.properties"
+    file.write_bytes(b"\xef\xbb\xbfnode.id=7\r\nnum.partitions=3\r\n")
+
+    settings = gather(config_file=file, environment={}, assignments=())
+
+    assert settings == {"node.id": "7", "num.partitions": "3"}
+
+
 def test_a_file_that_is_not_there_is_a_usage_error(tmp_path: Path):
     with pytest.raises(click.UsageError, match="cannot read"):
         gather(config_file=tmp_path / "missing", environment={}, assignments=())

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 
 import pytest
 
 from pystream.common.clock import ManualClock, SystemClock
 from pystream.common.logging import event_of
-from pystream.common.tasks import Supervisor, contained, contained_now
+from pystream.common.tasks import Supervisor, contained, contained_now, stop_signals
 
 
 async def settle() -> None:
@@ -159,3 +160,15 @@ def test_an_attempt_that_is_stopped_before_its_first_step_leaves_nothing_behind(
         return supervisor.faults
 
     assert asyncio.run(scenario()) == 0
+
+
+@pytest.mark.parametrize(("on_hangup", "stops"), [(signal.SIG_DFL, True), (signal.SIG_IGN, False)])
+def test_a_closed_terminal_stops_a_process_unless_nohup_started_it(on_hangup: signal.Handlers, stops: bool) -> None:
+    before = signal.signal(signal.SIGHUP, on_hangup)
+    try:
+        heard = stop_signals()
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+    assert (signal.SIGHUP in heard) is stops
+    assert {signal.SIGTERM, signal.SIGINT} <= set(heard)
