@@ -87,7 +87,7 @@ class Limits:
 
     @property
     def throttled_deliveries(self) -> int:
-        """After so many deliveries a record comes with fewer others, and at last alone: it may be poison."""
+        """After so many, a record comes with fewer and fewer of its like, at last alone: it may be poison."""
         return max(LEAST_THROTTLED_DELIVERIES, -(-self.delivery_count // 2))
 
 
@@ -268,12 +268,11 @@ class SharePartition:
                 continue
             begin, most, alone = max(run.first, first), wanted.left, False
             if run.delivery_count >= self._limits.throttled_deliveries:
-                is_last = run.delivery_count + 1 >= self._limits.delivery_count
-                if is_last and wanted.count:
+                if wanted.count:
                     return False
                 alone = True
-                halvings = run.delivery_count - self._limits.throttled_deliveries + 1
-                most = min(most, 1 if is_last else max(run.size >> halvings, 1))
+                is_last = run.delivery_count + 1 >= self._limits.delivery_count
+                most = min(most, 1 if is_last else max(run.size // 2, 1))  # half of what was half at the time before
             last = self._cut_off(Span(begin, min(run.last, end - 1)), most, spans, exact=wanted.exact or alone)
             for part in self._runs.within(begin, last):
                 self._take(wanted, part, spans)

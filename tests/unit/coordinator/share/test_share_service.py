@@ -23,6 +23,8 @@ from pystream.common.errors import (
 )
 from pystream.coordinator.group_settings import GroupSettings
 from pystream.coordinator.share import state_shard
+from pystream.coordinator.share.partition import Acquired, Limits, SharePartition, Span, StateBatch, Wanted
+from pystream.coordinator.share.runs import RecordState
 from pystream.protocol.messages import share_fetch
 from tests.support.share_rig import GROUP, KEY, ServiceRig, ranges, run_service
 
@@ -82,6 +84,33 @@ def test_a_fetch_waits_for_as_many_bytes_as_it_wants():
         assert await waiting == [(0, 1, 1)]
 
     run_service(scenario)
+
+
+@pytest.mark.parametrize(
+    ("limit", "sizes"), [(10, [64] * 5 + [32, 16, 8, 4, 1]), (5, [64] * 3 + [32, 1]), (2, [64, 64])]
+)
+def test_records_that_come_again_and_again_come_with_fewer_and_fewer_others(limit: int, sizes: list[int]):
+    """One of them may be poison. The sizes are those of Kafka 4.2."""
+    machine = SharePartition(Limits(2_000, limit), start_offset=0)
+    seen = []
+    for _ in sizes:
+        wanted = Wanted(member_id="ann", max_records=500, batch_size=500, exact=False, deadline_ms=1)
+        machine.acquire(wanted, fetch_offset=0, read_to=64, spans=[Span(0, 63)])
+        seen.append(wanted.count)
+        transition = machine.release("ann")
+        assert transition is not None
+        machine.settle(transition, written=True)
+    assert seen == sizes
+    assert machine.start_offset == (64 if limit == 2 else 1), "what was delivered for the last time is gone"
+
+
+def test_a_record_that_may_be_poison_comes_with_nothing_that_is_new():
+    machine = SharePartition(Limits(2_000, 5), start_offset=0, batches=[StateBatch(2, 9, RecordState.AVAILABLE, 3)])
+    counts = []
+    for _ in range(3):
+        wanted = Wanted(member_id="ann", max_records=500, batch_size=500, exact=False, deadline_ms=1)
+        counts.append(machine.acquire(wanted, fetch_offset=0, read_to=12, spans=[Span(0, 9), Span(10, 11)]))
+    assert counts == [[Acquired(0, 1, 1)], [Acquired(2, 5, 4)], [Acquired(6, 7, 4)]]
 
 
 def test_released_records_wake_a_member_that_waits():
