@@ -331,7 +331,10 @@ def _new_offsets(admin: AdminClient, given: Given, name: str) -> Mapping[TopicPa
     if given.has("all-topics"):
         places = sorted(committed)
     elif given.has("topic"):
-        places = _partitions(admin, given.values("topic"))
+        try:
+            places = _partitions(admin, given.values("topic"))
+        except UnknownTopicOrPartition as error:
+            raise Mistake(message(error)) from None
     else:
         raise WrongUsage("One of the reset scopes should be defined: --all-topics, --topic.")
     if not any(map(given.has, POSITIONS)):
@@ -376,10 +379,7 @@ def _partitions(admin: AdminClient, texts: Sequence[str]) -> list[TopicPartition
         raise WrongUsage(str(error)) from None
     found = {TopicPartition(topic, number) for topic, numbers in wanted.items() for number in numbers or ()}
     whole = [topic for topic, numbers in wanted.items() if numbers is None]
-    try:
-        described = admin.describe_topics(whole).checked() if whole else {}
-    except UnknownTopicOrPartition as error:
-        raise Mistake(message(error)) from None
+    described = admin.describe_topics(whole).checked() if whole else {}
     found |= {TopicPartition(name, each.partition) for name in whole for each in described[name].partitions}
     return sorted(found)
 

@@ -10,11 +10,19 @@ from pystream.common import errors
 from pystream.common.error_codes import TABLE
 from pystream.common.errors import KafkaError, PystreamError
 
-JAVA_PACKAGE: Final = "org.apache.kafka.common.errors."
+COMMON: Final = "org.apache.kafka.common."
 # "describe_acls: " and "group 'a': ", which our client puts before
 OPERATION: Final = re.compile(r"[a-z]+(?:_[a-z]+)+(?: \S+)?: |^group '[^']*': ")
-# where the class has another name than the error
+
+
+class WrongSetting(errors.InvalidConfig):
+    """A setting that the client refuses, not a broker."""
+
+
+# where the class has another name than the error; with a dot in it, another package than `errors`
 JAVA_NAMES: Final[dict[type[PystreamError], str]] = {
+    WrongSetting: "config.ConfigException",
+    errors.MalformedInput: ".KafkaException",
     errors.InvalidConfig: "InvalidConfigurationException",
     errors.CorruptMessage: "CorruptRecordException",
     errors.MessageTooLarge: "RecordTooLargeException",
@@ -34,12 +42,11 @@ JAVA_NAMES: Final[dict[type[PystreamError], str]] = {
 }
 
 
-def java_name(error: PystreamError) -> str:
-    """The class that Kafka's clients raise for the same reason, without its package."""
-    for kind in type(error).__mro__:
-        if kind in JAVA_NAMES:
-            return JAVA_NAMES[kind]
-    return f"{type(error).__name__}Exception"
+def java_class(error: PystreamError) -> str:
+    """The class that Kafka's clients raise for the same reason."""
+    known = next((JAVA_NAMES[kind] for kind in type(error).__mro__ if kind in JAVA_NAMES), None)
+    name = known or f"{type(error).__name__}Exception"
+    return f"{COMMON}{name.removeprefix('.') if '.' in name else f'errors.{name}'}"
 
 
 def message(error: PystreamError) -> str:
@@ -56,4 +63,4 @@ def java_text(error: PystreamError) -> str:
     """Class and message, as an ExecutionException of Java's clients has them; of a Mistake the message."""
     if isinstance(error, Mistake):
         return message(error)
-    return f"{JAVA_PACKAGE}{java_name(error)}: {message(error)}"
+    return f"{java_class(error)}: {message(error)}"

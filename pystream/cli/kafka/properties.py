@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from pystream.cli.kafka.failures import WrongSetting
 from pystream.cli.kafka.options import WrongUsage
 from pystream.client.config import SECURITY_PREFIXES, ClientConfig
 from pystream.common.config import definition_of, parse_properties
-from pystream.common.errors import PystreamError
+from pystream.common.errors import InvalidConfig, PystreamError
 
 ASSIGNORS: Final = {
     "RangeAssignor": "range",
@@ -36,11 +37,15 @@ def load(path: str | None) -> dict[str, str]:
 
 
 def for_client(kind: type[ClientConfig], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that this client knows, or has to refuse; Java's names of assignors as ours."""
+    """The settings that this client knows; Java's names of assignors as ours. Raises WrongSetting."""
     known = definition_of(kind).keys
     kept = {name: each for name, each in settings.items() if name in known or name.startswith(SECURITY_PREFIXES)}
     strategy = kept.get("partition.assignment.strategy")
     if isinstance(strategy, str):
         names = [name.strip().rpartition(".")[2] for name in strategy.split(",")]
         kept["partition.assignment.strategy"] = ",".join(ASSIGNORS.get(name, name) for name in names)
+    try:
+        kind.load(kept)
+    except InvalidConfig as error:
+        raise WrongSetting(str(error)) from None
     return kept

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import socket
 from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
+from math import isfinite, isnan
 from typing import TYPE_CHECKING, Final
 
 from pystream.cli.kafka.options import Mistake
@@ -54,7 +56,7 @@ def describe(admin: AdminClient, entities: Entities) -> None:
             for part in SAID
             if part in parts
         )
-        print(f"Quota configs for {who} are {', '.join(f'{key}={rate}' for key, rate in quotas.items())}")
+        print(f"Quota configs for {who} are {', '.join(f'{key}={java_double(rate)}' for key, rate in quotas.items())}")
     if set(entities) != {"users"} or "" in entities.values():
         return
     name = entities["users"]
@@ -64,6 +66,18 @@ def describe(admin: AdminClient, entities: Entities) -> None:
         names = {mechanism: text for text, mechanism in MECHANISMS.items()}
         said = ", ".join(f"{names.get(each.mechanism, 'UNKNOWN')}=iterations={each.iterations}" for each in told)
         print(f"SCRAM credential configs for user-principal '{user}' are {said}")
+
+
+def java_double(value: float) -> str:
+    """As Java writes it: 0.001 to below 10000000.0 as Python, 1.0E8 and 1.5E-4 beyond."""
+    if not isfinite(value):
+        return "NaN" if isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    if value == 0 or 1e-3 <= abs(value) < 1e7:
+        return repr(float(value))
+    sign, digits, exponent = Decimal(repr(value)).normalize().as_tuple()
+    assert isinstance(exponent, int)
+    first, *rest = map(str, digits)
+    return f"{'-' if sign else ''}{first}.{''.join(rest) or '0'}E{exponent + len(rest)}"
 
 
 def alter(admin: AdminClient, entities: Mapping[str, str], add: Mapping[str, str], delete: Sequence[str]) -> None:

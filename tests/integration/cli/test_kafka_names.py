@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from confluent_kafka import KafkaException, Producer
 
 from pystream.cli.commands import TOOLS
 from pystream.cli.kafka.configs import parse_pairs
+from pystream.cli.kafka.users import java_double
 from pystream.cli.main import main
 from pystream.common.errors import InvalidRequest
 from tests.integration.cli.conftest import Command, Outcome, Produce, fresh
@@ -81,6 +83,84 @@ def test_settings_and_quotas_are_described_and_altered(tool: Command, tmp_path: 
     assert tool("kafka-configs", "--describe", "--user", user).out == (
         f"Quota configs for user-principal '{user}' are consumer_byte_rate=5.0\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("number", "written"),
+    [
+        (0.0, "0.0"),
+        (5, "5.0"),
+        (9_999_999.5, "9999999.5"),
+        (10_000_000.0, "1.0E7"),
+        (104_857_600.0, "1.048576E8"),
+        (0.001, "0.001"),
+        (0.0005, "5.0E-4"),
+        (-1.25e-7, "-1.25E-7"),
+        (float("inf"), "Infinity"),
+        (float("nan"), "NaN"),
+    ],
+)
+def test_a_rate_is_written_as_java_writes_it(number: float, written: str):
+    assert java_double(number) == written
+
+
+def test_a_transaction_is_ended_by_its_id_and_its_producer_shut_out(
+    tool: Command, pystream: Command, broker: BrokerProcess
+):
+    topic, name = fresh("tool"), fresh("hangs")
+    pystream("topics", "create", topic, "--partitions", "1")
+    producer = Producer({"bootstrap.servers": broker.bootstrap, "transactional.id": name})
+    producer.init_transactions(60)
+    producer.begin_transaction()
+    producer.produce(topic, b"never seen")
+    assert producer.flush(60) == 0
+    assert "Ongoing" in tool("kafka-transactions", "describe", "--transactional-id", name).out
+
+    ended = tool("kafka-transactions", "forceTerminateTransaction", "--transactionalId", name)
+
+    assert (ended.code, ended.out, ended.err) == (0, "", "")
+    with pytest.raises(KafkaException):
+        producer.commit_transaction(60)
+    assert pystream("consume", topic, "-e", "-q", "--committed").out == ""
+
+
+def test_a_setting_that_the_client_refuses_has_the_name_of_javas_exception(tool: Command):
+    refused = tool("kafka-console-producer", "--topic", "a", "--batch-size", "-1")
+
+    assert (refused.code, refused.out) == (1, "")
+    assert refused.err == (
+        "org.apache.kafka.common.config.ConfigException: Invalid value -1 for configuration batch.size: Value must be "
+        "at least 0\n"
+    )
+
+
+def partition_of(group: str) -> int:
+    """Of the topic of offsets: Java's hash of a text."""
+    code = 0
+    for letter in group:
+        code = (31 * code + ord(letter)) & 0xFFFFFFFF
+    return min(code, 2**32 - code) % 50
+
+
+def test_records_about_share_groups_are_read_by_their_formatter(tool: Command, pystream: Command, produce: Produce):
+    group, topic, offsets = fresh("queue"), fresh("tool"), "__consumer_offsets"
+    pystream("topics", "create", topic, "--partitions", "1")
+    produce(topic, 1)
+    tool("kafka-configs", "--alter", "--group", group, "--add-config", "share.auto.offset.reset=earliest")
+    tool("kafka-console-share-consumer", "--topic", topic, "--group", group, "--max-messages", "1")
+    place = str(partition_of(group))
+    written = pystream("consume", offsets, "-p", place, "-e", "-q", "-f", r"%K\n").out.count("\n")
+
+    told = tool(
+        "kafka-console-consumer",
+        *("--topic", offsets, "--partition", place, "--offset", "earliest"),
+        *("--max-messages", str(written)),
+        *("--formatter", "org.apache.kafka.tools.consumer.ShareGroupMessageFormatter"),
+    )
+
+    assert told.code == 0
+    assert f'{{"key":{{"type":11,"data":{{"groupId":"{group}"}}}},"value":{{"version":0,"data":{{"epoch":' in told.out
+    assert '"type":2,' not in told.out
 
 
 def test_pairs_may_hold_commas_in_brackets():

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from pystream.cli.kafka.failures import JAVA_PACKAGE, java_name
+from pystream.cli.kafka.failures import java_class
 from pystream.cli.kafka.options import Given, Mistake, Tool, WrongUsage, flag, value
 from pystream.cli.kafka.tool import admin_of, serve
 from pystream.client.admin.log_dirs import LogDir
@@ -76,7 +76,7 @@ def _dirs(dirs: Mapping[str, LogDir], topics: frozenset[str]) -> list[dict[str, 
                 for place, info in each.replicas.items()
                 if not topics or place.topic in topics
             ],
-            "error": None if each.error is None else f"{JAVA_PACKAGE}{java_name(each.error)}",
+            "error": None if each.error is None else java_class(each.error),
             "logDir": path,
         }
         for path, each in dirs.items()

@@ -62,6 +62,13 @@ def options() -> Commands:
     abort.add_argument("--start-offset", type=int, help="start offset of the transaction to abort")
     for name in ("--producer-id", "--producer-epoch", "--coordinator-epoch"):
         abort.add_argument(name, type=int, help="for brokers older than 3.0, all three of them")
+    terminate = commands.add_parser(
+        "forceTerminateTransaction",
+        help="abort what a transactional id has under way, and shut out its producer (needs administrative privileges)",
+    )
+    terminate.add_argument(
+        "--transactionalId", dest="transactional_id", metavar="TRANSACTIONALID", required=True, help="transactional id"
+    )
     hanging = commands.add_parser("find-hanging", help="find hanging transactions")
     hanging.add_argument("--broker-id", type=int, help="The broker to search.")
     hanging.add_argument("--max-transaction-timeout", type=int, default=DEFAULT_MINUTES, help="Minutes; default 15.")
@@ -85,6 +92,7 @@ def work(given: argparse.Namespace) -> None:
         "describe": _describe,
         "describe-producers": _describe_producers,
         "abort": _abort,
+        "forceTerminateTransaction": _terminate,
         "find-hanging": _find_hanging,
     }
     with admin_for(given) as admin:
@@ -192,6 +200,13 @@ def _abort(admin: AdminClient, given: argparse.Namespace) -> None:
             f"producerEpoch={meant.producer_epoch}, coordinatorEpoch={meant.coordinator_epoch})"
         )
         _fail(f"Failed to abort transaction {spec}", error)
+
+
+def _terminate(admin: AdminClient, given: argparse.Namespace) -> None:
+    try:
+        admin.force_terminate_transaction(given.transactional_id)
+    except PystreamError as error:
+        _fail(f"Failed to force terminate transactionalId `{given.transactional_id}`", error)
 
 
 def _open_at(admin: AdminClient, place: TopicPartition, start_offset: int) -> ActiveProducer:

@@ -8,11 +8,18 @@ from typing import Final
 from pystream.cli.kafka.failures import java_text, message
 from pystream.cli.kafka.options import Given, Mistake, Option, WrongUsage, flag, value
 from pystream.client.admin.groups import GroupListing
-from pystream.common.errors import PystreamError
+from pystream.common.errors import (
+    GroupSubscribedToTopic,
+    PystreamError,
+    TopicAuthorizationFailed,
+    UnknownTopicOrPartition,
+)
 from pystream.common.model import TopicPartition
 
 WIDTH: Final = 15
 NARROW: Final = 10
+OF_PARTITIONS: Final = (GroupSubscribedToTopic, TopicAuthorizationFailed, UnknownTopicOrPartition)
+PARTLY: Final = "Encountered some partition-level error, see the follow-up details."
 TIMEOUT_MS: Final = 30_000
 ACTIONS: Final = ("list", "describe", "delete", "reset-offsets", "delete-offsets")
 
@@ -144,10 +151,11 @@ def print_deletion(kind: str, done: Sequence[str], failed: Mapping[str, Pystream
 def print_offset_deletion(
     name: str, outcomes: Mapping[TopicPartition, PystreamError | None], places: Sequence[TopicPartition]
 ) -> None:
-    """What became of each partition. Leaves by SystemExit where one could not be forgotten."""
+    """What became of each partition; of -1 nothing was asked. Leaves by SystemExit where one could not be forgotten."""
     errors = [error for error in outcomes.values() if error is not None]
-    if errors:
-        print(f"\nError: {message(errors[0])}")
+    told = [error for place, error in outcomes.items() if error is not None and place.partition >= 0]
+    if told:
+        print(f"\nError: {PARTLY if isinstance(told[0], OF_PARTITIONS) else message(told[0])}")
     else:
         print(f"Request succeeded for deleting offsets from group {name}.")
     rows = [["TOPIC", "PARTITION", "STATUS"]]

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
 
-from pystream.cli.kafka.failures import JAVA_PACKAGE, java_name, message
+from pystream.cli.kafka.failures import java_class, message
 from pystream.cli.kafka.load.events import Events
 from pystream.cli.kafka.load.figures import Throttle, now_ms
 from pystream.cli.kafka.properties import for_client, load
@@ -114,7 +114,7 @@ class _Sender:
             self._failed(key, text, error)
 
     def _failed(self, key: str | None, text: str, error: PystreamError) -> None:
-        what = {"exception": f"class {JAVA_PACKAGE}{java_name(error)}", "message": message(error)}
+        what = {"exception": f"class {java_class(error)}", "message": message(error)}
         self._events.tell("producer_send_error", {"topic": self._given.topic, "key": key, "value": text, **what})
 
     def end(self) -> None:

@@ -3,7 +3,8 @@
 DefaultMessageFormatter   CreateTime:17 TAB Partition:0 TAB Offset:5 TAB h:v,h:v TAB key TAB value, as properties say
 LoggingMessageFormatter   the same, and a line about each record to standard error
 NoOpMessageFormatter      nothing
-OffsetsMessageFormatter, GroupMetadataMessageFormatter, TransactionLogMessageFormatter, ShareGroupStateMessageFormatter
+OffsetsMessageFormatter, GroupMetadataMessageFormatter, ShareGroupMessageFormatter, TransactionLogMessageFormatter,
+ShareGroupStateMessageFormatter
                           the records of Kafka's own topics as JSON: see `coordinator_records`
 """
 
@@ -31,6 +32,7 @@ DEFAULT: Final = f"{PACKAGE}DefaultMessageFormatter"
 OF_TOPICS: Final = {
     "OffsetsMessageFormatter": (CONSUMER_OFFSETS_TOPIC, frozenset({0, 1})),
     "GroupMetadataMessageFormatter": (CONSUMER_OFFSETS_TOPIC, frozenset({2})),
+    "ShareGroupMessageFormatter": (CONSUMER_OFFSETS_TOPIC, frozenset({10, 11, 12, 13, 14, 15})),
     "TransactionLogMessageFormatter": (TRANSACTION_STATE_TOPIC, frozenset({0})),
     "group.share.ShareGroupStateMessageFormatter": (SHARE_GROUP_STATE_TOPIC, frozenset({0, 1})),
 }
