@@ -216,7 +216,8 @@ class ImageApplier:
             leader=partition.leader == self._node_id,
             leader_epoch=partition.leader_epoch,
             leader_id=partition.leader,
-            enough_replicas=len(partition.isr) >= log.config.min_insync_replicas,
+            # More than there are cannot be asked for: Kafka's effective minimum, since 3.7.
+            enough_replicas=len(partition.isr) >= min(log.config.min_insync_replicas, len(partition.replicas)),
         )
 
     async def _reconfigure(self, topics: Iterable[TopicImage], image: ClusterImage) -> None:

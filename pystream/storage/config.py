@@ -238,7 +238,7 @@ class LogConfig:
         minimum=1,
         dynamic=True,
         synonyms=("min.insync.replicas",),
-        doc="Replicas in sync without which acks=all is refused.",
+        doc="Replicas in sync without which acks=all is refused; more than a partition has count as all of them.",
     )
     preallocate: bool = key(
         "preallocate",

@@ -91,6 +91,14 @@ def test_an_invalid_batch_is_refused(
     assert send(connection, topic, kafka_python_batch("none", ROWS)) == (0, 0)
 
 
+def test_more_replicas_in_sync_than_there_are_cannot_be_asked_for(
+    connection: wire.Connection, new_topic: NewTopicName
+) -> None:
+    """A topic of a larger cluster, settings and all, takes records with acks=all on one broker."""
+    topic = new_topic("one-replica", **{"min.insync.replicas": "3"})
+    assert send(connection, topic, kafka_python_batch("none", ROWS)) == (0, 0)
+
+
 def test_a_partition_that_is_not_there_is_unknown(connection: wire.Connection, new_topic: NewTopicName) -> None:
     topic = new_topic("one-partition")
     answer = wire.produce(connection, topic, 1, kafka_python_batch("none", ROWS))

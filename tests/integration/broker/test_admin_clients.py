@@ -96,22 +96,6 @@ def test_a_setting_is_changed_and_taken_back(admin: AdminClient, name: str):
     assert alter(AlterConfigOpType.DELETE, None) == "604800000"
 
 
-def test_too_few_replicas_in_sync_refuse_acks_all(admin: AdminClient, broker: BrokerProcess, name: str):
-    create(admin, name, min_insync_replicas="2")
-    errors: list[KafkaError] = []
-    producer = Producer({"bootstrap.servers": broker.bootstrap, "acks": "all", "retries": 0})
-    producer.produce(name, "lost", on_delivery=lambda error, _: errors.append(error))
-    producer.flush(TIMEOUT_SECONDS)
-    entry = ConfigEntry("min.insync.replicas", "1", incremental_operation=AlterConfigOpType.SET)
-    resource = ConfigResource(ConfigResource.Type.TOPIC, name, incremental_configs=[entry])
-    result_of(admin.incremental_alter_configs([resource]))
-    producer.produce(name, "kept", on_delivery=lambda error, _: errors.append(error))
-    producer.flush(TIMEOUT_SECONDS)
-
-    assert errors[0].code() == KafkaError.NOT_ENOUGH_REPLICAS
-    assert errors[1] is None
-
-
 def test_the_brokers_settings_are_shown(admin: AdminClient):
     settings = settings_of(admin, ConfigResource.Type.BROKER, "1")
 

@@ -36,6 +36,7 @@ from pystream.common.errors import (
     PystreamError,
     UnknownTopicOrPartition,
 )
+from pystream.testing import broker as embedded_broker
 from tests.integration.services.conftest import fresh
 from tests.support.admin_process import AdminProcess
 from tests.support.broker_process import ROOT, BrokerProcess
@@ -146,11 +147,16 @@ def test_a_deadline_is_the_operations_time_and_says_what_was_not_done(own_broker
     assert own_admin.topics.list_topics(timeout=60) is not None
 
 
-def test_records_that_were_not_acknowledged_in_time_are_told_one_by_one(broker: BrokerProcess, tmp_path: Path):
+def test_records_that_were_not_acknowledged_in_time_are_told_one_by_one(tmp_path: Path):
     name = fresh("late")
     settings = {"stop.timeout.ms": "100"}  # what is in the buffer would be tried until then
-    with AdminProcess(broker.bootstrap, tmp_path / "log", settings) as server, connect(server.address) as admin:
-        admin.topics.create_topics(topics=[name], config={"min.insync.replicas": "2"})  # of one replica: never enough
+    with (
+        embedded_broker(faults=True) as b,
+        AdminProcess(b.bootstrap, tmp_path / "log", settings) as server,
+        connect(server.address) as admin,
+    ):
+        admin.topics.create_topics(topics=[name])
+        b.faults.fail("Produce", "NOT_ENOUGH_REPLICAS")
         for _ in range(TRIES):
             with contextlib.suppress(DeadlineExceeded):
                 answer = admin.records.produce_records(

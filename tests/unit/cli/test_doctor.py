@@ -75,7 +75,7 @@ FAULTS = {
     "under min": ("partitions", "error", {"partitions": [PartitionFacts("orders", 0, 1, (1, 2, 3), (1,))]}),
     "under-replicated": ("partitions", "warning", {"partitions": [PartitionFacts("orders", 0, 1, (1, 2, 3), (1, 2))]}),
     "not preferred": ("partitions", "info", {"partitions": [PartitionFacts("orders", 0, 2, (1, 2, 3), (1, 2, 3))]}),
-    "never enough": ("replication", "error", {"topic_settings": {"orders": {"min.insync.replicas": "4"}}}),
+    "never enough": ("replication", "warning", {"topic_settings": {"orders": {"min.insync.replicas": "4"}}}),
     "brittle": ("replication", "warning", {"topic_settings": {"orders": {"min.insync.replicas": "3"}}}),
     "single": (
         "replication",

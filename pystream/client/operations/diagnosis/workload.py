@@ -75,11 +75,11 @@ def replication(facts: Facts) -> Iterator[Finding]:
         elif factor == 1 and len(facts.nodes) > 1:
             single.append(topic)
     if impossible:
-        yield error(
+        yield warning(
             "replication",
             named(impossible),
             "min.insync.replicas is above the number of replicas",
-            "producers with acks=all are always refused",
+            "it counts as that number: records lie on fewer brokers than it asks for",
             "pystream topics alter TOPIC --set min.insync.replicas=…, or give the topic more replicas",
         )
     if brittle:
