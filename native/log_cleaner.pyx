@@ -19,11 +19,10 @@ from pystream._native.io_table cimport io_open, io_read_at, io_status, io_sync, 
 from pystream._native.local_log cimport log_release, log_retain
 from pystream._native.log_state cimport MAX_PATH_SIZE, log_segment_slot
 from pystream._native.log_swap cimport log_swap_segments
-from pystream._native.offset_index cimport offset_index_slot
 from pystream._native.offset_map cimport offset_map_free, offset_map_init
 from pystream._native.posix cimport close, pthread_mutex_lock, pthread_mutex_unlock
 from pystream._native.segment cimport (
-    segment_file_release, segment_file_retain, segment_free, segment_load_index, segment_new, segment_note_batch,
+    segment_file_release, segment_file_retain, segment_find_position, segment_free, segment_new, segment_note_batch,
     segment_open, segment_path,
 )
 from pystream._native.status cimport (
@@ -68,10 +67,7 @@ cdef Status source_open(LogState *log, Source *source, const SegmentRef *ref, in
         status = segment_open(log, segment)
     source.position = 0
     if status == OK and from_offset > ref.base_offset:
-        status = segment_load_index(log, segment)
-        if status == OK:
-            slot = offset_index_slot(&segment.offsets, from_offset - ref.base_offset)
-            source.position = segment.offsets.entries[slot].position if slot >= 0 else 0
+        status = segment_find_position(log, segment, from_offset, &source.position)
     if status == OK:
         source.file = segment.file
         segment_file_retain(source.file)

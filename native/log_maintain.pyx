@@ -1,7 +1,7 @@
 """Making a log shorter: truncation at the end, deletion at the start (see the .pxd)."""
 
 from libc.errno cimport ENOENT
-from libc.stdint cimport int32_t, int64_t, uint8_t
+from libc.stdint cimport INT64_MAX, int32_t, int64_t, uint8_t
 from libc.stdio cimport snprintf
 from libc.stdlib cimport free
 
@@ -16,12 +16,12 @@ from pystream._native.log_replay cimport replay_segment
 from pystream._native.log_state cimport (
     KEPT_SNAPSHOTS, MAX_PATH_SIZE, Segment, log_clear_hints, log_publish_undecided, log_segment_slot, log_take_offline,
 )
-from pystream._native.offset_index cimport offset_index_slot
 from pystream._native.posix cimport pthread_mutex_lock, pthread_mutex_unlock
 from pystream._native.producer_state cimport producers_clear, producers_decode
-from pystream._native.segment cimport Walk, segment_cut, segment_load_index, segment_open, segment_path, walk_over, walk_to_offset
+from pystream._native.segment cimport (
+    Walk, segment_cut, segment_cut_aborted, segment_find_position, segment_open, segment_path, walk_over, walk_to_offset,
+)
 from pystream._native.status cimport LOG_OFFLINE, NOT_FOUND, NOT_LEADER, OFFSET_OUT_OF_RANGE, OK, STORAGE_ERROR
-from pystream._native.txn_index cimport txn_index_truncate
 
 cdef enum:
     MAX_SNAPSHOT = 1 << 28
@@ -51,22 +51,16 @@ cdef Status find_cut(LogState *log, Segment *segment, int64_t offset, int64_t *s
     cdef Walk walk
     cdef BatchHeader header
     cdef int64_t position = 0
-    cdef int32_t slot
     cdef Status status
     if offset >= segment.next_offset:
         size[0] = segment.size
         next_offset[0] = segment.next_offset
         return OK
-    status = segment_open(log, segment)
-    if status == OK:
-        status = segment_load_index(log, segment)
+    status = segment_find_position(log, segment, offset, &position)
     if status != OK:
         return status
-    slot = offset_index_slot(&segment.offsets, offset - segment.base_offset)
-    if slot >= 0:
-        position = segment.offsets.entries[slot].position
     walk_over(&walk, segment.file.fd, segment.size)
-    status = walk_to_offset(&walk, position, offset, &position, &header)
+    status = walk_to_offset(&walk, position, INT64_MAX, offset, &position, &header)
     if status == OK:
         size[0] = position
         next_offset[0] = header.base_offset if header.base_offset < offset else offset
@@ -110,7 +104,7 @@ cdef Status reload_producers(LogState *log) noexcept nogil:
             free(data)
     slot = log_segment_slot(log, from_offset)
     for slot in range(slot if slot > 0 else 0, log.segment_count):
-        txn_index_truncate(&log.segments[slot].aborted, from_offset)
+        segment_cut_aborted(log.segments[slot], from_offset)
         if status == OK:
             status = replay_segment(log, log.segments[slot], from_offset, True, False, False)
     log_publish_undecided(log)

@@ -5,7 +5,7 @@
 """
 
 from libc.errno cimport EIO
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport INT64_MAX, int32_t, int64_t
 
 from pystream._native.batch cimport BatchHeader
 from pystream._native.buffer cimport write_int64
@@ -14,7 +14,8 @@ from pystream._native.log_state cimport Segment, log_add_hint, log_hint, log_not
 from pystream._native.offset_index cimport offset_index_slot, offset_index_slot_of_position
 from pystream._native.posix cimport pthread_mutex_lock, pthread_mutex_unlock
 from pystream._native.segment cimport (
-    Walk, segment_file_release, segment_file_retain, segment_load_index, segment_open, walk_header, walk_over, walk_to_offset,
+    Walk, segment_file_release, segment_file_retain, segment_load_index, segment_open, walk_entry, walk_header, walk_over,
+    walk_to_offset,
 )
 from pystream._native.status cimport CLOSED, DAMAGED, NOT_FOUND, OFFSET_OUT_OF_RANGE, OK, STORAGE_ERROR
 from pystream._native.txn_index cimport AbortedTransaction, TxnIndex
@@ -29,6 +30,7 @@ cdef struct Search:
     bint before_damage           # behind `readable` lie records that are lost, not the next segment's
     int64_t start_position       # of the first batch, or where the walk to it begins
     bint start_known
+    int64_t start_begins_by      # the highest offset at which the batch there may begin, by the index
     int64_t limit_position       # of limit_offset when a hint knows it, else -1
     int64_t truncations          # of the log, when the search began
 
@@ -66,6 +68,7 @@ cdef Status begin_search(LogState *log, int64_t offset, int64_t limit_offset, Se
     search.before_damage = segment.end_lost
     search.start_position = log_hint(log, segment.base_offset, offset)
     search.start_known = search.start_position >= 0
+    search.start_begins_by = INT64_MAX
     search.limit_position = -1
     if limit_offset < segment.next_offset:
         search.limit_position = log_hint(log, segment.base_offset, limit_offset)
@@ -74,11 +77,15 @@ cdef Status begin_search(LogState *log, int64_t offset, int64_t limit_offset, Se
         if status != OK:
             return status
         slot = offset_index_slot(&segment.offsets, offset - segment.base_offset)
-        search.start_position = segment.offsets.entries[slot].position if slot >= 0 else 0
+        search.start_position = 0
+        if slot >= 0:
+            search.start_position = segment.offsets.entries[slot].position
+            search.start_begins_by = segment.base_offset + segment.offsets.entries[slot].relative_offset
     if segment.damaged_from >= 0:
         if segment.damaged_to >= 0 and offset >= segment.damaged_to_offset:
             if search.start_position < segment.damaged_to:
                 search.start_position = segment.damaged_to
+                search.start_begins_by = INT64_MAX
         else:
             search.readable = segment.damaged_from
             search.before_damage = True
@@ -105,8 +112,9 @@ cdef void suspect_index(LogState *log, int64_t base_offset) noexcept nogil:
     pthread_mutex_unlock(&log.mutex)
 
 
-cdef int64_t known_position_below(LogState *log, const Search *search, int64_t position, int64_t limit_offset) noexcept nogil:
-    """Position of an indexed batch at or below `position` that begins at or below `limit_offset`; 0 when none is known."""
+cdef int64_t known_position_below(
+        LogState *log, const Search *search, int64_t position, int64_t limit_offset, int64_t *begins_by) noexcept nogil:
+    """Position of an indexed batch at or below `position` that ends below `limit_offset`; 0 when none is known."""
     cdef int32_t slot
     cdef int32_t by_offset
     cdef int64_t found = 0
@@ -120,19 +128,23 @@ cdef int64_t known_position_below(LogState *log, const Search *search, int64_t p
             slot = by_offset
         if slot >= 0:
             found = segment.offsets.entries[slot].position
+            begins_by[0] = segment.base_offset + segment.offsets.entries[slot].relative_offset
     pthread_mutex_unlock(&log.mutex)
     return found
 
 
 cdef Status walk_to_end(
-        Walk *walk, const Search *search, int64_t from_position, int64_t limit_offset, int64_t max_bytes,
+        Walk *walk, const Search *search, int64_t from_position, int64_t begins_by, int64_t limit_offset, int64_t max_bytes,
         bint at_least_one, ReadResult *result) noexcept nogil:
-    """Whole batches from `from_position` on, up to limit and max_bytes."""
+    """Whole batches from `from_position` on, up to limit and max_bytes.  DAMAGED: no batch begins there, or one behind `begins_by`."""
     cdef BatchHeader header
     cdef int64_t position = from_position
     cdef int64_t next_offset
-    cdef Status status = walk_header(walk, position, &header)
-    if status == OK and position > search.start_position:
+    cdef bint indexed = position > search.start_position
+    cdef Status status = walk_entry(walk, position, begins_by, &header) if indexed else walk_header(walk, position, &header)
+    if indexed:
+        if status != OK:
+            return status
         result.next_offset = header.base_offset              # when this batch does not fit any more, the range ends before it
     while status == OK:
         next_offset = header.base_offset + header.last_offset_delta + 1
@@ -151,6 +163,8 @@ cdef Status find_end(
         LogState *log, Walk *walk, const Search *search, int64_t limit_offset, int64_t max_bytes, bint at_least_one,
         ReadResult *result) noexcept nogil:
     cdef int64_t from_position
+    cdef int64_t begins_by = INT64_MAX
+    cdef Status status
     cdef int64_t last_position = search.readable - 1
     cdef int64_t rest = search.readable - search.start_position
     if search.readable == search.segment_size and limit_offset >= search.segment_next_offset and rest <= max_bytes:
@@ -163,10 +177,14 @@ cdef Status find_end(
         return OK
     if max_bytes < rest:
         last_position = search.start_position + max_bytes
-    from_position = known_position_below(log, search, last_position, limit_offset)
-    if from_position < search.start_position:
-        from_position = search.start_position
-    return walk_to_end(walk, search, from_position, limit_offset, max_bytes, at_least_one, result)
+    from_position = known_position_below(log, search, last_position, limit_offset, &begins_by)
+    if from_position > search.start_position:
+        status = walk_to_end(walk, search, from_position, begins_by, limit_offset, max_bytes, at_least_one, result)
+        if status != DAMAGED:
+            return status
+        if search.may_rebuild:                               # the index has led to what is no batch, or a later one
+            suspect_index(log, search.base_offset)
+    return walk_to_end(walk, search, search.start_position, INT64_MAX, limit_offset, max_bytes, at_least_one, result)
 
 
 cdef Status find_range(
@@ -180,7 +198,8 @@ cdef Status find_range(
         return DAMAGED
     walk_over(&walk, search.file.fd, search.readable)
     if not search.start_known:
-        status = walk_to_offset(&walk, search.start_position, offset, &search.start_position, &header)
+        status = walk_to_offset(
+            &walk, search.start_position, search.start_begins_by, offset, &search.start_position, &header)
         if status == NOT_FOUND and search.before_damage:
             return DAMAGED
         if status != OK:

@@ -40,10 +40,10 @@ from pystream._native.offset_index cimport offset_index_slot, time_index_truncat
 from pystream._native.posix cimport pthread_mutex_lock, pthread_mutex_unlock
 from pystream._native.producer_state cimport producers_clear, producers_decode
 from pystream._native.segment cimport (
-    Walk, segment_free, segment_load_index, segment_new, segment_open, walk_header, walk_over,
+    Walk, segment_cut_aborted, segment_free, segment_load_index, segment_new, segment_open, walk_header, walk_over,
 )
 from pystream._native.status cimport DAMAGED, MALFORMED, OK, Status, raise_for_status
-from pystream._native.txn_index cimport txn_index_decode, txn_index_truncate
+from pystream._native.txn_index cimport txn_index_decode
 
 CUT, CUT_ALARM, CUT_KEEPING, DAMAGE = "cut", "cut-alarm", "cut-keeping", "damage"
 
@@ -209,7 +209,7 @@ cdef void cut_segment(LogState *log, str directory, Segment *segment, int64_t si
     segment.size = size
     segment.next_offset = next_offset
     segment.offsets_stored = segment.times_stored = 0
-    txn_index_truncate(&segment.aborted, next_offset)
+    segment_cut_aborted(segment, next_offset)
 
 
 cdef void move_segments_away(LogState *log, str directory, int32_t first) except *:
@@ -521,7 +521,7 @@ cdef void load_state(LogState *log, str directory, listing, dict options, dict r
     cdef int32_t slot
     cdef Status status = OK
     for slot in range(log.segment_count):
-        txn_index_truncate(&log.segments[slot].aborted, from_offset)
+        segment_cut_aborted(log.segments[slot], from_offset)
     load_epochs_of_log(log, options["epochs_known"], report)
     slot = max(log_segment_slot(log, from_offset), 0)
     while slot < log.segment_count and from_offset < log.end_offset:

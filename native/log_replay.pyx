@@ -16,9 +16,8 @@ from pystream._native.leader_epochs cimport (
     leader_epochs_assign, leader_epochs_decode, leader_epochs_fit, leader_epochs_of_offset, leader_epochs_truncate_end,
 )
 from pystream._native.log_state cimport LogState, Segment
-from pystream._native.offset_index cimport offset_index_slot
 from pystream._native.producer_state cimport producers_apply, producers_begin, producers_keep
-from pystream._native.segment cimport Walk, segment_load_index, segment_note_damage, segment_open, walk_header, walk_over
+from pystream._native.segment cimport Walk, segment_find_position, segment_note_damage, segment_open, walk_header, walk_over
 from pystream._native.status cimport DAMAGED, NOT_FOUND, OK, OUT_OF_MEMORY, STORAGE_ERROR, Status, raise_for_status
 from pystream._native.txn_index cimport AbortedTransaction, txn_index_append
 
@@ -65,18 +64,14 @@ cdef Status replay_segment(
     cdef Walk walk
     cdef BatchHeader header
     cdef int64_t position = 0
-    cdef int32_t slot
     cdef bint epochs_fall = False
     cdef Status status = segment_open(log, segment)
     if status != OK:
         return status
     if from_offset > segment.base_offset:
-        status = segment_load_index(log, segment)
+        status = segment_find_position(log, segment, from_offset, &position)
         if status != OK:
             return status
-        slot = offset_index_slot(&segment.offsets, from_offset - segment.base_offset)
-        if slot >= 0:
-            position = segment.offsets.entries[slot].position
     walk_over(&walk, segment.file.fd, segment.size if segment.damaged_from < 0 or epochs else segment.damaged_from)
     while status == OK:
         if position == segment.damaged_from:

@@ -7,12 +7,12 @@ from pystream._native.atomics cimport atomic_load64
 from pystream._native.batch cimport NO_TIMESTAMP, BatchHeader
 from pystream._native.io_table cimport io_read_at
 from pystream._native.log_state cimport Segment, SegmentFile, log_segment_slot
-from pystream._native.offset_index cimport offset_index_slot, time_index_slot
+from pystream._native.offset_index cimport time_index_slot
 from pystream._native.posix cimport pthread_mutex_lock, pthread_mutex_unlock
 from pystream._native.record_reader cimport first_record_at_or_after, record_of_max_timestamp
 from pystream._native.segment cimport (
-    Walk, segment_closing_entry, segment_file_release, segment_file_retain, segment_load_index, segment_load_time_range, segment_open,
-    walk_header, walk_over,
+    Walk, segment_closing_entry, segment_file_release, segment_file_retain, segment_find_position, segment_load_index,
+    segment_load_time_range, segment_open, walk_header, walk_over,
 )
 from pystream._native.status cimport CLOSED, DAMAGED, NOT_FOUND, OK, OUT_OF_MEMORY, STORAGE_ERROR
 
@@ -42,9 +42,7 @@ cdef Status take_stretch(LogState *log, int64_t from_offset, int64_t timestamp_m
             return status
         if segment.max_timestamp < timestamp_ms:
             continue
-        status = segment_open(log, segment)
-        if status == OK:
-            status = segment_load_index(log, segment)
+        status = segment_load_index(log, segment)
         if status != OK:
             return status
         # All before the last time index entry below the timestamp is older, and so is the batch that entry names.
@@ -52,8 +50,9 @@ cdef Status take_stretch(LogState *log, int64_t from_offset, int64_t timestamp_m
         slot = time_index_slot(&segment.times, timestamp_ms - 1)
         if slot >= 0 and segment.times.entries[slot].relative_offset > relative:
             relative = segment.times.entries[slot].relative_offset
-        slot = offset_index_slot(&segment.offsets, relative)
-        stretch.position = segment.offsets.entries[slot].position if slot >= 0 else 0
+        status = segment_find_position(log, segment, segment.base_offset + relative, &stretch.position)
+        if status != OK:
+            return status
         stretch.end = segment.size if segment.damaged_from < 0 else segment.damaged_from
         stretch.next_offset = segment.next_offset
         stretch.max_timestamp = segment.max_timestamp

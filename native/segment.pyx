@@ -414,6 +414,36 @@ cdef bint segment_closing_entry(
     return timestamp[0] >= 0 and relative >= 0 and offset[0] < next_offset
 
 
+cdef bint is_confirmed(Segment *segment, int32_t slot, Status *status) noexcept nogil:
+    """Whether a batch begins where an entry of the offset index says, and none later than it says: its file has no checksum."""
+    cdef Walk walk
+    cdef BatchHeader header
+    walk_over(&walk, segment.file.fd, segment.size)
+    status[0] = walk_entry(
+        &walk, segment.offsets.entries[slot].position, segment.base_offset + segment.offsets.entries[slot].relative_offset, &header)
+    return status[0] == OK and header.base_offset >= segment.base_offset
+
+
+cdef Status segment_find_position(LogState *log, Segment *segment, int64_t offset, int64_t *position) noexcept nogil:
+    cdef int32_t slot
+    cdef int _attempt
+    cdef Status status = segment_open(log, segment)
+    position[0] = 0
+    if status == OK:
+        status = segment_load_index(log, segment)
+    for _attempt in range(2):
+        slot = offset_index_slot(&segment.offsets, offset - segment.base_offset) if status == OK else -1
+        if slot < 0:
+            return status
+        if is_confirmed(segment, slot, &status):
+            position[0] = segment.offsets.entries[slot].position
+            return OK
+        if status == STORAGE_ERROR or segment.damaged_from >= 0:
+            return status if status == STORAGE_ERROR else OK
+        status = segment_rebuild_index(log, segment)
+    return status
+
+
 cdef bint read_closing_entry(const LogState *log, Segment *segment) noexcept nogil:
     cdef int64_t timestamp
     cdef int64_t offset
@@ -429,7 +459,6 @@ cdef Status segment_load_time_range(LogState *log, Segment *segment) noexcept no
     cdef Walk walk
     cdef BatchHeader header
     cdef int64_t position = 0
-    cdef int32_t slot
     cdef Status status
     if segment.time_range_known or (segment.sealed and not segment.index_loaded and read_closing_entry(log, segment)):
         return OK
@@ -442,8 +471,9 @@ cdef Status segment_load_time_range(LogState *log, Segment *segment) noexcept no
     if segment.times.count > 0:
         segment.max_timestamp = segment.times.entries[segment.times.count - 1].timestamp
         segment.max_timestamp_offset = segment.base_offset + segment.times.entries[segment.times.count - 1].relative_offset
-        slot = offset_index_slot(&segment.offsets, segment.max_timestamp_offset - segment.base_offset)
-        position = segment.offsets.entries[slot].position if slot >= 0 else 0
+        status = segment_find_position(log, segment, segment.max_timestamp_offset, &position)
+        if status != OK or segment.time_range_known:
+            return status
     walk_over(&walk, segment.file.fd, segment.size)
     while status == OK:
         status = walk_header(&walk, position, &header)
@@ -480,13 +510,19 @@ cdef Status segment_prepare_append(LogState *log, Segment *segment) noexcept nog
     return OK
 
 
+cdef void segment_cut_aborted(Segment *segment, int64_t offset) noexcept nogil:
+    cdef int32_t before = segment.aborted.count
+    txn_index_truncate(&segment.aborted, offset)
+    if segment.aborted.count < before:
+        segment.aborted_stored = -1                              # the file knows of more: it is written anew, empty too
+
+
 cdef void segment_cut(Segment *segment, int64_t next_offset, int64_t size) noexcept nogil:
     uncount_index(segment)
     offset_index_truncate(&segment.offsets, next_offset - segment.base_offset)
     time_index_truncate(&segment.times, next_offset - segment.base_offset)
-    txn_index_truncate(&segment.aborted, next_offset)
+    segment_cut_aborted(segment, next_offset)
     segment.offsets_stored = segment.times_stored = 0            # the files are removed with the cut
-    segment.aborted_stored = 0
     segment.next_offset = next_offset
     segment.size = size
     segment.time_range_known = size == 0
@@ -614,8 +650,16 @@ cdef Status walk_header(Walk *walk, int64_t position, BatchHeader *header) noexc
     return OK
 
 
-cdef Status walk_to_offset(Walk *walk, int64_t position, int64_t offset, int64_t *found_position, BatchHeader *header) noexcept nogil:
+cdef Status walk_entry(Walk *walk, int64_t position, int64_t begins_by, BatchHeader *header) noexcept nogil:
     cdef Status status = walk_header(walk, position, header)
+    if status == NOT_FOUND or (status == OK and header.base_offset > begins_by):
+        return DAMAGED
+    return status
+
+
+cdef Status walk_to_offset(
+        Walk *walk, int64_t position, int64_t begins_by, int64_t offset, int64_t *found_position, BatchHeader *header) noexcept nogil:
+    cdef Status status = walk_entry(walk, position, begins_by, header) if position > 0 else walk_header(walk, 0, header)
     while status == OK:
         if header.base_offset + header.last_offset_delta >= offset:
             found_position[0] = position

@@ -61,7 +61,7 @@ cdef struct Segment:
     int32_t bytes_since_entry    # since the last index entry
     int32_t offsets_stored       # index entries that the files hold
     int32_t times_stored
-    int32_t aborted_stored
+    int32_t aborted_stored       # -1: the file holds others than there are
     bint exists                  # the .log file has been created
     bint sealed                  # rolled: nothing is appended any more
     bint unsynced                # bytes were written since the last fsync

@@ -51,6 +51,9 @@ cdef Status segment_note_batch(
 cdef void segment_note_damage(Segment *segment, int64_t position) noexcept nogil
 # Reads the indexes, or builds them anew from the log when the files are missing or do not fit.
 cdef Status segment_load_index(LogState *log, Segment *segment) noexcept nogil
+# Where a walk to the batch of `offset` may begin: at an indexed batch at or before it, which the log itself confirms, or at 0. An index
+# that the log refutes is built anew.
+cdef Status segment_find_position(LogState *log, Segment *segment, int64_t offset, int64_t *position) noexcept nogil
 cdef Status segment_rebuild_index(LogState *log, Segment *segment) noexcept nogil
 # Highest timestamp of a sealed segment and its batch's last offset, as the last entry of its .timeindex tells; False when it cannot tell.
 # Looks at the file only: no mutex needed.
@@ -65,14 +68,20 @@ cdef Status segment_image_index(Segment *segment, bint final, IndexImage *image)
 cdef int index_image_write(const LogState *log, const IndexImage *image, bint durable) noexcept nogil     # 0 or an errno; no mutex needed
 cdef void index_image_written(Segment *segment, const IndexImage *image) noexcept nogil                   # notes it in the segment
 cdef void index_image_free(IndexImage *image) noexcept nogil
+# Drops the aborted transactions whose marker is at or above `offset` from memory; their file follows with the next flush.
+cdef void segment_cut_aborted(Segment *segment, int64_t offset) noexcept nogil
 # Drops every batch that ends after `offset` from memory: index entries, timestamps. The file is the caller's business.
 cdef void segment_cut(Segment *segment, int64_t next_offset, int64_t size) noexcept nogil
 
 cdef void walk_over(Walk *walk, int fd, int64_t end) noexcept nogil
 # Header of the batch at `position`. NOT_FOUND at `end`; DAMAGED when no whole batch of magic 2 can begin there; STORAGE_ERROR.
 cdef Status walk_header(Walk *walk, int64_t position, BatchHeader *header) noexcept nogil
-# First batch at or after `position` whose last offset is >= `offset`. NOT_FOUND when none is.
-cdef Status walk_to_offset(Walk *walk, int64_t position, int64_t offset, int64_t *found_position, BatchHeader *header) noexcept nogil
+# The same for a batch that an index tells of, DAMAGED when there is none or it begins behind offset `begins_by`.
+cdef Status walk_entry(Walk *walk, int64_t position, int64_t begins_by, BatchHeader *header) noexcept nogil
+# First batch at or after `position`, which an index tells of as walk_entry() has it, whose last offset is >= `offset`. NOT_FOUND when
+# none is.
+cdef Status walk_to_offset(
+    Walk *walk, int64_t position, int64_t begins_by, int64_t offset, int64_t *found_position, BatchHeader *header) noexcept nogil
 
 cdef void set_open_file_limit(int32_t limit) noexcept nogil
 cdef int32_t open_file_count() noexcept nogil
