@@ -23,6 +23,7 @@ cdef enum:
     STASH_SIZE = 4096                    # a smaller rest of a frame waits outside the base buffer
     SMALLEST_FRAME = 8                   # api key, version, correlation id
     COPIED_RANGE_SIZE = 16384            # below it one pread costs less than a sendfile of its own
+    MOST_COPIED = 1 << 20                # of one queue: a fetch of thousands of partitions has few bytes of each
     LARGEST_KEPT_OUTPUT = 65536
     SENDFILE_CHUNK = 1 << 30
 
@@ -487,7 +488,7 @@ cdef Status copy_range(OutQueue *queue, const FileRange *range, Partition *parti
 cdef Status out_add_file(OutQueue *queue, FileRange *range, Partition *partition) noexcept nogil:
     cdef OutChunk *chunk
     cdef Status status
-    if range.size <= COPIED_RANGE_SIZE:
+    if range.size <= COPIED_RANGE_SIZE and queue.bytes.size < MOST_COPIED:
         status = copy_range(queue, range, partition)
         segment_file_release(range.file)
         range.file = NULL

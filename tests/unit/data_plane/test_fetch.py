@@ -217,3 +217,17 @@ def test_a_full_session_cache_answers_without_a_session(make_plane: Callable[...
     assert 0 not in sessions[:2]
     assert sessions[2] == 0
     assert plane.plane.counters()["fetch_sessions"] == 2
+
+
+def test_of_many_small_ranges_a_mebibyte_is_copied_and_the_rest_sent_from_the_files(plane: PlaneUnderTest) -> None:
+    """What waits for a client that does not read must not be copies of records."""
+    fill(plane, 1, size=16_000)
+    size = plane.logs[0].size_bytes
+    with plane.client() as client:
+        io_table.record_calls(False)
+        answer = client.call(fetch(*[(0, 0)] * 200, max_bytes=1 << 23), 12)
+        calls = io_table.call_count()
+        io_table.reset()
+    parts = answer.responses[0].partitions
+    assert [bytes(part.records) for part in parts] == [plane.logs[0].read(offset=0)] * 200
+    assert calls <= 200 + (1 << 20) // size + 1  # a look at the batch's header for each range, and the copies
