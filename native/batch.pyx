@@ -120,6 +120,15 @@ cdef void stamp_log_append_time(uint8_t *data, const BatchHeader *header, int64_
     store_be32(data + CRC_POSITION, crc32c_extend(0, data + CHECKED_FROM, header.size - CHECKED_FROM))
 
 
+cdef void stamp_create_time(uint8_t *data, BatchHeader *header, int64_t max_timestamp) noexcept nogil:
+    header.attributes = header.attributes & ~LOG_APPEND_TIME_FLAG
+    header.max_timestamp = max_timestamp
+    store_be16(data + ATTRIBUTES_POSITION, <uint16_t>header.attributes)
+    store_be64(data + MAX_TIMESTAMP_POSITION, <uint64_t>max_timestamp)
+    header.crc = crc32c_extend(0, data + CHECKED_FROM, header.size - CHECKED_FROM)
+    store_be32(data + CRC_POSITION, header.crc)
+
+
 cdef void stamp_producer(
         uint8_t *data, int32_t size, int64_t producer_id, int16_t producer_epoch, int32_t base_sequence) noexcept nogil:
     store_be64(data + PRODUCER_ID_POSITION, <uint64_t>producer_id)

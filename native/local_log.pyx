@@ -114,9 +114,17 @@ cdef int log_codec(LogState *log, int32_t *level) noexcept nogil:
 cdef void log_timestamp_bounds(LogState *log, int64_t now_ms, int64_t *lowest, int64_t *highest) noexcept nogil:
     cdef int64_t before_ms = atomic_load64(&log.limits.timestamp_before_max_ms)
     cdef int64_t after_ms = atomic_load64(&log.limits.timestamp_after_max_ms)
-    cdef bint given = not atomic_load32(<const int32_t *> &log.limits.log_append_time)
+    cdef bint given = not log_stamps_append_time(log)
     lowest[0] = now_ms - before_ms if given and before_ms != INT64_MAX else INT64_MIN
     highest[0] = now_ms + after_ms if given and after_ms < INT64_MAX - now_ms else INT64_MAX
+
+
+cdef bint log_stamps_append_time(LogState *log) noexcept nogil:
+    return atomic_load32(<const int32_t *> &log.limits.log_append_time) != 0
+
+
+cdef int64_t log_segment_bytes(LogState *log) noexcept nogil:
+    return atomic_load64(&log.limits.segment_bytes)
 
 
 cdef bint log_is_offline(LogState *log) noexcept nogil:

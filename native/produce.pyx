@@ -7,7 +7,8 @@ from libc.string cimport memcpy, memset, strlen
 from pystream._native.access cimport MAY_WRITE, is_allowed
 from pystream._native.atomics cimport atomic_count64, atomic_load64
 from pystream._native.batch cimport (
-    BatchHeader, CODEC_MASK, CONTROL_FLAG, NO_PRODUCER_ID, NO_TIMESTAMP, TRANSACTIONAL_FLAG, parse_batch_header, validate_batch,
+    BatchHeader, CODEC_MASK, CONTROL_FLAG, LOG_APPEND_TIME_FLAG, NO_PRODUCER_ID, NO_TIMESTAMP, TRANSACTIONAL_FLAG, parse_batch_header,
+    stamp_create_time, validate_batch,
 )
 from pystream._native.buffer cimport (
     output_clear, output_free, output_init, patch_int32, read_bytes, read_int16, read_int32, read_required_array_count,
@@ -21,7 +22,7 @@ from pystream._native.connection cimport (
 from pystream._native.hash cimport pointer_hash
 from pystream._native.local_log cimport (
     AS_SENT, FlushPolicy, log_append, log_codec, log_end_offset, log_flush_policy, log_is_offline, log_max_message_bytes,
-    log_may_write_transaction, log_requires_keys, log_start_offset, log_timestamp_bounds,
+    log_may_write_transaction, log_requires_keys, log_segment_bytes, log_stamps_append_time, log_start_offset, log_timestamp_bounds,
 )
 from pystream._native.partition cimport Topic, partition_check_leader, partition_publish, partition_request_flush, policy_waits_for_disk
 from pystream._native.partition_table cimport find_partition, find_topic, find_topic_by_id
@@ -47,6 +48,8 @@ cdef enum:
     ZSTD_CODEC = 4
     FIRST_IMPLICIT_VERSION = 12       # writing to a partition adds it to the transaction (KIP-890)
     LARGEST_KEPT_STAGE = 1024
+    MOST_RECORD_ERRORS = 10000        # in one answer: a few compressed bytes can stand for millions of records
+    RECORD_LIST_TOO_LARGE = 18        # Kafka's error code; it has no Status of its own
 
 
 cdef const char *KEYLESS_MESSAGE = b"Compacted topic cannot accept message without key."
@@ -162,16 +165,18 @@ cdef StagedBatch *stage_batch(ProduceStage *stage, Partition *partition, Call *c
 
 # ---- request
 
-cdef void note_refused(
-    Call *call, CallPart *part, const uint8_t *records, int32_t size, bint keyless, int64_t lowest, int64_t highest,
+cdef bint note_refused(
+    ProduceStage *stage, Call *call, CallPart *part, const uint8_t *records, int32_t size, bint keyless, int64_t lowest,
+    int64_t highest,
 ) noexcept nogil:
-    """Puts the indexes of records without a key, or with a timestamp out of bounds, behind the call's names.
+    """Puts the indexes of records without a key, or with a timestamp out of bounds, behind the call's names; False when there is none.
 
-    They become the answer's record errors (KIP-467).
+    They become the answer's record errors (KIP-467), as far as there is room for them.
     """
     cdef RecordCursor cursor
     cdef RecordView record
     cdef int32_t index = 0
+    cdef bint found = False
     init_record_cursor(&cursor)
     part.errors_position = <int32_t>call.names.size
     if open_batch(&cursor, records, size, 0) == OK:
@@ -179,12 +184,17 @@ cdef void note_refused(
             if (keyless and record.key == NULL) or (
                 record.timestamp != NO_TIMESTAMP and (record.timestamp < lowest or record.timestamp > highest)
             ):
+                found = True
+                if stage.errors_left == 0:
+                    break
+                stage.errors_left -= 1
                 write_raw(&call.names, <const uint8_t *>&index, sizeof(index))
                 part.errors_count += 1
             index += 1
     close_batch(&cursor)
     if call.names.status != OK:
         part.errors_count = 0
+    return found
 
 
 cdef Status recode(ProduceStage *stage, Partition *partition, StagedBatch *staged) noexcept nogil:
@@ -217,37 +227,43 @@ cdef Status recode(ProduceStage *stage, Partition *partition, StagedBatch *stage
 
 
 cdef Status check_content(
-    Partition *partition, Call *call, CallPart *part, const uint8_t *records, int32_t size, const BatchHeader *header,
-    int64_t now_ms,
+    ProduceStage *stage, Partition *partition, Call *call, CallPart *part, uint8_t *records, BatchHeader *header,
 ) noexcept nogil:
-    """Record by record.  A compressed batch passes unopened, unless a rule of its topic needs more than its header."""
+    """Record by record.  A compressed batch passes unopened, unless a rule of its topic needs more than its header.
+
+    A header whose highest timestamp is not that of the records is put right, as LogValidator does: who looks for a time goes by it.
+    """
     cdef int32_t level
     cdef int codec = log_codec(partition.log, &level)
     cdef bint require_keys = log_requires_keys(partition.log)
+    cdef bint forged_time = header.attributes & LOG_APPEND_TIME_FLAG != 0
     cdef int64_t lowest
     cdef int64_t highest
-    cdef bint times_doubtful
-    log_timestamp_bounds(partition.log, now_ms, &lowest, &highest)
-    times_doubtful = header.max_timestamp > highest or lowest != INT64_MIN
+    cdef int64_t newest
+    log_timestamp_bounds(partition.log, stage.wall_clock_ms, &lowest, &highest)
+    if forged_time:
+        if log_stamps_append_time(partition.log):
+            return INVALID_TIMESTAMP                         # that is for the broker to say
+        stamp_create_time(records, header, header.max_timestamp)
     if (
-        header.attributes & CODEC_MASK != 0 and not require_keys and not times_doubtful
-        and (codec == AS_SENT or codec == header.attributes & CODEC_MASK)
+        header.attributes & CODEC_MASK != 0 and not require_keys and not forged_time and lowest == INT64_MIN
+        and header.max_timestamp <= highest and (codec == AS_SENT or codec == header.attributes & CODEC_MASK)
     ):
         return OK
-    if check_each_record(records, size, 0, require_keys, NULL, NULL) != OK:
+    if check_each_record(records, header.size, 0, require_keys, NULL, NULL, &newest) != OK:
         if require_keys:
-            note_refused(call, part, records, size, True, INT64_MIN, INT64_MAX)
+            note_refused(stage, call, part, records, header.size, True, INT64_MIN, INT64_MAX)
         return INVALID_RECORD
-    if times_doubtful:
-        note_refused(call, part, records, size, False, lowest, highest)
-        if part.errors_count > 0 or header.max_timestamp > highest:
+    if lowest != INT64_MIN or newest > highest:
+        if note_refused(stage, call, part, records, header.size, False, lowest, highest):
             return INVALID_TIMESTAMP
+    if newest != header.max_timestamp and not log_stamps_append_time(partition.log):
+        stamp_create_time(records, header, newest)
     return OK
 
 
 cdef Status check_records(
-    Partition *partition, Call *call, CallPart *part, const uint8_t *records, int32_t size, StagedBatch *staged,
-    int64_t now_ms,
+    ProduceStage *stage, Partition *partition, Call *call, CallPart *part, uint8_t *records, int32_t size, StagedBatch *staged,
 ) noexcept nogil:
     """Exactly one v2 batch that keeps the rules of its topic.  Source: ProduceRequest.validateRecords, LogValidator."""
     cdef Status status
@@ -264,7 +280,10 @@ cdef Status check_records(
         return INVALID_RECORD
     if staged.header.attributes & CODEC_MASK == ZSTD_CODEC and call.version < FIRST_ZSTD_VERSION:
         return UNSUPPORTED_COMPRESSION
-    return check_content(partition, call, part, records, size, &staged.header, now_ms)
+    if size > log_segment_bytes(partition.log):
+        part.error_code = RECORD_LIST_TOO_LARGE
+        return BATCH_TOO_LARGE
+    return check_content(stage, partition, call, part, records, &staged.header)
 
 
 cdef Status check_transaction(
@@ -313,7 +332,7 @@ cdef Status stage_part(ProduceStage *stage, Topic *topic, Call *call, CallPart *
         return status
     if call.acks == -1 and not partition.enough_replicas:
         return NOT_ENOUGH_REPLICAS
-    status = check_records(partition, call, part, records, size, &batch, stage.wall_clock_ms)
+    status = check_records(stage, partition, call, part, <uint8_t *>records, size, &batch)
     if status != OK:
         return status
     if batch.header.attributes & TRANSACTIONAL_FLAG:
@@ -429,6 +448,7 @@ cdef Status produce_begin(ProduceStage *stage, const PartitionTable *table, Call
     call.flexible = call.version >= PRODUCE_FIRST_FLEXIBLE
     output_clear(&stage.asked)
     stage.asked_count = 0
+    stage.errors_left = MOST_RECORD_ERRORS
     status = read_string(body, call.flexible, &stage.transactional_id, &stage.transactional_id_size)
     if status == OK:
         status = read_int16(body, &call.acks)

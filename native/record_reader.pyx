@@ -8,7 +8,7 @@ from libc.stdint cimport INT64_MAX, INT64_MIN, int32_t, int64_t, uint8_t, uint32
 from libc.string cimport memset
 
 from pystream._native.batch cimport (
-    BATCH_HEADER_SIZE, CODEC_MASK, CONTROL_FLAG, LOG_APPEND_TIME_FLAG, BatchHeader, check_batch_crc,
+    BATCH_HEADER_SIZE, CODEC_MASK, CONTROL_FLAG, LOG_APPEND_TIME_FLAG, NO_TIMESTAMP, BatchHeader, check_batch_crc,
     parse_batch_header)
 from pystream._native.buffer cimport Cursor
 from pystream._native.compression cimport (
@@ -322,20 +322,25 @@ cdef Status record_of_max_timestamp(
 
 cdef Status check_records(
         const uint8_t *data, Py_ssize_t available, Py_ssize_t limit, bint require_keys, codec_buffer *scratch,
-        int32_t *failed_record) noexcept nogil:
+        int32_t *failed_record, int64_t *max_timestamp) noexcept nogil:
     cdef RecordCursor cursor
     cdef RecordView record
+    cdef int64_t newest = NO_TIMESTAMP
     cdef int32_t index = -1
     cdef Status status = open_with(&cursor, scratch, data, available, limit)
     while status == OK:
         index += 1
         status = take_record(&cursor, &record)
+        if status == OK and record.timestamp > newest:
+            newest = record.timestamp
         if status == OK and record.offset - cursor.header.base_offset != index:
             status = INVALID_RECORD
         if status == OK and require_keys and record.key == NULL:
             status = INVALID_RECORD
     if failed_record != NULL:
         failed_record[0] = index
+    if max_timestamp != NULL:
+        max_timestamp[0] = newest
     close_with(&cursor, scratch)
     return OK if status == NOT_FOUND else status
 
@@ -509,6 +514,6 @@ def check(const uint8_t[::1] batch not None, *, Py_ssize_t limit=0, bint require
     cdef const uint8_t *first = first_byte(batch)
     memset(&scratch, 0, sizeof(codec_buffer))
     with nogil:
-        status = check_records(first, batch.shape[0], limit, require_keys, &scratch, &index)
+        status = check_records(first, batch.shape[0], limit, require_keys, &scratch, &index, NULL)
         release_buffer(&scratch)
     raise_for_status(status, 0, f"record {index} of a batch" if index >= 0 else "record batch")

@@ -56,6 +56,8 @@ cdef Status check_batch_crc(const uint8_t *data, const BatchHeader *header) noex
 cdef void stamp_batch(uint8_t *data, int64_t base_offset, int32_t leader_epoch) noexcept nogil
 # Sets LogAppendTime: attribute bit, max_timestamp, and the CRC anew.
 cdef void stamp_log_append_time(uint8_t *data, const BatchHeader *header, int64_t timestamp_ms) noexcept nogil
+# Sets CreateTime and max_timestamp, in the header too, and the CRC anew.
+cdef void stamp_create_time(uint8_t *data, BatchHeader *header, int64_t max_timestamp) noexcept nogil
 # Writes the producer's fields, which the CRC covers, and the CRC anew.
 cdef void stamp_producer(
     uint8_t *data, int32_t size, int64_t producer_id, int16_t producer_epoch, int32_t base_sequence) noexcept nogil

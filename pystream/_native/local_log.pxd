@@ -37,6 +37,8 @@ cdef bint log_requires_keys(LogState *log) noexcept nogil          # compacted: 
 cdef int log_codec(LogState *log, int32_t *level) noexcept nogil
 # Within which a producer's timestamps must lie; the ends of int64 where nothing bounds them (LogAppendTime, Long.MAX_VALUE).
 cdef void log_timestamp_bounds(LogState *log, int64_t now_ms, int64_t *lowest, int64_t *highest) noexcept nogil
+cdef bint log_stamps_append_time(LogState *log) noexcept nogil     # LogAppendTime: the producer's times are overwritten
+cdef int64_t log_segment_bytes(LogState *log) noexcept nogil       # the size at which a segment rolls
 cdef bint log_is_offline(LogState *log) noexcept nogil
 # Whether a client's transactional batch of (producer, epoch) may be appended: its transaction is open here, or permitted.
 cdef bint log_may_write_transaction(LogState *log, int64_t producer_id, int16_t producer_epoch) noexcept nogil

@@ -46,6 +46,7 @@ cdef struct ProduceStage:
     int32_t transactional_id_size
     Output asked                     # its partitions that the transaction coordinator has to vouch for, as AddPartitionsToTxnTransaction v5
     int32_t asked_count
+    int32_t errors_left              # that its answer still has room for
     Output question                  # the same for the control queue
     int32_t *slots                   # open addressing by partition: index + 1, 0 free
     int32_t slot_count

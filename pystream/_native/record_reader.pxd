@@ -66,9 +66,10 @@ cdef Status record_of_max_timestamp(
 # Reads every record of a batch that a producer sent: OK, what next_record() says, or INVALID_RECORD where offset deltas
 # are not 0, 1, 2 … and, with `require_keys` (compacted topics), where a key is null. `failed_record` (may be NULL) is
 # then the index of the first record at fault, for the answer's record errors (KIP-467); -1 where the batch cannot be read.
+# `max_timestamp` (may be NULL) is the highest of the records that were read, NO_TIMESTAMP without one.
 cdef Status check_records(
     const uint8_t *data, Py_ssize_t available, Py_ssize_t limit, bint require_keys, codec_buffer *scratch,
-    int32_t *failed_record) noexcept nogil
+    int32_t *failed_record, int64_t *max_timestamp) noexcept nogil
 
 # For faces: bytes, or None for size -1; and ((key, value), ...) of checked headers that fill `size` bytes.
 cdef object bytes_of(const uint8_t *field, int32_t size)
