@@ -7,8 +7,9 @@ input: what it is of, version, then the body of
 
 from __future__ import annotations
 
+import functools
 import logging
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from pystream._native.record_builder import RecordBatchBuilder
 from pystream._native.wire import Reader
@@ -50,20 +51,35 @@ class Peer:
     name = "broker"
 
 
+class Consumer(NamedTuple):
+    """What the fetchers of all inputs share: making it costs more than most inputs."""
+
+    config: ConsumerConfig
+    cluster: QuietCluster
+    metrics: ConsumerMetrics
+
+
+@functools.cache
+def consumer(isolation_level: str) -> Consumer:
+    config = ConsumerConfig.load(
+        {"bootstrap.servers": "127.0.0.1:1", "isolation.level": isolation_level, "auto.offset.reset": "earliest"}
+    )
+    cluster = QuietCluster(config)
+    metrics = ConsumerMetrics(cluster, Positions(), read_committed=isolation_level == "read_committed")
+    return Consumer(config, cluster, metrics)
+
+
 class Rig(Fetcher):
     """The fetcher over two assigned partitions, without tasks."""
 
     def __init__(self, isolation_level: str) -> None:
-        config = ConsumerConfig.load(
-            {"bootstrap.servers": "127.0.0.1:1", "isolation.level": isolation_level, "auto.offset.reset": "earliest"}
-        )
+        shared = consumer(isolation_level)
         self.positions = Positions()
-        cluster = QuietCluster(config)
         super().__init__(
-            cluster,
-            config,
+            shared.cluster,
+            shared.config,
             self.positions,
-            ConsumerMetrics(cluster, self.positions, read_committed=isolation_level == "read_committed"),
+            shared.metrics,
             on_data=self.wake,
             on_reset=self.wake,
             nudge=self.wake,

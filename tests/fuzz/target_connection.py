@@ -1,6 +1,6 @@
 """What a broker sends on a client's connection, in pieces: answers or typed errors, and nobody is left waiting.
 
-input: options, size of the pieces - 1, then bytes; the first correlation id is 1
+input: options, size of the pieces - 1 (larger where there were too many), then bytes; the first correlation id is 1
 options: low 3 bits which requests wait for an answer; 8: the bytes are one answer, behind the right size and id
 """
 
@@ -20,6 +20,7 @@ from pystream.protocol.message import Message
 from pystream.protocol.messages.index import INDEX
 
 LARGEST_FRAME: Final = 1 << 16
+MOST_PIECES: Final = 16
 FRAMED: Final = 8
 WAITING: Final = [
     [ApiKey.API_VERSIONS],
@@ -73,8 +74,16 @@ def seeds() -> list[bytes]:
     return inputs
 
 
+class Loop(asyncio.SelectorEventLoop):
+    """Nobody runs it, so it keeps no timers: those of millions of inputs would take all memory, cancelled or not."""
+
+    def call_at(self, when: float, callback: Any, *arguments: Any, context: Any = None) -> asyncio.TimerHandle:
+        return asyncio.TimerHandle(when, callback, arguments, self, context)
+
+
 def feed(connection: Connection, stream: bytes, step: int) -> None:
     """As an event loop does: into the buffer that is offered, at most `step` bytes a time."""
+    step = max(step, -(-len(stream) // MOST_PIECES))
     position = 0
     while position < len(stream) and connection.failure is None:
         buffer = connection.get_buffer(step)
@@ -85,7 +94,7 @@ def feed(connection: Connection, stream: bytes, step: int) -> None:
         connection.buffer_updated(size)
 
 
-_loop = asyncio.new_event_loop()  # one for all inputs: it only lends its clock and its timers
+_loop = Loop()
 atexit.register(_loop.close)
 
 

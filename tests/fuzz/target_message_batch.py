@@ -16,7 +16,7 @@ from pystream.client.share.delivery import AcknowledgeType, deliveries_of, gathe
 from pystream.common.errors import PystreamError
 from pystream.common.model import TopicIdPartition, TopicPartition
 
-LIMIT = 1 << 16
+LIMIT = 1 << 14
 HEADER_SIZE = 61
 RIGHT_CRC = 1
 WITH_ABORTED = 2
