@@ -277,6 +277,8 @@ class LogManager:
         """
         targets = []
         for log in self._snapshot():
+            if log.hosted.directory.is_offline:
+                continue  # its checkpoint is not written either
             try:
                 target = log.retention_target(now_ms)
                 if target > log.native.start_offset:
@@ -298,6 +300,8 @@ class LogManager:
         KafkaStorageError.
         """
         log = self._known(topic, partition)
+        if log.hosted.directory.is_offline:
+            raise KafkaStorageError(f"{log.name}: its log directory is offline")
         log.native.advance_start_offset(offset)
         try:
             self._write_start_offsets()

@@ -375,3 +375,17 @@ def test_a_start_reads_no_more_than_what_no_stored_index_leads_past(tmp_path, cl
     assert again.open().scanned_bytes < 3 << 20
     assert again.get("orders", 0).native.end_offset == 90
     again.close()
+
+
+def test_nothing_is_deleted_where_the_directory_is_offline(tmp_path, clock):
+    """The new start offset could not be made durable: the records would be there again after a restart."""
+    logs = opened(tmp_path, clock)
+    log = logs.create("orders", 0, TOPIC_ID, LogConfig(retention_ms=1))
+    log.native.append(batch(3))
+    log.native.flush()
+    log.hosted.directory.is_offline = True
+    with pytest.raises(KafkaStorageError):
+        logs.delete_records("orders", 0, 2)
+    assert logs.enforce_retention(NOW_MS) == 0
+    assert log.native.start_offset == 0
+    logs.close(clean=False)
