@@ -16,7 +16,7 @@ from pystream._native.log_maintain cimport log_advance_start_offset, log_delete_
 from pystream._native.log_recovery cimport load_log
 from pystream._native.log_scrub cimport Scrub, log_scrub
 from pystream._native.log_state cimport LogLimits, Segment, log_take_offline
-from pystream._native.log_time cimport log_load_time_ranges
+from pystream._native.log_time cimport log_confirm_time_ranges, log_load_time_ranges
 from pystream._native.log_write cimport log_roll
 from pystream._native.offset_index cimport OFFSET_ENTRY_SIZE, TIME_ENTRY_SIZE
 from pystream._native.posix cimport pthread_mutex_lock, pthread_mutex_unlock
@@ -425,6 +425,19 @@ cdef class LocalLog:
             found.append((segment.base_offset, segment.next_offset, segment.size, segment.max_timestamp))
         pthread_mutex_unlock(&self.state.mutex)
         return found
+
+    def confirm_times(self, before_offset: int) -> bool:
+        """Holds max timestamps of segments that end at or before the offset against the log; False when segments() has told wrong ones.
+
+        They are right from then on.  It reads little, unless one is wrong: before a segment is deleted for its age.
+        """
+        cdef int64_t before = before_offset
+        cdef bint wrong = False
+        cdef Status status
+        with nogil:
+            status = log_confirm_time_ranges(self.state, before, &wrong)
+        raise_for_status(status, 0, self.directory)
+        return not wrong
 
     def aborted_transactions(self, *, offset: int, limit_offset: int) -> list:
         """[(producer id, first offset)] of aborted transactions that a reader of [offset, limit_offset) must know."""

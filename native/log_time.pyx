@@ -12,7 +12,7 @@ from pystream._native.posix cimport pthread_mutex_lock, pthread_mutex_unlock
 from pystream._native.record_reader cimport first_record_at_or_after, record_of_max_timestamp
 from pystream._native.segment cimport (
     Walk, segment_closing_entry, segment_file_release, segment_file_retain, segment_find_position, segment_load_index,
-    segment_load_time_range, segment_open, walk_header, walk_over,
+    segment_load_time_range, segment_open, segment_rebuild_index, walk_header, walk_over, walk_to_offset,
 )
 from pystream._native.status cimport CLOSED, DAMAGED, NOT_FOUND, OK, OUT_OF_MEMORY, STORAGE_ERROR
 
@@ -308,3 +308,39 @@ cdef Status log_load_time_ranges(LogState *log) noexcept nogil:
             keep_time_range(log, &found)
             pthread_mutex_unlock(&log.mutex)
     return OK if status == NOT_FOUND else status
+
+
+cdef Status confirm_range(LogState *log, Segment *segment, bint *wrong) noexcept nogil:
+    """Holds the highest timestamp against the batch that is said to have it; told by an index file, which has no checksum."""
+    cdef Walk walk
+    cdef BatchHeader header
+    cdef int64_t position = 0
+    cdef Status status = segment_find_position(log, segment, segment.max_timestamp_offset, &position)
+    if status != OK:
+        return status
+    walk_over(&walk, segment.file.fd, segment.size)
+    status = walk_to_offset(&walk, position, INT64_MAX, segment.max_timestamp_offset, &position, &header)
+    if status == OK and header.max_timestamp == segment.max_timestamp and header.base_offset <= segment.max_timestamp_offset:
+        return OK
+    if status == STORAGE_ERROR:
+        return status
+    wrong[0] = True
+    return segment_rebuild_index(log, segment)
+
+
+cdef Status log_confirm_time_ranges(LogState *log, int64_t before_offset, bint *wrong) noexcept nogil:
+    cdef Segment *segment
+    cdef int32_t slot
+    cdef Status status = OK
+    wrong[0] = False
+    pthread_mutex_lock(&log.mutex)
+    if log.closed:
+        status = CLOSED
+    for slot in range(log.segment_count):
+        segment = log.segments[slot]
+        if status != OK or segment.next_offset > before_offset:
+            break
+        if segment.time_range_known and segment.max_timestamp >= 0 and segment.damaged_from < 0:
+            status = confirm_range(log, segment, wrong)
+    pthread_mutex_unlock(&log.mutex)
+    return status

@@ -15,3 +15,6 @@ cdef Status log_offset_for_timestamp(LogState *log, int64_t timestamp_ms, int64_
 cdef Status log_offset_of_max_timestamp(LogState *log, int64_t limit_offset, TimestampOffset *result) noexcept nogil
 # Makes every segment know its highest timestamp; the files are read without the log's mutex. Cheap once it is done.
 cdef Status log_load_time_ranges(LogState *log) noexcept nogil
+# Holds the highest timestamps of segments that end at or before the offset against the batches that are said to have them; where one is
+# wrong the index is built anew.
+cdef Status log_confirm_time_ranges(LogState *log, int64_t before_offset, bint *wrong) noexcept nogil

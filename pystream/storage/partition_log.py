@@ -93,6 +93,15 @@ class PartitionLog:
     def retention_target(self, now_ms: int) -> int:
         """The start offset that retention asks for. Rolls the active segment when that one has had its time too."""
         native = self.native
+        target, segments = self._retained(now_ms)
+        if target > native.start_offset and not native.confirm_times(target):
+            target, segments = self._retained(now_ms)  # an index file told other times than the log
+        if target == native.end_offset and segments[-1].size_bytes > 0 and not native.is_offline:
+            native.roll()
+        return target
+
+    def _retained(self, now_ms: int) -> tuple[int, list[SegmentFacts]]:
+        native = self.native
         undecided = native.first_undecided_offset
         bound = native.durable_offset if undecided is None else min(undecided, native.durable_offset)
         deletes = DELETE in self.config.cleanup_policy
@@ -105,9 +114,7 @@ class PartitionLog:
             bound=bound,
             now_ms=now_ms,
         )
-        if target == native.end_offset and segments[-1].size_bytes > 0 and not native.is_offline:
-            native.roll()
-        return target
+        return target, segments
 
     def delete_before_start(self, now_ms: int) -> int:
         """Take segments below the start offset, which is durable, out of the log; how many."""

@@ -389,3 +389,36 @@ def test_nothing_is_deleted_where_the_directory_is_offline(tmp_path, clock):
     assert logs.enforce_retention(NOW_MS) == 0
     assert log.native.start_offset == 0
     logs.close(clean=False)
+
+
+def test_no_segment_goes_before_its_time_whichever_bit_of_its_time_index_is_flipped(tmp_path, clock):
+    logs = opened(tmp_path, clock)
+    log = logs.create("orders", 0, TOPIC_ID, LogConfig(retention_ms=DAY_MS))
+    log.native.append(batch(3, timestamp=NOW_MS - DAY_MS // 2))
+    log.native.roll()
+    log.native.append(batch(3, timestamp=NOW_MS))
+    logs.close()
+    index = tmp_path / "orders-0" / f"{0:020d}.timeindex"
+    right = index.read_bytes()
+    assert len(right) == 12
+    for bit in range(8 * len(right)):
+        index.write_bytes((int.from_bytes(right, "big") ^ 1 << bit).to_bytes(len(right), "big"))
+        logs = manager(tmp_path, clock)
+        logs.open(configs=lambda topic: LogConfig(retention_ms=DAY_MS))
+        assert logs.enforce_retention(NOW_MS) == 0, bit
+        logs.close()
+
+
+def test_segments_go_in_time_though_the_index_of_one_told_another(tmp_path, clock):
+    logs = opened(tmp_path, clock)
+    native = logs.create("orders", 0, TOPIC_ID, LogConfig()).native
+    for days in (5, 3, 0):
+        native.append(batch(3, timestamp=NOW_MS - days * DAY_MS))
+        native.roll()
+    logs.close()
+    (tmp_path / "orders-0" / f"{3:020d}.timeindex").write_bytes((NOW_MS - 4 * DAY_MS).to_bytes(8, "big") + bytes(4))
+    logs = manager(tmp_path, clock)
+    logs.open(configs=lambda topic: LogConfig(retention_ms=2 * DAY_MS))
+    assert logs.enforce_retention(NOW_MS) == 2
+    assert logs.get("orders", 0).native.start_offset == 6
+    logs.close()
