@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
 from collections.abc import AsyncIterator, Iterator
 from types import TracebackType
 from typing import Any, Final, Generic, Self, TypeVar
@@ -13,6 +15,7 @@ from pystream.client.grpc.status import error_of_call
 from pystream.common.errors import Closed
 
 T = TypeVar("T")
+LONGEST_SECONDS: Final = 1e9  # those of thirty years
 CHANNEL_ERRORS: Final = (ValueError, grpc.aio.UsageError)  # what a closed channel raises, and one for asyncio
 
 
@@ -34,13 +37,25 @@ class Calls:
         return found
 
     def _begin(self, kind: str, path: str, answer: Any, request: Any, timeout: float | None) -> Any:
-        """The call, or its answer. Raises Closed, for which gRPC has no error of its own."""
+        """The call, or its answer. Raises Closed, for which gRPC has no error of its own, TypeError and ValueError."""
+        seconds = _seconds(timeout)
         try:
-            return self._method(kind, path, answer)(request, timeout=timeout)
+            return self._method(kind, path, answer)(request, timeout=seconds)
         except CHANNEL_ERRORS as error:
             if "closed" not in str(error):
                 raise
             raise Closed(f"{path.rpartition('/')[2]}: this client is closed") from error
+
+
+def _seconds(timeout: float | None) -> float | None:
+    """As gRPC takes it, which ends calls at once that may go on for more than some decades."""
+    if timeout is None:
+        return None
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float):
+        raise TypeError(f"timeout is a number of seconds, or None, not {timeout!r}")
+    if math.isnan(timeout):
+        raise ValueError("timeout is a number of seconds, or None, not nan")
+    return None if timeout > LONGEST_SECONDS else timeout
 
 
 class Service(Calls):
@@ -135,6 +150,11 @@ class AioStream(AsyncIterator[T], Generic[T]):
             found: T = await anext(self._answers)
         except grpc.RpcError as error:
             raise error_of_call(error) from error
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if self._call.cancelled() and task is not None and not task.cancelling():
+                raise Closed("the stream was cancelled") from None  # the stream, and not who reads it
+            raise
         return found
 
     async def __aenter__(self) -> Self:

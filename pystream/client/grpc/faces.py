@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, Self
 
 import grpc
@@ -9,6 +10,7 @@ import grpc.aio
 
 from pystream.client.grpc.aio_services.holder import AioServices
 from pystream.client.grpc.services.holder import Services
+from pystream.common.errors import ClientError
 
 
 def options(max_answer_bytes: int) -> list[tuple[str, Any]]:
@@ -42,6 +44,11 @@ class AioAdmin(AioServices):
     """As `Admin`; its methods are coroutine functions, its streams async iterators. Belongs to one loop."""
 
     def __init__(self, target: str, *, max_answer_bytes: int) -> None:
+        """Raises ClientError outside of a running loop: gRPC would make one of its own, which nobody runs."""
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            raise ClientError("connect_aio() belongs to a running loop: call it in a coroutine") from None
         self._channel = grpc.aio.insecure_channel(target, options=options(max_answer_bytes))
         super().__init__(self._channel)
 

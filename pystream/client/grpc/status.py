@@ -6,6 +6,8 @@ details     ErrorInfo    reason "UNKNOWN_TOPIC_OR_PARTITION", domain "kafka.apac
                          metadata {"code": "3", "retriable": "true"}
                          or, of an error that no broker sends, reason "DEADLINE_EXCEEDED", domain "pystream"
             BadRequest   which fields of the request are wrong, and why
+
+A call that fails has its status in the trailers, of which clients take 8 KiB: `brief_status_of` keeps within them.
 """
 
 from __future__ import annotations
@@ -23,6 +25,10 @@ from pystream.common.errors import KafkaError, PystreamError
 KAFKA_DOMAIN: Final = "kafka.apache.org"
 OWN_DOMAIN: Final = "pystream"
 TRAILER: Final = "grpc-status-details-bin"
+BRIEF_FIELDS: Final = 10  # that are named in a trailer,
+BRIEF_NAME_BYTES: Final = 60  # each with so much of its name
+BRIEF_REASON_BYTES: Final = 160  # and of what is wrong with it
+BRIEF_MESSAGE_BYTES: Final = 800  # sent twice, the second time with up to three bytes for each of these
 
 Violations = list[tuple[str, str]]
 
@@ -127,6 +133,24 @@ def status_of(error: PystreamError) -> status_pb2.Status:
         ]
         status.details.add().Pack(error_details_pb2.BadRequest(field_violations=violations))
     return status
+
+
+def brief_status_of(error: PystreamError) -> status_pb2.Status:
+    """For trailers: long texts are cut, and of many wrong fields the first are named."""
+    if isinstance(error, InvalidFields):
+        first, left_out = error.violations[:BRIEF_FIELDS], len(error.violations) - BRIEF_FIELDS
+        named = [(_cut(field, BRIEF_NAME_BYTES), _cut(why, BRIEF_REASON_BYTES)) for field, why in first]
+        error = InvalidFields([*named, ("...", f"{left_out} fields more")] if left_out > 0 else named)
+    status = status_of(error)
+    status.message = _cut(status.message, BRIEF_MESSAGE_BYTES)
+    return status
+
+
+def _cut(text: str, most_bytes: int) -> str:
+    data = text.encode(errors="replace")
+    if len(data) <= most_bytes:
+        return text
+    return f"{data[:most_bytes].decode(errors='ignore')}... ({len(text)} characters)"
 
 
 def info_of(error: PystreamError) -> error_details_pb2.ErrorInfo:

@@ -12,7 +12,7 @@ import grpc.aio
 from google.protobuf.message import DecodeError
 
 from pystream.client.cluster.retry import time_limit
-from pystream.client.grpc.status import TRAILER, status_of
+from pystream.client.grpc.status import TRAILER, brief_status_of
 from pystream.common.clock import SleepingClock
 from pystream.common.errors import (
     Busy,
@@ -170,7 +170,7 @@ async def sent(sending: Awaitable[Any]) -> None:
 
 async def abort(context: Any, error: PystreamError, note: Callable[[str], object]) -> NoReturn:
     """End the call with the error's status; `note` is told its code."""
-    status = status_of(error)
+    status = brief_status_of(error)
     code = CODES[status.code]
     note(code.name)
     try:

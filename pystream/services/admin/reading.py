@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 KIBIBYTE: Final = 1 << 10
 START: Final = "start"
+LONGEST_NAME: Final = 249
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,8 @@ def violations_of(request: Any, config: AdminServerConfig) -> Violations:
     found: Violations = []
     if not request.topic:
         found.append(("topic", "required"))
+    elif len(request.topic) > LONGEST_NAME:
+        found.append(("topic", f"{len(request.topic)} characters, more than the {LONGEST_NAME} that a name may have"))
     if len(request.partitions) > config.max_items:
         found.append(("partitions", f"{len(request.partitions)} items, more than max.items={config.max_items}"))
     found += [

@@ -21,6 +21,7 @@ from pystream.common.errors import (
     Busy,
     DeadlineExceeded,
     InvalidRequest,
+    InvalidTopic,
     LimitExceeded,
     MessageTooLarge,
     PystreamError,
@@ -203,6 +204,20 @@ def test_what_cannot_be_peeked_at_is_refused(admin: Admin, request_: dict[str, A
         admin.records.peek_records(**request_)
 
     assert [name for name, _ in refused.value.violations] == [field]
+
+
+def test_of_ten_thousand_wrong_fields_the_first_are_told(admin: Admin, topic: str):
+    with pytest.raises(InvalidFields) as refused:
+        admin.records.peek_records(topic=topic, partitions=[-1] * 10_000)
+
+    assert [name for name, _ in refused.value.violations] == [*(f"partitions[{place}]" for place in range(10)), "..."]
+
+
+def test_a_long_name_is_refused_as_short_ones_are(admin: Admin):
+    with pytest.raises(InvalidFields, match="topic: 20000 characters, more than the 249"):
+        admin.records.peek_records(topic="y" * 20_000)
+    with pytest.raises(InvalidTopic, match=r"\.\.\. \(\d+ characters\)"):
+        admin.records.produce_records(topic="y" * 20_000, records=numbered(1))
 
 
 @pytest.mark.parametrize("partitions", [[], [9]])

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import math
 from typing import Any
 
 import pytest
 
 from pystream.client.grpc import connect, connect_aio
 from pystream.client.grpc.services.holder import Services
-from pystream.common.errors import Closed
+from pystream.common.errors import ClientError, Closed, InvalidConfig, NoBrokersAvailable
 
 NOWHERE = "127.0.0.1:1"
 
@@ -63,5 +64,43 @@ def test_a_closed_client_for_asyncio_says_so():
             await admin.topics.list_topics()
         with pytest.raises(Closed, match="WatchTopics"):
             admin.topics.watch_topics()
+
+    asyncio.run(work())
+
+
+@pytest.mark.parametrize("target", ["", None, 9095, "http://127.0.0.1:9095", "127.0.0.1:99999", "127.0.0.1:"])
+@pytest.mark.parametrize("door", [connect, connect_aio])
+def test_what_is_no_address_is_refused_before_anybody_is_called(door: Any, target: Any):
+    with pytest.raises(InvalidConfig, match="address is host:port"):
+        door(target)
+
+
+@pytest.mark.parametrize(
+    ("timeout", "kind"), [("5", TypeError), (True, TypeError), ([1], TypeError), (math.nan, ValueError)]
+)
+def test_a_timeout_that_is_none_is_refused(timeout: Any, kind: type[Exception]):
+    with connect(NOWHERE) as admin, pytest.raises(kind, match="timeout is a number of seconds, or None"):
+        admin.topics.list_topics(timeout=timeout)
+
+
+@pytest.mark.parametrize("timeout", [math.inf, 1e30])
+def test_a_timeout_without_an_end_is_none_at_all(timeout: float):
+    with connect(NOWHERE) as admin, pytest.raises(NoBrokersAvailable):  # and no deadline that has passed already
+        admin.topics.list_topics(timeout=timeout)
+
+
+def test_a_client_for_asyncio_is_not_made_where_no_loop_runs():
+    with pytest.raises(ClientError, match=r"connect_aio\(\) belongs to a running loop"):
+        connect_aio(NOWHERE)
+
+
+def test_a_stream_that_was_cancelled_does_not_look_as_if_its_reader_were():
+    async def work() -> None:
+        async with connect_aio(NOWHERE) as admin:
+            stream = admin.topics.watch_topics()
+            stream.cancel()
+            stream.cancel()
+            with pytest.raises(Closed, match="the stream was cancelled"):
+                await anext(stream)
 
     asyncio.run(work())

@@ -8,7 +8,7 @@ import pytest
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from pystream.client.grpc.messages import acls_pb2, topics_pb2
-from pystream.client.grpc.status import NAMED, InvalidFields, error_of, status_of
+from pystream.client.grpc.status import NAMED, InvalidFields, brief_status_of, error_of, status_of
 from pystream.client.operations.registry import find
 from pystream.client.operations.topics import Partition, TopicDetail
 from pystream.common import errors
@@ -215,3 +215,36 @@ def test_a_token_that_is_none_is_a_violation(token: str):
         page_of([Named("a")], "name", 1, token)
 
     assert refused.value.violations[0][0] == "page_token"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        errors.InvalidTopic("ł" * 100_000),
+        errors.DeadlineExceeded("\U0001f600" * 10_000),
+        InvalidFields([("ł" * 500, "\U0001f600" * 1_000)] * 10_000),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_status_in_the_trailers_fits_into_what_clients_take(error: errors.PystreamError):
+    status = brief_status_of(error)
+
+    in_base64 = len(status.SerializeToString()) * 4 / 3
+    percent_encoded = 3 * len(status.message.encode())
+    assert in_base64 + percent_encoded < 8_000
+    assert type(error_of(status)) is type(error)
+    assert status.code == status_of(error).code
+
+
+def test_of_many_wrong_fields_the_first_are_named_in_the_trailers():
+    found = error_of(brief_status_of(InvalidFields([(f"partitions[{place}]", "-1") for place in range(10_000)])))
+
+    assert isinstance(found, InvalidFields)
+    assert found.violations[0] == ("partitions[0]", "-1")
+    assert found.violations[-1] == ("...", "9990 fields more")
+    assert len(found.violations) == 11
+
+
+def test_what_is_short_is_told_whole_in_the_trailers():
+    for error in (errors.InvalidTopic("no: name"), InvalidFields([("topic", "required"), ("limit", "-1")])):
+        assert brief_status_of(error) == status_of(error)
