@@ -216,8 +216,7 @@ class ImageApplier:
             leader=partition.leader == self._node_id,
             leader_epoch=partition.leader_epoch,
             leader_id=partition.leader,
-            # More than there are cannot be asked for: Kafka's effective minimum, since 3.7.
-            enough_replicas=len(partition.isr) >= min(log.config.min_insync_replicas, len(partition.replicas)),
+            enough_replicas=len(partition.isr) >= least_in_sync(partition, log.config),
         )
 
     async def _reconfigure(self, topics: Iterable[TopicImage], image: ClusterImage) -> None:
@@ -238,6 +237,11 @@ class ImageApplier:
             for partition in topic.partitions:
                 if self._logs.get(topic.name, partition.index) is not None:
                     self._logs.reconfigure(topic.name, partition.index, config)
+
+
+def least_in_sync(partition: PartitionImage, config: LogConfig) -> int:
+    """Replicas in sync without which acks=all is refused. More than there are cannot be asked for, as in Kafka."""
+    return min(config.min_insync_replicas, len(partition.replicas))
 
 
 def _names(hosted: list[Hosted]) -> str:

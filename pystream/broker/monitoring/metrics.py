@@ -14,6 +14,7 @@ import resource
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final
 
+from pystream.broker.applier import least_in_sync
 from pystream.common.metrics import COUNTER, GAUGE, Family, Histogram, Registry, Sample
 from pystream.common.model import NO_BROKER
 from pystream.metadata.image import ClusterImage, PartitionImage
@@ -188,13 +189,18 @@ class BrokerMetrics:
             yield Family(f"kafka_log_log_{metric}", GAUGE, help, samples)
 
     def _replicas(self) -> Iterator[Family]:
-        hosted = [partition for _, partition in self._hosted(self._applier.image)]
-        led = [partition for partition in hosted if partition.leader == self._node_id]
-        lagging = sum(len(partition.isr) < len(partition.replicas) for partition in led)
+        hosted = list(self._hosted(self._applier.image))
+        led = [(topic, partition) for topic, partition in hosted if partition.leader == self._node_id]
+        lagging = sum(len(partition.isr) < len(partition.replicas) for _, partition in led)
+        logs = [(partition, self._logs.get(topic, partition.index)) for topic, partition in led]
+        spare = [len(each.isr) - least_in_sync(each, log.config) for each, log in logs if log is not None]
+        below, at = sum(each < 0 for each in spare), spare.count(0)
         name = "kafka_server_replicamanager"
         yield _single(f"{name}_partitioncount", GAUGE, "Partitions on this broker.", len(hosted))
         yield _single(f"{name}_leadercount", GAUGE, "Partitions that this broker leads.", len(led))
         yield _single(f"{name}_underreplicatedpartitions", GAUGE, "Led partitions with a replica behind.", lagging)
+        yield _single(f"{name}_underminisrpartitioncount", GAUGE, "Led partitions that refuse acks=all.", below)
+        yield _single(f"{name}_atminisrpartitioncount", GAUGE, "Led partitions with no replica in sync to spare.", at)
         refusing = [log for log in self._logs.partitions() if log.native.is_offline]
         offline = len(self._applier.unusable) + len(refusing)
         yield _single(f"{name}_offlinereplicacount", GAUGE, "Partitions whose log is damaged or failed.", offline)

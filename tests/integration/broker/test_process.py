@@ -137,6 +137,8 @@ def test_metrics_and_health_are_served(make_broker: MakeBroker):
     assert lines["kafka_server_brokertopicmetrics_messagesin_total"] == str(RECORDS)
     assert lines['kafka_log_log_logendoffset{topic="orders",partition="0"}'] == str(RECORDS)
     assert lines["kafka_server_replicamanager_partitioncount"] == "1"
+    assert lines["kafka_server_replicamanager_underminisrpartitioncount"] == "0"
+    assert lines["kafka_server_replicamanager_atminisrpartitioncount"] == "1"
     assert int(lines['kafka_network_requestmetrics_requests_total{request="Produce"}']) >= 1
     assert int(lines['kafka_network_requestmetrics_requests_total{request="Metadata"}']) >= 1
     assert (status, json.loads(health)["status"]) == (200, "ok")

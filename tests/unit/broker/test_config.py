@@ -44,6 +44,7 @@ def test_broker_id_is_taken_where_node_id_is_missing():
         {"log.retention.ms": "soon"},
         {"log.segment.bytes": "12"},
         {"log.cleanup.policy": "shred"},
+        {"log.cleaner.min.compaction.lag.ms": "10", "log.cleaner.max.compaction.lag.ms": "5"},
         {"metrics.listener": "gopher://127.0.0.1:70"},
         {"listeners": "9092"},
     ],
