@@ -51,7 +51,7 @@ class NounGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in self._operations and not args[0].startswith("-"):
+        if args and args[0] not in self._operations and not args[0].startswith("-") and not ctx.resilient_parsing:
             ctx.fail(f"No such command {args[0]!r}{nearest(args[0], self._operations) or '.'}")
         return super().resolve_command(ctx, args)
 

@@ -39,16 +39,20 @@ def as_partition(value: TopicPartition | tuple[str, int]) -> TopicPartition:
     """A TopicPartition of what users write: one, or a pair. Raises ValueError for anything else."""
     if isinstance(value, TopicPartition):
         return value
-    if isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], str) and isinstance(value[1], int):
-        return TopicPartition(*value)
+    if _is_pair(value):
+        return TopicPartition(value[0], int(value[1]))
     raise ValueError(f"expected TopicPartition(topic, partition) or (topic, partition), found {value!r}")
 
 
 def as_partitions(values: Iterable[TopicPartition | tuple[str, int]]) -> list[TopicPartition]:
-    """Each of them once, in order. Raises ValueError."""
-    if isinstance(values, TopicPartition):
+    """Each of them once, in order. Raises ValueError; TypeError for a str."""
+    if _is_pair(values):
         raise ValueError(f"expected a list of partitions, found one: [{values!r}]?")
-    return list(dict.fromkeys(as_partition(value) for value in values))
+    return list(dict.fromkeys(as_partition(value) for value in listed(values)))
+
+
+def _is_pair(value: Any) -> bool:
+    return isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], str) and isinstance(value[1], Integral)
 
 
 def by_partition(given: ByPartition[V]) -> dict[TopicPartition, V]:
@@ -58,11 +62,14 @@ def by_partition(given: ByPartition[V]) -> dict[TopicPartition, V]:
 
 
 def config_text(value: Any) -> str | None:
-    """A setting's value as Kafka writes it: 100000, 0.5, true. None as it is."""
+    """A setting's value as Kafka writes it: 100000, of 1e5 too, 0.5, true. None as it is."""
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, int | float):
-        return str(value)
+    if isinstance(value, Integral):
+        return str(int(value))
+    if isinstance(value, Real):
+        number = float(value)
+        return str(int(number) if number.is_integer() else number)
     if value is None or isinstance(value, str):
         return value
     kind = type(value).__name__

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any, Final
 
 from pystream.client.admin.base import AdminBase, Asked
@@ -129,8 +130,8 @@ class GroupOffsetOperations(AdminBase):
             check_committable(place, getattr(given, "offset", given))
 
         def commit(each: TopicPartition) -> OffsetCommitRequestPartition:
-            given = wanted[each]
-            offset = OffsetAndMetadata(given) if isinstance(given, int) else given
+            given: Any = wanted[each]
+            offset = OffsetAndMetadata(int(given)) if isinstance(given, Integral) else given
             return OffsetCommitRequestPartition(
                 partition_index=each.partition,
                 committed_offset=offset.offset,
@@ -169,7 +170,7 @@ class GroupOffsetOperations(AdminBase):
 
         return await self._each(
             "delete_consumer_group_offsets",
-            as_partitions(listed(partitions)),
+            as_partitions(partitions),
             self._of_group(group_id),
             ask,
             timeout_ms=timeout_ms,
@@ -208,8 +209,10 @@ class GroupOffsetOperations(AdminBase):
     async def alter_share_group_offsets(
         self, group_id: str, offsets: ByPartition[int], *, timeout_ms: int | None = None
     ) -> Results[TopicPartition, None]:
-        """Have a share group without members begin elsewhere."""
+        """Have a share group without members begin elsewhere. Raises TypeError, ValueError for what is no offset."""
         wanted = by_partition(offsets)
+        for place, offset in wanted.items():
+            check_committable(place, offset)
 
         async def ask(asked: Asked, group: list[TopicPartition]) -> dict[TopicPartition, PystreamError | None]:
             topics = by_topic(
@@ -258,7 +261,7 @@ class GroupOffsetOperations(AdminBase):
 
 def _wanted(groups: Wanted) -> dict[str, list[TopicPartition] | None]:
     if isinstance(groups, Mapping):
-        return {group_id: None if each is None else as_partitions(listed(each)) for group_id, each in groups.items()}
+        return {group_id: None if each is None else as_partitions(each) for group_id, each in groups.items()}
     return dict.fromkeys(listed(groups))
 
 

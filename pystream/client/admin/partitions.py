@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Final, TypeVar
+from numbers import Integral
+from typing import Any, Final, TypeVar
 
 from pystream.client.admin.base import AdminBase, Asked
 from pystream.client.admin.results import Results, outcome, raise_for
@@ -198,9 +199,7 @@ class PartitionOperations(AdminBase):
             return found
 
         route = self._leaders() if broker_id is None else ToNodes(self.cluster, lambda _: broker_id)
-        return await self._each(
-            "describe_producers", as_partitions(listed(partitions)), route, ask, timeout_ms=timeout_ms
-        )
+        return await self._each("describe_producers", as_partitions(partitions), route, ask, timeout_ms=timeout_ms)
 
     async def elect_leaders(
         self,
@@ -289,10 +288,10 @@ class PartitionOperations(AdminBase):
         return ToLeaders(self.cluster, lambda partition: partition)
 
 
-def _offset_spec(given: int | str) -> int:
+def _offset_spec(given: Any) -> int:
     """A timestamp, or the number of a name. Raises TypeError."""
-    if isinstance(given, int):
-        return given
+    if isinstance(given, Integral):
+        return int(given)
     if given not in OFFSET_NAMES:
         raise TypeError(f"an offset is a timestamp or one of {', '.join(OFFSET_NAMES)}, not {given!r}")
     return OFFSET_NAMES[given]
@@ -301,6 +300,6 @@ def _offset_spec(given: int | str) -> int:
 def by_topic(partitions: Iterable[tuple[str, int]], make: Callable[[TopicPartition], T]) -> dict[str, list[T]]:
     """What `make` gives for each partition, by topic: the shape of most requests."""
     found: dict[str, list[T]] = {}
-    for partition in as_partitions(listed(partitions)):
+    for partition in as_partitions(partitions):
         found.setdefault(partition.topic, []).append(make(partition))
     return found

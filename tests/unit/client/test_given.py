@@ -7,8 +7,11 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 
+from pystream import testing
+from pystream.client import AdminClient
 from pystream.client.admin.client import AdminClient as AsyncAdminClient
 from pystream.client.admin.partitions import EARLIEST, LATEST
 from pystream.client.admin.topics import NewTopic
@@ -67,7 +70,19 @@ def test_the_refusal_says_what_to_write():
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(100_000, "100000"), (0.5, "0.5"), (True, "true"), (False, "false"), ("x", "x"), (None, None)]
+    ("value", "text"),
+    [
+        *(
+            (100_000, "100000"),
+            (1e5, "100000"),
+            (0.5, "0.5"),
+            (True, "true"),
+            (False, "false"),
+            ("x", "x"),
+            (None, None),
+        ),
+        *((np.int64(7), "7"), (np.float64(7), "7"), (np.float32(0.5), "0.5"), (float("inf"), "inf")),
+    ],
 )
 def test_settings_are_written_as_kafka_writes_them(value: Any, text: str | None):
     assert config_text(value) == text
@@ -132,3 +147,24 @@ def test_what_is_no_partition_is_told():
     assert by_partition({("t", 1): 5}) == {TopicPartition("t", 1): 5}
     with pytest.raises(ValueError, match="TopicPartition"):
         by_partition({"t": 5})  # type: ignore[dict-item]
+
+
+@pytest.mark.parametrize("one", [TopicPartition("t", 0), ("t", 0)])
+def test_one_partition_in_the_place_of_many_is_told(one: Any):
+    with pytest.raises(ValueError, match="expected a list of partitions, found one"):
+        as_partitions(one)
+    with pytest.raises(TypeError, match="a list of names, not the str 'orders'"):
+        as_partitions("orders")  # type: ignore[arg-type]
+    assert as_partitions([("t", np.int32(3))]) == [TopicPartition("t", 3)]
+
+
+def test_whole_numbers_of_numpy_are_offsets():
+    place = TopicPartition("t", 0)
+    with testing.broker() as broker, AdminClient(bootstrap_servers=broker.bootstrap) as admin:
+        admin.create_topics([NewTopic("t", 1, 1)]).checked()
+        admin.alter_consumer_group_offsets("g", {place: np.int64(5)}).checked()
+        assert admin.list_consumer_group_offsets(["g"]).checked()["g"][place].offset == 5
+        assert admin.list_offsets({place: np.int64(EARLIEST)}).checked()[place].offset == 0
+        for wrong in (-1, np.int64(-1)):
+            with pytest.raises(ValueError, match="t-0: invalid negative offset"):
+                admin.alter_share_group_offsets("g", {place: wrong})
