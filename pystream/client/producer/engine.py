@@ -349,11 +349,14 @@ class Engine:
     async def close(self, timeout_s: float | None = None) -> None:
         """Send what is there, for at most `timeout_s`, then let go of everything. Harmless when closed.
 
-        What could not be sent fails with Closed. Raises ClientError, once, where the loop ended before.
+        What could not be sent fails with Closed. Raises ClientError, once, where the loop ended before. In a forked
+        child nothing is sent.
         """
         if self._closed:
             return
         self._closed = True
+        if self.cluster.is_forked:  # what is in the buffer is the parent's to send, and so are its locks
+            return
         self.accumulator.close()
         if self._loop is not None and self._loop.is_closed():
             self._drop_all(ClientError(LOOP_ENDED))

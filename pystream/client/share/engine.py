@@ -226,6 +226,7 @@ class ShareEngine:
                 if timer is not None:
                     timer.cancel()
                 waiter.cancel()
+                self.last_poll_ms = self.cluster.clock.monotonic_ms()
                 self.metrics.waited((loop.time() - began) * 1_000)
         return True
 
@@ -234,6 +235,8 @@ class ShareEngine:
 
     def notify(self) -> None:
         """Something came: whoever waits looks again."""
+        if self.is_polling:  # until now: the user is not late for what took long to come
+            self.last_poll_ms = self.cluster.clock.monotonic_ms()
         if self._waiter is not None:
             _release(self._waiter)
 
@@ -388,13 +391,13 @@ class ShareEngine:
         if self.is_closed:
             return
         try:
-            if self._loop is not None:
+            if self._loop is not None and not self.cluster.is_forked:
                 self.cluster.check_usable()
                 await self._leave()
         finally:
             self.is_closed = True
             self.notify()
-            if self.reporter is not None and self._loop is not None:
+            if self.reporter is not None and self._loop is not None and not self.cluster.is_forked:
                 await self.reporter.close()
             await self.cluster.close()
 

@@ -258,10 +258,13 @@ class Producer:
     def close(self, timeout: float | None = None) -> None:
         """Send what is in the buffer, for at most `timeout` seconds, then close. Harmless when closed.
 
-        What is not acknowledged by then fails with Closed. An open transaction is aborted.
+        What is not acknowledged by then fails with Closed. An open transaction is aborted. Raises ClientError in a
+        callback of a delivery.
         """
         if self._closed or self._engine.is_dropped:
             return
+        if self._runner.is_running:
+            self._runner.check_may_wait()
         self._closed = True
         self._watched.detach()
         try:
