@@ -6,6 +6,8 @@ Source: KIP-98 (pending transactions), KIP-709 (many groups), KIP-848 (member ep
 
 from __future__ import annotations
 
+import asyncio
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, NoReturn
@@ -13,17 +15,19 @@ from typing import Final, NoReturn
 from pystream.client.cluster.cluster import Cluster
 from pystream.client.cluster.coordinators import CoordinatorKind
 from pystream.client.cluster.retry import Deadline
-from pystream.client.consumer.model import OffsetAndMetadata
+from pystream.client.consumer.model import FinishedCommit, OffsetAndMetadata
 from pystream.client.consumer.positions import PlacedOffset
 from pystream.common import error_codes as codes
 from pystream.common.errors import (
     CommitFailed,
     KafkaError,
     NetworkFailure,
+    PystreamError,
     RebalanceInProgress,
     StaleMemberEpoch,
     error_class,
 )
+from pystream.common.logging import get_logger
 from pystream.common.model import ZERO_UUID, TopicPartition
 from pystream.net.connection import Connection
 from pystream.protocol.api_keys import ApiKey
@@ -43,12 +47,15 @@ from pystream.protocol.messages.offset_fetch import (
     OffsetFetchResponsePartitions,
 )
 
+logger = get_logger(__name__)
+
 NO_GENERATION: Final = -1
 COMMIT_BY_ID: Final = 10  # a version; a topic made anew under its name takes no offset of the one before
 FETCH_BY_NAME_UP_TO: Final = 9
 GROUPS_SINCE: Final = 8
 STALE_PATIENCE: Final = 5  # so often an epoch may be found stale before its successor is here
 LOST_COORDINATOR: Final = frozenset({codes.COORDINATOR_NOT_AVAILABLE, codes.NOT_COORDINATOR})
+AUTOMATIC: Final = "automatic commit failed"  # in the log
 GIVEN_UP: Final = frozenset(
     {
         codes.ILLEGAL_GENERATION,
@@ -261,3 +268,61 @@ class Commits:
             self._forget()
         error: KafkaError = error_class(error_code)(f"committed offset{what} of group {self.group_id!r}")
         raise error
+
+
+class BackgroundCommits:
+    """Commits that nobody waits for, one after the other: no old position replaces a new one. Used from the loop."""
+
+    def __init__(
+        self, cluster: Cluster, group: Callable[[], Commits], timeout_ms: int, on_finished: Callable[[], object]
+    ) -> None:
+        self.finished: deque[FinishedCommit] = deque()  # those that have a ticket
+        self._cluster = cluster
+        self._group = group
+        self._timeout_ms = timeout_ms
+        self._on_finished = on_finished
+        self._automatic: asyncio.Task[None] | None = None
+        self._last: asyncio.Task[None] | None = None
+
+    def begin(self, offsets: Mapping[TopicPartition, OffsetAndMetadata], ticket: int | None = None) -> None:
+        """Commit behind those under way; a failure is told with the ticket, or in the log."""
+        work = self._commit(offsets, "commit failed", ticket, after=self._last)
+        self._last = self._cluster.spawn("commit", work)
+
+    def begin_automatic(self, offsets: Mapping[TopicPartition, OffsetAndMetadata]) -> None:
+        """The same, unless the automatic one before is under way still."""
+        if self._automatic is None or self._automatic.done():
+            work = self._commit(offsets, AUTOMATIC, None, after=self._last)
+            self._automatic = self._last = self._cluster.spawn("auto commit", work)
+
+    async def last(self, offsets: Mapping[TopicPartition, OffsetAndMetadata]) -> None:
+        """Commit behind those under way, and return when it is done, or has failed, which is logged."""
+        await self._commit(offsets, AUTOMATIC, None, after=self._last)
+
+    async def done(self) -> None:
+        """Return when nothing is under way."""
+        last = self._last
+        if last is not None and not last.done():
+            await asyncio.wait([last])
+
+    async def _commit(
+        self,
+        offsets: Mapping[TopicPartition, OffsetAndMetadata],
+        event: str,
+        ticket: int | None,
+        *,
+        after: asyncio.Task[None] | None,
+    ) -> None:
+        failure: PystreamError | None = None
+        try:
+            if after is not None and not after.done():
+                await asyncio.wait([after])
+            await self._group().commit(offsets, timeout_ms=self._timeout_ms)
+        except PystreamError as error:
+            failure = error
+            if ticket is None:  # after a rebalance the next automatic one commits the same
+                tell = logger.info if isinstance(error, RebalanceInProgress) else logger.warning
+                tell(event, group=self._group().group_id, error=str(error))
+        if ticket is not None:
+            self.finished.append((ticket, offsets, failure))
+            self._on_finished()

@@ -14,7 +14,7 @@ from pystream._native.message_batch import Message
 from pystream.client.config import ConsumerConfig
 from pystream.client.consumer.decoding import DecodedMessage, Deserializer, M, Unasked, decoder
 from pystream.client.consumer.engine import Engine
-from pystream.client.consumer.group.membership import RebalanceStep
+from pystream.client.consumer.group.steps import RebalanceStep
 from pystream.client.consumer.group.subscription import Subscription
 from pystream.client.consumer.model import (
     BEGINNING,
@@ -232,17 +232,14 @@ class Consumer(Generic[M]):
             self._tracing.finish()
         engine.check_usable()
         await self._let_others_run()
-        self._callbacks_of_commits.tell(engine.finished_commits)
+        self._callbacks_of_commits.tell(engine.background.finished)
         engine.begin_poll()
         while engine.steps:
             engine.hand.settle()
-            step = engine.steps.popleft()
-            try:
-                await engine.begin_step(step)
-            except BaseException:  # the user gave up waiting: the next poll begins it again
-                engine.steps.appendleft(step)
-                raise
-            await self._take(step)
+            step = await engine.begin_step()
+            if step is not None:
+                step.is_told = True
+                await self._take(step)
 
     async def _take(self, step: RebalanceStep) -> None:
         """The user's callback, once what comes is there and what goes is committed."""
@@ -358,7 +355,7 @@ class Consumer(Generic[M]):
         """
         self._engine.hand.note_position()
         await self._engine.commit(as_commit(offsets), as_ms(timeout))
-        self._callbacks_of_commits.tell(self._engine.finished_commits)
+        self._callbacks_of_commits.tell(self._engine.background.finished)
 
     def commit_async(
         self,
@@ -371,7 +368,7 @@ class Consumer(Generic[M]):
         failure is told in the log. The next `commit` or `close` commits what matters.
         """
         self._engine.check_usable()
-        self._engine.check_group()
+        self._engine.group_commits()
         self._engine.hand.note_position()
         wanted = as_commit(offsets)
         frozen = self._engine.positions.consumed() if wanted is None else wanted
@@ -427,7 +424,7 @@ class Consumer(Generic[M]):
         finally:
             left = None if ends_at is None else max(ends_at - asyncio.get_running_loop().time(), 0)
             await self._engine.close(leave_group=leave_group, timeout_ms=as_ms(left))
-        self._callbacks_of_commits.tell(self._engine.finished_commits)
+        self._callbacks_of_commits.tell(self._engine.background.finished)
 
     async def __aenter__(self) -> Consumer[M]:
         return self

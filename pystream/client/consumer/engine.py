@@ -12,25 +12,24 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 
 from pystream.client.cluster.cluster import Cluster
 from pystream.client.cluster.metadata import ClusterMetadata
 from pystream.client.cluster.retry import Deadline, is_retriable
 from pystream.client.config import ConsumerConfig
-from pystream.client.consumer.commits import Commits
+from pystream.client.consumer.commits import BackgroundCommits, Commits
 from pystream.client.consumer.durations import duration_ms
 from pystream.client.consumer.fetcher import Fetcher
 from pystream.client.consumer.group.classic import ClassicProtocol
-from pystream.client.consumer.group.membership import Membership, RebalanceStep
+from pystream.client.consumer.group.membership import Membership
 from pystream.client.consumer.group.modern import ConsumerProtocol
+from pystream.client.consumer.group.steps import RebalanceStep, Steps
 from pystream.client.consumer.group.subscription import Subscription
 from pystream.client.consumer.hand_out import HandOut
 from pystream.client.consumer.model import (
     BEGINNING,
     END,
-    FinishedCommit,
     GroupMetadata,
     OffsetAndMetadata,
     OffsetAndTimestamp,
@@ -47,7 +46,6 @@ from pystream.common.errors import (
     Closed,
     InvalidGroupId,
     PystreamError,
-    RebalanceInProgress,
     Wakeup,
     error_class,
 )
@@ -71,7 +69,7 @@ class Engine:
         self.positions = Positions()
         self.subscription: Subscription | None = None
         self.membership: Membership | None = None
-        self.steps: deque[RebalanceStep] = deque()
+        self.steps = Steps()
         self.metrics = ConsumerMetrics(
             self.cluster, self.positions, read_committed=config.isolation_level == "read_committed"
         )
@@ -89,9 +87,7 @@ class Engine:
         self._is_leaving = False
         self._failure: PystreamError | None = None
         self._next_commit_ms = 0
-        self._committing: asyncio.Task[None] | None = None
-        self._last_commit: asyncio.Task[None] | None = None  # one after the other: no old position replaces a new one
-        self.finished_commits: deque[FinishedCommit] = deque()
+        self.background = BackgroundCommits(self.cluster, self.group_commits, config.request_timeout_ms, self.notify)
         self.last_poll_ms = self.cluster.clock.monotonic_ms()
         self.fetcher = Fetcher(
             self.cluster,
@@ -125,7 +121,7 @@ class Engine:
         self.metrics.polled(now_ms)
         if self._next_commit_ms <= now_ms and self.commits is not None and self.config.enable_auto_commit:
             if self._next_commit_ms:
-                self._in_loop(self._auto_commit, self.positions.consumed())
+                self._in_loop(self.background.begin_automatic, self.positions.consumed())
             self._next_commit_ms = now_ms + self.config.auto_commit_interval_ms
 
     def check_something_to_read(self) -> None:
@@ -144,6 +140,7 @@ class Engine:
         try:
             return await self._wait_until(loop, ends_at)
         finally:
+            self.last_poll_ms = self.cluster.clock.monotonic_ms()
             self.metrics.waited((loop.time() - began) * 1_000)
 
     async def _wait_until(self, loop: asyncio.AbstractEventLoop, ends_at: float | None) -> bool:
@@ -182,6 +179,7 @@ class Engine:
                 if left_s is None:
                     hold_up(lock, None)
         finally:
+            self.last_poll_ms = self.cluster.clock.monotonic_ms()
             self._held_up = None
             self.metrics.waited((time.monotonic() - began) * 1_000)
 
@@ -190,7 +188,7 @@ class Engine:
             self._woken
             or self.is_closed
             or bool(self.steps)
-            or bool(self.finished_commits)
+            or bool(self.background.finished)
             or self._failure is not None
             or self.fetcher.buffer.has_some()
             or any(state.failure is not None and not state.goes for state in self.positions)
@@ -198,6 +196,8 @@ class Engine:
 
     def notify(self) -> None:
         """Something came: whoever waits looks again."""
+        if self.is_polling:  # until now: the user is not late for what took long to come
+            self.last_poll_ms = self.cluster.clock.monotonic_ms()
         if self._waiter is not None:
             _release(self._waiter)
         lock, self._held_up = self._held_up, None
@@ -266,17 +266,29 @@ class Engine:
         else:
             loop.call_soon_threadsafe(call, *arguments)
 
-    async def begin_step(self, step: RebalanceStep) -> None:
-        """Before the user's callback: what comes is there, what goes is committed."""
+    async def begin_step(self) -> RebalanceStep | None:
+        """Before the user's callback: what comes is there, what goes is committed. None where no step waits.
+
+        A step whose beginning was given up is begun again by the next call.
+        """
+        step = self.steps.next()
+        if step is not None:
+            await self._begin(step)
+        return step
+
+    async def _begin(self, step: RebalanceStep) -> None:
         if step.kind == RebalanceKind.ASSIGNED:
             step.apply()
-        elif step.kind == RebalanceKind.REVOKED:
+            return
+        step.partitions = [key for key in step.partitions if key in self.positions]  # the rest was told of before
+        if step.kind == RebalanceKind.REVOKED:
             await self.commit_before_leaving(step.partitions)
 
     def finish_step(self, step: RebalanceStep) -> None:
         """After the user's callback: what goes is gone, and the group is told."""
         if step.kind != RebalanceKind.ASSIGNED and not step.finished.done() and not self.is_closed:
             step.apply()
+        self.steps.finished(step)
         _release(step.finished)
 
     async def finished(self, step: RebalanceStep) -> None:
@@ -296,7 +308,7 @@ class Engine:
             return None
         try:
             async with asyncio.timeout(self.cluster.closing_timeout_s(timeout_ms)):
-                await self.begin_step(step)
+                await self._begin(step)
         except TimeoutError:
             logger.warning("left without a commit: no broker answered", group=self.config.group_id)
         return step
@@ -316,7 +328,12 @@ class Engine:
         self.check_usable()
         if self.subscription is not None:
             raise ClientError("this consumer is subscribed to topics; unsubscribe() first, then assign()")
-        self.set_assignment(partitions)
+        wanted = list(partitions)
+        if self.config.enable_auto_commit and self.commits is not None:
+            gone = self.positions.consumed(set(self.positions.keys()) - set(wanted))
+            if gone:
+                self.commit_in_background(gone)
+        self.set_assignment(wanted)
 
     def set_assignment(self, partitions: Iterable[TopicPartition]) -> list[PartitionState]:
         """Hold exactly these; gives the states that are new."""
@@ -367,6 +384,8 @@ class Engine:
         self.cluster.track_all(False)
         if membership is not None:
             await membership.leave()
+        else:
+            await self.commit_before_leaving()
         self.steps.clear()
         self.set_assignment(())
 
@@ -396,6 +415,10 @@ class Engine:
     def state_of(self, key: TopicPartition) -> PartitionState:
         """Raises ClientError for a partition that is not assigned."""
         self.check_usable()
+        return self.find(key)
+
+    def find(self, key: TopicPartition) -> PartitionState:
+        """The same in any thread, of a closed consumer too."""
         state = self.positions.get(key)
         if state is None:
             raise ClientError(f"{key} is not assigned to this consumer; it has {sorted(self.positions.keys())}")
@@ -462,7 +485,7 @@ class Engine:
         self.check_usable()
         began_ms = self.cluster.clock.monotonic_ms()
         try:
-            return await self._group().committed(keys, timeout_ms=timeout_ms)
+            return await self.group_commits().committed(keys, timeout_ms=timeout_ms)
         finally:
             self.metrics.asking_committed_ms += self.cluster.clock.monotonic_ms() - began_ms
 
@@ -477,8 +500,7 @@ class Engine:
         self, keys: Iterable[TopicPartition], edge: int, timeout_ms: int | None = None
     ) -> dict[TopicPartition, int]:
         """The offsets of BEGINNING or END."""
-        self.check_usable()
-        found = await self.offsets.ask(dict.fromkeys(keys, edge), timeout_ms=timeout_ms)
+        found = await self.offsets_for_times(dict.fromkeys(keys, edge), timeout_ms)
         return {key: entry.offset for key, entry in found.items() if entry is not None}
 
     # --- commits ------------------------------------------------------------------------------------------------------
@@ -491,73 +513,32 @@ class Engine:
         wanted = self.positions.consumed() if offsets is None else self.positions.placed(offsets)
         began_ms = self.cluster.clock.monotonic_ms()
         try:
-            await self._commits_done()
-            await self._group().commit(wanted, timeout_ms=timeout_ms)
+            await self.background.done()
+            await self.group_commits().commit(wanted, timeout_ms=timeout_ms)
         finally:
             self.metrics.committing_ms += self.cluster.clock.monotonic_ms() - began_ms
 
     def group_metadata(self) -> GroupMetadata:
         """Who this consumer is in its group now. Raises InvalidGroupId, CommitFailed."""
-        who = self._group().member()
-        return GroupMetadata(self._group().group_id, who.generation, who.member_id, who.instance_id)
+        who = self.group_commits().member()
+        return GroupMetadata(self.group_commits().group_id, who.generation, who.member_id, who.instance_id)
 
-    def _group(self) -> Commits:
+    def group_commits(self) -> Commits:
+        """Raises InvalidGroupId without a group to commit for."""
         if self.commits is None:
             raise InvalidGroupId("commits need group.id: set it")
         return self.commits
 
-    def _auto_commit(self, offsets: Mapping[TopicPartition, OffsetAndMetadata]) -> None:
-        if self.is_closed or (self._committing is not None and not self._committing.done()):
-            return
-        self._committing = self._last_commit = self.cluster.spawn(
-            "auto commit", self._commit_quietly(offsets, after=self._last_commit)
-        )
-
     def commit_in_background(self, offsets: CommittedOffsets, ticket: int | None = None) -> None:
-        """Commit. With a ticket what became of it is among `finished_commits` then; without, a failure is logged."""
-        self._last_commit = self.cluster.spawn(
-            "commit",
-            self._commit_quietly(self.positions.placed(offsets), "commit failed", ticket, after=self._last_commit),
-        )
-
-    async def _commits_done(self) -> None:
-        """Return when the commits in the background are finished."""
-        last = self._last_commit
-        if last is not None and not last.done():
-            await asyncio.wait([last])
-
-    async def _commit_quietly(
-        self,
-        offsets: CommittedOffsets,
-        event: str = "automatic commit failed",
-        ticket: int | None = None,
-        *,
-        after: asyncio.Task[None] | None,
-    ) -> None:
-        failure: PystreamError | None = None
-        try:
-            if after is not None and not after.done():
-                await asyncio.wait([after])
-            await self._group().commit(offsets, timeout_ms=self.config.request_timeout_ms)
-        except PystreamError as error:
-            failure = error
-            if ticket is None:  # after a rebalance the next automatic one commits the same
-                tell = logger.info if isinstance(error, RebalanceInProgress) else logger.warning
-                tell(event, group=self.config.group_id, error=str(error))
-        if ticket is not None:
-            self.finished_commits.append((ticket, offsets, failure))
-            self.notify()
-
-    def check_group(self) -> None:
-        """Raises InvalidGroupId without a group to commit for."""
-        self._group()
+        """Commit, without waiting; with a ticket what became of it is told in `background.finished`."""
+        self.background.begin(self.positions.placed(offsets), ticket)
 
     async def commit_before_leaving(self, keys: Iterable[TopicPartition] | None = None) -> None:
         """The last automatic commit of partitions that go away."""
         if self.config.enable_auto_commit and self.commits is not None:
             offsets = self.positions.consumed(keys)
             if offsets:
-                await self._commit_quietly(offsets, after=self._last_commit)
+                await self.background.last(offsets)
 
     # --- the end ------------------------------------------------------------------------------------------------------
 
@@ -571,7 +552,7 @@ class Engine:
                 async with asyncio.timeout(self.cluster.closing_timeout_s(timeout_ms)):
                     if commits:
                         await self.commit_before_leaving()
-                    await self._commits_done()
+                    await self.background.done()
                     membership, self.membership = self.membership, None
                     if membership is not None:
                         await membership.leave(leave_group=leave_group)

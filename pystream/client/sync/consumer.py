@@ -18,7 +18,7 @@ from pystream.client.config import ConsumerConfig
 from pystream.client.consumer.consumer import Partition, as_ms
 from pystream.client.consumer.decoding import DecodedMessage, Deserializer, M, decoder
 from pystream.client.consumer.engine import Engine
-from pystream.client.consumer.group.membership import RebalanceStep
+from pystream.client.consumer.group.steps import RebalanceStep
 from pystream.client.consumer.group.subscription import Subscription
 from pystream.client.consumer.model import (
     BEGINNING,
@@ -233,17 +233,14 @@ class Consumer(Generic[M]):
             self._tracing.finish()
         self._runner.check()
         engine = self._engine
-        self._callbacks_of_commits.tell(engine.finished_commits)
+        self._callbacks_of_commits.tell(engine.background.finished)
         engine.begin_poll()
         while engine.steps:
             engine.hand.settle()
-            step = engine.steps.popleft()
-            try:
-                self._run(engine.begin_step(step))
-            except BaseException:  # a signal ended the wait: the next poll begins it again
-                engine.steps.appendleft(step)
-                raise
-            self._take(step)
+            step = self._run(engine.begin_step())
+            if step is not None:
+                step.is_told = True
+                self._take(step)
 
     def _take(self, step: RebalanceStep) -> None:
         """The user's callback, once what comes is there and what goes is committed."""
@@ -345,8 +342,7 @@ class Consumer(Generic[M]):
     def lag(self, partition: Partition) -> int | None:
         """Records behind the position that can be read, as of the last answer; None before the first."""
         self._engine.hand.note_position()
-        state = self._engine.positions.get(as_partition(partition))
-        return None if state is None else state.lag(self.config.isolation_level == "read_committed")
+        return self._engine.find(as_partition(partition)).lag(self.config.isolation_level == "read_committed")
 
     def beginning_offsets(
         self, partitions: Iterable[Partition], timeout: float | None = None
@@ -377,7 +373,7 @@ class Consumer(Generic[M]):
         """
         self._engine.hand.note_position()
         self._run(self._engine.commit(as_commit(offsets), as_ms(timeout)))
-        self._callbacks_of_commits.tell(self._engine.finished_commits)
+        self._callbacks_of_commits.tell(self._engine.background.finished)
 
     def commit_async(
         self,
@@ -391,7 +387,7 @@ class Consumer(Generic[M]):
         """
         if self._released:
             raise Closed("the consumer is closed; make a new one")
-        self._engine.check_group()
+        self._engine.group_commits()
         self._engine.hand.note_position()
         wanted = as_commit(offsets)
         frozen = self._engine.positions.consumed() if wanted is None else wanted
@@ -460,7 +456,7 @@ class Consumer(Generic[M]):
             finally:
                 self._released = True
                 runner.release(self._runner)
-        self._callbacks_of_commits.tell(self._engine.finished_commits)
+        self._callbacks_of_commits.tell(self._engine.background.finished)
 
     def __enter__(self) -> Consumer[M]:
         return self

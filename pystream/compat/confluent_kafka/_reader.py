@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from pystream.client.consumer.group.membership import RebalanceStep
+from pystream.client.consumer.group.steps import RebalanceStep
 from pystream.client.consumer.model import OffsetAndMetadata, RebalanceCallbacks, RebalanceKind
 from pystream.client.consumer.positions import COMMITTED, PartitionState
 from pystream.client.sync.consumer import Consumer as SdkConsumer

@@ -9,7 +9,6 @@ since that poll, leaving.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Iterable
 from itertools import chain
 from typing import Final, Protocol
@@ -20,6 +19,7 @@ from pystream.client.cluster.metadata import ClusterMetadata
 from pystream.client.cluster.retry import is_retriable
 from pystream.client.config import ConsumerConfig
 from pystream.client.consumer.commits import Commits, Identity
+from pystream.client.consumer.group.steps import RebalanceStep, Steps
 from pystream.client.consumer.group.subscription import Subscription
 from pystream.client.consumer.model import RebalanceKind
 from pystream.client.consumer.positions import PartitionState, Positions
@@ -67,18 +67,6 @@ class GroupProtocol(Protocol):
         ...
 
 
-class RebalanceStep:
-    """Partitions that come or go: the face calls the user's callback with them, then `Engine.finish`."""
-
-    __slots__ = ("apply", "finished", "kind", "partitions")
-
-    def __init__(self, kind: str, partitions: list[TopicPartition], apply: Callable[[], object]) -> None:
-        self.kind = kind
-        self.partitions = partitions
-        self.apply = apply  # brings it about: in the loop, before the callback for what comes, after it for what goes
-        self.finished = asyncio.get_running_loop().create_future()
-
-
 class Member(Protocol):
     """The consumer whose membership it is."""
 
@@ -88,7 +76,7 @@ class Member(Protocol):
     positions: Positions
     metrics: ConsumerMetrics
     subscription: Subscription | None
-    steps: deque[RebalanceStep]
+    steps: Steps
     last_poll_ms: int
 
     @property
@@ -261,8 +249,7 @@ class Membership:
 
     def take_away(self, partitions: Iterable[TopicPartition], *, lost: bool = False) -> asyncio.Future[None]:
         """Hand out no more of these at once, and let go of them with the user's next poll."""
-        waiting = list(self.engine.steps)  # what was not come to is settled by this: once given up, once told
-        self.engine.steps.clear()
+        waiting = self.engine.steps.take_all()  # what was not come to is settled by this: once given up, once told
         wanted = {*partitions, *chain.from_iterable(s.partitions for s in waiting if s.kind != RebalanceKind.ASSIGNED)}
         gone = [key for key in self.held if key in wanted]
         if not gone:
@@ -286,12 +273,13 @@ class Membership:
 
     def last_step(self) -> RebalanceStep | None:
         """What the user is told before the group is left: all goes, lost where it has been lost; None for nothing."""
+        self.engine.steps.drop_interrupted()
         self.take_away(self.held, lost=not self.commits.identity.member_id)
-        return self.engine.steps.popleft() if self.engine.steps else None
+        return self.engine.steps.next()
 
     def _step(self, kind: str, partitions: list[TopicPartition], apply: Callable[[], object]) -> asyncio.Future[None]:
         step = RebalanceStep(kind, partitions, apply)
-        self.engine.steps.append(step)
+        self.engine.steps.add(step)
         self.engine.notify()
         return step.finished
 
