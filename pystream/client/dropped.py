@@ -3,7 +3,7 @@
     user ──▶ client ──▶ engine ◀── tasks of the loop         dropped: the client goes, and its engine is ended
 
 The engine holds nothing that leads back to its client: no callback, no deserializer. So a client is collected when the
-user has let go of it, in whatever thread and at whatever moment that is: nothing here waits, or takes a lock.
+user has let go of it, in whatever thread and at whatever moment that is: nothing here waits, or takes a lock of ours.
 """
 
 from __future__ import annotations

@@ -382,12 +382,14 @@ class Engine:
         if self.commits is not None:
             self.commits.needs_member = False
         self.cluster.track_all(False)
-        if membership is not None:
-            await membership.leave()
-        else:
-            await self.commit_before_leaving()
-        self.steps.clear()
-        self.set_assignment(())
+        try:
+            if membership is not None:
+                await membership.leave()
+            else:
+                await self.commit_before_leaving()
+        finally:
+            self.steps.clear()
+            self.set_assignment(())
 
     def seek(self, key: TopicPartition, offset: int, leader_epoch: int = -1) -> None:
         """Go on at `offset`, or at BEGINNING or END."""

@@ -162,3 +162,5 @@ class HandOut:
             last = batch[stop - 1]
             state.position = last.offset + 1
             state.position_epoch = last.leader_epoch
+        if not fetched.is_current:  # it moved meanwhile, in the loop's thread: that counts
+            state.position, state.position_epoch = state.fetch_offset, state.fetch_epoch

@@ -30,7 +30,7 @@ class Steps:
         self._begun: RebalanceStep | None = None
 
     def __bool__(self) -> bool:
-        return bool(self._waiting) or self._interrupted is not None
+        return bool(self._waiting) or (self._begun is not None and not self._begun.is_told)
 
     @property
     def _interrupted(self) -> RebalanceStep | None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
 from pystream._native.message_batch import MessageBatch
@@ -11,7 +14,7 @@ from pystream.client.consumer.fetch_buffer import FetchBuffer, Fetched
 from pystream.client.consumer.fetch_session import FetchSession, PartitionWanted
 from pystream.client.consumer.group.subscription import Subscription
 from pystream.client.consumer.hand_out import HandOut
-from pystream.client.consumer.model import OffsetAndMetadata
+from pystream.client.consumer.model import BEGINNING, OffsetAndMetadata
 from pystream.client.consumer.positions import PartitionState, Phase, Positions
 from pystream.client.given import as_partitions
 from pystream.common.errors import InvalidConfig, InvalidRegularExpression, InvalidTopic
@@ -160,6 +163,40 @@ def test_a_seek_ends_the_iteration_and_drops_what_was_fetched():
     assert rig.hand.messages(9) == []
     assert rig.state.position == 100
     assert rig.state.queued_bytes == 0
+
+
+class MovesMeanwhile:
+    """A batch of one record, whose partition moves while its taker reads where it ends."""
+
+    size_bytes = 1
+    data = b"x"
+    last_leader_epoch = 0
+
+    def __init__(self, state: PartitionState, move: Callable[[PartitionState], None]) -> None:
+        self.state = state
+        self.move = move
+
+    def __len__(self) -> int:
+        return 1
+
+    def messages(self, start: int, stop: int) -> list[str]:
+        return ["message"]
+
+    @property
+    def next_offset(self) -> int:
+        self.move(self.state)
+        return 100
+
+
+@pytest.mark.parametrize("move", [lambda state: state.seek(3, 2), lambda state: state.reset(BEGINNING)])
+def test_a_partition_that_moves_while_it_is_taken_from_stands_where_it_moved_to(
+    move: Callable[[PartitionState], None],
+):
+    rig = Rig()
+    batch: Any = MovesMeanwhile(rig.state, move)
+    rig.buffer.put(Fetched(rig.state, rig.state.version, batch))
+    assert rig.hand.messages(10) == ["message"]
+    assert (rig.state.position, rig.state.position_epoch) == (rig.state.fetch_offset, rig.state.fetch_epoch)
 
 
 def test_a_paused_partition_waits_aside_and_goes_on_where_it_was():
