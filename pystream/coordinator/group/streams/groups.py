@@ -83,13 +83,21 @@ class StreamsGroups(ModernGroups[StreamsGroup, StreamsMember]):
         ):
             # A new group begins at 2: an empty first assignment is told as epoch 1.
             epoch = group.group_epoch + 1 if group.group_epoch else 2
-            self.write_epoch(group, epoch, effects, validated=validated, configs=configs)
+            self._write_epoch(
+                group, epoch, effects, metadata_hash=configured.metadata_hash, validated=validated, configs=configs
+            )
             logger.info("streams group epoch", group=group.group_id, epoch=epoch)
 
-    def write_epoch(
-        self, group: StreamsGroup, epoch: int, effects: Effects, *, validated: int, configs: Mapping[str, str]
+    def _write_epoch(
+        self,
+        group: StreamsGroup,
+        epoch: int,
+        effects: Effects,
+        *,
+        metadata_hash: int,
+        validated: int,
+        configs: Mapping[str, str],
     ) -> None:
-        metadata_hash = group.metadata_hash if group.configured is None else group.configured.metadata_hash
         effects.write(
             *records.group_epoch(
                 group.group_id,
@@ -99,6 +107,7 @@ class StreamsGroups(ModernGroups[StreamsGroup, StreamsMember]):
                 configs=configs,
             )
         )
+        self.shard.metrics.rebalances[group.kind] += 1
 
     def delay_first_assignment(self, group: StreamsGroup, now_ms: int) -> None:
         """The group gets its first member: wait a while for more before tasks are given out."""
@@ -164,16 +173,14 @@ class StreamsGroups(ModernGroups[StreamsGroup, StreamsMember]):
 
     def write_next_epoch(self, group: StreamsGroup, effects: Effects) -> None:
         """Made from the same as the last one, but for the members."""
-        effects.write(
-            *records.group_epoch(
-                group.group_id,
-                group.group_epoch + 1,
-                metadata_hash=group.metadata_hash,
-                validated_topology_epoch=group.validated_topology_epoch,
-                configs=group.assignment_configs,
-            )
+        self._write_epoch(
+            group,
+            group.group_epoch + 1,
+            effects,
+            metadata_hash=group.metadata_hash,
+            validated=group.validated_topology_epoch,
+            configs=group.assignment_configs,
         )
-        self.shard.metrics.rebalances[group.kind] += 1
 
     def session_timeout_ms(self, group: StreamsGroup, member: StreamsMember) -> int:
         return self.settings_of(group.group_id).streams_session_timeout_ms

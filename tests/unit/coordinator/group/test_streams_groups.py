@@ -19,6 +19,7 @@ from pystream.common.error_codes import (
     UNKNOWN_MEMBER_ID,
 )
 from pystream.common.errors import StaleMemberEpoch, UnsupportedVersion
+from pystream.coordinator.group.group import GroupKind
 from pystream.coordinator.group.modern.member import MemberState
 from pystream.coordinator.group.streams.assignor import Worker, assign_tasks
 from pystream.coordinator.group.streams.describe import describe_streams_groups
@@ -411,6 +412,16 @@ class TestOffsets:
         assert not group.is_subscribed_to("changelog")
         one.leave()
         assert not group.is_subscribed_to("words")
+
+
+def test_every_group_epoch_is_counted_as_a_rebalance(rig):
+    one = rig.thread("one").join()
+    rig.settle(one)
+    rig.thread("two").join()
+    one.leave()
+    counted = rig.shard.metrics.rebalances[GroupKind.STREAMS]
+    assert counted == rig.streams_group().group_epoch - 1, "a group begins with the second epoch"
+    assert counted >= 3
 
 
 def test_a_restart_brings_the_group_back_as_it_was(rig):
