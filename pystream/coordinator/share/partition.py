@@ -177,7 +177,7 @@ class SharePartition:
         """Do with the member's records what it says; all of it or nothing. None: there is nothing to write.
 
         Below the start offset anything goes: those records are gone. Raises InvalidRequest for offsets that were never
-        given out, InvalidRecordState for records that the member does not have.
+        given out, InvalidRecordState for records that the member does not have, and while nothing is given out at all.
         """
         pieces = [piece for found in checked(acknowledgements) for piece in self._pieces(member_id, found)]
         changes = []
@@ -330,6 +330,8 @@ class SharePartition:
         if said.last < self.start_offset:
             return
         first = max(said.first, self.start_offset)
+        if not len(self._runs):
+            raise InvalidRecordState("Batch record not found. The request batch offsets are not found in the cache.")
         if first >= self.next_offset:
             raise InvalidRequest("Batch record not found. The first offset in request is past acquired records.")
         if said.last >= self.next_offset:

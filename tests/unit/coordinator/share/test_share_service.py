@@ -113,6 +113,20 @@ def test_a_record_that_may_be_poison_comes_with_nothing_that_is_new():
     assert counts == [[Acquired(0, 1, 1)], [Acquired(2, 5, 4)], [Acquired(6, 7, 4)]]
 
 
+def test_records_that_were_never_given_out_cannot_be_acknowledged():
+    async def scenario(rig: ServiceRig) -> None:
+        rig.log.append(2)
+        ann = rig.member("ann")
+        await ann.take(max_records=0)
+        assert await ann.acknowledge((0, 0, ACCEPT)) == INVALID_RECORD_STATE, "nobody has anything: as Kafka says it"
+        await ann.take(max_records=1, share_acquire_mode=1)
+        assert await ann.acknowledge((1, 1, ACCEPT)) == INVALID_REQUEST
+        assert await ann.acknowledge((0, 1, ACCEPT)) == INVALID_REQUEST
+        assert await ann.acknowledge((0, 0, ACCEPT)) == NONE
+
+    run_service(scenario)
+
+
 def test_released_records_wake_a_member_that_waits():
     async def scenario(rig: ServiceRig) -> None:
         rig.log.append(2)
@@ -165,7 +179,7 @@ def test_acknowledgements_come_along_with_a_fetch():
         (partition,) = response.responses[0].partitions
         assert (partition.acknowledge_error_code, partition.error_code) == (NONE, NONE)
         response = await ann.fetch([(0, 5, ACCEPT)])
-        assert response.responses[0].partitions[0].acknowledge_error_code == INVALID_REQUEST
+        assert response.responses[0].partitions[0].acknowledge_error_code == INVALID_RECORD_STATE
 
     run_service(scenario)
 
