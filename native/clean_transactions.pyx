@@ -86,14 +86,19 @@ cdef Ongoing *add_ongoing(CleanTransactions *transactions, int64_t producer_id) 
     return larger
 
 
-cdef Status reach(CleanTransactions *transactions, int64_t offset) noexcept nogil:
-    """Aborted transactions that begin at or before `offset` are under way."""
+cdef Status reach(CleanTransactions *transactions, const BatchHeader *header) noexcept nogil:
+    """Aborted transactions that begin in or before the batch are under way, but for those whose marker was passed over: mapping may
+    begin in the middle of the log.
+    """
     cdef const AbortedTransaction *entry
     cdef Ongoing *found
     while transactions.next_aborted < transactions.aborted_count:
         entry = &transactions.aborted[transactions.next_aborted]
-        if entry.first_offset > offset:
+        if entry.first_offset > header.base_offset + header.last_offset_delta:
             break
+        transactions.next_aborted += 1
+        if entry.last_offset < header.base_offset:
+            continue
         found = find_ongoing(transactions, entry.producer_id)
         if found == NULL:
             found = add_ongoing(transactions, entry.producer_id)
@@ -102,13 +107,12 @@ cdef Status reach(CleanTransactions *transactions, int64_t offset) noexcept nogi
         if not found.aborted:
             found.aborted = True
             found.entry = entry[0]
-        transactions.next_aborted += 1
     return OK
 
 
 cdef Status transactions_pass_data(CleanTransactions *transactions, const BatchHeader *header, bint *discard) noexcept nogil:
     cdef Ongoing *found
-    cdef Status status = reach(transactions, header.base_offset + header.last_offset_delta)
+    cdef Status status = reach(transactions, header)
     discard[0] = False
     if status != OK or not header.attributes & TRANSACTIONAL_FLAG or header.producer_id == NO_PRODUCER_ID:
         return status
@@ -144,7 +148,7 @@ cdef Status transactions_pass_marker(
         AbortedTransaction *kept) noexcept nogil:
     cdef Ongoing *found
     cdef int marker = NO_MARKER
-    cdef Status status = reach(transactions, header.base_offset + header.last_offset_delta)
+    cdef Status status = reach(transactions, header)
     kept.producer_id = NO_PRODUCER_ID
     discard[0] = False
     if status == OK:

@@ -292,6 +292,22 @@ def test_the_index_of_aborted_transactions_forgets_those_of_which_nothing_is_lef
     again.close()
 
 
+def test_a_transaction_counts_though_its_producer_aborted_one_in_the_clean_part(log):
+    """Else the tombstone would not supersede the value, and at its horizon go alone: a deleted key would be back."""
+    filled(log, [[batch(pairs("z1"), producer_id=1, sequence=0, transactional=True), marker(1, ABORT)]])
+    first = clean(log)
+    assert log.aborted_transactions(offset=0, limit_offset=9) == [(1, 0)]
+    deleted = batch([(b"a", None)], producer_id=1, sequence=1, transactional=True)
+    filled(log, [[batch(pairs("a1")), deleted, marker(1, COMMIT)]])
+
+    second = clean(log, first_dirty_offset=first.end_offset)
+    assert [record.value for record in kept(log)] == [None]
+
+    filled(log, [[batch(pairs("b1"))]])
+    clean(log, first_dirty_offset=second.end_offset, now_ms=NOW_MS + 2 * DAY_MS)
+    assert [record.value for record in kept(log)] == [b"b1"]
+
+
 def test_an_abort_whose_marker_lies_behind_the_bound_keeps_its_index_entry(log):
     filled(log, [[batch(pairs("a1"), producer_id=1, sequence=0, transactional=True), marker(1, ABORT)]])
     append(log, batch(pairs("z1")))
