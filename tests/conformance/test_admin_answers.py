@@ -391,9 +391,9 @@ def test_a_filter_of_quotas_that_makes_no_sense_is_refused(
     assert answer.error_message.startswith(words)
 
 
-def quota_of_changes(client: RawClient, client_id: str, rate: float | None) -> None:
+def set_quota(client: RawClient, client_id: str, key: str, rate: float | None) -> None:
     entity = [alter_quotas.AlterClientQuotasRequestEntityData(entity_type="client-id", entity_name=client_id)]
-    change = alter_quotas.OpData(key="controller_mutation_rate", value=rate or 0.0, remove=rate is None)
+    change = alter_quotas.OpData(key=key, value=rate or 0.0, remove=rate is None)
     entry = alter_quotas.AlterClientQuotasRequestEntryData(entity=entity, ops=[change])
     (result,) = client.call(alter_quotas.AlterClientQuotasRequest(entries=[entry]), 1).entries
     assert result.error_code == codes.NONE, result
@@ -403,7 +403,7 @@ def test_changes_of_topics_are_refused_once_their_quota_is_overdrawn(client: Raw
     """The change that overdraws it is made at once; what cannot be done anyway costs nothing."""
     client_id = f"hasty-{os.urandom(4).hex()}"
     host, _, port = bootstrap.rpartition(":")
-    quota_of_changes(client, client_id, 0.01)
+    set_quota(client, client_id, "controller_mutation_rate", 0.01)
     with RawClient(int(port), host) as hasty:
 
         def call(request: Message, version: int) -> Any:
@@ -414,12 +414,31 @@ def test_changes_of_topics_are_refused_once_their_quota_is_overdrawn(client: Raw
         unknown = call(create_partitions.CreatePartitionsRequest(topics=[topic], timeout_ms=TIMEOUT_MS), 3)
         first = call(creation("made-at-once"), 7)
         second = call(creation("made-too-soon"), 7)
-    quota_of_changes(client, client_id, None)
+    set_quota(client, client_id, "controller_mutation_rate", None)
 
     assert (unknown.results[0].error_code, unknown.throttle_time_ms) == (codes.UNKNOWN_TOPIC_OR_PARTITION, 0)
     assert (first.topics[0].error_code, first.throttle_time_ms) == (codes.NONE, 0)
     assert second.topics[0].error_code == codes.THROTTLING_QUOTA_EXCEEDED
     assert 0 < second.throttle_time_ms <= 89_000
+
+
+def test_who_has_used_too_much_of_the_brokers_time_waits_a_second_at_most(
+    client: RawClient, bootstrap: str, broker_id: int
+) -> None:
+    """However far above the quota: a member of a group that waited longer would lose its place."""
+    client_id = f"busy-{os.urandom(4).hex()}"
+    host, _, port = bootstrap.rpartition(":")
+    resource = describe.DescribeConfigsResource(
+        resource_type=BROKER, resource_name=str(broker_id), configuration_keys=None
+    )
+    set_quota(client, client_id, "request_percentage", 0.0001)
+    with RawClient(int(port), host) as busy:
+        request = describe.DescribeConfigsRequest(resources=[resource])
+        busy.socket.sendall(busy.frame(request, 4, client_id))
+        throttle_ms = busy.receive().throttle_time_ms
+    set_quota(client, client_id, "request_percentage", None)
+
+    assert 0 < throttle_ms <= 1_000
 
 
 @pytest.mark.parametrize(

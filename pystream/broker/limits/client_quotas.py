@@ -271,5 +271,9 @@ class ClientQuotas:
         return MutationQuota(bucket, strict=strict, clock=self._clock)
 
     def request_throttle_ms(self, client_id: str | None, spent_ns: int) -> int:
-        """Charge the time that a request took in the control plane."""
-        return self._plane.charge_request(client_id or "", spent_ns // 1_000, self._clock.monotonic_ms())
+        """Charge the time that a request took in the control plane.
+
+        A client waits one sample at most, as with Kafka: it may be a member of a group, and has to show itself in time.
+        """
+        throttle_ms = self._plane.charge_request(client_id or "", spent_ns // 1_000, self._clock.monotonic_ms())
+        return min(throttle_ms, self._window.sample_ms)
