@@ -3,7 +3,7 @@
     with Ending("pystream topics list"):
         ...                                 # leaves by SystemExit, or by coming to its end: 0
 
-    130 Ctrl-C    141 whoever read standard output is gone    1 standard output cannot be written, which is told
+    130 Ctrl-C    143 SIGTERM    141 whoever read standard output is gone    1 it cannot be written, which is told
 
 Imports nothing that `--help` would have to wait for.
 """
@@ -17,11 +17,12 @@ import sys
 
 TYPE_CHECKING = False  # see `commands`
 if TYPE_CHECKING:
-    from types import TracebackType
+    from types import FrameType, TracebackType
     from typing import Any, NoReturn
 
 EXIT_INTERRUPTED = 130
 EXIT_PIPE_CLOSED = 141  # as the shell says of a program that SIGPIPE ended
+EXIT_TERMINATED = 143
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
@@ -40,7 +41,7 @@ class Ending:
         if isinstance(error, SystemExit):
             code = error.code
         elif isinstance(error, KeyboardInterrupt):
-            code = EXIT_INTERRUPTED
+            code = EXIT_TERMINATED if isinstance(error, Terminated) else EXIT_INTERRUPTED
         elif isinstance(error, BrokenPipeError):
             silence()
             code = self._unread
@@ -67,6 +68,27 @@ class Ending:
         silence()
         print(f"{self.command}{': ' if self.command else ''}standard output: {error.strerror}", file=sys.stderr)
         return 1
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: ends a command as Ctrl-C does."""
+
+
+class Terminating:
+    """While it lasts, SIGTERM ends the command as Ctrl-C does: what was sent is flushed, the group is left."""
+
+    def __enter__(self) -> None:
+        import signal
+
+        def terminate(_: int, __: FrameType | None) -> None:
+            raise Terminated
+
+        self._before = signal.signal(signal.SIGTERM, terminate)
+
+    def __exit__(self, *_: object) -> None:
+        import signal
+
+        signal.signal(signal.SIGTERM, self._before)
 
 
 def silence() -> None:

@@ -1,7 +1,7 @@
 """What a command says about an error that is the machine's or the user's, and the code it exits with.
 
     0 done    1 it did not work    2 wrong usage    3 not found    4 refused    5 no answer in time, or unreachable
-    130 Ctrl-C    141 whoever read standard output is gone
+    130 Ctrl-C    143 SIGTERM    141 whoever read standard output is gone
 
 An error is one sentence without error numbers, and says what to do where that is known.
 """

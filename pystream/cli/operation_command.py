@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from pystream.cli.connection import CONNECTION, client_settings, connection_options
-from pystream.cli.ending import EXIT_INTERRUPTED, silence
+from pystream.cli.ending import silence
 from pystream.cli.failure import advice, exit_code, report
 from pystream.cli.manual import ManualCommand
 from pystream.cli.names import NOUNS as NAMED_NOUNS
@@ -224,8 +224,6 @@ def run(operation: Operation, arguments: Mapping[str, Any], common: Mapping[str,
         answer = answered(operation, arguments, client_settings(common))
     except PystreamError as error:
         answer = Answer([], [Failure("", error)])
-    except KeyboardInterrupt:
-        return EXIT_INTERRUPTED
     told = answer.rows or not answer.failures
     if told:
         _keep_names(operation, arguments, common, answer.rows)

@@ -17,7 +17,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from pystream.cli.ending import Ending, go_on_unheard, silence
+from pystream.cli.ending import Ending, Terminating, go_on_unheard, silence
 from pystream.cli.failure import UNFIT, in_its_own_words, sentence, stand_in, unfit
 from pystream.cli.kafka.examples import examples_of
 from pystream.cli.kafka.failures import java_text, message
@@ -73,7 +73,8 @@ def serve(
                     raise
                 print(f"{parsing}{error}", file=sys.stderr)
                 raise SystemExit(1) from None
-            work(given)
+            with Terminating():
+                work(given)
             sys.stdout.flush()
         except WrongUsage as error:
             print(f"{error}\n{tool.help()}", file=sys.stderr)
@@ -206,7 +207,8 @@ def serve_commands(
         begin(endless)
         given = made.parse_args(arguments)
         try:
-            work(given)
+            with Terminating():
+                work(given)
             sys.stdout.flush()
         except BrokenPipeError:
             raise

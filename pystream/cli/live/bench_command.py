@@ -9,7 +9,7 @@ from typing import Any, Final
 import click
 
 from pystream.cli.connection import client_settings, connection_options
-from pystream.cli.ending import EXIT_INTERRUPTED
+from pystream.cli.ending import Terminating
 from pystream.cli.failure import report
 from pystream.cli.live.load import Advance, Figures, consume, produce, round_trip, topic_for
 from pystream.cli.manual import ManualCommand
@@ -153,13 +153,11 @@ def _run(
     """The exit code; figures go to standard output."""
     output_format = "json" if given["as_json"] else given["output_format"]
     try:
-        with progress(test, total, unit="records", quiet=given["quiet"]) as advance:
+        with Terminating(), progress(test, total, unit="records", quiet=given["quiet"]) as advance:
             figures = work(client_settings(given), advance)
     except PystreamError as error:
         if output_format in DOCUMENTS:
             write(LAYOUT, [], output_format, sys.stdout)
         return report(f"pystream bench {test}", error)
-    except KeyboardInterrupt:
-        return EXIT_INTERRUPTED
     write(LAYOUT, [figures], output_format, sys.stdout)
     return 0

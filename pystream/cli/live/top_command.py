@@ -11,7 +11,6 @@ from typing import Any, Final
 import click
 
 from pystream.cli.connection import accepted, client_settings, connection_options
-from pystream.cli.ending import EXIT_INTERRUPTED
 from pystream.cli.failure import report
 from pystream.cli.manual import ManualCommand
 from pystream.cli.output import Layout, plain, write
@@ -44,8 +43,6 @@ def top(interval: float, once: bool, as_json: bool, **common: Any) -> None:
         if as_json and once:
             print("null")
         raise SystemExit(report(COMMAND, error)) from None
-    except KeyboardInterrupt:
-        raise SystemExit(EXIT_INTERRUPTED) from None
 
 
 top.params += connection_options()

@@ -5,16 +5,13 @@ Batches are taken whole and written at once; a record is made into Python object
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from types import FrameType
+from collections.abc import Sequence
 from typing import Any, BinaryIO, Final
 
 import click
 
 from pystream.cli.connection import accepted, client_settings, connection_options
-from pystream.cli.ending import EXIT_INTERRUPTED
+from pystream.cli.ending import Terminating
 from pystream.cli.failure import report
 from pystream.cli.manual import ManualCommand
 from pystream.cli.names import LiveNames
@@ -78,13 +75,11 @@ def run(given: dict[str, Any]) -> int:
     try:
         bounds = Bounds.parse(given["offsets"], to_end=given["to_end"])
         writer = writer_of(given, out)
-        with terminating():
+        with Terminating():
             (_read_group if given["group"] else _read)(given, bounds, writer, out)
             writer.close()
     except (PystreamError, OSError) as error:
         return report(COMMAND, error)
-    except KeyboardInterrupt:
-        return EXIT_INTERRUPTED
     return 0
 
 
@@ -178,17 +173,3 @@ def writer_of(given: dict[str, Any], out: BinaryIO) -> Writer:
     if given["key_delimiter"] is not None:
         parts = ["k", unescaped(given["key_delimiter"]), *parts]
     return TextWriter(out, Format.of(parts), columns(null))
-
-
-@contextmanager
-def terminating() -> Iterator[None]:
-    """SIGTERM ends the command as Ctrl-C does: the group is left, offsets are committed."""
-
-    def interrupt(_: int, __: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

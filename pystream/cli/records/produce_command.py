@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from pystream.cli.connection import client_settings, connection_options, timeout_ms_of
-from pystream.cli.ending import EXIT_INTERRUPTED
+from pystream.cli.ending import Terminating
 from pystream.cli.failure import report
 from pystream.cli.manual import ManualCommand
 from pystream.cli.names import LiveNames
@@ -82,7 +82,7 @@ def send_all(producer: Producer, target: Target, chunks: Iterator[Rows], sent: S
                 _settle(under_way.popleft(), sent)
         producer.flush()
     finally:
-        if sys.exc_info()[0] is not KeyboardInterrupt:
+        if not isinstance(sys.exc_info()[1], KeyboardInterrupt):
             _settle_rest(under_way, sent)
 
 
@@ -171,7 +171,7 @@ def run(given: dict[str, Any]) -> int:
         target, reading = target_of(given), reading_of(given)
         from pystream.client.sync.producer import Producer
 
-        with Producer(settings) as producer:
+        with Terminating(), Producer(settings) as producer:
             producer.partitions(target.topic)  # an unknown topic, or no broker, is told before anything is read
             with ExitStack() as streams:
                 _send_streams(producer, target, reading, given, sent, streams)
@@ -181,8 +181,6 @@ def run(given: dict[str, Any]) -> int:
         if given["as_json"]:
             tell(sent, given["topic"], as_json=True, quiet=True)
         return report(COMMAND, error, more=written)
-    except KeyboardInterrupt:
-        return EXIT_INTERRUPTED
     tell(sent, target.topic, as_json=given["as_json"], quiet=given["quiet"])
     return 0
 

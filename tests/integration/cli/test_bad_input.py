@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shlex
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
+from pystream.cli.main import main
 from tests.integration.cli.conftest import Command, Produce, fresh
 from tests.support.broker_process import ROOT, BrokerProcess
 from tests.support.terminal import Terminal
@@ -209,6 +212,59 @@ def test_ctrl_c_ends_a_command_that_waits_with_130_and_nothing_said(broker: Brok
         _, err = process.communicate(timeout=SECONDS)
 
     assert (process.returncode, b"Traceback" in err) == (130, False)
+
+
+class Interrupted(io.RawIOBase):
+    """Standard input that has one line; then the process is told to end."""
+
+    def __init__(self) -> None:
+        self._lines = [b"last words\n"]
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if not self._lines:
+            os.kill(os.getpid(), signal.SIGTERM)
+            return 0
+        line = self._lines.pop()
+        buffer[: len(line)] = line
+        return len(line)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("produce", "TOPIC", "-X", "linger.ms=3600000", "-b", "BROKER"),
+        ("kafka-console-producer", "--bootstrap-server", "BROKER", "--topic", "TOPIC", "--timeout", "3600000"),
+    ],
+    ids=lambda words: words[0],
+)
+def test_what_was_typed_before_sigterm_is_written(
+    broker: BrokerProcess, pystream: Command, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+):
+    topic = fresh("terminated")
+    pystream("topics", "create", topic, "--partitions", "1")
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BufferedReader(Interrupted())))
+
+    with pytest.raises(SystemExit) as stopped:
+        main([word.replace("TOPIC", topic).replace("BROKER", broker.bootstrap) for word in words])
+
+    assert stopped.value.code == 143
+    assert pystream("consume", topic, "-e", "-q").out == "last words\n"
+
+
+def test_the_topic_of_a_bench_goes_when_it_is_told_to_end(broker: BrokerProcess, pystream: Command):
+    command = [*PROGRAM, "bench", "produce", "-q", "--rate", "1", "-b", broker.bootstrap]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT) as process:
+        made = f"pystream-bench-{process.pid}-"
+        while made not in (listed := pystream("topics", "list").out):
+            assert process.poll() is None, listed
+        process.terminate()
+        said = process.communicate(timeout=SECONDS)
+
+    assert (process.returncode, said) == (143, (b"", b""))
+    assert made not in pystream("topics", "list").out
 
 
 def test_a_bar_is_drawn_on_a_terminal_for_long_work_and_nowhere_else(shell: Shell, broker: BrokerProcess):

@@ -340,7 +340,7 @@ def test_sigterm_leaves_the_group_with_what_was_read_committed(
         assert process.stdout is not None
         lines = [process.stdout.readline() for _ in range(3)]
         os.kill(process.pid, signal.SIGTERM)
-        assert process.wait(120) == 130
+        assert process.wait(120) == 143
 
     described = pystream("groups", "describe", group, "--json").json[0]
     assert lines == [b"1\n", b"2\n", b"3\n"]
