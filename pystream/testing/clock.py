@@ -18,6 +18,7 @@ from typing import Any, Final
 from pystream.common.clock import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, SystemClock
 
 LONGEST_STEP_MS: Final = 10 * DAY_MS  # the broker renews its registration, which lasts 24 days, between two of them
+LONGEST_SPAN_MS: Final = 36_525 * DAY_MS
 SETTLE_SECONDS: Final = 2.0
 
 
@@ -50,15 +51,18 @@ class BrokerClock:
         return self._stands_at is not None
 
     def advance(
-        self, ms: int = 0, *, seconds: float = 0, minutes: float = 0, hours: float = 0, days: float = 0
+        self, ms: float = 0, *, seconds: float = 0, minutes: float = 0, hours: float = 0, days: float = 0
     ) -> None:
         """Let so much time pass at once, wake the work that is due, and wait until it has been done.
 
         Work that waits for something else in turn (a client's request) is left to itself after two seconds.
         """
-        span_ms = ms + round(seconds * SECOND_MS + minutes * MINUTE_MS + hours * HOUR_MS + days * DAY_MS)
-        if span_ms < 0:
-            raise ValueError(f"time cannot run back by {-span_ms} ms")
+        span = ms + seconds * SECOND_MS + minutes * MINUTE_MS + hours * HOUR_MS + days * DAY_MS
+        if span < 0:
+            raise ValueError(f"time cannot run back by {-span} ms")
+        if not span <= LONGEST_SPAN_MS:
+            raise ValueError(f"time passes by {LONGEST_SPAN_MS} ms at most, a hundred years, and not by {span} ms")
+        span_ms = round(span)
         with self._turning:
             if self._loop is None:
                 self._ahead_ms += span_ms

@@ -10,6 +10,7 @@ metadata store is SQLite's and is not touched by this.
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 from pystream.storage import disk_faults
@@ -25,8 +26,12 @@ class DiskFaults:
         """Let system calls on the broker's logs fail with `error` (an errno), once `after` of them have passed.
 
         `call` is one of pwritev, pread, fdatasync, fsync, ftruncate, rename, unlink, open, fsync_directory, fallocate;
-        without it all of them fail. Raises ValueError for another, and past 16 faults.
+        without it all of them fail. Raises ValueError for another, for what is no errno, and past 16 faults.
         """
+        if error not in errno.errorcode:
+            raise ValueError(f"{error!r} is no errno; e.g. errno.EIO, errno.ENOSPC")
+        if after < 0:
+            raise ValueError(f"after={after}: so many calls pass before one fails, 0 or more")
         disk_faults.fail_call(after + 1, error, call=call, path=f"{self._data_dir}/", for_ever=not once)
 
     def repair(self) -> None:

@@ -25,6 +25,7 @@ from pystream.protocol.api_keys import ApiKey, name_of
 
 ALWAYS: Final = -1  # `times` of a fault that ends only when it is removed
 WAIT_SECONDS: Final = 30.0
+LONGEST_DELAY_MS: Final = 24 * 60 * 60 * 1000
 
 
 class Connections(Protocol):
@@ -56,10 +57,12 @@ class Fault:
         times: int = ALWAYS,
         client_id: str | None = None,
         code: int = NONE,
-        delay_ms: int = 0,
+        delay_ms: float = 0,
     ) -> None:
-        if times != ALWAYS and times < 1:
+        if not is_whole(times) or (times != ALWAYS and times < 1):
             raise ValueError(f"a fault that strikes {times} times; times is 1 or more, or -1 for always")
+        if not isinstance(client_id, str | None):
+            raise ValueError(f"client_id is a client's id, a str, not {client_id!r}")
         self.kind = kind
         self.api_key = api_key
         self.code = code
@@ -128,10 +131,10 @@ class Faults:
         """
         return self._add(Fault(self, Kind.FAIL, key_of(api), times=times, client_id=client_id, code=code_of(error)))
 
-    def delay(self, api: ApiKey | str | int, *, ms: int, times: int = ALWAYS, client_id: str | None = None) -> Fault:
+    def delay(self, api: ApiKey | str | int, *, ms: float, times: int = ALWAYS, client_id: str | None = None) -> Fault:
         """Let requests of a key wait for so long, in the machine's time, before the broker sees them."""
-        if ms < 0:
-            raise ValueError(f"a delay of {ms} ms")
+        if not 0 <= ms <= LONGEST_DELAY_MS:
+            raise ValueError(f"a delay of {ms} ms; it is 0 to {LONGEST_DELAY_MS}, which are a day")
         return self._add(Fault(self, Kind.DELAY, key_of(api), times=times, client_id=client_id, delay_ms=ms))
 
     def drop(self, api: ApiKey | str | int, *, times: int = ALWAYS, client_id: str | None = None) -> Fault:
@@ -192,12 +195,20 @@ def key_of(api: ApiKey | str | int) -> ApiKey:
         if found is None:
             raise ValueError(f"no API key of Kafka is called {api!r}; e.g. Produce, Fetch, Metadata, OffsetCommit")
         return found
+    if not is_whole(api) or api not in ApiKey._value2member_map_:
+        raise ValueError(f"no API key of Kafka is {api!r}; e.g. 0, which is Produce, or its name")
     return ApiKey(api)
+
+
+def is_whole(number: object) -> bool:
+    """Whether it is an int, and none that says yes or no."""
+    return isinstance(number, int) and not isinstance(number, bool)
 
 
 def code_of(error: str | int) -> int:
     """The number of an error of Kafka's."""
-    found = next((code for code, row in TABLE.items() if error in (code, row.name)), None)
+    known = isinstance(error, str) or is_whole(error)
+    found = next((code for code, row in TABLE.items() if known and error in (code, row.name)), None)
     if found is None or found == NONE:
         raise ValueError(f"no error of Kafka is called {error!r}; e.g. NOT_LEADER_OR_FOLLOWER, REQUEST_TIMED_OUT")
     return found

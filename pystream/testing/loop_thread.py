@@ -9,6 +9,8 @@ from typing import Any, Final, TypeVar
 
 import uvloop
 
+from pystream.common.errors import Closed
+
 T = TypeVar("T")
 END_SECONDS: Final = 30.0
 
@@ -24,8 +26,11 @@ class LoopThread:
     def run(self, work: Coroutine[Any, Any, T], timeout_s: float | None = None) -> T:
         """What `work` gives, run in the loop while this thread waits. Raises what it raises; Ctrl-C ends it too.
 
-        Raises TimeoutError when it goes on for so long; it is cancelled then.
+        Raises TimeoutError when it goes on for so long; it is cancelled then. Raises Closed after `stop`.
         """
+        if self.loop.is_closed():
+            work.close()
+            raise Closed(f"{self._thread.name} has ended: the broker that it was for is closed")
         future = asyncio.run_coroutine_threadsafe(work, self.loop)
         try:
             return future.result(timeout_s)

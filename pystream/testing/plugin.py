@@ -14,7 +14,7 @@ def pystream_options(): return {"num_partitions": 3}               # what both b
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -41,13 +41,18 @@ def pystream_options() -> dict[str, Any]:
 def pystream_broker(request: pytest.FixtureRequest, pystream_options: dict[str, Any]) -> Iterator[LocalBroker]:
     """A broker for one test, with faults=True unless the marker `pystream` says otherwise."""
     from pystream.testing.make import broker
+    from pystream.testing.settings import OPTIONS, spelled
 
     settings: dict[str, Any] = {}
-    options: dict[str, Any] = {"faults": True, **pystream_options}
-    for mark in reversed(list(request.node.iter_markers(MARKER))):  # the nearest wins
-        for given in mark.args:
-            settings |= given
-        options |= mark.kwargs
+    options: dict[str, Any] = {"faults": True}
+    marks = reversed(list(request.node.iter_markers(MARKER)))
+    for arguments, keywords in [((), pystream_options), *((mark.args, mark.kwargs) for mark in marks)]:
+        for given in arguments:
+            if not isinstance(given, Mapping):
+                raise pytest.UsageError(f"the marker {MARKER} takes settings by name, and options, not {given!r}")
+            settings |= spelled(given)  # the nearest wins, in whichever spelling
+        settings |= spelled({name: value for name, value in keywords.items() if name not in OPTIONS})
+        options |= {name: value for name, value in keywords.items() if name in OPTIONS}
     with broker(settings, **options) as made:
         yield made
 

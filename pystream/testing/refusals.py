@@ -107,6 +107,14 @@ def refusal(frame: bytes, code: int) -> bytes:
     return encode_response(key, version, header.correlation_id, response)
 
 
+def refusal_or_none(frame: bytes, code: int) -> bytes | None:
+    """As `refusal`; None for a request that cannot be read: the broker has its own answer to that."""
+    try:
+        return refusal(frame, code)
+    except (MalformedInput, UnsupportedVersion):
+        return None
+
+
 def expects_answer(frame: bytes) -> bool:
     """False for a Produce with acks=0. What cannot be read is left to the broker, which closes the connection."""
     try:

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from pystream.common.config import INT_MAX
-from pystream.testing.faults import Fault, Faults, Kind
+from pystream.testing.faults import Faults, Kind
 from pystream.testing.loop_thread import LoopThread
 from pystream.testing.ports import HeldPort, bound
-from pystream.testing.refusals import asked_by, expects_answer, refusal
+from pystream.testing.refusals import asked_by, expects_answer, refusal_or_none
 from pystream.testing.settings import HOST
 
 LENGTH_BYTES: Final = 4
@@ -140,9 +140,10 @@ class _Link:
                 return
             if fault is not None and fault.kind is Kind.DELAY:
                 await asyncio.sleep(fault.delay_ms / 1_000)
+            answer = None if fault is None or fault.kind is not Kind.FAIL else refusal_or_none(frame, fault.code)
             if expects_answer(frame):
-                self._due.append(_due(fault, frame))
-            if fault is not None and fault.kind is Kind.FAIL:
+                self._due.append(_Due(answer, is_lost=fault is not None and fault.kind is Kind.LOSE))
+            if answer is not None:
                 self._give_own_answers()
             else:
                 send(to_broker, frame)
@@ -161,12 +162,6 @@ class _Link:
         while self._due and (answer := self._due[0].answer) is not None:
             self._due.popleft()
             send(self._to_client, answer)
-
-
-def _due(fault: Fault | None, frame: bytes) -> _Due:
-    if fault is None:
-        return _Due()
-    return _Due(answer=refusal(frame, fault.code) if fault.kind is Kind.FAIL else None, is_lost=fault.kind is Kind.LOSE)
 
 
 async def received(reader: asyncio.StreamReader, longest: int = INT_MAX) -> bytes:

@@ -46,7 +46,9 @@ Setting = str | int | float | bool
 
 
 def spelled(settings: Mapping[str, Setting]) -> dict[str, str]:
-    """Kafka's names and spelling: num_partitions=3 is "num.partitions": "3", True is "true"."""
+    """Kafka's names and spelling: num_partitions=3 is "num.partitions": "3", True is "true". Raises InvalidConfig."""
+    if not isinstance(settings, Mapping) or not all(isinstance(name, str) for name in settings):
+        raise InvalidConfig(f"settings are names with values, such as {{'num.partitions': 3}}, not {settings!r}")
     return {
         name.replace("_", "."): str(value).lower() if isinstance(value, bool) else str(value)
         for name, value in settings.items()

@@ -12,6 +12,7 @@ import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import confluent_kafka
 import pytest
@@ -234,3 +235,9 @@ def test_the_asyncio_clients_run_on_uvloop():
     with broker() as b:
         b.create_topic("t")
         assert uvloop.run(round_trip(b.bootstrap)) == [b"%d" % number for number in range(10)]
+
+
+@pytest.mark.parametrize("settings", ["num.partitions=3", [("num.partitions", 3)], {1: 2}])
+def test_settings_that_are_no_names_with_values_are_refused(settings: Any):
+    with pytest.raises(InvalidConfig, match="settings are names with values"):
+        broker(settings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 
@@ -12,6 +13,7 @@ from pystream.client.admin.partitions import LATEST, IsolationLevel
 from pystream.common.errors import PystreamError
 from pystream.common.model import TopicPartition
 from pystream.testing import EmbeddedBroker, broker
+from pystream.testing.clock import BrokerClock
 
 SECONDS = 120
 PARTITION = TopicPartition("t", 0)
@@ -116,3 +118,18 @@ def test_time_passes_while_the_broker_is_stopped_and_never_runs_back():
         assert b.clock.now_ms() >= before_ms + 3_600_000
         with pytest.raises(ValueError, match="back"):
             b.clock.advance(-1)
+
+
+@pytest.mark.parametrize("span", [{"ms": -1}, {"seconds": math.nan}, {"days": math.inf}, {"days": 40_000}])
+def test_time_does_not_pass_by_what_is_no_time(span: dict[str, float]):
+    clock = BrokerClock()
+    with pytest.raises(ValueError, match=r"time cannot run back|time passes by \d+ ms at most"):
+        clock.advance(**span)
+
+
+def test_time_is_whole_milliseconds():
+    clock = BrokerClock(stands=True)
+    before = clock.now_ms()
+    clock.advance(1.5, seconds=0.0004)
+    assert clock.now_ms() - before == 2
+    assert isinstance(clock.now_ms(), int)

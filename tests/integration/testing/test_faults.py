@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import math
 import socket
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import confluent_kafka
 import pytest
@@ -15,6 +17,7 @@ from pystream._native.wire import Reader
 from pystream.broker.registry import Registry
 from pystream.common.error_codes import NOT_COORDINATOR
 from pystream.common.errors import (
+    Closed,
     DeliveryTimeout,
     NotEnoughReplicas,
     TopicAuthorizationFailed,
@@ -214,6 +217,58 @@ def test_what_cannot_be_ordered_is_said(b: EmbeddedBroker):
         b.faults.drop("Produce").wait(timeout_s=0)
     with pytest.raises(ValueError, match="no such rule"):
         b.disk.fail(errno.EIO, call="write")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"times": 0},
+        {"times": 1.5},
+        {"times": True},
+        {"client_id": 5},
+        {"ms": math.nan},
+        {"ms": -1},
+        {"ms": 1e12},
+        {"api": 9_999},
+        {"api": None},
+        {"api": True},
+    ],
+    ids=repr,
+)
+def test_what_is_no_fault_is_refused(b: EmbeddedBroker, wrong: dict[str, Any]):
+    with pytest.raises(ValueError, match=r"times is 1 or more|a client's id|a delay of|no API key"):
+        b.faults.delay(**{"api": "Fetch", "ms": 1, **wrong})
+
+
+@pytest.mark.parametrize("error", [None, True, 1.0, "NOPE", 0])
+def test_what_is_no_error_of_kafkas_is_no_answer(b: EmbeddedBroker, error: Any):
+    with pytest.raises(ValueError, match="no error of Kafka"):
+        b.faults.fail("Fetch", error)
+
+
+def test_a_disk_does_not_fail_with_what_is_no_errno(b: EmbeddedBroker):
+    for wrong in (0, -5, 99_999):
+        with pytest.raises(ValueError, match="is no errno"):
+            b.disk.fail(wrong)
+    with pytest.raises(ValueError, match="after=-1"):
+        b.disk.fail(errno.EIO, after=-1)
+
+
+def test_a_request_that_does_not_parse_is_left_to_the_broker_whatever_is_ordered(b: EmbeddedBroker):
+    fault = b.faults.fail("Metadata", "UNKNOWN_TOPIC_OR_PARTITION")
+    garbage = b"\x00\x03\x00\x01\x00\x00\x00\x07\x00\x01x" + b"\x7f\xff"  # Metadata 1 of more topics than bytes
+    with socket.create_connection(("127.0.0.1", b.port), SECONDS) as connection:
+        connection.sendall(len(garbage).to_bytes(4, "big") + garbage)
+        assert connection.recv(1) == b""  # closed, as by the broker; and no failure of the relay at the end
+    assert fault.strikes == 1
+
+
+def test_faults_of_a_closed_broker_say_so():
+    made = broker(faults=True)
+    made.close()
+    for call in (made.faults.drop_connections, made.faults.refuse_connections, made.faults.clear):
+        with pytest.raises(Closed, match="the broker that it was for is closed"):
+            call()
 
 
 @pytest.mark.parametrize(("key", "low", "high"), Registry().advertised(), ids=lambda key: name_of(key))

@@ -95,13 +95,26 @@ def test_the_marker_takes_settings_by_kafkas_names_and_refuses_slips(tmp_path: P
             def test_the_nearest_wins(self, pystream_broker):
                 assert pystream_broker.settings["num.partitions"] == "5"
 
+        @pytest.fixture(scope="session")
+        def pystream_options():
+            return {"num_partitions": 3}
+
+        @pytest.mark.pystream({"num.partitions": 4})
+        def test_a_marker_wins_over_options_of_another_spelling(pystream_broker):
+            assert pystream_broker.settings["num.partitions"] == "4"
+
         @pytest.mark.pystream(num_partitons=3)
         def test_a_slip(pystream_broker):
             pass
+
+        @pytest.mark.pystream("process")
+        def test_what_is_no_setting(pystream_broker):
+            pass
         """,
     )
-    assert "2 passed, 1 error" in result.stdout, result.stdout + result.stderr
+    assert "3 passed, 2 errors" in result.stdout, result.stdout + result.stderr
     assert "did you mean num.partitions?" in result.stdout
+    assert "takes settings by name, and options, not 'process'" in result.stdout
 
 
 def test_each_worker_of_xdist_has_brokers_of_its_own(tmp_path: Path):
