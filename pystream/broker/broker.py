@@ -18,7 +18,7 @@ from pystream.broker.applier import ImageApplier
 from pystream.broker.config import BrokerConfig, nearest_key
 from pystream.broker.context import BrokerContext
 from pystream.broker.coordination.coordinators import Coordinators
-from pystream.broker.found_logs import adopt, collect_garbage, report_strays
+from pystream.broker.found_logs import adopt, collect_garbage, missing_logs, report_missing, report_strays
 from pystream.broker.handlers.api_versions import SUPPORTED_FEATURES
 from pystream.broker.limits.client_quotas import ClientQuotas, QuotaWindow
 from pystream.broker.limits.live_settings import LiveSettings
@@ -50,6 +50,7 @@ from pystream.metadata.store.sqlite import SqliteStore
 from pystream.protocol.api_keys import TELEMETRY_KEYS
 from pystream.storage.cleaner import LogCleaner
 from pystream.storage.config import LogConfig
+from pystream.storage.disk import DiskState
 from pystream.storage.log_manager import LogManager
 from pystream.storage.replica_moves import ReplicaMoves
 from pystream.storage.scrubber import Scrubber
@@ -229,11 +230,20 @@ class Broker:
         return tuple(endpoints)
 
     def _health(self) -> tuple[bool, dict[str, object]]:
-        """Well while it serves: damaged partitions are told of, but ending the process would help none of them."""
+        """Well while it serves. Damaged partitions are told of, but ending the process would help none of them.
+
+        With every log directory offline nothing is served any more, until a start finds one that works.
+        """
         state = "failed" if self.failure is not None else "ready" if self.is_ready else "stopping"
         unusable = len(self._applier.unusable) if self._applier is not None else 0
         offline = unusable + sum(log.native.is_offline for log in self._logs.partitions())
-        return state == "ready", {"state": state, "offline_partitions": offline}
+        disks = self._logs.disk_states()
+        return state == "ready" and disks.count(None) < len(disks), {
+            "state": state,
+            "offline_partitions": offline,
+            "offline_log_dirs": disks.count(None),
+            "full_log_dirs": disks.count(DiskState.FULL),
+        }
 
     async def _start_control_plane(self, store: SqliteStore, publisher: ImagePublisher, plane: DataPlane) -> None:
         """Registration, image, tables, router; everything but the plane's own threads."""
@@ -254,9 +264,7 @@ class Broker:
         )
         await session.register()
         await publisher.load()
-        applier.submit(difference(ClusterImage(), publisher.image), publisher.image)
-        publisher.subscribe(applier.submit)
-        await applier.apply_pending()
+        await self._apply_first_image(applier, publisher)
         committer = Committer(store, session.fence)
         topics = self._made_topics(store, publisher, committer)
         coordinators = self._coordinators = self._made_coordinators(plane, applier, topics, committer)
@@ -295,6 +303,14 @@ class Broker:
         coordinators.start(asyncio.get_running_loop())
         router.start(asyncio.get_running_loop())
         self._start_log_work(topics)
+
+    async def _apply_first_image(self, applier: ImageApplier, publisher: ImagePublisher) -> None:
+        """Logs and tables as the metadata has them, and from now on as it changes."""
+        missing = missing_logs(self._logs, publisher.image, node_id=self.config.node_id)
+        applier.submit(difference(ClusterImage(), publisher.image), publisher.image)
+        publisher.subscribe(applier.submit)
+        await applier.apply_pending()
+        report_missing(name for name in missing if name not in applier.unusable)
 
     def _made_router(self, context: BrokerContext, registry: Registry, requests: RequestMetrics) -> Router:
         return Router(

@@ -1,8 +1,9 @@
-"""Logs that were on the disk before the metadata knew of them.
+"""Logs that were on the disk before the metadata knew of them, and logs that it knows of and that are not there.
 
 A broker that founds its cluster on directories that hold logs, Apache Kafka's or its own after the metadata was lost,
 takes their topics over, ids and all. In a cluster that exists, a log of an unknown topic is told of and left alone:
-never deleted.
+never deleted. A partition whose log is gone, with a disk that is not mounted or a folder that was deleted, begins
+empty, as in Kafka, and is told of.
 """
 
 from __future__ import annotations
@@ -18,9 +19,12 @@ from pystream.controller.topics import TopicController
 
 if TYPE_CHECKING:
     from pystream.metadata.image import ClusterImage
+    from pystream.storage.log_manager import LogManager
     from pystream.storage.partition_log import PartitionLog
 
 logger = get_logger(__name__)
+
+PARTITIONS_NAMED = 20  # in one line of the log
 
 
 def found_topics(logs: Iterable[PartitionLog]) -> list[FoundTopic]:
@@ -60,6 +64,25 @@ def report_strays(logs: Iterable[PartitionLog], image: ClusterImage) -> None:
     ]
     if strays:
         logger.error("logs of unknown topics are left alone", count=len(strays), partitions=",".join(strays))
+
+
+def missing_logs(logs: LogManager, image: ClusterImage, *, node_id: int) -> list[TopicPartition]:
+    """Partitions of the image that are this broker's and have no log that was opened. Called before they get one."""
+    return [
+        TopicPartition(topic.name, partition.index)
+        for topic in image.topics.values()
+        for partition in topic.partitions
+        if node_id in partition.replicas and logs.get(topic.name, partition.index) is None
+    ]
+
+
+def report_missing(names: Iterable[TopicPartition]) -> None:
+    """Tell of partitions that begin anew as the broker starts."""
+    begun = list(map(str, names))
+    if begun:
+        left_out = len(begun) - PARTITIONS_NAMED
+        shown = ",".join(begun[:PARTITIONS_NAMED]) + (f" and {left_out} more" if left_out > 0 else "")
+        logger.error("partitions begin empty: no log directory holds their logs", count=len(begun), partitions=shown)
 
 
 async def collect_garbage(topics: TopicController) -> None:

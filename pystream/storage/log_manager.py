@@ -330,9 +330,7 @@ class LogManager:
         return given
 
     def checkpoint(self) -> None:
-        """Write recovery points, start offsets and high watermarks where they have changed. Raises OSError of the
-        last failure.
-        """
+        """Write recovery points, start offsets, high watermarks where they changed. Raises OSError of the last failure."""
         failure = None
         with self._writing:
             for hosted in self._online():
@@ -355,6 +353,10 @@ class LogManager:
     def describe_dirs(self) -> list[LogDirDescription]:
         logs = self._snapshot()
         return [described(hosted, logs) for hosted in self._hosted]
+
+    def disk_states(self) -> list[DiskState | None]:
+        """Of each log directory; None of one that is offline."""
+        return [None if hosted.directory.is_offline else hosted.disk.state for hosted in self._hosted]
 
     # -- within
 

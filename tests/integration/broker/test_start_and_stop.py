@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import threading
 from collections.abc import Callable
+from contextlib import closing
+from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
@@ -23,6 +27,15 @@ MakeBroker = Callable[..., BrokerProcess]
 def create(broker: BrokerProcess, name: str) -> None:
     admin = AdminClient({"bootstrap.servers": broker.bootstrap})
     admin.create_topics([NewTopic(name, 1, 1)])[name].result(TIMEOUT_SECONDS)
+
+
+def health(broker: BrokerProcess) -> tuple[int, dict[str, object]]:
+    """Status and body of /health."""
+    host, _, port = broker.metrics_url.removeprefix("http://").rpartition(":")
+    with closing(HTTPConnection(host, int(port), TIMEOUT_SECONDS)) as connection:
+        connection.request("GET", "/health")
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read())
 
 
 def refusal(broker: BrokerProcess) -> str:
@@ -55,6 +68,38 @@ def test_damaged_metadata_is_refused_and_not_touched(make_broker: MakeBroker, tm
 
     assert "metadata.db" in text
     assert database.read_bytes() == damaged
+
+
+def test_a_partition_whose_log_is_gone_begins_empty_and_is_told_of(make_broker: MakeBroker, tmp_path: Path):
+    broker = make_broker().start()
+    create(broker, "orders")
+    create(broker, "kept")
+    broker.terminate()
+    before = broker.log_tail()
+    shutil.rmtree(tmp_path / "data" / "orders-0")
+
+    broker.start()
+    broker.terminate()
+
+    (told,) = [line for line in broker.log_tail().splitlines() if "begin empty" in line]
+    assert "ERROR" in told
+    assert "orders-0" in told
+    assert "kept-0" not in told
+    assert "begin empty" not in before
+    assert (tmp_path / "data" / "orders-0").is_dir()
+
+
+def test_a_broker_whose_log_directory_is_gone_is_not_well(make_broker: MakeBroker, tmp_path: Path):
+    with make_broker() as broker:
+        well = ill = health(broker)
+        (tmp_path / "data").rename(tmp_path / "gone")
+        while ill[0] == 200:  # the broker looks once a second
+            ill = health(broker)
+
+    assert well[0] == 200
+    assert (well[1]["status"], well[1]["offline_log_dirs"], well[1]["full_log_dirs"]) == ("ok", 0, 0)
+    assert ill[0] == 503
+    assert (ill[1]["status"], ill[1]["offline_log_dirs"]) == ("failing", 1)
 
 
 def test_a_file_in_the_place_of_the_data_directory_is_refused(make_broker: MakeBroker, tmp_path: Path):
