@@ -29,7 +29,7 @@ from pystream.coordinator.group.parts import GroupConfigs
 from pystream.coordinator.group_settings import GroupBounds, GroupSettings, check_broker
 from pystream.coordinator.share.config import SharePartitionConfig, ShareStateConfig
 from pystream.coordinator.transaction.config import TransactionConfig
-from pystream.storage.config import CleanerConfig, LogConfig, StorageConfig, check_topic
+from pystream.storage.config import CleanerConfig, LogConfig, StorageConfig, check_defaults
 
 MIB = 1 << 20
 PROTOCOL_MAP = ("PLAINTEXT:PLAINTEXT", "SSL:SSL", "SASL_PLAINTEXT:SASL_PLAINTEXT", "SASL_SSL:SASL_SSL")
@@ -405,7 +405,7 @@ class BrokerConfig:
         shares = (SharePartitionConfig, ShareStateConfig)
         for each in (TransactionConfig, LogConfig, CleanerConfig, *shares):
             definition_of(each).load(layer)
-        check_topic(definition_of(LogConfig).load(layer))
+        check_defaults(definition_of(LogConfig).load(layer))
         check_broker(definition_of(GroupSettings).load(layer), definition_of(GroupBounds).load(layer))
         if not config.log_dirs:
             raise InvalidConfig("no data directory: give --data-dir DIR, or set log.dirs")

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pystream.broker.client_metrics import ClientMetricsConfig, check_subscription
 from pystream.broker.config import SILENTLY_ACCEPTED, BrokerConfig, broker_keys
 from pystream.common.config import ConfigKey, ConfigSource, ConfigType, Explained, Layer, definition_of
-from pystream.common.errors import InvalidRequest
+from pystream.common.errors import InvalidConfig, InvalidRequest
 from pystream.controller.configs import ConfigController, ResourceKind
 from pystream.controller.requests import ResourceType
-from pystream.coordinator.group_settings import GroupBounds, GroupSettings, check_bounds
+from pystream.coordinator.group_settings import GroupBounds, GroupSettings, check_bounds, check_broker
 from pystream.metadata import records
-from pystream.storage.config import CleanerConfig, LogConfig, check_topic
+from pystream.storage.config import CleanerConfig, LogConfig, check_defaults, check_topic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping
@@ -30,6 +30,7 @@ ALL_BROKERS = ""
 _NODE_ID = re.compile(r"[+-]?[0-9]+")
 # Set by tools that move replicas; here replicas move within their broker.
 REPLICATION_RATES = ("leader.replication.throttled.rate", "follower.replication.throttled.rate")
+CONNECTION_KEYS = ("max.connections", "max.connections.per.ip")
 THREAD_KEYS = ("num.network.threads", "num.io.threads", "num.recovery.threads.per.data.dir")
 
 
@@ -70,8 +71,7 @@ class SettingsView:
         return rates
 
     def check_change(self, name: str, after: Mapping[str, str], image: ClusterImage) -> None:
-        """Raises InvalidRequest where `name` is another broker, or when a pool of threads would become less than half
-        or more than double what it is.
+        """Raises InvalidRequest where `name` is another broker, or what changes leaves the bounds that a start checks.
 
         `after`: the settings that the broker `name`, or all brokers where it is empty, would have.
         """
@@ -80,15 +80,14 @@ class SettingsView:
         now = self._broker_layers(image)
         place = 1 if name == ALL_BROKERS else 0
         then = tuple(Layer(layer.source, after) if number == place else layer for number, layer in enumerate(now))
-        before, later = (definition_of(BrokerConfig).load(*layers) for layers in (now, then))
-        for key_name in THREAD_KEYS:
-            field = definition_of(BrokerConfig).keys[key_name].field_name
-            old, new = getattr(before, field), getattr(later, field)
-            failed = f"Dynamic thread count update validation failed for {key_name}={new}, value should"
-            if new < old // 2:
-                raise InvalidRequest(f"{failed} be at least half the current value {old}")
-            if new > old * 2:
-                raise InvalidRequest(f"{failed} not be greater than double the current value {old}")
+        _check_broker(*(definition_of(BrokerConfig).load(*layers) for layers in (now, then)))
+        try:
+            if (topics := self._definition.load(*then)) != self._definition.load(*now):
+                check_defaults(topics)
+            if (groups := self._groups.load(*then)) != self._groups.load(*now):
+                check_broker(groups, self._group_bounds)
+        except InvalidConfig as error:
+            raise InvalidRequest(str(error)) from error
 
     def show_topic(
         self, configs: Mapping[str, str], image: ClusterImage, *, form: Hashable, show: Callable[[Explained], S]
@@ -208,6 +207,24 @@ class SettingsView:
         if not self._broker_keys:
             self._broker_keys = broker_keys() | self._config.listener_keys()
         return self._broker_keys
+
+
+def _check_broker(before: BrokerConfig, later: BrokerConfig) -> None:
+    """Raises InvalidRequest when nobody could connect any more, to take it back, or when a pool of threads would become
+    less than half or more than double what it is.
+    """
+    for key_name in CONNECTION_KEYS:
+        field = definition_of(BrokerConfig).keys[key_name].field_name
+        if getattr(later, field) == 0 != getattr(before, field):
+            raise InvalidRequest(f"Invalid {key_name} 0")
+    for key_name in THREAD_KEYS:
+        field = definition_of(BrokerConfig).keys[key_name].field_name
+        old, new = getattr(before, field), getattr(later, field)
+        failed = f"Dynamic thread count update validation failed for {key_name}={new}, value should"
+        if new < old // 2:
+            raise InvalidRequest(f"{failed} be at least half the current value {old}")
+        if new > old * 2:
+            raise InvalidRequest(f"{failed} not be greater than double the current value {old}")
 
 
 def _foreign_key(name: str) -> ConfigKey:

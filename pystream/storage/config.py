@@ -344,6 +344,13 @@ def check_topic(config: LogConfig) -> None:
         )
 
 
+def check_defaults(config: LogConfig) -> None:
+    """Raises InvalidConfig for what a broker may not set for all its topics."""
+    if config.retention_ms == 0:
+        raise InvalidConfig("log.retention.ms must be unlimited (-1) or, greater than or equal to 1")
+    check_topic(config)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CleanerConfig:
     """What compaction goes by on one broker; when a log is due, its topic's own settings say."""

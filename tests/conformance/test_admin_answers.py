@@ -306,6 +306,22 @@ def test_a_level_that_cannot_be_is_refused_in_kafkas_words(
     assert told(result) == (code, words)
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("max.connections", "0"),
+        ("max.connections.per.ip", "0"),
+        ("log.retention.ms", "0"),
+        ("group.consumer.session.timeout.ms", "1"),
+        ("num.io.threads", "900"),
+    ],
+)
+def test_settings_of_all_brokers_that_nobody_can_live_with_are_refused(client: RawClient, key: str, value: str) -> None:
+    (result,) = altered(client, alteration(BROKER, "", (key, SET, value)))
+    assert result.error_code == codes.INVALID_REQUEST
+    assert key in result.error_message
+
+
 def test_a_logger_resource_that_is_named_twice_is_refused_twice(client: RawClient, broker_id: int) -> None:
     resource = alteration(BROKER_LOGGER, str(broker_id), ("root", SET, "INFO"))
     assert [result.error_code for result in altered(client, resource, resource)] == [codes.INVALID_REQUEST] * 2

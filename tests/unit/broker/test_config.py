@@ -42,6 +42,7 @@ def test_broker_id_is_taken_where_node_id_is_missing():
         {"num.partitions": "many"},
         {"auto.create.topics.enable": "perhaps"},
         {"log.retention.ms": "soon"},
+        {"log.retention.minutes": "0"},
         {"log.segment.bytes": "12"},
         {"log.cleanup.policy": "shred"},
         {"log.cleaner.min.compaction.lag.ms": "10", "log.cleaner.max.compaction.lag.ms": "5"},
