@@ -330,7 +330,7 @@ class LogManager:
         return given
 
     def checkpoint(self) -> None:
-        """Write recovery points, start offsets, high watermarks where they changed. Raises OSError of the last failure."""
+        """Write recovery points, start offsets, high watermarks that have changed. Raises the OSError met last."""
         failure = None
         with self._writing:
             for hosted in self._online():
