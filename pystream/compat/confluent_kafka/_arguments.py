@@ -13,10 +13,12 @@ HEADERS: Final = "expected headers to be dict or list of (key, value) tuples, no
 
 
 def topic_name(topic: Any) -> None:
-    """Raises TypeError, and ValueError for what is text and no name."""
+    """Raises TypeError, and ValueError for text that cannot be sent."""
     if not isinstance(topic, str):
         raise TypeError(f"argument 1 must be str, not {_kind(topic)}")
-    if 0 in topic.encode():
+    if not topic.isascii():
+        topic.encode()
+    if "\0" in topic:
         raise ValueError("embedded null character")
 
 

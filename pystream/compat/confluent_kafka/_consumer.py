@@ -24,7 +24,7 @@ from pystream.compat.confluent_kafka._errors import KafkaError, KafkaException, 
 from pystream.compat.confluent_kafka._metadata import ClusterMetadata, list_topics
 from pystream.compat.confluent_kafka._reader import Reader
 from pystream.compat.confluent_kafka._settings import loaded, parse
-from pystream.compat.confluent_kafka._telling.background import Subject, start
+from pystream.compat.confluent_kafka._telling.background import Subject, start, weakly
 from pystream.compat.confluent_kafka._telling.events import Events, LastRaised, error_event, report_missing_topics
 from pystream.compat.confluent_kafka._values import (
     OFFSET_END,
@@ -84,7 +84,9 @@ class Consumer:
         self._runner = self._reader._runner
         self._closed = False
         cluster = self._reader.engine.cluster
-        self._subject = Subject("consumer", cluster, self._runner, self._events, topics=self._reader.statistics)
+        self._subject = Subject(
+            "consumer", cluster, self._runner, self._events, topics=weakly(self._reader.statistics, {})
+        )
         start(self._subject, settings)
 
     # --- what to read -------------------------------------------------------------------------------------------------

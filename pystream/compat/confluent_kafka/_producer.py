@@ -39,7 +39,7 @@ from pystream.compat.confluent_kafka._errors import KafkaError, KafkaException, 
 from pystream.compat.confluent_kafka._metadata import ClusterMetadata, list_topics
 from pystream.compat.confluent_kafka._partitioners import ANY_PARTITION, PARTITIONERS
 from pystream.compat.confluent_kafka._settings import invalid_value, loaded, parse
-from pystream.compat.confluent_kafka._telling.background import Subject, start
+from pystream.compat.confluent_kafka._telling.background import Subject, start, weakly
 from pystream.compat.confluent_kafka._telling.events import Events, LastRaised
 from pystream.compat.confluent_kafka._values import (
     TIMESTAMP_CREATE_TIME,
@@ -105,7 +105,7 @@ class Producer:
         self._count_of = self._engine.accumulator.partition_count
         self._fatal: KafkaError | None = None  # why nothing more can be sent
         self._closed = False
-        start(Subject("producer", self._engine.cluster, self._runner, self._events, self.__len__), settings)
+        start(Subject("producer", self._engine.cluster, self._runner, self._events, weakly(self.__len__, 0)), settings)
 
     # --- producing ----------------------------------------------------------------------------------------------------
 

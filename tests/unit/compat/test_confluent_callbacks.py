@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import socket
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -345,6 +347,24 @@ def test_an_asyncio_clients_logger_is_called_in_the_loop(nobody: str) -> None:
 
     asyncio.run(whole())
     assert "FAIL" in lines.found[0][1]
+
+
+# --- statistics -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [Producer, Consumer])
+def test_statistics_keep_no_client_that_was_dropped(kind: Any) -> None:
+    settings = {"bootstrap.servers": "127.0.0.1:9", "group.id": "g", "statistics.interval.ms": 60_000}
+    clients = [kind({**settings, "stats_cb": print, "logger": Lines()})]
+    held = weakref.ref(clients[0])
+
+    def drop() -> None:
+        clients.clear()
+        gc.collect()
+
+    with pytest.warns(ResourceWarning, match="unclosed"):
+        drop()
+    assert held() is None
 
 
 # --- throttling -------------------------------------------------------------------------------------------------------

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+import weakref
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from pystream.client.cluster.cluster import Cluster
 from pystream.client.cluster.metadata import Node
@@ -24,6 +25,7 @@ from pystream.compat.confluent_kafka._values import ThrottleEvent
 COMPLAINT_SECONDS: Final = 1.0  # between two reports that no broker can be reached
 WARNING: Final = 4
 
+T = TypeVar("T")
 Topics = Mapping[str, Mapping[str, Any]]
 
 
@@ -41,6 +43,17 @@ class Subject:
     def spawn(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Have it done in the loop until the client is closed."""
         self.runner.call_soon(lambda: self.cluster.spawn(name, work()))
+
+
+def weakly(call: Callable[[], T], otherwise: T) -> Callable[[], T]:
+    """A method of a client, for what goes on behind it and must not keep it; `otherwise` once the client is gone."""
+    held = weakref.WeakMethod(call)
+
+    def through() -> T:
+        found = held()
+        return otherwise if found is None else found()
+
+    return through
 
 
 def start(subject: Subject, settings: Settings) -> None:
