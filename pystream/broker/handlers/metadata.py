@@ -22,6 +22,7 @@ from pystream.common.error_codes import (
     LEADER_NOT_AVAILABLE,
     LISTENER_NOT_FOUND,
     NONE,
+    THROTTLING_QUOTA_EXCEEDED,
     UNKNOWN_TOPIC_ID,
     UNKNOWN_TOPIC_OR_PARTITION,
 )
@@ -71,11 +72,16 @@ def _creatable(context: BrokerContext, request: MetadataRequest) -> list[str]:
 async def _create_and_answer(
     context: BrokerContext, call: Call, request: MetadataRequest, missing: list[str]
 ) -> MetadataResponse:
-    """Create what is missing with the defaults of the cluster; what cannot be created is answered with why."""
+    """Create what is missing with the defaults of the cluster; what cannot be created is answered with why.
+
+    It counts against the client's quota of topic changes; beyond it a topic stays unknown, and may be asked for again.
+    """
+    quota = context.client_quotas.mutations(call.client_id, strict=True)
 
     async def create() -> list[TopicOutcome]:
         names = dict.fromkeys(missing)
-        outcomes = await context.topics.create_topics([NewTopic(name=name) for name in names if not is_internal(name)])
+        own = [NewTopic(name=name) for name in names if not is_internal(name)]
+        outcomes = await context.topics.create_topics(own, charge=quota.charge)
         await context.applier.caught_up()
         return outcomes + [await _made_for_coordinators(context, name) for name in names if is_internal(name)]
 
@@ -84,6 +90,7 @@ async def _create_and_answer(
     except RequestTimedOut:
         outcomes = []
     failures = {outcome.name: outcome.error.code for outcome in outcomes if outcome.name and outcome.error}
+    failures = {name: code for name, code in failures.items() if code != THROTTLING_QUOTA_EXCEEDED}
     return _answer(context, call, request, failures)
 
 

@@ -7,7 +7,13 @@ from typing import Any
 import pytest
 
 from pystream.broker.limits.client_quotas import Found, TokenBucket, quota_of, rules_of
-from pystream.common.error_codes import INVALID_REQUEST, NONE, THROTTLING_QUOTA_EXCEEDED, UNSUPPORTED_VERSION
+from pystream.common.error_codes import (
+    INVALID_REQUEST,
+    NONE,
+    THROTTLING_QUOTA_EXCEEDED,
+    UNKNOWN_TOPIC_OR_PARTITION,
+    UNSUPPORTED_VERSION,
+)
 from pystream.protocol.messages.alter_client_quotas import (
     AlterClientQuotasRequest,
     AlterClientQuotasRequestEntityData,
@@ -18,6 +24,7 @@ from pystream.protocol.messages.create_partitions import CreatePartitionsRequest
 from pystream.protocol.messages.create_topics import CreatableTopic, CreateTopicsRequest
 from pystream.protocol.messages.delete_topics import DeleteTopicsRequest
 from pystream.protocol.messages.describe_client_quotas import ComponentData, DescribeClientQuotasRequest
+from pystream.protocol.messages.metadata import MetadataRequest, MetadataRequestTopic
 from tests.support.cold_rig import ColdRig, run_cold
 
 Entity = dict[str, str | None]
@@ -336,6 +343,19 @@ def test_a_change_that_overdraws_the_quota_is_made_and_nobody_waits_until_the_ne
     assert (first.topics[0].error_code, first.throttle_time_ms) == (NONE, 0)
     assert second.topics[0].error_code == THROTTLING_QUOTA_EXCEEDED
     assert second.throttle_time_ms > 7_000_000
+
+
+def test_a_topic_that_is_made_for_who_asks_for_it_counts_against_his_quota():
+    async def asked_for(rig: ColdRig, name: str) -> int:
+        request = MetadataRequest(topics=[MetadataRequestTopic(name=name)], allow_auto_topic_creation=True)
+        return (await rig.call(request, 12)).topics[0].error_code
+
+    async def scenario(rig: ColdRig):
+        await alter(rig, entry({"client-id": None}, controller_mutation_rate=0.001))
+        codes = [await asked_for(rig, name) for name in ("first", "second")]
+        return codes, set(rig.context.image().topics)
+
+    assert run_cold(scenario) == ([NONE, UNKNOWN_TOPIC_OR_PARTITION], {"first"})
 
 
 def test_what_cannot_be_done_costs_no_quota():
