@@ -88,7 +88,8 @@ def stream_both_ways(bootstrap: str, topic: str, events: list[generator.Payment]
         consumer.start()
         try:
             sent = source.send(events, produced)
-        except payments.DemoFailed:
+            consumer.join()
+        except (payments.DemoFailed, KeyboardInterrupt):
             sink.give_up()
             raise
         finally:
@@ -103,10 +104,17 @@ def stream_both_ways(bootstrap: str, topic: str, events: list[generator.Payment]
 
 @click.command(
     help="Stream a day of card payments through a topic and count what comes back.",
-    epilog="Examples: pystream demo payments --bootstrap 127.0.0.1:9092. Exit codes: 0 all came back; 1 it did not.",
+    epilog="\b\nExamples:\n  pystream demo payments -b 127.0.0.1:9092\n\n"
+    "\b\nExit codes:\n  0 all came back; 1 it did not; 2 wrong usage; 130 Ctrl-C.",
 )
-@click.option("--bootstrap", default="127.0.0.1:9092", show_default=True, metavar="HOST:PORT")
-@click.option("--topic", default="payments", show_default=True)
+@click.option(
+    *("-b", "--bootstrap-server", "--bootstrap", "bootstrap"),
+    default="127.0.0.1:9092",
+    show_default=True,
+    metavar="HOST:PORT",
+    help="The cluster.",
+)
+@click.option("--topic", default="payments", show_default=True, help="Made where it is not there.")
 def main(bootstrap: str, topic: str) -> None:
     """Make the payments, stream them, and hold what came back to their known count and digest."""
     console = Console()
