@@ -140,6 +140,17 @@ def test_the_end_offset_of_a_leader_epoch(connection: wire.Connection, new_topic
     assert (int(epoch.error_code), epoch.leader_epoch, epoch.end_offset) == (0, batch.partition_leader_epoch, 5)
 
 
+def test_the_running_leader_epoch_ends_at_the_end_of_an_empty_log_too(
+    connection: wire.Connection, new_topic: NewTopicName
+) -> None:
+    part = offset_for_leader_epoch.OffsetForLeaderPartition(partition=0, leader_epoch=0)
+    topics = (offset_for_leader_epoch.OffsetForLeaderTopic(topic=new_topic("no-epochs"), partitions=(part,)),)
+    answer = connection.call(offset_for_leader_epoch.OffsetForLeaderEpochRequest(replica_id=-1, topics=topics))
+
+    (epoch,) = answer.topics[0].partitions
+    assert (int(epoch.error_code), epoch.leader_epoch, epoch.end_offset) == (0, 0, 0)
+
+
 # -- DescribeConfigs and validation
 
 

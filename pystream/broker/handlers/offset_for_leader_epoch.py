@@ -61,7 +61,11 @@ def _answer(context: BrokerContext, topic: str, asked: OffsetForLeaderPartition)
         log = context.logs.get(topic, asked.partition)
         if log is None:
             raise KafkaStorageError(f"{topic}-{asked.partition} has no log here")
-        epoch, end_offset = log.native.end_offset_for_epoch(asked.leader_epoch)
+        running = context.image().partition(topic, asked.partition)
+        if running is not None and running.leader_epoch == asked.leader_epoch:  # be anything written in it or not
+            epoch, end_offset = asked.leader_epoch, log.native.end_offset
+        else:
+            epoch, end_offset = log.native.end_offset_for_epoch(asked.leader_epoch)
     except KafkaError as error:
         return EpochEndOffset(error_code=error.code, partition=asked.partition)
     return EpochEndOffset(partition=asked.partition, leader_epoch=epoch, end_offset=end_offset)
