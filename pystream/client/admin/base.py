@@ -13,6 +13,7 @@ from pystream.client.cluster.cluster import Cluster
 from pystream.client.cluster.metadata import ClusterMetadata
 from pystream.client.cluster.retry import Deadline, allowed_ms
 from pystream.client.config import AdminConfig
+from pystream.client.dropped import watch
 from pystream.client.given import listed
 from pystream.client.metrics.client import ClientMetrics
 from pystream.client.metrics.reporter import TelemetryReporter
@@ -49,21 +50,46 @@ class Asked:
 Asking = Callable[[Asked, list[K]], Awaitable[Mapping[K, V | PystreamError]]]
 
 
+class AdminEngine:
+    """What an admin client stands on, and leaves behind when it is dropped."""
+
+    def __init__(self, config: AdminConfig) -> None:
+        self.cluster = Cluster(config)
+        self.metrics = ClientMetrics("admin-client", self.cluster)
+        self.reporter = TelemetryReporter(self.cluster, self.metrics, dict) if config.enable_metrics_push else None
+        self.is_dropped = False
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop | None:
+        """Where it runs; None before its first use."""
+        return self.cluster.loop
+
+    def unfinished(self) -> str:
+        """Nothing that a user must know."""
+        return ""
+
+    async def abandon(self) -> None:
+        """Close the connections. Harmless when closed."""
+        if self.reporter is not None:
+            await self.reporter.close()
+        await self.cluster.close()
+
+
 class AdminBase:
     """The cluster, and the two ways of asking it."""
 
     def __init__(self, config: AdminConfig) -> None:
         self.config = config
-        self.cluster = Cluster(config)
+        self.engine = AdminEngine(config)
+        self.cluster = self.engine.cluster
+        self.watched = watch(self, self.engine)
         self._client_instance_id: bytes | None = None
-        self._metrics = ClientMetrics("admin-client", self.cluster)
-        self._reporter = TelemetryReporter(self.cluster, self._metrics, dict) if config.enable_metrics_push else None
+        self._reporter = self.engine.reporter
 
     async def close(self) -> None:
         """Close the connections. Harmless when closed; operations under way get Closed."""
-        if self._reporter is not None:
-            await self._reporter.close()
-        await self.cluster.close()
+        self.watched.detach()
+        await self.engine.abandon()
 
     async def metrics(self) -> dict[str, int]:
         """Counts of this client's connections, requests and bytes, under the names of Kafka's own metrics."""

@@ -93,6 +93,11 @@ class Cluster:
         return (allowed_ms if self.connections.has_some else min(allowed_ms, ALONE_TIMEOUT_MS)) / 1000
 
     @property
+    def loop(self) -> asyncio.AbstractEventLoop | None:
+        """Where it runs; None before its first use."""
+        return self._loop
+
+    @property
     def is_forked(self) -> bool:
         """Whether this is the child of a process that was forked after the client was made."""
         return os.getpid() != self._process_id

@@ -10,12 +10,22 @@ import functools
 from collections.abc import Callable, Coroutine
 from types import TracebackType
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, Self, TypeVar
+from weakref import finalize
 
+from pystream.client import dropped
+from pystream.client.dropped import watch
 from pystream.client.sync.runner import Runner, acquire, release
 
 
 class Engine(Protocol):
     """What every asyncio client has."""
+
+    watched: finalize[..., object]
+
+    @property
+    def engine(self) -> dropped.Engine:
+        """What it stands on, and leaves behind when it is dropped."""
+        ...
 
     async def close(self) -> None:
         """Close it; harmless when closed."""
@@ -36,12 +46,15 @@ class SyncFace(Generic[E_co]):
         self._runner: Runner = acquire()
         self._engine = made
         self._closed = False
+        made.watched.detach()
+        self._watched = watch(self, made.engine, loop=self._runner.loop, afterwards=self._runner.release_here)
 
     def close(self) -> None:
         """Close the client, and the background thread with the last one. Harmless when closed."""
-        if self._closed:
+        if self._closed or self._engine.engine.is_dropped:
             return
         self._closed = True
+        self._watched.detach()
         if self._runner.is_running:
             try:
                 self._runner.run(self._engine.close())

@@ -163,26 +163,48 @@ def test_a_dropped_producer_without_records_is_told_and_ends(bootstrap: str):
     wait_for_loops()
 
 
-@pytest.mark.parametrize("kind", [Consumer, ShareConsumer, Producer])
+def test_a_dropped_admin_client_is_told_and_ends(bootstrap: str):
+    held = [AdminClient(bootstrap_servers=bootstrap)]
+    assert held[0].list_topics()
+    drop(held, "AdminClient")
+    wait_for_loops()
+
+
+def test_an_admin_client_of_a_loop_that_is_dropped_ends(bootstrap: str):
+    async def work() -> None:
+        async with asyncio.timeout(TEST_SECONDS):
+            held = [aio.AdminClient(bootstrap_servers=bootstrap)]
+            assert await held[0].list_topics()
+            connection = await held[0].cluster.any_broker()
+            drop(held, "AdminClient")
+            await connection._lost
+            while others := asyncio.all_tasks() - {asyncio.current_task()}:
+                await asyncio.wait(others)
+            assert not connection.is_open
+
+    asyncio.run(work())
+
+
+@pytest.mark.parametrize("kind", [AdminClient, Consumer, ShareConsumer, Producer])
 def test_a_client_that_was_never_used_ends_all_the_same(kind: Any):
-    group = {} if kind is Producer else {"group_id": "unused"}
+    group = {} if kind in (AdminClient, Producer) else {"group_id": "unused"}
     held = [kind(bootstrap_servers="127.0.0.1:1", **group)]
     drop(held, kind.__name__)
     wait_for_loops()
 
 
-@pytest.mark.parametrize("kind", [aio.Consumer, aio.ShareConsumer, aio.Producer])
+@pytest.mark.parametrize("kind", [aio.AdminClient, aio.Consumer, aio.ShareConsumer, aio.Producer])
 def test_an_unused_client_of_a_loop_holds_nothing(kind: Any):
-    group = {} if kind is aio.Producer else {"group_id": "unused"}
+    group = {} if kind in (aio.AdminClient, aio.Producer) else {"group_id": "unused"}
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         kind(bootstrap_servers="127.0.0.1:1", **group)
         gc.collect()
 
 
-@pytest.mark.parametrize("kind", [Consumer, ShareConsumer, Producer])
+@pytest.mark.parametrize("kind", [AdminClient, Consumer, ShareConsumer, Producer])
 def test_a_closed_client_is_not_told_of(kind: Any, bootstrap: str):
-    group = {} if kind is Producer else {"group_id": "closed"}
+    group = {} if kind in (AdminClient, Producer) else {"group_id": "closed"}
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         kind(bootstrap_servers=bootstrap, **group).close()
