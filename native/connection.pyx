@@ -176,7 +176,7 @@ cdef CallTopic *add_topic(
     CallTopic **topics, int32_t *count, int32_t *capacity, Output *names, const uint8_t *name, int32_t name_size, const uint8_t *topic_id,
 ) noexcept nogil:
     cdef CallTopic *topic
-    if not make_room(<void **>topics, count[0], capacity, sizeof(CallTopic)):
+    if count[0] >= MAXIMUM_TOPICS or not make_room(<void **>topics, count[0], capacity, sizeof(CallTopic)):
         return NULL
     topic = &topics[0][count[0]]
     memset(topic, 0, sizeof(CallTopic))

@@ -47,6 +47,7 @@ DEFAULT_LIMITS = {
     "control.queue.max.bytes": 256 << 20,
     "fetch.max.bytes": 57671680,
     "max.incremental.fetch.session.cache.slots": 1000,
+    "max.incremental.fetch.session.cache.bytes": 1 << 30,
     "socket.receive.buffer.bytes": -1,
     "socket.send.buffer.bytes": -1,
     "socket.listen.backlog.size": 1024,
@@ -65,6 +66,7 @@ cdef void set_limits(Limits *limits, dict values, int32_t loops):
     limits.control_bytes = values["control.queue.max.bytes"]
     limits.fetch_bytes = values["fetch.max.bytes"]
     limits.fetch_sessions = values["max.incremental.fetch.session.cache.slots"] // loops
+    limits.fetch_session_bytes = values["max.incremental.fetch.session.cache.bytes"] // loops
     limits.receive_buffer_bytes = values["socket.receive.buffer.bytes"]
     limits.send_buffer_bytes = values["socket.send.buffer.bytes"]
 

@@ -14,7 +14,7 @@ from pystream._native.connection cimport CALL_PARKED, CALL_READY
 from pystream._native.fetch_session cimport (
     FINAL_FETCH_EPOCH, FULL_FETCH_EPOCH, FetchPart, fetch_set_add_part, fetch_set_add_topic, fetch_set_clear, fetch_set_free,
     fetch_set_init, fetch_set_release_ranges, fetch_set_resolve, find_session, session_cache_free, session_cache_init, session_close,
-    session_open, session_release, session_update,
+    session_open, session_release, session_update, session_weigh,
 )
 from pystream._native.local_log cimport (
     ReadResult, log_collect_aborted, log_end_offset, log_end_offset_for_epoch, log_read, log_start_offset, segment_file_release,
@@ -43,10 +43,12 @@ cdef enum:
     FETCH_SESSION_TOPIC_ID_ERROR = 106
 
 
-cdef bint fetch_context_init(FetchContext *context, int32_t session_limit, int32_t maximum_bytes, int64_t seed) noexcept nogil:
+cdef bint fetch_context_init(
+    FetchContext *context, int32_t session_limit, int64_t session_bytes, int32_t maximum_bytes, int64_t seed,
+) noexcept nogil:
     memset(context, 0, sizeof(FetchContext))
     context.maximum_bytes = maximum_bytes
-    return session_cache_init(&context.sessions, session_limit, seed)
+    return session_cache_init(&context.sessions, session_limit, session_bytes, seed)
 
 
 cdef void fetch_context_free(FetchContext *context) noexcept nogil:
@@ -296,7 +298,7 @@ cdef int16_t enter_session(FetchContext *context, LoopCounters *counters, Call *
         return FETCH_SESSION_TOPIC_ID_ERROR
     if session.epoch != request.session_epoch:
         return INVALID_FETCH_SESSION_EPOCH
-    if session_update(session, &request.own, &request.forgotten) != OK:
+    if session_update(session, &request.own, &request.forgotten) != OK or not session_weigh(&context.sessions, session):
         session_close(&context.sessions, session, counters)
         return FETCH_SESSION_ID_NOT_FOUND
     session.epoch = session.epoch + 1 if session.epoch < 0x7FFFFFFF else 1

@@ -179,9 +179,10 @@ cdef bint compact(FetchSet *set) noexcept nogil:
 
 # ---- sessions
 
-cdef bint session_cache_init(SessionCache *cache, int32_t limit, uint64_t seed) noexcept nogil:
+cdef bint session_cache_init(SessionCache *cache, int32_t limit, int64_t limit_bytes, uint64_t seed) noexcept nogil:
     memset(cache, 0, sizeof(SessionCache))
     cache.limit = limit
+    cache.limit_bytes = limit_bytes
     cache.random = seed | 1
     cache.bucket_count = SESSION_BUCKETS
     cache.buckets = <FetchSession **>calloc(SESSION_BUCKETS, sizeof(void *))
@@ -225,6 +226,7 @@ cdef void session_close(SessionCache *cache, FetchSession *session, LoopCounters
         return
     link[0] = session.next
     cache.count -= 1
+    cache.bytes -= session.bytes
     counters.fetch_sessions -= 1
     session_release(session)
 
@@ -257,11 +259,24 @@ cdef int32_t new_session_id(SessionCache *cache) noexcept nogil:
     return session_id
 
 
+cdef int64_t bytes_of(const FetchSet *set) noexcept nogil:
+    return (
+        set.capacity * <int64_t>sizeof(FetchPart) + set.topic_capacity * <int64_t>sizeof(CallTopic) + <int64_t>set.names.capacity
+        + set.slot_count * <int64_t>sizeof(int32_t))
+
+
+cdef bint session_weigh(SessionCache *cache, FetchSession *session) noexcept nogil:
+    cdef int64_t bytes = bytes_of(&session.set)
+    cache.bytes += bytes - session.bytes
+    session.bytes = bytes
+    return cache.bytes <= cache.limit_bytes
+
+
 cdef FetchSession *session_open(SessionCache *cache, FetchSet *set, LoopCounters *counters, int64_t now_ms) noexcept nogil:
     cdef FetchSession *session
     cdef uint32_t bucket
     cdef int32_t limit = atomic_load32(&cache.limit)
-    if set.count == 0 or limit == 0:
+    if set.count == 0 or limit == 0 or bytes_of(set) > cache.limit_bytes - cache.bytes:
         return NULL
     if cache.count >= limit and not evict_one(cache, counters, now_ms):
         return NULL
@@ -281,6 +296,7 @@ cdef FetchSession *session_open(SessionCache *cache, FetchSet *set, LoopCounters
     session.next = cache.buckets[bucket]
     cache.buckets[bucket] = session
     cache.count += 1
+    session_weigh(cache, session)
     counters.fetch_sessions += 1
     return session
 

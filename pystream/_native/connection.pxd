@@ -14,6 +14,7 @@ cdef enum:
     BASE_BUFFER_SIZE = 262144        # one recv; small requests of a whole turn fit
     FRAME_LENGTH_SIZE = 4
     MAXIMUM_PARTS = 262144           # partitions in one request: bounds what a frame of tiny entries can make us allocate
+    MAXIMUM_TOPICS = 262144          # likewise: a topic without partitions is 3 bytes
 
 cdef enum CallKind:
     CALL_PRODUCE = 1

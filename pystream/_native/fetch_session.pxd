@@ -64,6 +64,7 @@ cdef struct FetchSession:
     int32_t epoch                    # the next one expected
     int32_t rotation                 # part to begin with, so that no partition starves
     int64_t used_ms
+    int64_t bytes                    # of memory, as counted last
     FetchSet set
 
 cdef struct SessionCache:
@@ -71,6 +72,8 @@ cdef struct SessionCache:
     int32_t bucket_count
     int32_t count
     int32_t limit                    # atomic: the control plane changes it while the loop runs
+    int64_t bytes                    # of memory that the sessions hold
+    int64_t limit_bytes
     uint64_t random
 
 cdef void fetch_set_init(FetchSet *set, bint by_id) noexcept nogil
@@ -81,12 +84,14 @@ cdef FetchPart *fetch_set_add_part(FetchSet *set, int32_t index) noexcept nogil 
 cdef void fetch_set_resolve(FetchSet *set, const PartitionTable *table) noexcept nogil
 cdef void fetch_set_release_ranges(FetchSet *set) noexcept nogil
 
-cdef bint session_cache_init(SessionCache *cache, int32_t limit, uint64_t seed) noexcept nogil
+cdef bint session_cache_init(SessionCache *cache, int32_t limit, int64_t limit_bytes, uint64_t seed) noexcept nogil
 cdef void session_cache_free(SessionCache *cache) noexcept nogil
 cdef FetchSession *find_session(SessionCache *cache, int32_t session_id) noexcept nogil
 # Opens a session that takes over the parts of `set`; a full cache evicts the least recently used one if it is idle for two minutes.
 # NULL when there is no room: the client then goes on with full fetches.
 cdef FetchSession *session_open(SessionCache *cache, FetchSet *set, LoopCounters *counters, int64_t now_ms) noexcept nogil
+# Counts anew what memory the session holds; False when all together hold too much: it is to be closed.
+cdef bint session_weigh(SessionCache *cache, FetchSession *session) noexcept nogil
 cdef void session_close(SessionCache *cache, FetchSession *session, LoopCounters *counters) noexcept nogil
 cdef void session_release(FetchSession *session) noexcept nogil
 # Applies an incremental request: parts named in `changes` are added or updated, those in `forgotten` removed.

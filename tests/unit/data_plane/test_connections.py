@@ -13,11 +13,15 @@ import pytest
 
 from pystream._native.control_queue import CONNECTION_ENDED
 from pystream.protocol.messages.api_versions import ApiVersionsRequest
+from pystream.protocol.messages.fetch import FetchRequest, FetchTopic
+from pystream.protocol.messages.list_offsets import ListOffsetsRequest, ListOffsetsTopic
+from pystream.protocol.messages.produce import ProduceRequest, TopicProduceData
 from tests.support.raw_client import ANSWER_TIMEOUT_S, RawClient
 from tests.unit.data_plane.conftest import PlaneUnderTest, batch, until
 from tests.unit.data_plane.requests import fetch, list_offsets, produce
 
 BASE_BUFFER_BYTES = 256 << 10
+TOO_MANY_TOPICS = 262_145
 
 
 def receive_cold(plane: PlaneUnderTest) -> list[tuple[int, int, bytes, str]]:
@@ -294,3 +298,22 @@ def test_the_end_of_a_watched_connection_is_told_once(plane: PlaneUnderTest) -> 
     assert receive_cold(plane) == [(handle, CONNECTION_ENDED, b"", "")]
     plane.plane.control.watch(handle)
     assert receive_cold(plane) == [(handle, CONNECTION_ENDED, b"", "")], "one that has ended already is told of at once"
+
+
+def test_a_produce_of_more_topics_than_a_request_may_name_ends_its_connection(plane: PlaneUnderTest) -> None:
+    """One without partitions takes three bytes of a frame, and ten times that in memory."""
+    with plane.client() as client:
+        client.send(ProduceRequest(acks=1, topic_data=[TopicProduceData(name="")] * TOO_MANY_TOPICS), 9)
+        assert client.is_closed_by_peer()
+
+
+def test_a_fetch_of_more_topics_than_a_request_may_name_ends_its_connection(plane: PlaneUnderTest) -> None:
+    with plane.client() as client:
+        client.send(FetchRequest(topics=[FetchTopic(topic="")] * TOO_MANY_TOPICS), 12)
+        assert client.is_closed_by_peer()
+
+
+def test_a_list_offsets_of_more_topics_than_a_request_may_name_ends_its_connection(plane: PlaneUnderTest) -> None:
+    with plane.client() as client:
+        client.send(ListOffsetsRequest(topics=[ListOffsetsTopic(name="")] * TOO_MANY_TOPICS), 6)
+        assert client.is_closed_by_peer()

@@ -231,3 +231,19 @@ def test_of_many_small_ranges_a_mebibyte_is_copied_and_the_rest_sent_from_the_fi
     parts = answer.responses[0].partitions
     assert [bytes(part.records) for part in parts] == [plane.logs[0].read(offset=0)] * 200
     assert calls <= 200 + (1 << 20) // size + 1  # a look at the batch's header for each range, and the copies
+
+
+def test_sessions_hold_so_much_memory_and_no_more(make_plane: Callable[..., PlaneUnderTest]) -> None:
+    plane = make_plane(max_incremental_fetch_session_cache_bytes=200_000)
+    many = [(index, 0) for index in range(3_000)]
+    with plane.client() as client:
+        kept = client.call(fetch((0, 0), session=(0, 0)), 12).session_id
+        too_large = client.call(fetch(*many, session=(0, 0)), 12)
+        grown = client.call(fetch(*many, session=(kept, 1)), 12)
+        again = client.call(fetch((0, 0), session=(0, 0)), 12).session_id
+    assert kept != 0
+    assert (too_large.error_code, too_large.session_id) == (0, 0)
+    assert len(too_large.responses[0].partitions) == len(many)
+    assert grown.error_code == NO_SESSION
+    assert again not in (0, kept)
+    assert plane.plane.counters()["fetch_sessions"] == 1
