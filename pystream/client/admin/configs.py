@@ -265,10 +265,16 @@ def _entry(told: DescribeConfigsResourceResult) -> ConfigEntry:
         _source(told.config_source),
         told.read_only,
         told.is_sensitive,
-        ConfigType(told.config_type) if told.config_type in ConfigType._value2member_map_ else None,
+        _type(told.config_type),
         tuple(ConfigSynonym(each.name, each.value, _source(each.source)) for each in told.synonyms),
         told.documentation or None,
     )
+
+
+def _type(number: int) -> ConfigType | None:
+    """None where the broker does not say, or says what is newer than this client."""
+    is_told = number != ConfigType.UNKNOWN and number in ConfigType._value2member_map_
+    return ConfigType(number) if is_told else None
 
 
 def _source(number: int) -> ConfigSource:
