@@ -136,7 +136,7 @@ class _BoundedProtocol(H11Protocol):
         super().connection_lost(exc)
 
     def send_400_response(self, msg: str) -> None:
-        logger.limited("malformed http request", peer=self.client)
+        logger.limited("malformed http request", peer=self.client[0] if self.client else None)
         super().send_400_response(msg)
 
     def _expect_head(self) -> None:

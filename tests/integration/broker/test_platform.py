@@ -95,8 +95,9 @@ def test_it_says_where_to_look_and_stops_cleanly(platform: Platform):
 def test_a_broker_that_dies_is_started_again_on_its_port(platform: Platform):
     platform.read_until("Ctrl-C")
     os.kill(platform.broker_pid(), signal.SIGKILL)
-    platform.read_until("is up again")
+    shown = platform.read_until("is up again")
 
+    assert "broker was ended by SIGKILL; starting it again in 0.5 s" in shown
     with socket.create_connection(("127.0.0.1", KAFKA_PORT + platform.port_offset), TIMEOUT_SECONDS):
         assert platform.stop() == 0
 

@@ -30,6 +30,12 @@ def test_log_dir_is_taken_where_log_dirs_is_missing():
     assert BrokerConfig.from_settings({"log.dir": "one"}).log_dirs == ("one",)
 
 
+@pytest.mark.parametrize("log_dirs", ["one,one", "one,two,./one", "one,two/../one"])
+def test_a_log_directory_that_is_named_twice_is_refused(log_dirs: str):
+    with pytest.raises(InvalidConfig, match="twice"):
+        BrokerConfig.from_settings({"log.dirs": log_dirs})
+
+
 def test_broker_id_is_taken_where_node_id_is_missing():
     assert BrokerConfig.from_settings({**HERE, "broker.id": "7"}).node_id == 7
     assert BrokerConfig.from_settings({**HERE, "broker.id": "7", "node.id": "7"}).node_id == 7
