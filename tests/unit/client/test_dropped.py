@@ -6,7 +6,7 @@ import asyncio
 import gc
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -15,6 +15,7 @@ from pystream import testing
 from pystream.client import AdminClient, Consumer, Producer, ShareConsumer, aio
 from pystream.client.admin.configs import ConfigResource, ConfigResourceType
 from pystream.client.admin.topics import NewTopic
+from pystream.client.sync import runner
 from pystream.common.errors import PystreamError
 from pystream.common.model import TopicPartition
 from pystream.protocol.api_keys import ApiKey
@@ -33,6 +34,14 @@ def bootstrap() -> Iterator[str]:
         with Producer(bootstrap_servers=broker.bootstrap) as producer:
             producer.send(TOPIC, b"value").result(TEST_SECONDS)
         yield broker.bootstrap
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_of_others() -> None:
+    """What earlier tests dropped is told of now, not by the test."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        gc.collect()
 
 
 def group_named(name: str) -> ConfigResource:
@@ -74,16 +83,25 @@ def drop(held: list[Any], kind: str) -> str:
     return found
 
 
-def wait_for_loops() -> None:
-    """Return once no loop of synchronous clients runs."""
-    for thread in threading.enumerate():
-        if thread.name == "pystream-client":
-            thread.join(TEST_SECONDS)
-            assert not thread.is_alive()
+@pytest.fixture
+def wait_for_loops(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Returns once no loop of this test's synchronous clients runs; they share none with those of other tests."""
+    monkeypatch.setattr(runner, "_shared", [])
+    before = set(threading.enumerate())
+
+    def wait() -> None:
+        for thread in set(threading.enumerate()) - before:
+            if thread.name == "pystream-client":
+                thread.join(TEST_SECONDS)
+                assert not thread.is_alive()
+
+    return wait
 
 
 @pytest.mark.parametrize("protocol", ["classic", "consumer"])
-def test_a_dropped_consumer_is_told_and_leaves_its_group(bootstrap: str, protocol: str):
+def test_a_dropped_consumer_is_told_and_leaves_its_group(
+    bootstrap: str, protocol: str, wait_for_loops: Callable[[], None]
+):
     held = [App(Consumer, bootstrap, f"left-{protocol}", group_protocol=protocol, auto_offset_reset="earliest")]
     held[0].read()
     assert "close() it" in drop(held, "Consumer")
@@ -93,7 +111,7 @@ def test_a_dropped_consumer_is_told_and_leaves_its_group(bootstrap: str, protoco
     assert found[f"left-{protocol}"].members == ()
 
 
-def test_a_dropped_consumer_commits_nothing_by_itself(bootstrap: str):
+def test_a_dropped_consumer_commits_nothing_by_itself(bootstrap: str, wait_for_loops: Callable[[], None]):
     consumer = Consumer(bootstrap_servers=bootstrap, group_id="uncommitted", auto_offset_reset="earliest")
     held = [consumer]
     consumer.subscribe(TOPIC)
@@ -107,7 +125,9 @@ def test_a_dropped_consumer_commits_nothing_by_itself(bootstrap: str):
         assert reader.committed([place]) == {place: None}
 
 
-def test_a_dropped_share_consumer_gives_back_what_it_had_not_acknowledged(bootstrap: str):
+def test_a_dropped_share_consumer_gives_back_what_it_had_not_acknowledged(
+    bootstrap: str, wait_for_loops: Callable[[], None]
+):
     with AdminClient(bootstrap_servers=bootstrap) as admin:
         admin.incremental_alter_configs({group_named("given-back"): FROM_THE_START}).checked()
     held = [ShareConsumer(bootstrap_servers=bootstrap, group_id="given-back")]
@@ -123,7 +143,7 @@ def test_a_dropped_share_consumer_gives_back_what_it_had_not_acknowledged(bootst
         assert [(message.value, message.delivery_count) for message in found] == [(b"value", 2)]
 
 
-def test_a_share_consumer_with_callbacks_is_collected(bootstrap: str):
+def test_a_share_consumer_with_callbacks_is_collected(bootstrap: str, wait_for_loops: Callable[[], None]):
     with AdminClient(bootstrap_servers=bootstrap) as admin:
         admin.incremental_alter_configs({group_named("called"): FROM_THE_START}).checked()
     held = [App(ShareConsumer, bootstrap, "called")]
@@ -147,7 +167,7 @@ class Sending:
         return 0
 
 
-def test_the_records_of_a_dropped_producer_are_told_and_sent(bootstrap: str):
+def test_the_records_of_a_dropped_producer_are_told_and_sent(bootstrap: str, wait_for_loops: Callable[[], None]):
     held = [Sending(bootstrap)]
     delivery = held[0].producer.send(TOPIC, "last")
     assert "; 1 records are not delivered, and are sent only if" in drop(held, "Producer")
@@ -155,7 +175,7 @@ def test_the_records_of_a_dropped_producer_are_told_and_sent(bootstrap: str):
     wait_for_loops()
 
 
-def test_a_dropped_producer_without_records_is_told_and_ends(bootstrap: str):
+def test_a_dropped_producer_without_records_is_told_and_ends(bootstrap: str, wait_for_loops: Callable[[], None]):
     held = [Sending(bootstrap)]
     held[0].producer.send(TOPIC, "flushed")
     held[0].producer.flush()
@@ -163,7 +183,7 @@ def test_a_dropped_producer_without_records_is_told_and_ends(bootstrap: str):
     wait_for_loops()
 
 
-def test_a_dropped_admin_client_is_told_and_ends(bootstrap: str):
+def test_a_dropped_admin_client_is_told_and_ends(bootstrap: str, wait_for_loops: Callable[[], None]):
     held = [AdminClient(bootstrap_servers=bootstrap)]
     assert held[0].list_topics()
     drop(held, "AdminClient")
@@ -186,7 +206,7 @@ def test_an_admin_client_of_a_loop_that_is_dropped_ends(bootstrap: str):
 
 
 @pytest.mark.parametrize("kind", [AdminClient, Consumer, ShareConsumer, Producer])
-def test_a_client_that_was_never_used_ends_all_the_same(kind: Any):
+def test_a_client_that_was_never_used_ends_all_the_same(kind: Any, wait_for_loops: Callable[[], None]):
     group = {} if kind in (AdminClient, Producer) else {"group_id": "unused"}
     held = [kind(bootstrap_servers="127.0.0.1:1", **group)]
     drop(held, kind.__name__)
@@ -263,7 +283,7 @@ def test_a_client_whose_loop_has_ended_is_told_of(bootstrap: str):
     drop(asyncio.run(begun()), "Consumer")
 
 
-def test_an_error_that_is_kept_keeps_no_engine_busy(bootstrap: str):
+def test_an_error_that_is_kept_keeps_no_engine_busy(bootstrap: str, wait_for_loops: Callable[[], None]):
     held = [Consumer(bootstrap_servers=bootstrap, group_id="failed", auto_offset_reset="none")]
     held[0].subscribe(TOPIC)
     with pytest.raises(PystreamError, match=r"auto\.offset\.reset"):
