@@ -101,3 +101,35 @@ def test_the_doctor_looks_at_everything(kafka: KafkaProcess):
     looked_at = {name: found[name] for name in ("listeners", "versions", "clock", "partitions", "transactions")}
     assert looked_at == dict.fromkeys(looked_at, "ok")
     assert "access" not in found
+
+
+def test_kafkas_name_adds_what_is_not_there_and_lists_as_kafkas_tool(kafka: KafkaProcess):
+    """The words of Kafka 4.2, which says of an entry that is there that it is."""
+    base = [sys.executable, "-m", "pystream.cli.main", "kafka-acls", "--bootstrap-server", kafka.bootstrap]
+    resource = "ResourcePattern(resourceType=TOPIC, name=named, patternType=LITERAL)"
+    entries = [f"(principal=User:dora, host=*, operation={each}, permissionType=ALLOW)" for each in ("READ", "WRITE")]
+
+    def said(*words: str, answer: str = "") -> str:
+        done = subprocess.run(
+            [*base, *words], input=answer, capture_output=True, text=True, timeout=TOOL_SECONDS, check=False
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        return done.stdout
+
+    def listed(wanted: str) -> str:
+        ends_at = time.monotonic() + TOOL_SECONDS
+        while (found := said("--list", "--topic", "named")) != wanted:
+            assert time.monotonic() < ends_at, found
+        return found
+
+    add = ("--add", "--topic", "named", "--allow-principal", "User:dora", "--operation", "read")
+    assert said(*add) == f"Adding ACLs for resource `{resource}`: \n \t{entries[0]}\n\n"
+    assert listed(f"Current ACLs for resource `{resource}`:\n\t{entries[0]}\n\n")
+    assert said(*add, "--operation", "write") == (
+        f"Acl (pattern={resource}, entry={entries[0]}) already exists.\n"
+        f"Adding ACLs for resource `{resource}`: \n \t{entries[1]}\n\n"
+    )
+    question = f"Are you sure you want to delete all ACLs for resource filter `{resource}`? (y/n)\n"
+    assert said("--remove", "--topic", "named", answer="n\n") == question
+    assert said("--remove", "--topic", "named", answer="y\n") == question
+    assert listed("") == ""

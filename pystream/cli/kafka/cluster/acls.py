@@ -171,15 +171,22 @@ def _add(admin: AdminClient, given: Given) -> None:
     if not all(entries.values()):
         raise WrongUsage("You must specify one of: --allow-principal, --deny-principal when trying to add ACLs.")
     for resource, each in entries.items():
-        admin.create_acls([_binding(resource, entry) for entry in each]).checked()
-        print(f"Adding ACLs for resource `{resource.text('ResourcePattern')}`: \n {_lines(each)} \n")
+        shown = resource.text("ResourcePattern")
+        there = set(admin.describe_acls(_filter(resource, None)))
+        new = [entry for entry in each if _binding(resource, entry) not in there]
+        for entry in each:
+            if entry not in new:
+                print(f"Acl (pattern={shown}, entry={entry}) already exists.")
+        if new:
+            print(f"Adding ACLs for resource `{shown}`: \n {_lines(new)}\n")
+            admin.create_acls([_binding(resource, entry) for entry in new]).checked()
 
 
 def _remove(admin: AdminClient, given: Given) -> None:
     for resource, each in _entries(given).items():
         shown = resource.text("ResourcePattern")
         question = (
-            f"Are you sure you want to remove ACLs: \n {_lines(each)} \n from resource filter `{shown}`? (y/n)"
+            f"Are you sure you want to remove ACLs: \n {_lines(each)}\n from resource filter `{shown}`? (y/n)"
             if each
             else f"Are you sure you want to delete all ACLs for resource filter `{shown}`? (y/n)"
         )
@@ -209,7 +216,7 @@ def _list(admin: AdminClient, given: Given) -> None:
 
 def _print(found: Entries) -> None:
     for resource, each in found.items():
-        print(f"Current ACLs for resource `{resource.text('ResourcePattern')}`: \n {_lines(each)} \n")
+        print(f"Current ACLs for resource `{resource.text('ResourcePattern')}`:\n{_lines(each)}\n")
 
 
 def _lines(entries: Iterable[Entry]) -> str:
