@@ -93,25 +93,29 @@ class Reader(SdkConsumer):
             self.stored[place] = where
 
     def statistics(self) -> dict[str, dict[str, dict[str, int]]]:
-        """Of each topic, of each partition held: where it ends, where the application stands, how much is between."""
+        """Of each topic, of each partition held: where it ends, where the application stands, how much is between.
+
+        What is not known is OFFSET_INVALID, or -1 of a lag; committed is what this consumer has committed.
+        """
         told: dict[str, dict[str, dict[str, int]]] = {}
         committed_only = self.config.isolation_level == "read_committed"
         for state in list(self._engine.positions):
             read, kept = self.read_up_to.get(state.key), self.stored.get(state.key)
+            stored = OFFSET_INVALID if kept is None else kept.offset
+            committed = self.committed_up_to.get(state.key, OFFSET_INVALID)
             stable = state.last_stable_offset if committed_only else -1
             end = stable if stable >= 0 else state.high_watermark
-            app_offset = OFFSET_INVALID if read is None else read.offset
-            from_here = app_offset if app_offset >= 0 else state.position
             told.setdefault(state.topic, {})[str(state.partition)] = {
                 "partition": state.partition,
-                "next_offset": state.position,
-                "app_offset": app_offset,
-                "stored_offset": OFFSET_INVALID if kept is None else kept.offset,
-                "committed_offset": self.committed_up_to.get(state.key, OFFSET_INVALID),
-                "lo_offset": state.log_start_offset,
-                "hi_offset": state.high_watermark,
-                "ls_offset": state.last_stable_offset,
-                "consumer_lag": max(end - from_here, 0) if end >= 0 and from_here >= 0 else -1,
+                "next_offset": max(state.position, 0),
+                "app_offset": OFFSET_INVALID if read is None else read.offset,
+                "stored_offset": stored,
+                "committed_offset": committed,
+                "lo_offset": _known(state.log_start_offset),
+                "hi_offset": _known(state.high_watermark),
+                "ls_offset": _known(state.last_stable_offset),
+                "consumer_lag": _between(committed, end),
+                "consumer_lag_stored": _between(stored, end),
             }
         return told
 
@@ -242,3 +246,12 @@ class Reader(SdkConsumer):
         self._engine.hand.settle()
         self._run(assign())
         self._engine.hand.drop()
+
+
+def _known(offset: int) -> int:
+    return offset if offset >= 0 else OFFSET_INVALID
+
+
+def _between(offset: int, end: int) -> int:
+    """How many records are left; -1 where that is not known."""
+    return end - offset if 0 <= offset <= end else -1
