@@ -41,12 +41,13 @@ def sentence(error: Exception) -> str:
     return error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
 
 
-def advice(error: Exception) -> str:
-    """The sentence, and what to do."""
+def advice(error: Exception, noun: str = "groups") -> str:
+    """The sentence, and what to do; `noun` says of what kind of groups it is."""
     said = " ".join(sentence(error).split()).rstrip(".")
     for kind in type(error).__mro__:
         if kind in REMEDIES:
-            return f"{said}; {REMEDIES[kind]}"
+            remedy = REMEDIES[kind]
+            return f"{said}; {remedy.replace('pystream groups', f'pystream {noun}') if 'groups' in noun else remedy}"
     return said
 
 

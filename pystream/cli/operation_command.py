@@ -236,7 +236,7 @@ def run(operation: Operation, arguments: Mapping[str, Any], common: Mapping[str,
         silence()
         return code
     for failure in answer.failures:
-        said = advice(failure.error)
+        said = advice(failure.error, operation.noun)
         print(f"{name}: {said if failure.item in said else f'{failure.item}: {said}'}", file=sys.stderr)
     if arguments.get("dry_run") and operation.cautious and not answer.failures:
         print(f"{name}: a dry run; --execute does it", file=sys.stderr)

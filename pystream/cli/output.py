@@ -25,6 +25,8 @@ FORMATS: Final = ("table", "wide", "json", "ndjson", "yaml", "csv", "name")
 DRAWN_ROWS: Final = 1_000  # above, a table is plain on a terminal too: drawing takes a millisecond a row
 FOLDED: Final = 1.6  # a table so many times as wide as the terminal is no table any more
 GAP: Final = "  "
+ROUNDED: Final = 1e5  # numbers from here on are shown without a fraction
+WIDEST: Final = 1e15  # and from here on with an exponent
 TONES: Final = {
     "create": "green",
     "alter": "yellow",
@@ -67,7 +69,7 @@ def write(operation: Shown, rows: Sequence[Any], output_format: str, out: TextIO
         columns = list(operation.columns)
         writer = csv.writer(out, lineterminator="\n")
         writer.writerow(columns)
-        writer.writerows(_cells(operation, columns, rows, absent=""))
+        writer.writerows(_cells(operation, columns, rows, absent="", exact=True))
     else:
         out.writelines(f"{cell(getattr(row, operation.columns[0]))}\n" for row in rows)
 
@@ -94,8 +96,17 @@ def plain(value: Any) -> Any:
     return value
 
 
-def cell(value: Any, absent: str = "-") -> str:
-    """A value in a column."""
+def _number(value: float, exact: bool) -> str:
+    """Whole numbers with all their digits; of others six where that is enough."""
+    if value.is_integer() and abs(value) < WIDEST:
+        return str(int(value))
+    if exact:
+        return repr(value)
+    return f"{value:.0f}" if ROUNDED <= abs(value) < WIDEST else f"{value:g}"
+
+
+def cell(value: Any, absent: str = "-", exact: bool = False) -> str:
+    """A value in a column; `exact` for programs."""
     if value is None:
         return absent
     if isinstance(value, bool):
@@ -103,11 +114,11 @@ def cell(value: Any, absent: str = "-") -> str:
     if isinstance(value, Enum):
         return value.name.lower()
     if isinstance(value, dict):
-        return ",".join(f"{key}={cell(each, absent)}" for key, each in value.items())
+        return ",".join(f"{key}={cell(each, absent, exact)}" for key, each in value.items())
     if isinstance(value, list | tuple):
-        return ",".join(cell(each, absent) for each in value)
+        return ",".join(cell(each, absent, exact) for each in value)
     if isinstance(value, float):
-        return f"{value:g}"
+        return _number(value, exact)
     return str(value)
 
 
@@ -153,12 +164,15 @@ def _columns(operation: Shown, wide: bool) -> list[str]:
     return names
 
 
-def _cells(operation: Shown, columns: list[str], rows: Sequence[Any], absent: str = "-") -> Iterator[list[str]]:
+def _cells(
+    operation: Shown, columns: list[str], rows: Sequence[Any], absent: str = "-", exact: bool = False
+) -> Iterator[list[str]]:
     own = {each.name for each in fields(operation.row)}
     for row in rows:
         inner = getattr(row, operation.expand) if operation.expand else None
         for each in (inner or [None]) if operation.expand else [None]:
-            yield [cell(getattr(row, name) if name in own else getattr(each, name, None), absent) for name in columns]
+            values = (getattr(row, name) if name in own else getattr(each, name, None) for name in columns)
+            yield [cell(value, absent, exact) for value in values]
 
 
 def _write_table(operation: Shown, rows: Sequence[Any], wide: bool, out: TextIO) -> None:

@@ -230,3 +230,11 @@ def test_a_file_that_has_no_offsets_is_refused_with_its_line(pystream: Command, 
     outcome = pystream("groups", "reset-offsets", "g", "--from-file", str(file))
 
     assert (outcome.code, outcome.err.count("\n")) == (2, 1)
+
+
+@pytest.mark.parametrize("noun", ["groups", "share-groups", "streams-groups"])
+def test_of_a_group_that_is_not_there_the_list_of_its_kind_is_named(pystream: Command, noun: str):
+    outcome = pystream(noun, "describe", "nobody-at-all")
+
+    assert (outcome.code, outcome.out) == (3, "")
+    assert f"`pystream {noun} list` shows what there is" in outcome.err

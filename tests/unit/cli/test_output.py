@@ -133,6 +133,25 @@ def test_csv_has_a_header_and_nothing_for_what_is_absent():
     ]
 
 
+@pytest.mark.parametrize(
+    ("number", "shown", "exact"),
+    [
+        (104_857_600.0, "104857600", "104857600"),
+        (9_999_999.0, "9999999", "9999999"),
+        (1.5, "1.5", "1.5"),
+        (12.3456789, "12.3457", "12.3456789"),
+        (1_234_567.891, "1234568", "1234567.891"),
+        (1e20, "1e+20", "1e+20"),
+        (0.0, "0", "0"),
+    ],
+)
+def test_a_number_keeps_the_digits_that_count(number: float, shown: str, exact: str):
+    row = Thing("n", Colour.RED, True, {}, [Part(0, number)])
+
+    assert written("table", [row]).split()[-1] == shown
+    assert written("csv", [row]).strip().rpartition(",")[2] == exact
+
+
 def test_names_are_one_a_line():
     assert written("name") == "first\nsecond\n"
 
