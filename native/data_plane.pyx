@@ -116,14 +116,15 @@ cdef class DataPlane:
         self.control.state.limit_bytes = self.plane.limits.control_bytes
         self.control.state.inboxes = self.plane.inboxes
 
-    def set_client_quotas(self, rules: list, window_ms: int) -> None:
+    def set_client_quotas(self, rules: list, window_ms: int, *, longest_time_wait_ms: int = 30_000) -> None:
         """What clients are bounded by, from now on; what they have used stays used.  An empty list bounds nobody.
 
         A rule is (client id or None, rates, shared): bytes produced per second, bytes fetched per second and microseconds of request
         time per second, 0 where there is no bound; `shared` says of each whether all clients with such a rule share it.  None, for
-        clients that are not named, comes first and exactly once.  `window_ms` is how much may be used at once.
+        clients that are not named, comes first and exactly once.  `window_ms` is how much may be used at once;
+        for request time nobody waits longer than `longest_time_wait_ms`.
         """
-        quota_table_replace(&self.plane.quotas, rules, window_ms)
+        quota_table_replace(&self.plane.quotas, rules, window_ms, longest_time_wait_ms)
 
     def charge_request(self, client_id: str, microseconds: int, now_ms: int) -> int:
         """Charges time that the control plane spent on a client's request; the throttle time in milliseconds."""

@@ -73,7 +73,9 @@ cdef void put_in_force(QuotaTable *table, ClientEntry *entry) noexcept nogil:
             entry.in_force[kind] = &entry.own[kind]
 
 
-cdef void quota_table_set(QuotaTable *table, ClientRule *rules, int32_t count, int64_t window_ms) noexcept nogil:
+cdef void quota_table_set(
+    QuotaTable *table, ClientRule *rules, int32_t count, int64_t window_ms, int64_t longest_time_wait_ms,
+) noexcept nogil:
     cdef ClientEntry *entry
     cdef int32_t i
     cdef int kind
@@ -82,6 +84,7 @@ cdef void quota_table_set(QuotaTable *table, ClientRule *rules, int32_t count, i
     table.rules = rules
     table.rule_count = count
     table.window_ms = window_ms
+    table.longest_time_wait_ms = longest_time_wait_ms
     for i in range(count):
         for kind in range(QUOTA_KINDS):
             if rules[i].shared[kind] and rules[i].rates[kind] != 0:
@@ -191,7 +194,11 @@ cdef object fill_rule(ClientRule *rule, bytes client_id, tuple rates, tuple shar
     return None
 
 
-cdef object quota_table_replace(QuotaTable *table, list rules, int64_t window_ms):
+cdef int32_t quota_table_charge_time(QuotaTable *table, ClientEntry *entry, int64_t microseconds, int64_t now_ms) noexcept nogil:
+    return <int32_t>min(<int64_t>quota_charge(entry.in_force[REQUEST_QUOTA], microseconds, now_ms), table.longest_time_wait_ms)
+
+
+cdef object quota_table_replace(QuotaTable *table, list rules, int64_t window_ms, int64_t longest_time_wait_ms):
     cdef int32_t count = <int32_t>len(rules)
     cdef int32_t i
     cdef ClientRule *made
@@ -207,7 +214,7 @@ cdef object quota_table_replace(QuotaTable *table, list rules, int64_t window_ms
     except BaseException:
         quota_rules_free(made, count)
         raise
-    quota_table_set(table, made, count, window_ms)
+    quota_table_set(table, made, count, window_ms, longest_time_wait_ms)
     return None
 
 
@@ -220,6 +227,6 @@ cdef object quota_table_charge(QuotaTable *table, bytes client_id, int64_t micro
     entry = quota_table_enter(table, text, <int32_t>len(client_id))
     if entry == NULL:
         return 0
-    throttle_ms = quota_charge(entry.in_force[REQUEST_QUOTA], microseconds, now_ms)
+    throttle_ms = quota_table_charge_time(table, entry, microseconds, now_ms)
     quota_table_leave(table, entry)
     return throttle_ms

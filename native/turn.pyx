@@ -29,7 +29,8 @@ from pystream._native.posix cimport monotonic_ns
 from pystream._native.purgatory cimport purgatory_forget, purgatory_set_timer, purgatory_take_ready
 from pystream._native.quota cimport quota_admit, quota_burst, quota_charge, quota_return
 from pystream._native.quota_table cimport (
-    FETCH_QUOTA, PRODUCE_QUOTA, REQUEST_QUOTA, ClientEntry, quota_client_hash, quota_table_enter, quota_table_leave,
+    FETCH_QUOTA, PRODUCE_QUOTA, REQUEST_QUOTA, ClientEntry, quota_client_hash, quota_table_charge_time, quota_table_enter,
+    quota_table_leave,
 )
 from pystream._native.status cimport BUSY, OK, OUT_OF_MEMORY, TRUNCATED, UNVERIFIED_TRANSACTION, Status
 
@@ -161,7 +162,7 @@ cdef void charge_produce(Loop *loop, Connection *connection, Call *call, int64_t
     cdef int32_t throttle_ms = quota_charge(connection.client.in_force[PRODUCE_QUOTA], size, loop.now_ms)
     cdef int32_t time_ms = 0
     if call.spent_ns > 0:
-        time_ms = quota_charge(connection.client.in_force[REQUEST_QUOTA], call.spent_ns // 1000, loop.now_ms)
+        time_ms = quota_table_charge_time(&loop.plane.quotas, connection.client, call.spent_ns // 1000, loop.now_ms)
     call.throttle_ms = max(throttle_ms, time_ms)
     if call.throttle_ms > 0:
         pause(loop, connection, call.throttle_ms)
@@ -178,7 +179,7 @@ cdef void charge_fetch(Loop *loop, Connection *connection, Call *call) noexcept 
     cdef int32_t time_ms = 0
     call.throttle_ms = quota_admit(client.in_force[FETCH_QUOTA], size, loop.now_ms)
     if call.spent_ns > 0 and quota_charge(client.in_force[REQUEST_QUOTA], 0, loop.now_ms) > 0:
-        time_ms = quota_charge(client.in_force[REQUEST_QUOTA], call.spent_ns // 1000, loop.now_ms)
+        time_ms = quota_table_charge_time(&loop.plane.quotas, client, call.spent_ns // 1000, loop.now_ms)
     elif call.spent_ns > 0:
         quota_charge(client.in_force[REQUEST_QUOTA], call.spent_ns // 1000, loop.now_ms)
     if time_ms > 0 and call.throttle_ms == 0:

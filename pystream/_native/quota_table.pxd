@@ -45,15 +45,20 @@ cdef struct QuotaTable:
     int32_t rule_count
     Quota shared[QUOTA_KINDS]
     int64_t window_ms
+    int64_t longest_time_wait_ms     # of a throttle for request time
 
 cdef bint quota_table_init(QuotaTable *table) noexcept nogil
 cdef void quota_table_free(QuotaTable *table) noexcept nogil
 # Takes over `rules` and what they own; entries follow at once and keep what they have used.
-cdef void quota_table_set(QuotaTable *table, ClientRule *rules, int32_t count, int64_t window_ms) noexcept nogil
+cdef void quota_table_set(
+    QuotaTable *table, ClientRule *rules, int32_t count, int64_t window_ms, int64_t longest_time_wait_ms) noexcept nogil
+# Charges request time; the throttle time in milliseconds, bounded as Kafka's (ClientRequestQuotaManager): who waits may be a
+# member of a group, and has to show itself in time.
+cdef int32_t quota_table_charge_time(QuotaTable *table, ClientEntry *entry, int64_t microseconds, int64_t now_ms) noexcept nogil
 cdef void quota_rules_free(ClientRule *rules, int32_t count) noexcept nogil
 cdef uint64_t quota_client_hash(const uint8_t *id, int32_t size) noexcept nogil
 # For the control plane, with the GIL: rules as DataPlane.set_client_quotas() takes them; request time it spent itself.
-cdef object quota_table_replace(QuotaTable *table, list rules, int64_t window_ms)
+cdef object quota_table_replace(QuotaTable *table, list rules, int64_t window_ms, int64_t longest_time_wait_ms)
 cdef object quota_table_charge(QuotaTable *table, bytes client_id, int64_t microseconds, int64_t now_ms)
 # The entry of a client id (size -1: none), with a reference. NULL: no memory.
 cdef ClientEntry *quota_table_enter(QuotaTable *table, const uint8_t *id, int32_t size) noexcept nogil

@@ -180,7 +180,7 @@ class StandInPlane:
     def __del__(self) -> None:
         os.close(self.event_fd)
 
-    def set_client_quotas(self, rules: list[Any], window_ms: int) -> None:
+    def set_client_quotas(self, rules: list[Any], window_ms: int, *, longest_time_wait_ms: int) -> None:
         self.quota_rules = rules
 
     def bound_addresses(self, named: list[Any], *, default_rate: int, window_ms: int, longest_wait_ms: int) -> None:

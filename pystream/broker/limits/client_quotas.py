@@ -222,7 +222,7 @@ class ClientQuotas:
         self._buckets.clear()
         rules = rules_of(self._quotas)
         self.bounds_requests = any(rates[2] for _, rates, _ in rules)
-        self._plane.set_client_quotas(rules, self._window.burst_ms)
+        self._plane.set_client_quotas(rules, self._window.burst_ms, longest_time_wait_ms=self._window.sample_ms)
         self._address_rates = address_rates_of(self._quotas)
         self._bound_addresses()
         if self._address_rates.hosts:
@@ -271,9 +271,5 @@ class ClientQuotas:
         return MutationQuota(bucket, strict=strict, clock=self._clock)
 
     def request_throttle_ms(self, client_id: str | None, spent_ns: int) -> int:
-        """Charge the time that a request took in the control plane.
-
-        A client waits one sample at most, as with Kafka: it may be a member of a group, and has to show itself in time.
-        """
-        throttle_ms = self._plane.charge_request(client_id or "", spent_ns // 1_000, self._clock.monotonic_ms())
-        return min(throttle_ms, self._window.sample_ms)
+        """Charge the time that a request took in the control plane; the throttle time, one sample at most."""
+        return self._plane.charge_request(client_id or "", spent_ns // 1_000, self._clock.monotonic_ms())

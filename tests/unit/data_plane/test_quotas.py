@@ -119,6 +119,15 @@ def test_request_time_is_bounded_too(plane: PlaneUnderTest) -> None:
     assert answers[1].responses == []
 
 
+def test_nobody_waits_longer_for_request_time_than_the_longest_wait(plane: PlaneUnderTest) -> None:
+    plane.plane.set_client_quotas([(None, (0, 0, 1), EACH)], 0, longest_time_wait_ms=2)
+    plane.plane.charge_request("raw", 1_000_000_000_000, 0)
+    with plane.client() as client:
+        assert client.call(fetch((0, 0)), 12).throttle_time_ms == 2
+        assert client.call(produce((0, batch(b"x"))), 9).throttle_time_ms == 2
+    assert plane.plane.charge_request("raw", 1, 0) == 2
+
+
 def test_a_change_of_rules_reaches_connections_that_are_open(plane: PlaneUnderTest) -> None:
     plane.plane.set_client_quotas([(None, (1, 0, 0), EACH)], 3_600_000_000)
     with plane.client() as client:
