@@ -41,6 +41,7 @@ from pystream.client.consumer.resolver import Resolver
 from pystream.client.metrics.consumer import ConsumerMetrics
 from pystream.client.metrics.reporter import TelemetryReporter
 from pystream.common.clock import SleepingClock
+from pystream.common.error_codes import TABLE, UNKNOWN_SERVER_ERROR
 from pystream.common.errors import (
     ClientError,
     Closed,
@@ -455,7 +456,9 @@ class Engine:
         """Topics that time does not mend are told; one that is not there may come."""
         assert self.subscription is not None
         for name in sorted(self.subscription.topics & metadata.failed.keys()):
-            error = error_class(metadata.failed[name])(f"topic {name!r} is subscribed to")
+            code = metadata.failed[name]
+            said = TABLE.get(code, TABLE[UNKNOWN_SERVER_ERROR]).message
+            error = error_class(code)(f"topic {name!r} cannot be subscribed to: {said}")
             if not is_retriable(error):
                 self.fail(error)
 

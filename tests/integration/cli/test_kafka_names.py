@@ -213,3 +213,12 @@ def test_a_tool_has_help_and_refuses_what_it_does_not_know(name: str, capsys: py
     captured = capsys.readouterr()
     assert (refused.value.code, captured.out) == (1, "")
     assert any(said in captured.err for said in ("no-such-flag", "arguments are required", "USAGE: kafka-server-start"))
+
+
+def test_a_topic_that_cannot_be_consumed_is_told_with_the_reason(tool: Command):
+    refused = tool("kafka-console-consumer", "--topic", "a b")
+
+    assert (refused.code, refused.out) == (1, "")
+    assert refused.err.endswith(
+        "InvalidTopicException: The request attempted to perform an operation on an invalid topic.\n"
+    )
