@@ -202,7 +202,7 @@ WRONG: list[tuple[type[Exception], dict[str, Any]]] = [
 ]
 
 
-@pytest.mark.parametrize(("kind", "wrong"), WRONG, ids=repr)
+@pytest.mark.parametrize(("kind", "wrong"), WRONG)
 def test_what_confluent_kafka_refuses_is_refused_and_nothing_is_queued(
     kind: type[Exception], wrong: dict[str, Any]
 ) -> None:

@@ -24,7 +24,7 @@ def sealed(data: bytes, position: int, value: bytes) -> bytes:
     return bytes(changed)
 
 
-@pytest.mark.parametrize("told", [-1, 1, NOW_MS + 400 * DAY_MS])
+@pytest.mark.parametrize("told", [-1, 1, NOW_MS + 400 * DAY_MS], ids=["none", "early", "late"])
 def test_a_header_with_another_highest_time_than_its_records_is_put_right(plane: PlaneUnderTest, told: int) -> None:
     plane.logs[0].update_config(flush_policy="os", timestamp_after_max_ms=DAY_MS)
     sent = batch(b"a", b"b", timestamp=NOW_MS)
