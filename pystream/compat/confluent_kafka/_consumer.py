@@ -571,10 +571,6 @@ class Consumer:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def __del__(self) -> None:
-        if not getattr(self, "_closed", True) and self._runner.is_running:
-            asyncio.run_coroutine_threadsafe(self._reader.engine.close(), self._runner.loop)
-
     def _check_open(self) -> None:
         if self._closed:
             raise RuntimeError(CLOSED)

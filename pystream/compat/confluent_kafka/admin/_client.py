@@ -14,6 +14,7 @@ from pystream.client.admin import users as sdk_users
 from pystream.client.admin.client import AdminClient as SdkAdminClient
 from pystream.client.admin.group_offsets import OffsetAndMetadata
 from pystream.client.config import AdminConfig
+from pystream.client.dropped import watch
 from pystream.client.sync import runner
 from pystream.common.config import Password
 from pystream.common.errors import DeadlineExceeded, NetworkFailure, NoBrokersAvailable, PystreamError
@@ -68,6 +69,9 @@ class AdminClient:
         self._open_sdk: SdkAdminClient = loaded(lambda: SdkAdminClient(settings.sdk))
         self._runner = runner.acquire()
         self._closed = False
+        self._open_sdk.watched.detach()
+        loop, release = self._runner.loop, self._runner.release_here
+        self._watched = watch(self, self._open_sdk.engine, loop=loop, afterwards=release)
         start(Subject("producer", self._open_sdk.cluster, self._runner, self._events), settings)
 
     @property
@@ -454,6 +458,7 @@ class AdminClient:
         """Close the connections. Harmless when closed."""
         if not self._closed:
             self._closed = True
+            self._watched.detach()
             self._runner.run(self._open_sdk.close())
             runner.release(self._runner)
 
@@ -468,10 +473,6 @@ class AdminClient:
 
     def __bool__(self) -> bool:
         return True
-
-    def __del__(self) -> None:
-        if not getattr(self, "_closed", True) and self._runner.is_running:
-            asyncio.run_coroutine_threadsafe(self._open_sdk.close(), self._runner.loop)
 
     def _wait(self, work: Coroutine[Any, Any, T]) -> T:
         try:
