@@ -229,9 +229,11 @@ class Resolver:
                 self._on_change()
 
     async def _validate(self, states: list[PartitionState]) -> bool:
-        able = [state for state in states if await self._offsets.can_validate(state.key)]
+        told = {state for state in states if await self._offsets.can_validate(state.key)}
+        states = [state for state in states if state.phase is Phase.VALIDATING]  # others moved meanwhile
+        able = [state for state in states if state in told]
         for state in states:
-            if state not in able and self._cluster.leader_of(state.topic, state.partition) is not None:
+            if state not in told and self._cluster.leader_of(state.topic, state.partition) is not None:
                 state.phase = Phase.FETCHING
         if not able:
             return any(state.phase is Phase.VALIDATING for state in states)
@@ -249,7 +251,7 @@ class Resolver:
             epoch, end_offset = answer
             if epoch < 0 or end_offset < state.fetch_offset:
                 truncated(state, self._config, self._cluster.clock.now_ms(), epoch, end_offset)
-                self._changed.set()  # where it stands now is looked at at once
+                self._look_for_new_leaders()  # where it stands now is not fetched before it is checked
             else:
                 state.phase = Phase.FETCHING
         return left

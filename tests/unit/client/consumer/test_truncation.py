@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from pystream.client.aio import Consumer
+from pystream.client.consumer.positions import Phase
 from pystream.common.error_codes import FENCED_LEADER_EPOCH
 from pystream.common.errors import LogTruncation, OffsetOutOfRange
 from pystream.common.model import TopicPartition
@@ -197,5 +198,51 @@ def test_what_is_in_the_buffer_only_is_fetched_again_without_a_word():
                 await broker.asked_again.wait()
                 assert await next_offset(consumer) == 1
                 assert broker.fetched_from[0] == 1
+
+    asyncio.run(work())
+
+
+def test_a_seek_while_a_position_is_about_to_be_checked_counts():
+    async def work(broker: TwoLeaders, consumer: Consumer) -> None:
+        offsets = consumer._engine.offsets
+        can_validate = offsets.can_validate
+
+        async def seek_meanwhile(key: TopicPartition) -> bool:
+            offsets.can_validate = can_validate  # type: ignore[method-assign]
+            able = await can_validate(key)
+            await consumer.seek(PLACE, 1)
+            return able
+
+        offsets.can_validate = seek_meanwhile  # type: ignore[method-assign]
+        broker.end = lambda epoch: (UNDEFINED, UNDEFINED) if epoch < 0 else (epoch, 100)  # as Kafka answers
+        broker.epoch = 2
+        assert await next_offset(consumer) == 1
+
+    run(work, "earliest")
+
+
+def test_a_position_that_went_back_is_not_fetched_before_it_is_checked():
+    async def work() -> None:
+        async with asyncio.timeout(TEST_SECONDS), TwoLeaders() as broker:
+            async with Consumer(bootstrap_servers=broker.bootstrap, auto_offset_reset="none", **QUICK) as consumer:
+                await consumer.assign([PLACE])
+                await consumer.seek(PLACE, 0)
+                while not await consumer.poll(max_records=1):
+                    continue
+                engine = consumer._engine
+                wake = engine.fetcher.wake
+                woken: list[tuple[Phase, int]] = []
+
+                def note() -> None:
+                    state = engine.find(PLACE)
+                    woken.append((state.phase, state.leader_epoch))
+                    wake()
+
+                engine.fetcher.wake = note  # type: ignore[method-assign]
+                broker.end = lambda _: (1, 1)
+                broker.epoch = 2
+                await broker.asked_again.wait()
+                assert (Phase.VALIDATING, 2) in woken
+                assert (Phase.FETCHING, UNDEFINED) not in woken
 
     asyncio.run(work())
