@@ -122,7 +122,7 @@ class Engine:
         self.metrics.polled(now_ms)
         if self._next_commit_ms <= now_ms and self.commits is not None and self.config.enable_auto_commit:
             if self._next_commit_ms:
-                self._in_loop(self.background.begin_automatic, self.positions.consumed())
+                self._in_loop(self.background.begin_automatic, self.positions.consumed(), at_once=True)
             self._next_commit_ms = now_ms + self.config.auto_commit_interval_ms
 
     def check_something_to_read(self) -> None:
@@ -254,7 +254,8 @@ class Engine:
         """Where it runs; None before its first use."""
         return self._loop
 
-    def _in_loop(self, call: Callable[..., object], *arguments: object) -> None:
+    def _in_loop(self, call: Callable[..., object], *arguments: object, at_once: bool = False) -> None:
+        """Have it called in the loop, soon; `at_once` where this is the loop: before what the user does next."""
         loop = self._loop
         if loop is None or loop.is_closed():
             return
@@ -262,10 +263,12 @@ class Engine:
             running = asyncio.get_running_loop()
         except RuntimeError:
             running = None
-        if running is loop:
-            loop.call_soon(call, *arguments)
-        else:
+        if running is not loop:
             loop.call_soon_threadsafe(call, *arguments)
+        elif at_once:
+            call(*arguments)
+        else:
+            loop.call_soon(call, *arguments)
 
     async def begin_step(self) -> RebalanceStep | None:
         """Before the user's callback: what comes is there, what goes is committed. None where no step waits.

@@ -359,6 +359,21 @@ def test_a_member_says_who_it_is(protocol: str):
     run(work)
 
 
+def test_an_automatic_commit_does_not_come_behind_the_one_that_the_user_makes_next():
+    async def work(broker: GroupBroker) -> None:
+        async with broker.consumer(auto_commit_interval_ms=3_600_000) as consumer:
+            await consumer.assign([PLACE])
+            while not await consumer.poll(max_records=1):
+                continue
+            consumer._engine._next_commit_ms = 1  # long ago
+            assert len(await consumer.poll(max_records=1)) == 1
+            await consumer.commit()
+            await consumer._engine.background.done()
+            assert broker.committed == [1, 2]
+
+    run(work)
+
+
 def test_a_consumer_without_a_subscription_commits_for_a_group_it_is_not_in():
     async def work(broker: GroupBroker) -> None:
         async with broker.consumer(enable_auto_commit=False) as consumer:
