@@ -5,17 +5,19 @@ The registry's own cache may be smaller than what one schema refers to, and shar
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from pystream.client.serdes.questions import Operation, Question
 from pystream.client.serdes.registry import Registry
 from pystream.client.serdes.unanswered import Unanswered
+from pystream.common.errors import SchemaRegistryError
 
 T = TypeVar("T")
+NOTHING: Final[Any] = object()
 
 
 class Heard:
-    """A registry, as one serde asks it."""
+    """A registry, as one serde asks it. Thread-safe: one thread is done while others still ask, who ask again then."""
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
@@ -25,24 +27,35 @@ class Heard:
     def known(self, operation: Operation[T]) -> T:
         """What was answered before. Raises Unanswered."""
         question = operation.question
-        if question in self._told:
-            self._meanings[question] = operation.read(self._told.pop(question))
-        if question not in self._meanings:
+        told = self._told.pop(question, NOTHING)
+        if told is not NOTHING:
+            found = operation.read(told)
+        elif (kept := self._meanings.get(question, NOTHING)) is not NOTHING:
+            found = kept
+        else:
             try:
-                self._meanings[question] = self._registry.known(operation)
+                found = self._registry.known(operation)
             except Unanswered:
                 raise Unanswered(self, question) from None
-        meaning: T = self._meanings[question]
-        return meaning
+        self._meanings[question] = found
+        return found
 
     def ask(self, question: Question) -> Any:
         """The answer, blocking. Raises SchemaRegistryError."""
-        told = self._told[question] = self._registry.ask(question)
+        try:
+            told = self._told[question] = self._registry.ask(question)
+        except SchemaRegistryError:
+            self.done()
+            raise
         return told
 
     async def ask_async(self, question: Question) -> Any:
         """The answer, on the running loop. Raises SchemaRegistryError."""
-        told = self._told[question] = await self._registry.ask_async(question)
+        try:
+            told = self._told[question] = await self._registry.ask_async(question)
+        except SchemaRegistryError:
+            self.done()
+            raise
         return told
 
     def done(self) -> None:

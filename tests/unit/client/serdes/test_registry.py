@@ -408,3 +408,30 @@ def test_what_was_heard_for_a_schema_that_cannot_be_is_forgotten(server: SchemaR
         registry.register("orders-value", Schema(json.dumps(USER)))
         registry.forget()
         assert serializer(TOPIC, ANN) == b"\0\0\0\0\2\x06Ann"
+
+
+def test_what_was_heard_before_the_registry_refused_is_asked_anew(server: SchemaRegistry):
+    with SchemaRegistryClient(url=server.url, **QUICK) as registry:
+        lost = SchemaReference("Place", "nowhere", 1)
+        registry.register("orders-value", Schema(record_of("Person", place="Place"), "AVRO", (lost,)))
+        serializer = AvroSerializer(registry, auto_register_schemas=False, use_latest_version=True)
+        with pytest.raises(SchemaRegistryError):
+            serializer(TOPIC, SOMEBODY)
+        registry.register("orders-value", Schema(json.dumps(USER)))
+        registry.forget()
+        assert serializer(TOPIC, ANN)[5:] == b"\x06Ann"
+
+
+def test_what_was_heard_on_a_loop_before_the_registry_refused_is_asked_anew(server: SchemaRegistry):
+    async def work() -> None:
+        async with AsyncSchemaRegistryClient(url=server.url, **QUICK) as registry:
+            lost = SchemaReference("Place", "nowhere", 1)
+            await registry.register("orders-value", Schema(record_of("Person", place="Place"), "AVRO", (lost,)))
+            serializer = AvroSerializer(registry, auto_register_schemas=False, use_latest_version=True)
+            with pytest.raises(SchemaRegistryError):
+                await serializer.serialize(TOPIC, SOMEBODY)
+            await registry.register("orders-value", Schema(json.dumps(USER)))
+            registry.forget()
+            assert (await serializer.serialize(TOPIC, ANN))[5:] == b"\x06Ann"
+
+    asyncio.run(work())
