@@ -150,12 +150,13 @@ def test_closing_a_consumer_does_everything_whatever_callbacks_raise(nobody: str
 
 def test_what_a_callback_of_an_asyncio_producer_raises_goes_to_the_loops_handler(nobody: str) -> None:
     handled: list[BaseException] = []
+    enough = asyncio.Event()
 
     def error_cb(_: KafkaError) -> None:
-        raise Numbered(len(handled))
+        if not enough.is_set():  # what is told later may come out of close()
+            raise Numbered(len(handled))
 
     async def whole() -> None:
-        enough = asyncio.Event()
 
         def handler(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
             handled.append(context["exception"])
@@ -168,6 +169,39 @@ def test_what_a_callback_of_an_asyncio_producer_raises_goes_to_the_loops_handler
 
     asyncio.run(whole())
     assert {type(error) for error in handled} == {Numbered}
+
+
+def test_an_asyncio_producer_is_closed_whatever_callbacks_raise(nobody: str) -> None:
+    async def whole() -> AIOProducer:
+        producer = AIOProducer({"bootstrap.servers": nobody})
+        own = producer._producer
+
+        def flush(timeout: float | None = None) -> int:
+            raise Numbered(timeout)
+
+        own.flush = flush  # type: ignore[method-assign]
+        with pytest.raises(Numbered):
+            await producer.close()
+        return producer
+
+    producer = asyncio.run(whole())
+    assert producer._producer._closed
+    assert producer._own is not None
+    assert producer._own._shutdown
+
+
+def test_what_a_callback_raised_is_held_by_nobody_once_it_was_caught() -> None:
+    events = Events()
+    events.put(Failing().report(1))
+    gc.disable()  # not even by circles
+    try:
+        try:
+            events.serve_all()
+        except Numbered as error:
+            raised = weakref.ref(error)
+        assert raised() is None
+    finally:
+        gc.enable()
 
 
 # --- arguments of produce() -------------------------------------------------------------------------------------------

@@ -54,8 +54,12 @@ class LastRaised:
 
     def end(self) -> None:
         """Raise what was raised last, if anything was."""
-        if self._error is not None:
-            raise self._error
+        error, self._error = self._error, None
+        if error is not None:
+            try:
+                raise error
+            finally:
+                del error  # it holds this frame, and those of the client's methods: no circle for gc to break
 
 
 class Events:

@@ -174,14 +174,15 @@ class AIOProducer(_Clients):
         return len(self._producer)
 
     async def close(self) -> None:
-        """Flush, and let go of everything. Harmless when closed."""
+        """Flush, and let go of everything; what callbacks raise comes out then. Harmless when closed."""
         if self._closed:
             return
         self._closed = True
         await self._polling
-        await self._call(self._producer.flush)
-        await self._call(self._producer.close)
-        self._let_go()
+        try:
+            await self._call(self._producer.close)
+        finally:
+            self._let_go()
 
     async def __aenter__(self) -> Self:
         return self
