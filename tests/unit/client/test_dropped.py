@@ -112,7 +112,8 @@ def test_a_dropped_consumer_is_told_and_leaves_its_group(
 
 
 def test_a_dropped_consumer_commits_nothing_by_itself(bootstrap: str, wait_for_loops: Callable[[], None]):
-    consumer = Consumer(bootstrap_servers=bootstrap, group_id="uncommitted", auto_offset_reset="earliest")
+    never = {"auto_commit_interval_ms": 3_600_000}  # however long the group takes to be joined: at the end only
+    consumer = Consumer(bootstrap_servers=bootstrap, group_id="uncommitted", auto_offset_reset="earliest", **never)
     held = [consumer]
     consumer.subscribe(TOPIC)
     while not consumer.poll():
