@@ -24,7 +24,7 @@ from pystream.common.errors import (
 )
 from pystream.common.model import TopicIdPartition
 from pystream.coordinator.share.fetch import FetchWish, Share, ShareFetcher
-from pystream.coordinator.share.hosted import SharePartitions
+from pystream.coordinator.share.hosted import SharePartitions, woken_in_time
 from pystream.coordinator.share.partition import Acknowledgement, AcknowledgeType, checked
 from pystream.coordinator.share.sessions import FINAL_EPOCH, INITIAL_EPOCH, SessionKey, ShareSession, ShareSessions
 from pystream.coordinator.share.state import ShareKey
@@ -42,7 +42,8 @@ Errors = dict[TopicIdPartition, KafkaError | None]
 class ShareService:
     """See the head of this module. `connection` is what names the client's connection.
 
-    `watch` is called with a connection that has a session now: `connection_closed` is expected at its end.
+    `watch` is called with a connection that has a session now, or waits for want of one: at its end
+    `connection_closed` is expected.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class ShareService:
         self.sessions = ShareSessions(max_sessions)
         self._fetcher = ShareFetcher(partitions, clock)
         self._clock = clock
+        self._without_room: dict[int, asyncio.Event] = {}  # by connection: set to end the wait
 
     async def fetch(self, request: ShareFetchRequest, connection: int) -> ShareFetchResponse:
         """Raises KafkaError when nothing of the request can be done."""
@@ -63,7 +65,7 @@ class ShareService:
         try:
             session = self._session(key, request, said, connection)
         except ShareSessionLimitReached:
-            await self._clock.sleep_ms(request.max_wait_ms)  # or the member would ask again and again
+            await self._wait_without_room(connection, request.max_wait_ms)  # or the member would ask again and again
             raise
         acknowledging = asyncio.ensure_future(self._acknowledge_all(session, said, renewal=request.is_renew_ack))
         try:
@@ -108,6 +110,8 @@ class ShareService:
 
     def connection_closed(self, connection: int) -> None:
         """The sessions of the connection end, and what their members had is released."""
+        if waiting := self._without_room.get(connection):
+            waiting.set()
         for key in self.sessions.of_connection(connection):
             self.member_left(*key)
 
@@ -115,11 +119,22 @@ class ShareService:
         """No more sessions: whoever waits for records is answered."""
         for key in self.sessions.members():
             self.sessions.close(key)
+        for waiting in self._without_room.values():
+            waiting.set()
 
     def member_left(self, group_id: str, member_id: str) -> None:
         """A member was removed from its group, or is gone."""
         self.sessions.close(SessionKey(group_id, member_id))
         self.partitions.release(group_id, member_id)
+
+    async def _wait_without_room(self, connection: int, max_wait_ms: int) -> None:
+        """For so long, unless the connection ends before, which has one request at a time, or the whole service."""
+        ended = self._without_room[connection] = asyncio.Event()
+        self._watch(connection)
+        try:
+            await woken_in_time(self._clock, ended, max_wait_ms)
+        finally:
+            self._without_room.pop(connection, None)
 
     async def _end(self, key: SessionKey) -> None:
         self.sessions.close(key)

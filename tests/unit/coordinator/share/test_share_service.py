@@ -324,6 +324,30 @@ def test_a_member_without_room_for_its_session_is_told_when_it_has_waited():
     run_service(scenario)
 
 
+def test_who_waits_for_room_is_answered_when_the_connection_or_the_broker_ends():
+    """Else it would be kept for max_wait_ms, which may be weeks, and hold up a controlled shutdown."""
+
+    async def scenario(rig: ServiceRig) -> None:
+        for name in ("ann", "ben", "cat"):
+            await rig.member(name).take()
+        longest_ms = 2**31 - 1
+        gone, stays = (
+            asyncio.ensure_future(rig.member(name, connection).take(max_wait_ms=longest_ms))
+            for name, connection in (("dan", 7), ("eve", 8))
+        )
+        await rig.settle()
+        assert {7, 8} <= set(rig.watched)
+        rig.service.connection_closed(7)
+        with pytest.raises(ShareSessionLimitReached):
+            await gone
+        assert not stays.done()
+        rig.service.close_all()
+        with pytest.raises(ShareSessionLimitReached):
+            await stays
+
+    run_service(scenario)
+
+
 def test_a_partition_of_which_nothing_is_said_is_answered():
     async def scenario(rig: ServiceRig) -> None:
         ann = rig.member("ann")
