@@ -5,14 +5,13 @@ topic's or group's own > this broker's > all brokers' > server.properties > defa
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pystream.broker.client_metrics import ClientMetricsConfig, check_subscription
 from pystream.broker.config import SILENTLY_ACCEPTED, BrokerConfig, broker_keys
 from pystream.common.config import ConfigKey, ConfigSource, ConfigType, Explained, Layer, definition_of
 from pystream.common.errors import InvalidConfig, InvalidRequest
-from pystream.controller.configs import ConfigController, ResourceKind
+from pystream.controller.configs import ConfigController, ResourceKind, node_id_of
 from pystream.controller.requests import ResourceType
 from pystream.coordinator.group_settings import GroupBounds, GroupSettings, check_bounds, check_broker
 from pystream.metadata import records
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 
 S = TypeVar("S")
 ALL_BROKERS = ""
-_NODE_ID = re.compile(r"[+-]?[0-9]+")
 # Set by tools that move replicas; here replicas move within their broker.
 REPLICATION_RATES = ("leader.replication.throttled.rate", "follower.replication.throttled.rate")
 CONNECTION_KEYS = ("max.connections", "max.connections.per.ip")
@@ -184,9 +182,7 @@ class SettingsView:
 
     def is_this_broker(self, name: str, *, noun: str = "Broker") -> bool:
         """Whether `name` is this broker's id. Raises InvalidRequest where it is no number."""
-        if not _NODE_ID.fullmatch(name):
-            raise InvalidRequest(f"{noun} id must be an integer, but it is: {name}")
-        return int(name) == self._config.node_id
+        return node_id_of(name, noun=noun) == self._config.node_id
 
     def _broker_layers(self, image: ClusterImage) -> tuple[Layer, ...]:
         """The layers below a topic's own, strongest first."""

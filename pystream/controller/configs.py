@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, TypeVar
 
-from pystream.common.config import ConfigDefinition, ConfigKey, ConfigType
+from pystream.common.config import INT_MAX, ConfigDefinition, ConfigKey, ConfigType
 from pystream.common.errors import (
     ConcurrentTransactions,
     InvalidConfig,
@@ -49,7 +49,7 @@ R = TypeVar("R", ConfigAlteration, ConfigReplacement)
 Change = Callable[[Mapping[str, str]], dict[str, str]]
 BrokerCheck = Callable[[str, Mapping[str, str], ClusterImage], None]
 TopicCheck = Callable[[Mapping[str, str], ClusterImage], None]
-_NODE_ID: Final = re.compile(r"[+-]?[0-9]+")
+_NODE_ID: Final = re.compile(r"([+-]?)0*([0-9]{1,10})")
 
 
 class ResourceKind(NamedTuple):
@@ -159,9 +159,8 @@ class ConfigController:
             keys = self._topic_definition.keys
             return _Resource(records.topic_config_key(topic.topic_id), (exists,), keys, self._check_topics_settings)
         if resource_type == ResourceType.BROKER:
-            if name and not _NODE_ID.fullmatch(name):
-                raise InvalidRequest(f"Node id must be an integer, but it is: {name}")
-            return _Resource(records.broker_config_key(name and str(int(name))), (), self._broker_keys, None)
+            own_key = records.broker_config_key(str(node_id_of(name)) if name else name)
+            return _Resource(own_key, (), self._broker_keys, None)
         kind = self._kinds.get(resource_type)
         if kind is not None:
             if not name:
@@ -213,6 +212,15 @@ class ConfigController:
             except InvalidConfig as error:
                 raise InvalidRequest(str(error)) from error
         self._check_broker(name, after, self._publisher.image)
+
+
+def node_id_of(name: str, *, noun: str = "Node") -> int:
+    """The broker that a resource names. Raises InvalidRequest for what is no int of 32 bits, in Kafka's words."""
+    found = _NODE_ID.fullmatch(name)  # int() takes so many digits and no more, zeros too
+    number = int(found[1] + found[2]) if found else None
+    if number is None or not -INT_MAX - 1 <= number <= INT_MAX:
+        raise InvalidRequest(f"{noun} id must be an integer, but it is: {name}")
+    return number
 
 
 def _written(key: str, value: bytes | None) -> Compare:

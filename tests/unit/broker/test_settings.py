@@ -190,6 +190,7 @@ def test_validating_changes_nothing():
         (BROKER_LOGGER, "1", ("root", APPEND, "INFO"), INVALID_REQUEST),
         (BROKER_LOGGER, "1", ("root", SET, None), INVALID_REQUEST),
         (BROKER, "2", ("log.cleaner.threads", SET, "2"), INVALID_REQUEST),
+        (BROKER, "4294967297", ("log.cleaner.threads", SET, "2"), INVALID_REQUEST),
         (BROKER, "1", ("max.connections", SET, "0"), INVALID_REQUEST),
         (BROKER, "", ("max.connections.per.ip", SET, "0"), INVALID_REQUEST),
         (BROKER, "", ("log.retention.ms", SET, "0"), INVALID_REQUEST),
@@ -209,6 +210,25 @@ def test_a_change_that_cannot_be_is_refused(kind: int, name: str, change: tuple[
 
     assert (result.error_code, result.resource_name) == (code, name), result.error_message
     assert result.error_message
+
+
+def test_a_broker_of_more_digits_than_int_takes_is_refused_and_its_neighbours_are_changed():
+    async def scenario(rig: ColdRig):
+        await create(rig, "orders")
+        asked = [(BROKER, "9" * 5_000, "log.cleaner.threads"), (BROKER_LOGGER, "0" * 5_000 + "2", "root")]
+        resources = [
+            incremental_alter_configs.AlterConfigsResource(
+                resource_type=kind,
+                resource_name=name,
+                configs=[incremental_alter_configs.AlterableConfig(name=key, config_operation=SET, value="5")],
+            )
+            for kind, name, key in (*asked, (TOPIC, "orders", "retention.ms"))
+        ]
+        changed = await rig.call(incremental_alter_configs.IncrementalAlterConfigsRequest(resources=resources), 1)
+        shown = [(await describe(rig, kind, name)).error_code for kind, name, _ in asked]
+        return [result.error_code for result in changed.responses], shown
+
+    assert run_cold(scenario) == ([INVALID_REQUEST, INVALID_REQUEST, NONE], [INVALID_REQUEST] * 2)
 
 
 @pytest.mark.parametrize(("name", "alike"), [("", "1"), ("1", "01")], ids=["all brokers", "this broker"])
