@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -496,8 +497,16 @@ def nearest_key(name: str) -> str | None:
     """What somebody may have meant who wrote a name that no key has."""
     if topic_key := definition_of(LogConfig).keys.get(name):
         return topic_key.synonyms[0].name if topic_key.synonyms else None
-    near = difflib.get_close_matches(name, broker_keys(), n=1, cutoff=0.85)
-    return near[0] if near else None
+    near = difflib.get_close_matches(name, broker_keys(), n=3, cutoff=0.85)
+    return next((key for key in near if _is_misspelt(name, key)), None)
+
+
+def _is_misspelt(name: str, key: str) -> bool:
+    """Word by word alike: `queued.max.requests` is a key of Kafka's own, and no slip for `queued.max.request.bytes`."""
+    words, meant = re.split("[._-]", name), key.split(".")
+    return len(words) == len(meant) and all(
+        difflib.get_close_matches(word, [other], cutoff=0.6) for word, other in zip(words, meant, strict=True)
+    )
 
 
 def _items(settings: Mapping[str, str], name: str) -> list[str]:

@@ -127,7 +127,12 @@ def test_what_asks_for_another_server_is_refused(wrong: dict[str, str], complain
         ("flush.policy", "log.flush.policy"),
         ("retention.ms", "log.retention.ms"),
         ("max.message.bytes", "message.max.bytes"),
+        ("log_retention_ms", "log.retention.ms"),
         ("ssl.keystore.location", None),
+        ("queued.max.requests", None),  # these are keys of Kafka's own, and no slips
+        ("zookeeper.session.timeout.ms", None),
+        ("replica.socket.receive.buffer.bytes", None),
+        ("control.plane.listener.name", None),
     ],
 )
 def test_a_name_that_is_nearly_a_key_is_told_the_key(name: str, meant: str | None):
