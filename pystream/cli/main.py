@@ -100,7 +100,7 @@ def _run(arguments: list[str], ending: Ending) -> None:
 
 def _run_command(command: click.Command, arguments: list[str], path: str) -> None:
     """Not by click's `main`, which would say 1 of Ctrl-C and of a pipe that is closed."""
-    from click.exceptions import ClickException, Exit
+    from click.exceptions import Abort, ClickException, Exit
 
     from pystream.cli.failure import UNFIT, unfit
 
@@ -112,6 +112,9 @@ def _run_command(command: click.Command, arguments: list[str], path: str) -> Non
     except ClickException as error:
         error.show()
         raise SystemExit(error.exit_code) from None
+    except Abort:  # of a plug-in's command: a question that was answered with no
+        print(f"{path}: aborted", file=sys.stderr)
+        raise SystemExit(1) from None
     except UNFIT as error:
         print(f"{path}: {unfit(error)}", file=sys.stderr)
         raise SystemExit(2) from None

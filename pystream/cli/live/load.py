@@ -9,11 +9,11 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from pystream.common.errors import DeadlineExceeded, UnknownTopicOrPartition
+from pystream.common.errors import DeadlineExceeded, PystreamError, UnknownTopicOrPartition
 from pystream.common.model import TopicPartition
 
 if TYPE_CHECKING:
@@ -90,7 +90,12 @@ def topic_for(settings: Mapping[str, str], name: str | None, partitions: int) ->
             yield name
             return
         made = f"pystream-bench-{os.getpid()}-{time.time_ns() % 10**9}"
-        admin.create_topics([NewTopic(made, num_partitions=partitions)]).checked()
+        try:
+            admin.create_topics([NewTopic(made, num_partitions=partitions)]).checked()
+        except KeyboardInterrupt:  # it may have been made
+            with suppress(PystreamError):
+                admin.delete_topics([made])
+            raise
         try:
             yield made
         finally:

@@ -71,6 +71,8 @@ def import_(
                 asyncio.run(_import(partitions, data_dir, configs, leader))
             finally:
                 target.close(clean=False)  # what was copied is checked, and its indexes are made, at the broker's start
+    except BrokenPipeError:
+        raise  # see `ending`
     except (PystreamError, OSError) as error:
         print(f"pystream logs import: {sentence(error)}", file=sys.stderr)
         raise SystemExit(1) from None

@@ -82,6 +82,8 @@ def verify(data_dir: Path, partitions: tuple[str, ...], records: bool, compacted
                 damaged += report.is_damaged
                 click.echo("\n".join(describe(report)))
                 advance(1)
+    except BrokenPipeError:
+        raise  # see `ending`
     except (PystreamError, OSError) as error:
         print(f"pystream logs verify: {sentence(error)}", file=sys.stderr)
         raise SystemExit(2 if isinstance(error, NotFound) else 1) from None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from pystream.client.admin.topics import NewTopic
+from pystream.client.sync.admin import AdminClient
 from tests.integration.cli.conftest import Command, fresh
 
 
@@ -30,6 +32,25 @@ def test_a_topic_made_for_it_goes_again(pystream: Command):
     assert plain.out.splitlines()[0].split()[:2] == ["TEST", "RECORDS"]
     assert (around.json["records"], around.json["p50_ms"] > 0) == (5, True)
     assert "pystream-bench" not in pystream("topics", "list", "-o", "name").out
+
+
+def test_a_topic_goes_when_its_making_is_interrupted(pystream: Command, monkeypatch: pytest.MonkeyPatch):
+    """The broker has made it, and the answer has not come yet."""
+    made: list[str] = []
+    create_topics = AdminClient.create_topics
+
+    def interrupted(admin: AdminClient, topics: list[NewTopic]) -> None:
+        create_topics(admin, topics).checked()
+        made.extend(topic.name for topic in topics)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(AdminClient, "create_topics", interrupted)
+        ended = pystream("bench", "produce", "-n", "1", "-q")
+
+    assert (ended.code, ended.out, ended.err) == (130, "", "")
+    assert len(made) == 1
+    assert made[0] not in pystream("topics", "list", "-o", "name").out.splitlines()
 
 
 @pytest.mark.parametrize(

@@ -92,6 +92,21 @@ def test_what_cannot_be_printed_ends_the_consumer_or_is_passed_over_alone(broker
     ]
 
 
+def test_a_group_has_not_read_what_comes_behind_a_record_that_ends_its_consumer(broker: BrokerProcess):
+    """As Kafka's, which takes back what it has polled and not come to."""
+    topic, group = fresh("odd"), fresh("group")
+    b = ("--bootstrap-server", broker.bootstrap)
+    said("kafka-topics", *b, "--create", "--topic", topic, "--partitions", "1")
+    said("kafka-console-producer", *b, "--topic", topic, stdin="number 1\nodd\nnumber 2\nnumber 3\n")
+
+    read = ("kafka-console-consumer", *b, "--topic", topic, "--group", group, "--from-beginning")
+    code, out, _ = said(*read, "--value-deserializer", LONGS)
+
+    assert (code, len(out.splitlines())) == (1, 1)
+    _, described, _ = said("kafka-consumer-groups", *b, "--describe", "--group", group)
+    assert described.splitlines()[-1].split()[:6] == [group, topic, "0", "2", "4", "2"]
+
+
 def test_a_share_group_is_told_what_could_not_be_printed_and_takes_back_what_is_released(broker: BrokerProcess):
     topic, group = fresh("odd"), fresh("queue")
     b = ("--bootstrap-server", broker.bootstrap)

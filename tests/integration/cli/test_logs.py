@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -122,6 +125,28 @@ def test_one_reader_serves_both_tools_and_only_its_stop_differs(run: Run, stoppe
     assert len(whole) >= 1
     assert (ours.code, "at position" in ours.err) == (1, True)
     assert (kafkas.code, re.search(r"Found \d+ invalid bytes at the end", kafkas.out) is not None) == (0, True)
+
+
+@pytest.mark.parametrize("verb", ["verify", "import"])
+def test_whoever_goes_away_is_told_nothing(stopped: Path, tmp_path: Path, verb: str):
+    """The 1 of `verify` would mean damage."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    data_dir = tmp_path / "data"
+    shutil.copytree(stopped.parent, data_dir)
+    words = [str(data_dir), *(("--data-dir", str(tmp_path / "made")) if verb == "import" else ())]
+
+    with os.fdopen(writing, "w") as gone:
+        done = subprocess.run(
+            [sys.executable, "-m", "pystream.cli.main", "logs", verb, *words],
+            stdout=gone,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            check=False,
+        )
+
+    assert (done.returncode, done.stderr) == (141, "")
 
 
 def test_logs_are_verified_and_repaired(run: Run, stopped: Path, tmp_path: Path):

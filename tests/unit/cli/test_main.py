@@ -61,6 +61,17 @@ def test_ctrl_c_is_130_and_nothing_said_whatever_the_command_does_about_it(
     assert outcome(capsys, "verify") == (130, "", "")
 
 
+def test_a_plug_in_that_gives_up_is_one_line_and_no_traceback(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    def aborted() -> None:
+        raise click.Abort
+
+    monkeypatch.setattr("pystream.cli.main.find_command", lambda _: click.Command("verify", callback=aborted))
+
+    assert outcome(capsys, "verify") == (1, "", "pystream verify: aborted\n")
+
+
 def test_the_package_can_be_run():
     done = subprocess.run([sys.executable, "-m", "pystream", "--version"], capture_output=True, text=True, check=True)
 

@@ -152,6 +152,7 @@ class _Reader(Printer):
 
     def not_printed(self, message: Record, error: PystreamError) -> None:
         if not self._given.has("skip-message-on-error"):
+            self._consumer.seek((message.topic, message.partition), message.offset + 1)  # the rest is still to be read
             raise error
         print(f"Error processing message, skipping this message: {error}", file=sys.stderr)
 
