@@ -72,7 +72,8 @@ class Rig:
     """A fresh topic of two partitions, a fresh group and a fresh transactional id. Calls give error codes."""
 
     def __init__(self, bootstrap: str) -> None:
-        self.client = RawClient(int(bootstrap.rpartition(":")[2]))
+        host, _, port = bootstrap.rpartition(":")
+        self.client = RawClient(int(port), host)
         run = os.urandom(4).hex()
         self.topic, self.group_id, self.transactional_id = f"topic-{run}", f"group-{run}", f"transaction-{run}"
         create_topic(self.client, self.topic, partitions=2)
