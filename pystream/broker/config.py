@@ -410,6 +410,8 @@ class BrokerConfig:
         check_broker(definition_of(GroupSettings).load(layer), definition_of(GroupBounds).load(layer))
         if not config.log_dirs:
             raise InvalidConfig("no data directory: give --data-dir DIR, or set log.dirs")
+        if not all(config.log_dirs):  # the empty name is the working directory: nobody means that
+            raise InvalidConfig(f"log.dirs has an entry without a name: {','.join(config.log_dirs)!r}")
         if len(set(map(os.path.realpath, config.log_dirs))) < len(config.log_dirs):
             raise InvalidConfig(f"log.dirs names a directory twice: {', '.join(config.log_dirs)}")
         config.open_listeners()

@@ -179,11 +179,12 @@ class ControllerMachine(RuleBasedStateMachine):
         alteration = Alteration(config, operation, None if operation is AlterOperation.DELETE else value)
         request = ConfigAlteration(resource_type=2, resource_name=name, alterations=[alteration])
         requests = [request] * (1 + twice)
-        (outcome,) = self.run(self.kit.configs.incremental_alter_configs(requests))
+        outcomes = self.run(self.kit.configs.incremental_alter_configs(requests))
+        assert len(outcomes) == len(requests)
         topic = self.model.get(name)
         after = self.altered(topic.configs if topic else {}, config, value, operation)
         fits = topic is not None and after is not None and not twice
-        assert (outcome.error is None) == fits, outcome
+        assert [outcome.error is None for outcome in outcomes] == [fits] * len(requests), outcomes
         if topic is not None and after is not None and fits:
             topic.configs = after
 

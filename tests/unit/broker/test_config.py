@@ -36,6 +36,12 @@ def test_a_log_directory_that_is_named_twice_is_refused(log_dirs: str):
         BrokerConfig.from_settings({"log.dirs": log_dirs})
 
 
+@pytest.mark.parametrize("log_dirs", ["one,", "one,,two", " ,one"])
+def test_a_log_directory_without_a_name_is_refused(log_dirs: str):
+    with pytest.raises(InvalidConfig, match="without a name"):
+        BrokerConfig.from_settings({"log.dirs": log_dirs})
+
+
 def test_broker_id_is_taken_where_node_id_is_missing():
     assert BrokerConfig.from_settings({**HERE, "broker.id": "7"}).node_id == 7
     assert BrokerConfig.from_settings({**HERE, "broker.id": "7", "node.id": "7"}).node_id == 7
