@@ -197,7 +197,15 @@ cdef bint note_refused(
     return found
 
 
-cdef Status recode(ProduceStage *stage, Partition *partition, StagedBatch *staged) noexcept nogil:
+cdef Status check_segment(Partition *partition, CallPart *part, int64_t size) noexcept nogil:
+    """Whether a batch that is stored with so many bytes fits into a segment.  Source: UnifiedLog.append."""
+    if size <= log_segment_bytes(partition.log):
+        return OK
+    part.error_code = RECORD_LIST_TOO_LARGE
+    return BATCH_TOO_LARGE
+
+
+cdef Status recode(ProduceStage *stage, Partition *partition, CallPart *part, StagedBatch *staged) noexcept nogil:
     """Puts the batch into its topic's codec, where that is another: the new bytes live until the end of the turn."""
     cdef int32_t level
     cdef int codec = log_codec(partition.log, &level)
@@ -205,12 +213,15 @@ cdef Status recode(ProduceStage *stage, Partition *partition, StagedBatch *stage
     cdef codec_buffer *grown
     cdef Status status
     if codec == AS_SENT or codec == staged.header.attributes & CODEC_MASK:
-        return OK
+        return check_segment(partition, part, staged.header.size)
     status = recode_batch(&stage.recoder, staged.data, &staged.header, codec, level, 0)
     if status != OK:
         return status
     if stage.recoder.batch.size > <size_t>log_max_message_bytes(partition.log):
         return BATCH_TOO_LARGE
+    status = check_segment(partition, part, <int64_t>stage.recoder.batch.size)
+    if status != OK:
+        return status
     if stage.recoded_count == stage.recoded_capacity:
         capacity = stage.recoded_capacity * 2 if stage.recoded_capacity > 0 else 4
         grown = <codec_buffer *>realloc(stage.recoded, capacity * sizeof(codec_buffer))
@@ -280,9 +291,6 @@ cdef Status check_records(
         return INVALID_RECORD
     if staged.header.attributes & CODEC_MASK == ZSTD_CODEC and call.version < FIRST_ZSTD_VERSION:
         return UNSUPPORTED_COMPRESSION
-    if size > log_segment_bytes(partition.log):
-        part.error_code = RECORD_LIST_TOO_LARGE
-        return BATCH_TOO_LARGE
     return check_content(stage, partition, call, part, records, &staged.header)
 
 
@@ -340,7 +348,7 @@ cdef Status stage_part(ProduceStage *stage, Topic *topic, Call *call, CallPart *
         if status != OK:
             return status
     batch.data = <uint8_t *>records
-    status = recode(stage, partition, &batch)
+    status = recode(stage, partition, part, &batch)
     if status != OK:
         return status
     staged = stage_batch(stage, partition, call, call.part_count - 1)

@@ -80,3 +80,13 @@ def test_a_batch_that_no_segment_may_hold_is_refused(make_plane: Callable[..., P
         answer = client.call(produce((0, batch(b"v" * (1 << 14))), (1, batch(b"v" * 16_000))), 9)
     assert [part.error_code for part in answer.responses[0].partition_responses] == [LIST_TOO_LARGE, 0]
     assert plane.logs[0].end_offset == 0
+
+
+def test_a_batch_counts_against_the_segment_as_its_topic_stores_it(make_plane: Callable[..., PlaneUnderTest]) -> None:
+    plane = make_plane(segment_bytes=1 << 14)
+    plane.logs[0].update_config(flush_policy="os", segment_bytes=1 << 14, codec="gzip")
+    packed = batch(b"v" * (1 << 14), codec=1)
+    plane.logs[1].update_config(flush_policy="os", segment_bytes=1 << 14, codec="uncompressed")
+    with plane.client() as client:
+        answer = client.call(produce((0, batch(b"v" * (1 << 14))), (1, packed)), 9)
+    assert [part.error_code for part in answer.responses[0].partition_responses] == [0, LIST_TOO_LARGE]
