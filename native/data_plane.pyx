@@ -9,6 +9,7 @@ from pystream._native.accept_rate cimport (
 )
 from pystream._native.atomics cimport (
     atomic_clear_bits, atomic_load64, atomic_raise64, atomic_relaxed64, atomic_set_bits, atomic_store32,
+    atomic_store64,
 )
 from pystream._native.batch cimport parse_batch_header
 from pystream._native.counters cimport LoopCounters
@@ -48,13 +49,14 @@ DEFAULT_LIMITS = {
     "fetch.max.bytes": 57671680,
     "max.incremental.fetch.session.cache.slots": 1000,
     "max.incremental.fetch.session.cache.bytes": 1 << 30,
+    "min.incremental.fetch.session.eviction.ms": 120000,
     "socket.receive.buffer.bytes": -1,
     "socket.send.buffer.bytes": -1,
     "socket.listen.backlog.size": 1024,
 }
 
 
-cdef void set_limits(Limits *limits, dict values, int32_t loops):
+cdef void set_limits(Limits *limits, dict values):
     limits.frame_bytes = values["socket.request.max.bytes"]
     limits.in_flight = values["max.inflight.requests.per.connection"]
     limits.connections = values["max.connections"]
@@ -65,8 +67,7 @@ cdef void set_limits(Limits *limits, dict values, int32_t loops):
     limits.memory_bytes = values["queued.max.request.bytes"]
     limits.control_bytes = values["control.queue.max.bytes"]
     limits.fetch_bytes = values["fetch.max.bytes"]
-    limits.fetch_sessions = values["max.incremental.fetch.session.cache.slots"] // loops
-    limits.fetch_session_bytes = values["max.incremental.fetch.session.cache.bytes"] // loops
+    limits.fetch_session_eviction_ms = values["min.incremental.fetch.session.eviction.ms"]
     limits.receive_buffer_bytes = values["socket.receive.buffer.bytes"]
     limits.send_buffer_bytes = values["socket.send.buffer.bytes"]
 
@@ -95,7 +96,7 @@ cdef class DataPlane:
             if key not in values:
                 raise ValueError(f"unknown limit {key!r}; known are {', '.join(sorted(values))}")
             values[key] = value
-        set_limits(&self.plane.limits, values, event_loops)
+        set_limits(&self.plane.limits, values)
         self.backlog = values["socket.listen.backlog.size"]
         self.plane.memory.limit = self.plane.limits.memory_bytes
         self.plane.control = &self.control.state
@@ -108,6 +109,7 @@ cdef class DataPlane:
         if not quota_table_init(&self.plane.quotas) or not accept_rates_init(&self.plane.accept_rates):
             raise MemoryError("no memory for quotas")
         self.sessions = values["max.incremental.fetch.session.cache.slots"]
+        self.session_bytes = values["max.incremental.fetch.session.cache.bytes"]
         self.make_loops(event_loops)
         self.control_inbox = &self.plane.inboxes[CONTROL_INBOX]
         if not inbox_init(self.control_inbox):
@@ -144,6 +146,7 @@ cdef class DataPlane:
         """So many that there are `count`; those that new connections go to are `count` from then on."""
         cdef int32_t i
         self.plane.limits.fetch_sessions = self.sessions // count
+        self.plane.limits.fetch_session_bytes = self.session_bytes // count
         for i in range(self.plane.loop_count, count):
             if not inbox_init(&self.plane.inboxes[i]):
                 raise OSError(errno, "no event descriptor for an event loop")
@@ -155,6 +158,7 @@ cdef class DataPlane:
             self.control.state.loop_count = i + 1
         for i in range(self.plane.loop_count):
             atomic_store32(&self.plane.loops[i].fetches.sessions.limit, self.plane.limits.fetch_sessions)
+            atomic_store64(&self.plane.loops[i].fetches.sessions.limit_bytes, self.plane.limits.fetch_session_bytes)
         atomic_store32(&self.plane.active_loops, count)
         return None
 

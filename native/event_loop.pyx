@@ -82,7 +82,8 @@ cdef bint loop_init(Loop *loop, Plane *plane, int32_t index, int64_t seed) noexc
         and produce_stage_init(&loop.stage)
         and purgatory_init(&loop.purgatory, index, loop.now_ms)
         and fetch_context_init(
-            &loop.fetches, plane.limits.fetch_sessions, plane.limits.fetch_session_bytes, plane.limits.fetch_bytes, seed)
+            &loop.fetches, plane.limits.fetch_sessions, plane.limits.fetch_session_bytes, plane.limits.fetch_session_eviction_ms,
+            plane.limits.fetch_bytes, seed)
         and watch_fd(loop, loop.inbox.event_fd, EPOLLIN, INBOX_EVENT)
     )
 

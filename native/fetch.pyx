@@ -44,11 +44,11 @@ cdef enum:
 
 
 cdef bint fetch_context_init(
-    FetchContext *context, int32_t session_limit, int64_t session_bytes, int32_t maximum_bytes, int64_t seed,
+    FetchContext *context, int32_t session_limit, int64_t session_bytes, int64_t session_eviction_ms, int32_t maximum_bytes, int64_t seed,
 ) noexcept nogil:
     memset(context, 0, sizeof(FetchContext))
     context.maximum_bytes = maximum_bytes
-    return session_cache_init(&context.sessions, session_limit, session_bytes, seed)
+    return session_cache_init(&context.sessions, session_limit, session_bytes, session_eviction_ms, seed)
 
 
 cdef void fetch_context_free(FetchContext *context) noexcept nogil:
@@ -298,7 +298,10 @@ cdef int16_t enter_session(FetchContext *context, LoopCounters *counters, Call *
         return FETCH_SESSION_TOPIC_ID_ERROR
     if session.epoch != request.session_epoch:
         return INVALID_FETCH_SESSION_EPOCH
-    if session_update(session, &request.own, &request.forgotten) != OK or not session_weigh(&context.sessions, session):
+    if (
+        session_update(session, &request.own, &request.forgotten) != OK
+        or not session_weigh(&context.sessions, session, counters, now_ms)
+    ):
         session_close(&context.sessions, session, counters)
         return FETCH_SESSION_ID_NOT_FOUND
     session.epoch = session.epoch + 1 if session.epoch < 0x7FFFFFFF else 1

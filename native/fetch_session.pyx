@@ -3,7 +3,7 @@
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memset
 
-from pystream._native.atomics cimport atomic_load32
+from pystream._native.atomics cimport atomic_load32, atomic_load64
 from pystream._native.buffer cimport make_room, output_clear, output_free, output_init
 from pystream._native.connection cimport MAXIMUM_PARTS, add_topic
 from pystream._native.hash cimport fnv1a_of
@@ -13,7 +13,6 @@ from pystream._native.status cimport OK, OUT_OF_MEMORY
 
 cdef enum:
     SESSION_BUCKETS = 256
-    EVICTION_IDLE_MS = 120_000           # Kafka's min.incremental.fetch.session.eviction.ms
 
 
 cdef void fetch_set_init(FetchSet *set, bint by_id) noexcept nogil:
@@ -115,12 +114,17 @@ cdef void index_part(FetchSet *set, int32_t number) noexcept nogil:
     set.slots[slot] = number + 1
 
 
-cdef bint rebuild_index(FetchSet *set) noexcept nogil:
+cdef int32_t slots_for(int32_t parts) noexcept nogil:
     cdef int32_t needed = 16
+    while needed < parts * 3:
+        needed *= 2
+    return needed
+
+
+cdef bint rebuild_index(FetchSet *set) noexcept nogil:
+    cdef int32_t needed = slots_for(set.count)
     cdef int32_t i
     cdef int32_t *slots
-    while needed < set.count * 3:
-        needed *= 2
     slots = <int32_t *>calloc(needed, sizeof(int32_t))
     if slots == NULL:
         return False
@@ -179,10 +183,13 @@ cdef bint compact(FetchSet *set) noexcept nogil:
 
 # ---- sessions
 
-cdef bint session_cache_init(SessionCache *cache, int32_t limit, int64_t limit_bytes, uint64_t seed) noexcept nogil:
+cdef bint session_cache_init(
+    SessionCache *cache, int32_t limit, int64_t limit_bytes, int64_t eviction_ms, uint64_t seed,
+) noexcept nogil:
     memset(cache, 0, sizeof(SessionCache))
     cache.limit = limit
     cache.limit_bytes = limit_bytes
+    cache.eviction_ms = eviction_ms
     cache.random = seed | 1
     cache.bucket_count = SESSION_BUCKETS
     cache.buckets = <FetchSession **>calloc(SESSION_BUCKETS, sizeof(void *))
@@ -231,17 +238,17 @@ cdef void session_close(SessionCache *cache, FetchSession *session, LoopCounters
     session_release(session)
 
 
-cdef bint evict_one(SessionCache *cache, LoopCounters *counters, int64_t now_ms) noexcept nogil:
+cdef bint evict_one(SessionCache *cache, const FetchSession *spared, LoopCounters *counters, int64_t now_ms) noexcept nogil:
     cdef FetchSession *oldest = NULL
     cdef FetchSession *session
     cdef int32_t i
     for i in range(cache.bucket_count):
         session = cache.buckets[i]
         while session != NULL:
-            if oldest == NULL or session.used_ms < oldest.used_ms:
+            if session != spared and (oldest == NULL or session.used_ms < oldest.used_ms):
                 oldest = session
             session = session.next
-    if oldest == NULL or now_ms - oldest.used_ms < EVICTION_IDLE_MS:
+    if oldest == NULL or now_ms - oldest.used_ms < cache.eviction_ms:
         return False
     session_close(cache, oldest, counters)
     counters.fetch_sessions_evicted += 1
@@ -265,21 +272,28 @@ cdef int64_t bytes_of(const FetchSet *set) noexcept nogil:
         + set.slot_count * <int64_t>sizeof(int32_t))
 
 
-cdef bint session_weigh(SessionCache *cache, FetchSession *session) noexcept nogil:
+cdef bint session_weigh(SessionCache *cache, FetchSession *session, LoopCounters *counters, int64_t now_ms) noexcept nogil:
     cdef int64_t bytes = bytes_of(&session.set)
+    cdef bint grown = bytes > session.bytes
     cache.bytes += bytes - session.bytes
     session.bytes = bytes
-    return cache.bytes <= cache.limit_bytes
+    while grown and cache.bytes > atomic_load64(&cache.limit_bytes):
+        if not evict_one(cache, session, counters, now_ms):
+            return False
+    return True
 
 
 cdef FetchSession *session_open(SessionCache *cache, FetchSet *set, LoopCounters *counters, int64_t now_ms) noexcept nogil:
     cdef FetchSession *session
     cdef uint32_t bucket
     cdef int32_t limit = atomic_load32(&cache.limit)
-    if set.count == 0 or limit == 0 or bytes_of(set) > cache.limit_bytes - cache.bytes:
+    cdef int64_t limit_bytes = atomic_load64(&cache.limit_bytes)
+    cdef int64_t bytes = bytes_of(set) + slots_for(set.count) * <int64_t>sizeof(int32_t)
+    if set.count == 0 or limit == 0 or bytes > limit_bytes:
         return NULL
-    if cache.count >= limit and not evict_one(cache, counters, now_ms):
-        return NULL
+    while cache.count >= limit or bytes > limit_bytes - cache.bytes:
+        if not evict_one(cache, NULL, counters, now_ms):
+            return NULL
     session = <FetchSession *>calloc(1, sizeof(FetchSession))
     if session == NULL:
         return NULL
@@ -296,7 +310,8 @@ cdef FetchSession *session_open(SessionCache *cache, FetchSet *set, LoopCounters
     session.next = cache.buckets[bucket]
     cache.buckets[bucket] = session
     cache.count += 1
-    session_weigh(cache, session)
+    session.bytes = bytes_of(&session.set)
+    cache.bytes += session.bytes
     counters.fetch_sessions += 1
     return session
 

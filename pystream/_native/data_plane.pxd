@@ -14,6 +14,7 @@ cdef class DataPlane:
     cdef bint running
     cdef bint stopped
     cdef int32_t sessions            # of fetches, of all loops together
+    cdef int64_t session_bytes       # of memory, likewise
     cdef dict logs                   # (topic, partition) -> (LocalLog, Flusher): kept alive while installed
     cdef Inbox *control_inbox        # CONTROL_INBOX: what watch() asked for
     cdef Partition **moved           # swapped with the inbox's array

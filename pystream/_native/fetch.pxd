@@ -50,7 +50,7 @@ cdef inline FetchSet *set_of(FetchRequest *request) noexcept nogil:
     return &request.session.set if request.session != NULL else &request.own
 
 cdef bint fetch_context_init(
-    FetchContext *context, int32_t session_limit, int64_t session_bytes, int32_t maximum_bytes, int64_t seed,
+    FetchContext *context, int32_t session_limit, int64_t session_bytes, int64_t session_eviction_ms, int32_t maximum_bytes, int64_t seed,
 ) noexcept nogil
 cdef void fetch_context_free(FetchContext *context) noexcept nogil
 # Parses, finds or opens the session. Anything but OK means a malformed frame.

@@ -73,7 +73,8 @@ cdef struct SessionCache:
     int32_t count
     int32_t limit                    # atomic: the control plane changes it while the loop runs
     int64_t bytes                    # of memory that the sessions hold
-    int64_t limit_bytes
+    int64_t limit_bytes              # atomic, as is `limit`
+    int64_t eviction_ms              # a session idle for so long may go for another
     uint64_t random
 
 cdef void fetch_set_init(FetchSet *set, bint by_id) noexcept nogil
@@ -84,14 +85,16 @@ cdef FetchPart *fetch_set_add_part(FetchSet *set, int32_t index) noexcept nogil 
 cdef void fetch_set_resolve(FetchSet *set, const PartitionTable *table) noexcept nogil
 cdef void fetch_set_release_ranges(FetchSet *set) noexcept nogil
 
-cdef bint session_cache_init(SessionCache *cache, int32_t limit, int64_t limit_bytes, uint64_t seed) noexcept nogil
+cdef bint session_cache_init(
+    SessionCache *cache, int32_t limit, int64_t limit_bytes, int64_t eviction_ms, uint64_t seed,
+) noexcept nogil
 cdef void session_cache_free(SessionCache *cache) noexcept nogil
 cdef FetchSession *find_session(SessionCache *cache, int32_t session_id) noexcept nogil
-# Opens a session that takes over the parts of `set`; a full cache evicts the least recently used one if it is idle for two minutes.
+# Opens a session that takes over the parts of `set`; a full cache evicts those least recently used, if they are idle for eviction_ms.
 # NULL when there is no room: the client then goes on with full fetches.
 cdef FetchSession *session_open(SessionCache *cache, FetchSet *set, LoopCounters *counters, int64_t now_ms) noexcept nogil
-# Counts anew what memory the session holds; False when all together hold too much: it is to be closed.
-cdef bint session_weigh(SessionCache *cache, FetchSession *session) noexcept nogil
+# Counts anew what memory the session holds; where it has grown too much for idle ones to make room, False: it is to be closed.
+cdef bint session_weigh(SessionCache *cache, FetchSession *session, LoopCounters *counters, int64_t now_ms) noexcept nogil
 cdef void session_close(SessionCache *cache, FetchSession *session, LoopCounters *counters) noexcept nogil
 cdef void session_release(FetchSession *session) noexcept nogil
 # Applies an incremental request: parts named in `changes` are added or updated, those in `forgotten` removed.

@@ -35,6 +35,7 @@ cdef struct Limits:
     int32_t fetch_bytes              # fetch.max.bytes
     int32_t fetch_sessions           # max.incremental.fetch.session.cache.slots
     int64_t fetch_session_bytes      # of memory that they may hold, on each loop
+    int64_t fetch_session_eviction_ms
     int32_t receive_buffer_bytes     # socket.receive.buffer.bytes, -1: the system's
     int32_t send_buffer_bytes        # socket.send.buffer.bytes
 

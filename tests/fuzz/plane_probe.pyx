@@ -111,7 +111,7 @@ cdef class PlaneProbe:
         self.memory.limit = 1 << 30
         if not (
             table_init(&self.table) and produce_stage_init(&self.stage) and purgatory_init(&self.purgatory, 0, NOW_MS)
-            and fetch_context_init(&self.fetches, 16, 1 << 20, 1 << 20, 7) and buffer_pool_init(&self.buffers, &self.memory)
+            and fetch_context_init(&self.fetches, 16, 1 << 20, 120_000, 1 << 20, 7) and buffer_pool_init(&self.buffers, &self.memory)
             and inbox_init(&self.inbox)
         ):
             raise MemoryError("no memory for the probe")

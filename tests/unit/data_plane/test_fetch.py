@@ -247,3 +247,45 @@ def test_sessions_hold_so_much_memory_and_no_more(make_plane: Callable[..., Plan
     assert grown.error_code == NO_SESSION
     assert again not in (0, kept)
     assert plane.plane.counters()["fetch_sessions"] == 1
+
+
+@pytest.mark.parametrize("parts", [8, 16, 32, 64, 128])
+def test_a_session_that_fits_ends_no_other(make_plane: Callable[..., PlaneUnderTest], parts: int) -> None:
+    """Its index over the partitions, which is built last, is memory too."""
+    refused = 0
+    for limit in range(2_000, 40_000, 500):
+        plane = make_plane(max_incremental_fetch_session_cache_bytes=limit)
+        with plane.client() as client:
+            kept = client.call(fetch((0, 0), session=(0, 0)), 12).session_id
+            opened = client.call(fetch(*[(index, 0) for index in range(parts)], session=(0, 0)), 12).session_id
+            assert client.call(fetch(session=(kept, 1)), 12).error_code == 0, limit
+        plane.stop()
+        refused += opened == 0
+    assert refused
+
+
+def test_a_full_cache_lets_idle_sessions_go_for_their_memory(make_plane: Callable[..., PlaneUnderTest]) -> None:
+    """Clients that went without a word would else keep all others from a session for ever."""
+    plane = make_plane(max_incremental_fetch_session_cache_bytes=200_000, min_incremental_fetch_session_eviction_ms=0)
+    many = [(index, 0) for index in range(500)]
+    with plane.client() as client:
+        sessions = [client.call(fetch(*many, session=(0, 0)), 12).session_id for _ in range(10)]
+        again = client.call(fetch(session=(sessions[-1], 1)), 12)
+        grown = client.call(fetch(*[(index, 0) for index in range(500, 700)], session=(sessions[-1], 2)), 12)
+    counters = plane.plane.counters()
+    assert 0 not in sessions
+    assert (again.error_code, grown.error_code) == (0, 0)
+    assert counters["fetch_sessions"] + counters["fetch_sessions_evicted"] == 10
+    assert counters["fetch_sessions_evicted"] > 0
+
+
+def test_loops_that_are_added_share_the_memory_of_sessions(make_plane: Callable[..., PlaneUnderTest]) -> None:
+    plane = make_plane(max_incremental_fetch_session_cache_bytes=200_000)
+    many = [(index, 0) for index in range(500)]
+    with plane.client() as client:
+        assert client.call(fetch(*many, session=(0, 0)), 12).session_id != 0
+    plane.plane.resize(4)
+    for _ in range(4):
+        with plane.client() as client:
+            answer = client.call(fetch(*many, session=(0, 0)), 12)
+        assert (answer.error_code, answer.session_id) == (0, 0)
