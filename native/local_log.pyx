@@ -23,7 +23,7 @@ from pystream._native.posix cimport pthread_mutex_lock, pthread_mutex_unlock
 from pystream._native.producer_state cimport (
     producers_as_list, producers_epoch, producers_expire, producers_may_write, producers_permit,
 )
-from pystream._native.segment cimport open_file_count, segment_close, set_open_file_limit
+from pystream._native.segment cimport loaded_index_bytes, open_file_count, segment_close, set_open_file_limit
 from pystream._native.status cimport OK, STORAGE_ERROR, raise_for_status
 
 cdef enum:
@@ -623,3 +623,8 @@ def limit_open_files(limit: int) -> None:
 def open_files() -> int:
     """Segment files that are open now."""
     return open_file_count()
+
+
+def index_bytes() -> int:
+    """Memory that the indexes of sealed segments take now; where it is too much, files are closed and theirs go."""
+    return loaded_index_bytes()

@@ -1,18 +1,19 @@
 """Finding records by time: the time index narrows it to a stretch of batches, their headers to one batch, the batch to one record."""
 
+from libc.errno cimport EIO
 from libc.stdint cimport INT64_MAX, int32_t, int64_t, uint8_t
 from libc.stdlib cimport free, malloc
 
 from pystream._native.atomics cimport atomic_load64
 from pystream._native.batch cimport NO_TIMESTAMP, BatchHeader
 from pystream._native.io_table cimport io_read_at
-from pystream._native.log_state cimport Segment, SegmentFile, log_segment_slot
+from pystream._native.log_state cimport Segment, SegmentFile, log_note_read_error, log_segment_slot
 from pystream._native.offset_index cimport time_index_slot
 from pystream._native.posix cimport pthread_mutex_lock, pthread_mutex_unlock
 from pystream._native.record_reader cimport first_record_at_or_after, record_of_max_timestamp
 from pystream._native.segment cimport (
     Walk, segment_closing_entry, segment_file_release, segment_file_retain, segment_find_position, segment_load_index,
-    segment_load_time_range, segment_open, segment_rebuild_index, walk_header, walk_over, walk_to_offset,
+    segment_load_time_range, segment_open, walk_header, walk_over, walk_to_offset,
 )
 from pystream._native.status cimport CLOSED, DAMAGED, NOT_FOUND, OK, OUT_OF_MEMORY, STORAGE_ERROR
 
@@ -42,7 +43,9 @@ cdef Status take_stretch(LogState *log, int64_t from_offset, int64_t timestamp_m
             return status
         if segment.max_timestamp < timestamp_ms:
             continue
-        status = segment_load_index(log, segment)
+        status = segment_open(log, segment)                  # first: only what has an open file counts as loaded
+        if status == OK:
+            status = segment_load_index(log, segment)
         if status != OK:
             return status
         # All before the last time index entry below the timestamp is older, and so is the batch that entry names.
@@ -223,6 +226,7 @@ cdef struct TimeRange:
     int64_t size
     int64_t truncations          # of the log, when the segment was looked at
     bint closed                  # its .timeindex may end with the closing entry
+    int64_t position             # where a walk to max_timestamp_offset may begin
     int64_t first_timestamp
     int64_t max_timestamp
     int64_t max_timestamp_offset
@@ -310,37 +314,85 @@ cdef Status log_load_time_ranges(LogState *log) noexcept nogil:
     return OK if status == NOT_FOUND else status
 
 
-cdef Status confirm_range(LogState *log, Segment *segment, bint *wrong) noexcept nogil:
-    """Holds the highest timestamp against the batch that is said to have it; told by an index file, which has no checksum."""
+cdef Status next_told_range(LogState *log, int64_t from_offset, int64_t before_offset, TimeRange *told) noexcept nogil:
+    """The first segment within the offsets that tells a time and can be asked; NOT_FOUND when there is none.  Under the mutex."""
+    cdef Segment *segment
+    cdef int32_t slot
+    cdef Status status
+    if log.closed:
+        return CLOSED
+    for slot in range(max(log_segment_slot(log, from_offset), 0), log.segment_count):
+        segment = log.segments[slot]
+        if segment.next_offset > before_offset:
+            break
+        if segment.base_offset < from_offset or not segment.time_range_known or segment.max_timestamp < 0 or segment.damaged_from >= 0:
+            continue
+        status = segment_open(log, segment)
+        if status != OK:
+            return status
+        told.base_offset = segment.base_offset
+        told.next_offset = segment.next_offset
+        told.size = segment.size
+        told.truncations = log.truncations
+        told.max_timestamp = segment.max_timestamp
+        told.max_timestamp_offset = segment.max_timestamp_offset
+        status = segment_find_position(log, segment, told.max_timestamp_offset, &told.position)
+        if status == STORAGE_ERROR:
+            log_note_read_error(log, EIO)
+            continue
+        if status != OK:
+            return status
+        told.file = segment.file
+        segment_file_retain(told.file)
+        return OK
+    return NOT_FOUND
+
+
+cdef bint is_refuted(LogState *log, const TimeRange *told) noexcept nogil:
+    """Whether the batch that is said to have the highest timestamp has another, or is none.  What cannot be read refutes nothing."""
     cdef Walk walk
     cdef BatchHeader header
-    cdef int64_t position = 0
-    cdef Status status = segment_find_position(log, segment, segment.max_timestamp_offset, &position)
-    if status != OK:
-        return status
-    walk_over(&walk, segment.file.fd, segment.size)
-    status = walk_to_offset(&walk, position, INT64_MAX, segment.max_timestamp_offset, &position, &header)
-    if status == OK and header.max_timestamp == segment.max_timestamp and header.base_offset <= segment.max_timestamp_offset:
-        return OK
+    cdef int64_t position
+    cdef Status status
+    walk_over(&walk, told.file.fd, told.size)
+    status = walk_to_offset(&walk, told.position, INT64_MAX, told.max_timestamp_offset, &position, &header)
     if status == STORAGE_ERROR:
-        return status
-    wrong[0] = True
-    return segment_rebuild_index(log, segment)
+        log_note_read_error(log, EIO)
+        return False
+    return status != OK or header.max_timestamp != told.max_timestamp or header.base_offset > told.max_timestamp_offset
+
+
+cdef Status forget_told_range(LogState *log, const TimeRange *told) noexcept nogil:
+    """Builds the segment's index anew, unless the segment was cut or has learnt its times by other means.  Under the mutex."""
+    cdef Segment *segment
+    cdef int32_t slot = log_segment_slot(log, told.base_offset)
+    if slot < 0 or log.truncations != told.truncations:
+        return OK
+    segment = log.segments[slot]
+    if segment.base_offset != told.base_offset or segment.max_timestamp != told.max_timestamp:
+        return OK
+    segment.index_suspect = True
+    return segment_load_index(log, segment)
 
 
 cdef Status log_confirm_time_ranges(LogState *log, int64_t before_offset, bint *wrong) noexcept nogil:
-    cdef Segment *segment
-    cdef int32_t slot
+    cdef TimeRange told
+    cdef int64_t from_offset = 0
+    cdef bint refuted
     cdef Status status = OK
     wrong[0] = False
-    pthread_mutex_lock(&log.mutex)
-    if log.closed:
-        status = CLOSED
-    for slot in range(log.segment_count):
-        segment = log.segments[slot]
-        if status != OK or segment.next_offset > before_offset:
+    while status == OK:
+        pthread_mutex_lock(&log.mutex)
+        status = next_told_range(log, from_offset, before_offset, &told)
+        pthread_mutex_unlock(&log.mutex)
+        if status != OK:
             break
-        if segment.time_range_known and segment.max_timestamp >= 0 and segment.damaged_from < 0:
-            status = confirm_range(log, segment, wrong)
-    pthread_mutex_unlock(&log.mutex)
-    return status
+        from_offset = told.next_offset
+        refuted = is_refuted(log, &told)
+        segment_file_release(told.file)
+        if refuted:
+            wrong[0] = True
+            pthread_mutex_lock(&log.mutex)
+            status = forget_told_range(log, &told)
+            pthread_mutex_unlock(&log.mutex)
+    return OK if status == NOT_FOUND else status

@@ -262,6 +262,10 @@ cdef int32_t open_file_count() noexcept nogil:
     return open_files.count
 
 
+cdef int64_t loaded_index_bytes() noexcept nogil:
+    return atomic_relaxed64(&open_files.index_bytes)
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Indexes
 
@@ -440,7 +444,8 @@ cdef Status segment_find_position(LogState *log, Segment *segment, int64_t offse
             return OK
         if status == STORAGE_ERROR or segment.damaged_from >= 0:
             return status if status == STORAGE_ERROR else OK
-        status = segment_rebuild_index(log, segment)
+        segment.index_suspect = True
+        status = segment_load_index(log, segment)
     return status
 
 

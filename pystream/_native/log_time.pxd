@@ -16,5 +16,5 @@ cdef Status log_offset_of_max_timestamp(LogState *log, int64_t limit_offset, Tim
 # Makes every segment know its highest timestamp; the files are read without the log's mutex. Cheap once it is done.
 cdef Status log_load_time_ranges(LogState *log) noexcept nogil
 # Holds the highest timestamps of segments that end at or before the offset against the batches that are said to have them; where one is
-# wrong the index is built anew.
+# wrong the index is built anew. The mutex is given back between segments; one that cannot be read is left as it is.
 cdef Status log_confirm_time_ranges(LogState *log, int64_t before_offset, bint *wrong) noexcept nogil

@@ -85,3 +85,4 @@ cdef Status walk_to_offset(
 
 cdef void set_open_file_limit(int32_t limit) noexcept nogil
 cdef int32_t open_file_count() noexcept nogil
+cdef int64_t loaded_index_bytes() noexcept nogil      # of sealed segments: what is bounded

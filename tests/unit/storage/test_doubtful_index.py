@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from pystream._native.local_log import LocalLog
+from pystream._native.local_log import LocalLog, index_bytes
 from tests.unit.storage.batches import batch, marker, offsets
 
 BATCHES, RECORDS = 20, 2
@@ -131,3 +132,13 @@ def test_an_aborted_transaction_that_takes_the_place_of_a_cut_one_is_known_after
     log = opened(tmp_path)
     assert log.aborted_transactions(offset=0, limit_offset=9) == [(6, 0)]
     log.close()
+
+
+def test_an_index_that_a_look_for_a_time_has_loaded_counts_as_loaded(directory):
+    """What the indexes of closed segments may take together is bounded."""
+    log = opened(directory)
+    gc.collect()  # logs of other tests go now, not in between
+    before = index_bytes()
+    assert log.offset_for_timestamp(1_000) == (1_000, 0, 0)
+    assert index_bytes() > before
+    log.close(clean=False)

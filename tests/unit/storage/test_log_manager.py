@@ -422,3 +422,41 @@ def test_segments_go_in_time_though_the_index_of_one_told_another(tmp_path, cloc
     assert logs.enforce_retention(NOW_MS) == 2
     assert logs.get("orders", 0).native.start_offset == 6
     logs.close()
+
+
+def test_a_segment_that_cannot_be_read_goes_in_its_time_all_the_same(tmp_path, clock):
+    """Else one bad sector would keep every segment behind it for ever, and fill the disk."""
+    logs = opened(tmp_path, clock)
+    log = logs.create("orders", 0, TOPIC_ID, LogConfig(retention_ms=DAY_MS))
+    for days in (3, 2, 0):
+        log.native.append(batch(3, timestamp=NOW_MS - days * DAY_MS))
+        log.native.roll()
+    log.native.flush()
+    io_table.fail_call(1, errno.EIO, call="pread", path=f"{0:020d}.log", for_ever=True)
+    try:
+        assert logs.enforce_retention(NOW_MS) == 2
+    finally:
+        io_table.reset()
+    assert log.native.start_offset == 6
+    assert log.native.take_read_errors() == 1
+    logs.close()
+
+
+def test_no_segment_goes_before_its_time_though_both_its_indexes_are_wrong(tmp_path, clock):
+    logs = opened(tmp_path, clock)
+    log = logs.create("orders", 0, TOPIC_ID, LogConfig(retention_ms=DAY_MS, index_interval_bytes=0))
+    for number in range(4):
+        log.native.append(batch(3, timestamp=NOW_MS - DAY_MS // 2 + number))
+    log.native.roll()
+    log.native.append(batch(3, timestamp=NOW_MS))
+    logs.close()
+    times = tmp_path / "orders-0" / f"{0:020d}.timeindex"
+    times.write_bytes(bytes(8) + times.read_bytes()[-4:])
+    positions = tmp_path / "orders-0" / f"{0:020d}.index"
+    wrong = bytearray(positions.read_bytes())
+    wrong[-1] ^= 1
+    positions.write_bytes(wrong)
+    logs = manager(tmp_path, clock)
+    logs.open(configs=lambda topic: LogConfig(retention_ms=DAY_MS, index_interval_bytes=0))
+    assert logs.enforce_retention(NOW_MS) == 0
+    logs.close()
