@@ -238,13 +238,13 @@ class Consumer(Generic[M]):
             engine.hand.settle()
             step = await engine.begin_step()
             if step is not None:
-                step.is_told = True
                 await self._take(step)
 
     async def _take(self, step: RebalanceStep) -> None:
         """The user's callback, once what comes is there and what goes is committed."""
         engine = self._engine
         try:
+            step.is_told = True
             callback = self._callbacks.of(step.kind)
             if callback is not None and step.partitions:
                 result = callback(list(step.partitions))

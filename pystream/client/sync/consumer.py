@@ -239,13 +239,13 @@ class Consumer(Generic[M]):
             engine.hand.settle()
             step = self._run(engine.begin_step())
             if step is not None:
-                step.is_told = True
                 self._take(step)
 
     def _take(self, step: RebalanceStep) -> None:
         """The user's callback, once what comes is there and what goes is committed."""
         engine = self._engine
         try:
+            step.is_told = True
             callback = self._callbacks.of(step.kind)
             if callback is not None and step.partitions:
                 callback(list(step.partitions))

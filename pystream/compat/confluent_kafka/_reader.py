@@ -56,6 +56,7 @@ class Reader(SdkConsumer):
         """
         callback = self._callbacks.on_assigned
         try:
+            step.is_told = True
             if callback is not None and step.kind == RebalanceKind.ASSIGNED and not step.partitions:
                 callback([])
         finally:

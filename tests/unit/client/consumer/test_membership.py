@@ -150,6 +150,24 @@ def test_a_callback_may_close_the_consumer(protocol: str):
     run(work)
 
 
+@both
+def test_a_poll_in_the_last_callback_does_not_call_it_again(protocol: str):
+    async def work(broker: GroupBroker) -> None:
+        async with broker.consumer(group_protocol=protocol, enable_auto_commit=False) as consumer:
+            revoked: list[list[TopicPartition]] = []
+
+            async def on_revoked(partitions: list[TopicPartition]) -> None:
+                revoked.append(partitions)
+                await consumer.poll(0)
+
+            await consumer.subscribe(TOPIC, on_revoked=on_revoked)
+            await read_all(consumer)
+            await consumer.unsubscribe()
+            assert revoked == [[PLACE]]
+
+    run(work)
+
+
 def test_a_consumer_that_unsubscribed_may_subscribe_again():
     async def work(broker: GroupBroker) -> None:
         async with broker.consumer(group_protocol="consumer", enable_auto_commit=False) as consumer:

@@ -6,11 +6,13 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from pystream.client import Consumer as BlockingConsumer
 from pystream.client.config import ConsumerConfig
 from pystream.client.consumer.engine import Engine
 from pystream.client.consumer.group.steps import RebalanceStep, Steps
-from pystream.client.consumer.model import RebalanceKind
+from pystream.client.consumer.model import RebalanceCallbacks, RebalanceKind
 from pystream.common.clock import ManualClock
 from pystream.common.errors import ClientError
 from pystream.common.model import TopicPartition
@@ -127,3 +129,24 @@ def test_a_thread_that_waited_for_long_is_not_late():
         engine.last_poll_ms = began_ms - 1_000_000
         engine.wait_in_thread(consumer._runner.hold_up, 0)
         assert engine.last_poll_ms >= polled_ms
+
+
+def test_a_signal_in_front_of_the_callback_leaves_the_step_to_the_next_poll(monkeypatch: pytest.MonkeyPatch):
+    told: list[list[TopicPartition]] = []
+
+    def interrupted(_: RebalanceStep) -> None:
+        raise KeyboardInterrupt
+
+    async def owe(steps: Steps) -> None:
+        steps.add(step())
+
+    with BlockingConsumer({"bootstrap.servers": "127.0.0.1:1"}) as consumer:
+        consumer.assign([FIRST])
+        consumer._callbacks = RebalanceCallbacks(on_assigned=told.append)
+        consumer._run(owe(consumer._engine.steps))
+        with monkeypatch.context() as patched:
+            patched.setattr(consumer, "_take", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                consumer.poll(0)
+        consumer.poll(0)
+        assert told == [[FIRST]]
