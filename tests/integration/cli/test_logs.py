@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from confluent_kafka import Producer
 
+import pystream
 from pystream.cli.main import main
 from tests.integration.cli.conftest import SETTINGS, Outcome
 from tests.support.broker_process import BrokerProcess
@@ -37,10 +38,9 @@ def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A partition `orders-0` with two records, then a transaction that was aborted."""
     data_dir = tmp_path_factory.mktemp("logs") / "data"
     with BrokerProcess(data_dir, SETTINGS | {"num.partitions": "1"}) as broker:
-        plain = Producer({"bootstrap.servers": broker.bootstrap, "linger.ms": 500})
-        plain.produce("orders", b"one", b"k", headers=[("h", b"v"), ("n", None), ("h", b"w")])
-        plain.produce("orders", b"\xff")
-        assert plain.flush(30) == 0
+        with pystream.Producer(bootstrap_servers=broker.bootstrap, linger_ms=60_000) as plain:  # one batch of both
+            plain.send("orders", b"one", b"k", headers=[("h", b"v"), ("n", None), ("h", b"w")])
+            plain.send("orders", b"\xff")
         sender = Producer({"bootstrap.servers": broker.bootstrap, "transactional.id": "pay"})
         sender.init_transactions(30)
         sender.begin_transaction()
