@@ -455,7 +455,7 @@ cdef class Accumulator(Appender):
 
     @property
     def used_bytes(self):
-        """What the batches take, those done but still viewed too; never above `limit_bytes` but while split() works."""
+        """What the batches take, those done but still viewed too; never above `limit_bytes` but by parts of batches that were split."""
         return self.pool.used_bytes
 
     @property

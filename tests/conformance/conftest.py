@@ -58,22 +58,21 @@ NewTopicName = Callable[..., str]
 
 
 @pytest.fixture(scope="session")
-def new_topic(admin: AdminClient, bootstrap: str) -> Iterator[NewTopicName]:
+def new_topic(admin: AdminClient, bootstrap: str) -> NewTopicName:
     """Creates a topic of a fresh name: new_topic("stem", partitions=2, **{"cleanup.policy": "compact"})."""
     numbers = itertools.count()
     run = os.urandom(4).hex()
-    connection = wire.Connection(bootstrap)
 
     def create(stem: str, *, partitions: int = 1, **config: str) -> str:
         name = f"{stem}-{run}-{next(numbers)}"
         topic = NewTopic(name, num_partitions=partitions, replication_factor=1, config={"retention.ms": "-1", **config})
         admin.create_topics([topic])[name].result(ADMIN_SECONDS)
-        for partition in range(partitions):
-            await_leader(connection, name, partition)
+        with wire.Connection(bootstrap) as connection:  # a lasting one is closed when no topic is made for long
+            for partition in range(partitions):
+                await_leader(connection, name, partition)
         return name
 
-    with connection:
-        yield create
+    return create
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,7 @@ from pystream._native.record_reader import RecordReader
 from pystream.common import errors
 
 LIMIT_BYTES = 60_000
+SPLIT_BYTES = 8_000  # what the parts of one batch take above it
 MAX_IN_FLIGHT = 5
 PRODUCER_ID = 9
 LATER = 1 << 40
@@ -68,6 +69,7 @@ class World:
         self.sent: list[tuple[bytes, Delivery]] = []
         self.order: dict[int, list[bytes]] = {partition: [] for partition in range(partitions)}
         self.number = 0
+        self.splits = 0
 
     def choose(self, *choices: object) -> object:
         return self.data.draw(st.sampled_from(choices))
@@ -115,6 +117,8 @@ class World:
             self.reach_broker(batch, data, is_answered=fate == "appended")
         elif self.buffer.split(batch) == 0:
             self.buffer.retry(batch)
+        else:
+            self.splits += 1
 
     def reach_broker(self, batch: ProducerBatch, data: bytes, *, is_answered: bool) -> None:
         try:
@@ -139,7 +143,7 @@ class World:
         self.buffer.end_flush()
 
     def check(self) -> None:
-        assert self.buffer.used_bytes <= LIMIT_BYTES + 8_000  # split() may pass it by a batch
+        assert self.buffer.used_bytes <= LIMIT_BYTES + SPLIT_BYTES * self.splits
         assert self.buffer.in_flight_batches == len(self.flying)
         incomplete = sum(batch.record_count for batch in self.buffer.incomplete())
         flying = sum(batch.record_count for batch, _ in self.flying)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 
 import pytest
-from hypothesis import example, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from pystream._native import batch, crc32c, hash, record_builder, record_columns, record_reader
@@ -136,6 +136,7 @@ def test_reading_gives_what_the_model_encoded(honest):
 @given(records(dense=False), st.data())
 def test_reading_damaged_records_accepts_and_refuses_as_the_model(honest, data):
     damaged = with_right_crc(data.draw(damage(model.batch_of(honest).encode())))
+    assume(len(damaged) < model.HEADER.size or not is_compressed(damaged))  # the model knows no codecs
     expected = outcome(model.read_records, damaged)
     if isinstance(expected, tuple):
         assert outcome(read_natively, damaged) == expected
