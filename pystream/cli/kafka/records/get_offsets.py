@@ -10,29 +10,14 @@ from typing import TYPE_CHECKING, Final
 from pystream.cli.kafka.failures import java_text
 from pystream.cli.kafka.options import Given, Mistake, Tool, flag, value
 from pystream.cli.kafka.tool import admin_of, included, serve
-from pystream.client.admin.partitions import (
-    EARLIEST,
-    EARLIEST_LOCAL,
-    EARLIEST_PENDING_UPLOAD,
-    LATEST,
-    LATEST_TIERED,
-    MAX_TIMESTAMP,
-)
+from pystream.client.admin.partitions import OFFSET_NAMES
 from pystream.common.errors import PystreamError
 from pystream.common.model import TopicPartition
 
 if TYPE_CHECKING:
     from pystream.client.sync.admin import AdminClient
 
-TIMES: Final = {
-    "latest": LATEST,
-    "earliest": EARLIEST,
-    "max-timestamp": MAX_TIMESTAMP,
-    "earliest-local": EARLIEST_LOCAL,
-    "latest-tiered": LATEST_TIERED,
-    "earliest-pending-upload": EARLIEST_PENDING_UPLOAD,
-}
-TIME_HELP: Final = " / ".join(f"{number} or {name}" for name, number in TIMES.items())
+TIME_HELP: Final = " / ".join(f"{number} or {name}" for name, number in OFFSET_NAMES.items())
 RULE: Final = re.compile(r"([^:,]*)(?::(?:([0-9]*)|(?:([0-9]*)-([0-9]*))))?")
 TOOL: Final = Tool(
     "kafka-get-offsets",
@@ -78,8 +63,8 @@ def work(given: Given) -> None:
 
 def timestamp_of(text: str) -> int:
     """What ListOffsets takes. Raises Mistake."""
-    if text in TIMES:
-        return TIMES[text]
+    if text in OFFSET_NAMES:
+        return OFFSET_NAMES[text]
     if not re.fullmatch(r"[+-]?\d+", text):
         raise Mistake(f"Malformed time argument {text}. Please use {TIME_HELP}, or a specified long format timestamp")
     return int(text)
